@@ -1,0 +1,170 @@
+/*
+ * The leaves: small pure functions over buffers and plain structs. No policy, no global state, no I/O.
+ *
+ * Conventions. Lengths are bytes. Integers in structs are host order; buffers are network order. A function that
+ * can meet a bad length returns a negative value (or a verdict) instead of touching memory outside what it was given.
+ * Checksums are RFC 1071 ones' complement sums.
+ */
+#ifndef TRL_H
+#define TRL_H
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* ---- checksum.c: RFC 1071 and RFC 1624 ---- */
+
+/* Ones' complement sum of len bytes folded to 16 bits and added to init; NOT complemented. init chains calls (even lengths). */
+uint16_t trl_sum(const uint8_t *buf, size_t len, uint16_t init);
+/* The checksum field of a header or message whose field is zero: ~sum. */
+uint16_t trl_checksum(const uint8_t *buf, size_t len, uint16_t init);
+/* RFC 1624 eqn 3: the new checksum when a 16- or 32-bit word of the data changes from old to new. */
+uint16_t trl_checksum_update16(uint16_t checksum, uint16_t old_word, uint16_t new_word);
+uint16_t trl_checksum_update32(uint16_t checksum, uint32_t old_word, uint32_t new_word);
+
+/* ---- packet.c: one-pass parse and build ---- */
+
+enum trl_verdict {
+    TRL_OK = 0,
+    TRL_ETH_SHORT,        /* shorter than an Ethernet header */
+    TRL_L3_OTHER,         /* EtherType that is not IP (ARP among them): only the Ethernet fields are set */
+    TRL_IP_SHORT,         /* truncated IP header, or total length beyond the frame */
+    TRL_IP_VERSION,       /* version is not 4 or 6, or does not match the EtherType */
+    TRL_IP_HEADER_LEN,    /* IHL below 5 or beyond the packet */
+    TRL_IP_CHECKSUM,
+    TRL_IP_OPTIONS,       /* malformed IPv4 option list or IPv6 extension header chain */
+    TRL_IP_FRAGMENT,      /* a fragment: L3 fields set, L4 not parsed */
+    TRL_L4_OTHER,         /* a protocol that is not TCP or UDP: L3 fields set, payload is the L4 message */
+    TRL_UDP_SHORT,        /* truncated UDP header or UDP length out of range */
+    TRL_UDP_CHECKSUM,
+    TRL_TCP_SHORT,
+    TRL_TCP_OFFSET,       /* data offset below 5 or beyond the segment */
+    TRL_TCP_CHECKSUM,
+    TRL_VERDICTS
+};
+
+/* Flags of trl_parse. */
+#define TRL_PARSE_ETHERNET 1u       /* buf starts with an Ethernet header; otherwise with the IP header */
+#define TRL_PARSE_L4_TRUSTED 2u     /* do not verify the TCP/UDP checksum (the device did, or it is still partial) */
+
+/* tcp_options: which options were present and well formed. */
+#define TRL_OPT_MSS 1u
+#define TRL_OPT_WSCALE 2u
+#define TRL_OPT_SACK_PERMITTED 4u
+#define TRL_OPT_TIMESTAMP 8u
+#define TRL_OPT_SACK 16u
+#define TRL_OPT_UNKNOWN 32u         /* some other option was skipped over */
+#define TRL_OPT_MALFORMED 64u       /* a length of 0 or 1, or beyond the header: the rest of the list was ignored (RFC 9293 3.1) */
+
+struct trl_pkt {
+    uint16_t verdict;               /* enum trl_verdict */
+    uint16_t ethertype;
+    uint8_t  ip_version;            /* 4, 6, or 0 when not IP */
+    uint8_t  proto;                 /* L4 protocol (for IPv6 after the extension headers) */
+    uint8_t  ttl;                   /* or hop limit */
+    uint8_t  tos;                   /* or traffic class: DSCP << 2 | ECN */
+    uint16_t l3, l4, payload;       /* offsets from the start of buf */
+    uint32_t payload_len;           /* L4 payload bytes (trailing Ethernet padding removed) */
+    uint32_t l3_len;                /* IP total length: header and payload */
+    uint32_t ip_id;                 /* IPv4 identification, or that of the IPv6 fragment header */
+    uint16_t frag_offset;           /* bytes */
+    uint8_t  frag_more;             /* MF */
+    uint8_t  dont_fragment;         /* DF */
+    uint16_t sport, dport;
+    uint32_t seq, ack;
+    uint16_t window;                /* as on the wire, unscaled */
+    uint16_t tcp_flags;             /* FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256 */
+    uint16_t urgent;
+    uint16_t mss;
+    uint16_t tcp_options;           /* TRL_OPT_* */
+    uint8_t  wscale;                /* as received, not clamped */
+    uint8_t  nsack;                 /* 0 to 4 blocks in sack[] as left, right */
+    uint32_t tsval, tsecr;
+    uint32_t sack[8];
+    uint8_t  smac[6], dmac[6];
+    uint8_t  src[16], dst[16];      /* IPv4 in the first four bytes */
+    uint8_t  key[36];               /* dst addr, src addr, dport, sport in network order: (local, remote) of the receiver */
+    uint8_t  key_len;               /* 12 or 36; 0 when there are no ports */
+};
+
+/* Parses one frame. Fields up to the layer where the verdict fell are valid. Returns out->verdict. */
+int trl_parse(const uint8_t *buf, size_t len, uint32_t flags, struct trl_pkt *out);
+
+/* What changes from segment to segment of a connection; addresses, MACs, TTL come from the template. */
+struct trl_tcp_out {
+    uint16_t sport, dport;
+    uint32_t seq, ack;
+    uint16_t window;                /* as on the wire */
+    uint16_t tcp_flags;
+    uint16_t urgent;
+    uint16_t tcp_options;           /* TRL_OPT_*: which of the following to write, in Linux's order and padding */
+    uint16_t mss;
+    uint8_t  wscale;
+    uint8_t  nsack;                 /* number of blocks in sack[] */
+    uint32_t tsval, tsecr;
+    uint32_t sack[8];
+    uint32_t payload_len;
+    uint32_t ip_id;
+    uint8_t  tos;                   /* DSCP << 2 | ECN for this segment */
+    uint8_t  dont_fragment;
+};
+
+/*
+ * Writes L2 (if any), IP and TCP headers of one segment or super-segment into out: the first tmpl_len bytes of tmpl
+ * (Ethernet header or nothing, then a 20-byte IPv4 or 40-byte IPv6 header at l3) completed with lengths, id, tos and the
+ * IPv4 header checksum, then the TCP header with its options. The TCP checksum field holds the pseudo-header sum
+ * (CHECKSUM_PARTIAL: complete it over [l4, end), field at l4 + 16). Returns the header length, or -1 when cap is too small,
+ * the template is malformed, or the total does not fit IP's length field.
+ * Option order as Linux writes it: MSS, SACK_PERMITTED+TS (or NOP NOP TS), NOP WSCALE, NOP NOP SACK.
+ */
+int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, const struct trl_tcp_out *seg);
+
+/* ---- offload.c: GSO and GRO ---- */
+
+/*
+ * Splits a TCP/IPv4 or TCP/IPv6 super-segment (contiguous frame of len bytes, headers parsed here, Ethernet when flags
+ * says so) into frames of at most gso_size payload bytes, written back to back into out; lens[i] is the length of frame i.
+ * Sequence numbers advance, IPv4 ids count up, FIN and PSH only on the last, CWR only on the first, lengths and all
+ * checksums complete. Returns the number of frames, or a negative value (bad headers, cap or max too small).
+ */
+int trl_gso(const uint8_t *frame, size_t len, uint32_t flags, uint32_t gso_size,
+            uint8_t *out, size_t cap, uint32_t *lens, uint32_t max);
+
+/* One frame of a batch: bytes [off, off + len) of the batch's buffer. */
+struct trl_slot {
+    uint32_t off, len;
+    uint16_t gso_size;              /* 0: a single frame */
+    uint16_t gso_segs;              /* wire frames that went into it (1 for a single frame) */
+    uint16_t csum_start, csum_offset; /* both 0: the checksum is complete */
+    uint8_t  csum_ok;               /* the L4 checksum was verified (by the device or by GRO) */
+    uint8_t  hdr_len;               /* bytes before the TCP payload, where known */
+    uint16_t pad;
+};
+
+/*
+ * Coalesces in-order TCP segments of one flow in a batch of n plain frames (in[i] within buf) into super-segments written
+ * to out (cap bytes), as Linux's GRO: same flow, consecutive sequence numbers, same ack or newer, same options but
+ * timestamps not older, same flags but PSH/FIN on the last, each but the last of equal payload size; valid checksums only.
+ * What can't be merged is copied through unchanged. Order within a flow is kept. Returns the number of slots written to
+ * res, or a negative value when cap is too small.
+ */
+int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t flags,
+            uint8_t *out, size_t cap, struct trl_slot *res, uint32_t max);
+
+/* Completes a partial checksum in place: sums [start, len), stores at start + offset. 0, or -1 when out of range. */
+int trl_checksum_complete(uint8_t *frame, size_t len, size_t start, size_t offset);
+
+/* ---- ring.c: byte ring (one producer, one consumer, power-of-two or any capacity) ---- */
+struct trl_ring { uint8_t *buf; uint32_t cap; uint32_t head; uint32_t used; };
+void   trl_ring_init(struct trl_ring *r, uint8_t *buf, uint32_t cap);
+uint32_t trl_ring_write(struct trl_ring *r, const uint8_t *src, uint32_t n);         /* returns bytes taken */
+uint32_t trl_ring_read(struct trl_ring *r, uint8_t *dst, uint32_t n);                /* returns bytes given */
+uint32_t trl_ring_peek(const struct trl_ring *r, uint32_t skip, uint8_t *dst, uint32_t n);
+uint32_t trl_ring_drop(struct trl_ring *r, uint32_t n);
+
+/* ---- intervals.c: sorted disjoint half-open intervals of 32-bit sequence space, all within 2^31 of each other ---- */
+struct trl_intervals { uint32_t *edges; uint32_t n; uint32_t cap; };                 /* edges[2i], edges[2i+1] = left, right */
+int  trl_intervals_add(struct trl_intervals *s, uint32_t left, uint32_t right);      /* index of the resulting interval, or -1 when full, -2 when empty range */
+int  trl_intervals_trim(struct trl_intervals *s, uint32_t left);                     /* forgets everything before left; how many remain */
+int  trl_intervals_find(const struct trl_intervals *s, uint32_t seq);                /* index of the interval that holds seq, or -1 */
+uint32_t trl_intervals_covered(const struct trl_intervals *s, uint32_t left, uint32_t right); /* bytes of [left, right) that are in the set */
+#endif

@@ -1,0 +1,105 @@
+"""Fixtures shared by every test: tools and privileges that may be missing, and network namespaces made for one test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REQUIRED = os.environ.get("TERRELLA_INTEROP") == "required"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-soak", action="store_true", help="run the long campaigns too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--run-soak"):
+        return
+    for item in items:
+        if "soak" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="a long campaign: `make soak` runs it"))
+
+
+def missing(reason: str) -> None:
+    """Skip because the machine lacks something; fail instead where interop is required (CI)."""
+    if REQUIRED:
+        pytest.fail(f"interop is required here, but {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def need() -> Callable[..., None]:
+    """`need("tshark", "curl", root=True)`: skip, with the reason said, unless all are there."""
+
+    def check(*tools: str, root: bool = False) -> None:
+        for tool in tools:
+            if shutil.which(tool) is None and shutil.which(tool, path="/usr/sbin:/sbin") is None:
+                missing(f"the tool {tool!r} is not installed")
+        if root and os.geteuid() != 0:
+            missing("this needs root (a TAP or a network namespace)")
+        if root and not os.path.exists("/dev/net/tun"):
+            missing("/dev/net/tun does not exist")
+
+    return check
+
+
+class Namespace:
+    """A network namespace of the test's own. Everything started in it ends with it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.children: list[subprocess.Popen[bytes]] = []
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.run("ip", "link", "set", "lo", "up")
+
+    def run(self, *command: str, check: bool = True, timeout: float = 120, **kw: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["ip", "netns", "exec", self.name, *command],
+            check=check, timeout=timeout, capture_output=True, text=True, **kw,  # type: ignore[call-overload]
+        )
+
+    def popen(self, *command: str, **kw: object) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(["ip", "netns", "exec", self.name, *command], **kw)  # type: ignore[call-overload]
+        self.children.append(child)
+        return child
+
+    def close(self) -> None:
+        for child in self.children:
+            if child.poll() is None:
+                child.kill()
+            child.wait()
+            for stream in (child.stdin, child.stdout, child.stderr):
+                if stream is not None:
+                    stream.close()
+        subprocess.run(["ip", "netns", "del", self.name], check=True)
+
+
+_serial = itertools.count()
+
+
+@pytest.fixture
+def netns(need: Callable[..., None]) -> Iterator[Callable[[], Namespace]]:
+    """`netns()` makes a fresh network namespace; all are removed after the test."""
+    need("ip", root=True)
+    made: list[Namespace] = []
+
+    def make() -> Namespace:
+        made.append(Namespace(f"trl{os.getpid()}n{next(_serial)}"))
+        return made[-1]
+
+    yield make
+    for namespace in reversed(made):
+        namespace.close()
+
+
+@pytest.fixture(scope="session")
+def terrella() -> str:
+    """Path of the installed `terrella` command of the interpreter that runs the tests."""
+    return str(Path(sys.executable).parent / "terrella")
