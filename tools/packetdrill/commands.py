@@ -1,0 +1,126 @@
+"""Back-quoted lines: what a script may ask of the machine before and while it runs.
+
+Honoured: `sysctl -q NAME=VALUE ...` (this stack's own settings), any path to `defaults.sh` (the stack's defaults: nothing
+to do), `ip route ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...), and shell
+glue without effect here (`true`, `set -e`, comments, `sleep`). Anything else is unsupported, and the script does not pass.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+class UnsupportedCommand(Exception):
+    """The command line asks for something this machine has not got."""
+
+
+@dataclass
+class Route:
+    """Attributes of the route to the remote side, as ip-route(8) names them; durations in ns."""
+
+    attributes: dict[str, int | str | bool] = field(default_factory=dict)
+
+
+_NUMBERS = {"mtu", "advmss", "initcwnd", "initrwnd", "window", "hoplimit", "reordering", "quickack", "ssthresh", "cwnd"}
+_DURATIONS = {"rto_min", "rtt", "rttvar"}
+_UNITS = {"": 1_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1, "s": 1_000_000_000, "msec": 1_000_000, "usec": 1_000}
+_WITH_VALUE = {"dev", "via", "src", "proto", "protocol", "scope", "table", "metric", "realm", "type"}
+
+
+def duration(text: str) -> int:
+    """`5ms`, `5` (milliseconds, as iproute2 reads a bare number), `200us`, `1s` to ns."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-z]*)", text)
+    if match is None or match.group(2) not in _UNITS:
+        raise UnsupportedCommand(f"{text!r} is not a duration (5ms, 200us, 1s)")
+    return int(float(match.group(1)) * _UNITS[match.group(2)])
+
+
+def arithmetic(text: str) -> str:
+    """Replace the shell's `$((15*1024*1024))`; only integers and + - * / ( ) are understood."""
+
+    def value(match: re.Match[str]) -> str:
+        inner = match.group(1)
+        if not re.fullmatch(r"[\d\s+*/()-]+", inner):
+            raise UnsupportedCommand(f"shell arithmetic {match.group()!r}")
+        return str(int(eval(inner.replace("/", "//"), {"__builtins__": {}})))
+
+    return re.sub(r"\$\(\((.*?)\)\)", value, text)
+
+
+def run(line: str, set_sysctl: Callable[[str, str], None], route: Route) -> None:
+    """Carry out one back-quoted text (several lines or `;`-joined commands). Raises UnsupportedCommand."""
+    text = line.replace("\\\n", " ")
+    for statement in re.split(r"\n|;|&&|\|\|", text):
+        statement = arithmetic(statement.split("#")[0].strip())
+        if not statement:
+            continue
+        words = shlex.split(re.sub(r"\d?>+\s*(?:/dev/null|&\d)", "", statement))
+        if words and not _one(words, set_sysctl, route):
+            raise UnsupportedCommand(f"command {statement!r}")
+
+
+def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route) -> bool:
+    name = words[0].rsplit("/", 1)[-1]
+    if name == "defaults.sh" or name in ("true", "sleep", "set", ":"):
+        return True
+    if name in ("sh", "bash", ".", "source") and len(words) == 2:
+        return words[1].rsplit("/", 1)[-1] == "defaults.sh"
+    if name == "sysctl":
+        _sysctl(words[1:], set_sysctl)
+        return True
+    if name == "set_sysctls.py":
+        for word in words[1:]:
+            path, _, value = word.partition("=")
+            set_sysctl(path.removeprefix("/proc/sys/").replace("/", "."), value)
+        return True
+    if name == "ip":
+        rest = [w for w in words[1:] if w not in ("-4", "-6")]
+        if rest[:1] == ["tcp_metrics"]:
+            return True
+        if rest[:1] in (["route"], ["ro"], ["r"]) and len(rest) > 2 and rest[1] in ("add", "change", "replace", "append"):
+            _route(rest[2:], route)
+            return True
+    return name == "tc" and words[1:2] == ["qdisc"]
+
+
+def _sysctl(words: list[str], set_sysctl: Callable[[str, str], None]) -> None:
+    pairs = [w for w in words if w not in ("-q", "-w", "-e", "-n", "-qw", "-wq")]
+    at = 0
+    while at < len(pairs):
+        name, equals, value = pairs[at].partition("=")
+        if not equals:
+            raise UnsupportedCommand(f"sysctl {pairs[at]!r}: expected NAME=VALUE")
+        set_sysctl(name.replace("/", "."), value)
+        at += 1
+
+
+def _route(words: list[str], route: Route) -> None:
+    at = 1  # words[0] is the destination: every route of a script leads to the remote side
+    while at < len(words):
+        word = words[at]
+        if word in _WITH_VALUE:
+            at += 2
+            continue
+        if word == "onlink":
+            at += 1
+            continue
+        if at + 1 >= len(words):
+            raise UnsupportedCommand(f"ip route: {word!r} without a value")
+        value = words[at + 1]
+        locked = value == "lock"
+        if locked:
+            value = words[at + 2]
+        if word in _NUMBERS:
+            route.attributes[word] = int(value)
+        elif word in _DURATIONS:
+            route.attributes[word] = duration(value)
+        elif word in ("cc", "congctl", "features"):
+            route.attributes["congctl" if word == "cc" else word] = value
+        else:
+            raise UnsupportedCommand(f"ip route attribute {word!r}")
+        if locked:
+            route.attributes[word + "_lock"] = True
+        at += 3 if locked else 2

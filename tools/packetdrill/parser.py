@@ -1,0 +1,453 @@
+"""From text to `Script`: a recursive descent over packetdrill's grammar.
+
+The language is position-dependent (`.` is a flag, a decimal point and an ellipsis), so there is no separate token
+stream: each rule asks the scanner for the pattern it wants next. White space and comments (`//`, `/* */`) may stand
+anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+from tools.packetdrill.script import (
+    ACK,
+    AE,
+    CWR,
+    ECE,
+    FIN,
+    PSH,
+    RST,
+    SYN,
+    URG,
+    Array,
+    Assign,
+    Code,
+    Command,
+    Dots,
+    Event,
+    Expression,
+    Function,
+    IcmpPacket,
+    IpInfo,
+    Number,
+    Option,
+    Or,
+    Packet,
+    Script,
+    ScriptError,
+    Struct,
+    SystemCall,
+    TcpPacket,
+    Text,
+    TimeKind,
+    UdpPacket,
+    When,
+    Word,
+)  # fmt: skip
+
+_BLANK = re.compile(r"(?:[ \t\r\n]+|//[^\n]*|/\*.*?\*/|#[^\n]*)*", re.S)
+_TIME = re.compile(r"\d*\.\d+|\d+")
+_INTEGER = re.compile(r"-?\d+")
+_HEX = re.compile(r"0x([0-9a-fA-F]+)")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FLAGS = re.compile(r"(?:([FSRPUEWA]+)(\.?)|(\.)|(-))([0-7])?(?=\s)")
+_SEQ = re.compile(r"(\d+):(\d+)\((\d+)\)")
+_PORTS = re.compile(r"(\d+)\s*>\s*(\d+)(?=\s)")
+_BACKQUOTED = re.compile(r"`((?:\\.|[^`\\])*)`", re.S)
+_STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
+_CODE = re.compile(r"%\{(.*?)\}%", re.S)
+_OPTION_LINE = re.compile(r"--([A-Za-z0-9_]+)(?:=(\"[^\"]*\"|[^\s]+))?")
+_HEXBLOB = re.compile(r"[0-9a-fA-F]+")
+
+_FLAG_BITS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "U": URG, "E": ECE, "W": CWR, "A": AE}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"', "`": "`"}
+
+
+def parse(text: str, path: str = "<script>") -> Script:
+    """Parse a whole script. Raises `ScriptError(kind="syntax")` with the line and what was expected there."""
+    return _Parser(text, path).script()
+
+
+class _Parser:
+    def __init__(self, text: str, path: str) -> None:
+        self.text = text
+        self.path = path
+        self.at = 0
+        self.defines: dict[str, str] = {}
+
+    # -- the scanner
+
+    def skip(self) -> None:
+        match = _BLANK.match(self.text, self.at)
+        if match is not None:
+            self.at = match.end()
+
+    def accept(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        self.skip()
+        match = pattern.match(self.text, self.at)
+        if match is not None:
+            self.at = match.end()
+        return match
+
+    def take(self, literal: str) -> bool:
+        self.skip()
+        if not self.text.startswith(literal, self.at):
+            return False
+        end = self.at + len(literal)
+        if literal[-1].isalnum() and end < len(self.text) and (self.text[end].isalnum() or self.text[end] == "_"):
+            return False
+        self.at = end
+        return True
+
+    def expect(self, literal: str) -> None:
+        if not self.take(literal):
+            raise self.error(f"expected {literal!r}")
+
+    def need(self, pattern: re.Pattern[str], what: str) -> re.Match[str]:
+        match = self.accept(pattern)
+        if match is None:
+            raise self.error(f"expected {what}")
+        return match
+
+    @property
+    def line(self) -> int:
+        return self.text.count("\n", 0, self.at) + 1
+
+    def error(self, message: str) -> ScriptError:
+        self.skip()
+        rest = self.text[self.at : self.at + 40].split("\n")[0]
+        return ScriptError(self.path, self.line, f"{message} at {rest!r}", "syntax")
+
+    def at_end(self) -> bool:
+        self.skip()
+        return self.at >= len(self.text)
+
+    # -- the script
+
+    def script(self) -> Script:
+        script = Script(self.path)
+        while (match := self.accept(_OPTION_LINE)) is not None:
+            name, value = match.group(1), (match.group(2) or "").strip('"')
+            if name == "define" or name == "D":
+                symbol, _, meaning = value.partition("=")
+                self.defines[symbol] = meaning
+            else:
+                script.options[name] = value
+        while True:
+            self.skip()
+            line = self.line
+            match = self.accept(_BACKQUOTED)
+            if match is None:
+                break
+            script.setup.append((line, _unescape(match.group(1))))
+        while not self.at_end():
+            line = self.line
+            match = self.accept(_BACKQUOTED)
+            if match is not None:
+                script.cleanup.append((line, _unescape(match.group(1))))
+                if not self.at_end():
+                    raise self.error("expected the end of the script after the clean-up command")
+                break
+            script.events.append(self.event())
+        if not script.events:
+            raise self.error("the script has no events")
+        return script
+
+    def event(self) -> Event:
+        self.skip()
+        start, line = self.at, self.line
+        when = self.when()
+        blocking_end = self.time() if self.take("...") else None
+        action = self.action(blocking_end)
+        outbound = isinstance(action, (TcpPacket, UdpPacket, IcmpPacket)) and not action.inbound
+        if when.kind not in (TimeKind.ABSOLUTE, TimeKind.RELATIVE) and not outbound:
+            message = f"a time of kind {when.kind.value!r} is only for outbound packets"
+            raise ScriptError(self.path, line, message, "syntax")
+        return Event(when, action, line, " ".join(self.text[start : self.at].split()))
+
+    def time(self) -> int:
+        return int(Decimal(self.need(_TIME, "a time in seconds").group()) * 1_000_000_000)
+
+    def when(self) -> When:
+        if self.take("*"):
+            return When(TimeKind.ANY)
+        if self.take("+"):
+            start = self.time()
+            if self.take("~"):
+                self.expect("+")
+                return self.range(TimeKind.RELATIVE_RANGE, start)
+            return When(TimeKind.RELATIVE, start, start)
+        start = self.time()
+        if self.take("~"):
+            return self.range(TimeKind.ABSOLUTE_RANGE, start)
+        return When(TimeKind.ABSOLUTE, start, start)
+
+    def range(self, kind: TimeKind, start: int) -> When:
+        end = self.time()
+        if end < start:
+            raise self.error("the time range ends before it starts")
+        return When(kind, start, end)
+
+    def action(self, blocking_end: int | None) -> Packet | SystemCall | Command | Code:
+        self.skip()
+        if self.take("<"):
+            return self.packet(True)
+        if self.take(">"):
+            return self.packet(False)
+        if (match := self.accept(_BACKQUOTED)) is not None:
+            return Command(_unescape(match.group(1)))
+        if (match := self.accept(_CODE)) is not None:
+            return Code(match.group(1).strip(" \t"))
+        return self.system_call(blocking_end)
+
+    # -- packets
+
+    def packet(self, inbound: bool) -> Packet:
+        ip = self.ip_info()
+        if self.take("icmp"):
+            return self.icmp(inbound, ip)
+        if self.take("udp"):
+            ports = self.ports()
+            self.expect("(")
+            length = self.integer("a UDP payload length")
+            self.expect(")")
+            return UdpPacket(inbound, length, ip, ports)
+        for layer in ("ipv4", "ipv6", "gre", "mpls"):
+            if self.take(layer):
+                raise ScriptError(self.path, self.line, f"{layer} encapsulation is not supported", "unsupported")
+        return self.tcp(inbound, ip)
+
+    def tcp(self, inbound: bool, ip: IpInfo) -> TcpPacket:
+        ports = self.ports()
+        match = self.need(_FLAGS, "TCP flags")
+        flags = sum(_FLAG_BITS[c] for c in match.group(1) or "")
+        if match.group(2) or match.group(3):
+            flags |= ACK
+        ace = int(match.group(5)) if match.group(5) else None
+        seq, end, length = (int(x) for x in self.need(_SEQ, "a sequence number (start:end(length))").groups())
+        if end != seq + length:
+            raise self.error(f"{seq}:{end}({length}): the end is not the start plus the length")
+        ack = self.integer("an acknowledgment number") if self.take("ack") else 0
+        window = self.integer("a window") if self.take("win") else None
+        urgent = self.integer("an urgent pointer") if self.take("urg") else 0
+        options: tuple[Option, ...] | None = ()
+        if self.take("<"):
+            options = self.tcp_options()
+            if options is None and inbound:
+                raise self.error("<...> is only for outbound packets")
+        return TcpPacket(inbound, flags, seq, length, ack, window, urgent, options, ip, ports, ace)
+
+    def tcp_options(self) -> tuple[Option, ...] | None:
+        if self.take("..."):
+            self.expect(">")
+            return None
+        options = [self.tcp_option()]
+        while self.take(","):
+            options.append(self.tcp_option())
+        self.expect(">")
+        return tuple(options)
+
+    def tcp_option(self) -> Option:
+        if self.take("sackOK"):
+            return Option("sackOK")
+        if self.take("sack"):
+            edges: list[int] = []
+            while (match := self.accept(re.compile(r"(\d+):(\d+)"))) is not None:
+                edges += [int(match.group(1)), int(match.group(2))]
+            if not edges:
+                raise self.error("expected SACK blocks (left:right)")
+            return Option("sack", tuple(edges))
+        if self.take("TS"):
+            self.expect("val")
+            value = self.integer("a timestamp value")
+            self.expect("ecr")
+            return Option("TS", (value, self.integer("a timestamp echo reply")))
+        for name in ("mss", "wscale"):
+            if self.take(name):
+                return Option(name, (self.integer(f"a value for {name}"),))
+        for name in ("nop", "eol"):
+            if self.take(name):
+                return Option(name)
+        for name in ("FOEXP", "FO", "md5"):
+            if self.take(name):
+                match = self.accept(_HEXBLOB)
+                digits = match.group() if match else ""
+                if len(digits) % 2:
+                    raise self.error(f"{name}: an odd number of hexadecimal digits")
+                return Option(name, (), bytes.fromhex(digits))
+        raise self.error("expected a TCP option")
+
+    def ip_info(self) -> IpInfo:
+        for opening, closing in (("[", "]"), ("(", ")")):
+            self.skip()
+            mark = self.at
+            if not self.take(opening):
+                continue
+            values: dict[str, str | int] = {}
+            while True:
+                for ecn in ("noecn", "ect01", "ect0", "ect1", "ce"):
+                    if self.take(ecn):
+                        values["ecn"] = ecn
+                        break
+                else:
+                    for name in ("tos", "ttl", "flowlabel"):
+                        if self.take(name):
+                            values[name] = self.integer(name)
+                            break
+                    else:
+                        self.at = mark
+                        raise self.error("expected noecn, ect0, ect1, ect01, ce, tos, ttl or flowlabel")
+                if not self.take(","):
+                    break
+            self.expect(closing)
+            return IpInfo(**values)  # type: ignore[arg-type]
+        return IpInfo()
+
+    def ports(self) -> tuple[int, int] | None:
+        match = self.accept(_PORTS)
+        return (int(match.group(1)), int(match.group(2))) if match else None
+
+    def icmp(self, inbound: bool, ip: IpInfo) -> IcmpPacket:
+        kind = self.need(_WORD, "an ICMP type").group()
+        code = mtu = ident = None
+        quoted = None
+        if not self.take("mtu") and not self.take("id"):
+            match = self.accept(_WORD)
+            if match is not None:
+                code = match.group()
+            if self.take("mtu"):
+                mtu = self.integer("an MTU")
+        else:
+            mtu = self.integer("an MTU")
+        if self.take("id"):
+            ident = self.integer("an echo identifier")
+        if self.take("["):
+            if self.take("udp") or self.take("raw"):
+                protocol = "udp" if self.text[self.at - 3 : self.at] == "udp" else "raw"
+                self.expect("(")
+                quoted = (protocol, 0, self.integer("a payload length"))
+                self.expect(")")
+            else:
+                seq, _, length = (int(x) for x in self.need(_SEQ, "the quoted sequence numbers").groups())
+                quoted = ("tcp", seq, length)
+            self.expect("]")
+        return IcmpPacket(inbound, kind, code, mtu, ident, quoted, ip)
+
+    # -- system calls and their arguments
+
+    def system_call(self, end: int | None) -> SystemCall:
+        name = self.need(_WORD, "a packet, a system call, a command or code").group()
+        self.expect("(")
+        args = self.expressions(")")
+        self.expect("=")
+        result = self.expression()
+        errno = note = None
+        self.skip()
+        mark = self.at
+        match = self.accept(_WORD)
+        if match is not None:
+            if match.group().startswith("E") and match.group().isupper():
+                errno = match.group()
+            else:
+                self.at = mark
+        if self.take("("):
+            closing = self.text.find(")", self.at)
+            if closing < 0:
+                raise self.error("expected ')' after the note")
+            note = self.text[self.at : closing].strip()
+            self.at = closing + 1
+        return SystemCall(name, args, result, errno, note, end)
+
+    def expressions(self, closing: str) -> tuple[Expression, ...]:
+        if self.take(closing):
+            return ()
+        items = [self.expression()]
+        while self.take(","):
+            items.append(self.expression())
+        self.expect(closing)
+        return tuple(items)
+
+    def expression(self) -> Expression:
+        left = self.primary()
+        while self.take("|"):
+            left = Or(left, self.primary())
+        return left
+
+    def primary(self) -> Expression:
+        if self.take("..."):
+            return Dots()
+        if (match := self.accept(_HEX)) is not None:
+            return Number(int(match.group(1), 16))
+        if (match := self.accept(_INTEGER)) is not None:
+            return Number(int(match.group()))
+        if (match := self.accept(_STRING)) is not None:
+            value = _unescape(match.group(1)).encode("latin-1")
+            if self.take("..."):
+                return Text(value, True)
+            while (match := self.accept(_STRING)) is not None:
+                value += _unescape(match.group(1)).encode("latin-1")
+            return Text(value)
+        if self.take("["):
+            return Array(self.expressions("]"))
+        if self.take("{"):
+            return self.struct()
+        word = self.need(_WORD, "an expression").group()
+        if self.take("("):
+            return Function(word, self.expressions(")"))
+        self.skip()
+        if self.text[self.at : self.at + 1] == "=" and self.text[self.at : self.at + 2] != "==":
+            self.at += 1
+            return Assign(word, self.expression())
+        return self.defined(word)
+
+    def defined(self, word: str) -> Expression:
+        meaning = self.defines.get(word)
+        if meaning is None:
+            return Word(word)
+        if meaning[:1] in "\"'`":
+            return Text(meaning.strip("\"'`").encode("latin-1"))
+        return Number(int(meaning, 0)) if re.fullmatch(r"-?\d+|0x[0-9a-fA-F]+", meaning) else Word(meaning)
+
+    def struct(self) -> Struct:
+        fields: list[tuple[str, Expression]] = []
+        counts: list[tuple[str, Expression]] = []
+        items: list[Expression] = []
+        while not self.take("}"):
+            self.skip()
+            mark = self.at
+            name = self.accept(_WORD)
+            named = False
+            if name is not None:
+                count = None
+                if self.take("("):
+                    count = self.expression()
+                    self.expect(")")
+                if self.take("="):
+                    named = True
+                    fields.append((name.group(), self.expression()))
+                    if count is not None:
+                        counts.append((name.group(), count))
+            if not named:
+                self.at = mark
+                items.append(self.expression())
+            if not self.take(","):
+                self.expect("}")
+                break
+        return Struct(tuple(fields), tuple(counts), tuple(items))
+
+    def integer(self, what: str) -> int:
+        if (match := self.accept(_HEX)) is not None:
+            return int(match.group(1), 16)
+        return int(self.need(_INTEGER, what).group())
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(x[0-9a-fA-F]{2}|.)", _escape, text, flags=re.S)
+
+
+def _escape(match: re.Match[str]) -> str:
+    body = match.group(1)
+    if len(body) == 3:
+        return chr(int(body[1:], 16))
+    return _ESCAPES.get(body, "\\" + body)
