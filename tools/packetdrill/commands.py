@@ -1,8 +1,8 @@
 """Back-quoted lines: what a script may ask of the machine before and while it runs.
 
-Honoured: `sysctl -q NAME=VALUE ...` (this stack's own settings), any path to `defaults.sh` (the stack's defaults: nothing
-to do), `ip route ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...), and shell
-glue without effect here (`true`, `set -e`, comments, `sleep`). Anything else is unsupported, and the script does not pass.
+Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings), any path to
+`defaults.sh` (the stack's defaults: nothing to do), `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd,
+initrwnd, rto_min, quickack, cc, features ecn ...). Anything else is unsupported, and the script does not pass.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def run(line: str, set_sysctl: Callable[[str, str], None], route: Route) -> None
 
 def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route) -> bool:
     name = words[0].rsplit("/", 1)[-1]
-    if name == "defaults.sh" or name in ("true", "sleep", "set", ":"):
+    if name == "defaults.sh":
         return True
     if name in ("sh", "bash", ".", "source") and len(words) == 2:
         return words[1].rsplit("/", 1)[-1] == "defaults.sh"
@@ -78,12 +78,10 @@ def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route)
         return True
     if name == "ip":
         rest = [w for w in words[1:] if w not in ("-4", "-6")]
-        if rest[:1] == ["tcp_metrics"]:
-            return True
-        if rest[:1] in (["route"], ["ro"], ["r"]) and len(rest) > 2 and rest[1] in ("add", "change", "replace", "append"):
+        if len(rest) > 2 and rest[0] in ("route", "ro", "r") and rest[1] in ("add", "change", "replace", "append"):
             _route(rest[2:], route)
             return True
-    return name == "tc" and words[1:2] == ["qdisc"]
+    return False
 
 
 def _sysctl(words: list[str], set_sysctl: Callable[[str, str], None]) -> None:

@@ -76,8 +76,8 @@ def _ip(expected: IpInfo, actual: IpInfo) -> str | None:
 
 def _options(expected: tuple[Option, ...], actual: tuple[Option, ...], slack: int) -> str | None:
     if [o.kind for o in expected] != [o.kind for o in actual]:
-        want, got = (",".join(map(option_text, options)) or "none" for options in (expected, actual))
-        return f"options: expected <{want}>, got <{got}>"
+        lists = [",".join(map(option_text, options)) or "none" for options in (expected, actual)]
+        return f"options: expected <{lists[0]}>, got <{lists[1]}>"
     for want, got in zip(expected, actual):
         if want.kind == "TS":
             apart = (got.values[0] - want.values[0] + 0x80000000 & 0xFFFFFFFF) - 0x80000000
