@@ -45,6 +45,7 @@ enum trl_verdict {
 /* Flags of trl_parse. */
 #define TRL_PARSE_ETHERNET 1u       /* buf starts with an Ethernet header; otherwise with the IP header */
 #define TRL_PARSE_L4_TRUSTED 2u     /* do not verify the TCP/UDP checksum (the device did, or it is still partial) */
+#define TRL_PARSE_L3_TRUSTED 4u     /* do not verify the IPv4 header checksum */
 
 /* tcp_options: which options were present and well formed. */
 #define TRL_OPT_MSS 1u
@@ -53,7 +54,8 @@ enum trl_verdict {
 #define TRL_OPT_TIMESTAMP 8u
 #define TRL_OPT_SACK 16u
 #define TRL_OPT_UNKNOWN 32u         /* some other option was skipped over */
-#define TRL_OPT_MALFORMED 64u       /* a length of 0 or 1, or beyond the header: the rest of the list was ignored (RFC 9293 3.1) */
+#define TRL_OPT_MALFORMED 64u       /* a length of 0 or 1, or beyond the header: the rest of the list was ignored (RFC 9293 3.1);
+                                       or a known kind with a wrong length: that one option was ignored */
 
 struct trl_pkt {
     uint16_t verdict;               /* enum trl_verdict */
@@ -84,6 +86,10 @@ struct trl_pkt {
     uint8_t  src[16], dst[16];      /* IPv4 in the first four bytes */
     uint8_t  key[36];               /* dst addr, src addr, dport, sport in network order: (local, remote) of the receiver */
     uint8_t  key_len;               /* 12 or 36; 0 when there are no ports */
+    uint8_t  icmp_code;             /* with TRL_IP_OPTIONS: the code of the Parameter Problem that describes it */
+    uint16_t error_at;              /* ... and its pointer, from the start of the IP header (the octet that is wrong) */
+    uint16_t proto_at;              /* offset in buf of the octet that names proto (for a fragment: the octet that says 44) */
+    uint16_t ip_options;            /* bytes of IPv4 options or IPv6 extension headers */
 };
 
 /* Parses one frame. Fields up to the layer where the verdict fell are valid. Returns out->verdict. */
@@ -118,6 +124,20 @@ struct trl_tcp_out {
  */
 int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, const struct trl_tcp_out *seg);
 
+/*
+ * Writes L2 and IP headers from a template as above: lengths, protocol, tos; for IPv4 also id, the flags-and-offset word and
+ * the header checksum. Returns tmpl_len, or -1.
+ */
+int trl_ip_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint8_t proto, uint8_t tos,
+                uint32_t payload_len, uint16_t ip_id, uint16_t frag_word);
+
+/* The same and a UDP header; the UDP checksum field holds the pseudo-header sum (complete over [tmpl_len, end), at + 6). */
+int trl_udp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint16_t sport, uint16_t dport,
+                 uint8_t tos, uint32_t payload_len, uint16_t ip_id, uint8_t dont_fragment);
+
+/* The checksum of an L4 message with its IPv4 (alen 4) or IPv6 (alen 16) pseudo-header, as trl_checksum: ~sum. ICMPv6 needs it. */
+uint16_t trl_l4_checksum(const uint8_t *src, const uint8_t *dst, size_t alen, uint8_t proto, const uint8_t *l4, size_t len);
+
 /* ---- offload.c: GSO and GRO ---- */
 
 /*
@@ -128,6 +148,11 @@ int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len,
  */
 int trl_gso(const uint8_t *frame, size_t len, uint32_t flags, uint32_t gso_size,
             uint8_t *out, size_t cap, uint32_t *lens, uint32_t max);
+
+/* The same, of a super-segment in pieces: the headers (and perhaps some payload) in iov[0], payload in the rest. */
+struct trl_iov { const uint8_t *base; size_t len; };
+int trl_gso_iov(const struct trl_iov *iov, uint32_t niov, uint32_t flags, uint32_t gso_size,
+                uint8_t *out, size_t cap, uint32_t *lens, uint32_t max);
 
 /* One frame of a batch: bytes [off, off + len) of the batch's buffer. */
 struct trl_slot {
@@ -141,12 +166,17 @@ struct trl_slot {
 };
 
 /*
- * Coalesces in-order TCP segments of one flow in a batch of n plain frames (in[i] within buf) into super-segments written
- * to out (cap bytes), as Linux's GRO: same flow, consecutive sequence numbers, same ack or newer, same options but
- * timestamps not older, same flags but PSH/FIN on the last, each but the last of equal payload size; valid checksums only.
- * What can't be merged is copied through unchanged. Order within a flow is kept. Returns the number of slots written to
- * res, or a negative value when cap is too small.
+ * Coalesces in-order TCP segments of one flow in a batch of n plain frames (in[i] within buf; n <= TRL_GRO_MAX) into
+ * super-segments written to out (cap bytes), by the rules of Linux's GRO: same Ethernet header, addresses, ports, TTL, TOS, DF,
+ * acknowledgement, window, flags (but PSH and FIN, which end a super-segment) and options (byte for byte); consecutive sequence
+ * numbers; IPv4 ids counting up, or equal under DF; every payload but the last of the first one's size; at most 65535 bytes
+ * of IP; no IP options or fragments, SYN, RST, URG, empty segments or bad checksums (slot.csum_ok says it need not be summed).
+ * A merged slot has gso_size, gso_segs, csum_ok 1, correct headers and a partial checksum (csum_start, csum_offset). What cannot be
+ * merged is copied through unchanged, csum_ok saying whether its L4 checksum is good. Slots are in the order of their
+ * first frames; order within a flow is kept. Returns the number of slots written to res, or a negative value when n, cap or max
+ * does not fit.
  */
+#define TRL_GRO_MAX 1024
 int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t flags,
             uint8_t *out, size_t cap, struct trl_slot *res, uint32_t max);
 

@@ -1,0 +1,348 @@
+/*
+ * Segmentation and its inverse. GSO splits a TCP super-segment into wire frames, copying and summing the payload in one pass;
+ * GRO coalesces a batch of wire frames into super-segments, by the rules of Linux's tcp_gro_receive.
+ *
+ * Invariant: GRO undoes GSO. A super-segment split and coalesced again is the same bytes (for PSH and FIN, which end a
+ * super-segment, and payloads of at least one byte).
+ */
+#include "offload.h"
+#include "wire.h"
+
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, URG = 32, CWR = 128 };
+
+/* ---- GSO ---- */
+
+/* Where the headers are: IPv4 or IPv6 (extension headers skipped), then TCP; all of them in the first piece. 0 or -1. */
+static int find_headers(struct trl_gso_state *g, const uint8_t *p, size_t len, uint32_t flags)
+{
+    size_t l3 = flags & TRL_PARSE_ETHERNET ? 14 : 0, l4;
+    if (len < l3 + 20)
+        return -1;
+    g->version = p[l3] >> 4;
+    if (g->version == 4) {
+        l4 = l3 + (size_t)(p[l3] & 15) * 4;
+        if (l4 < l3 + 20 || p[l3 + 9] != 6 || (get16(p + l3 + 6) & 0x3fff) != 0)
+            return -1;
+    } else {
+        l4 = l3 + 40;
+        if (g->version != 6 || len < l4)
+            return -1;
+        for (uint8_t next = p[l3 + 6]; next != 6;) {
+            if ((next != 0 && next != 43 && next != 60) || len - l4 < 8)
+                return -1;
+            next = p[l4];
+            l4 += ((size_t)p[l4 + 1] + 1) * 8;
+            if (l4 > len)
+                return -1;
+        }
+    }
+    if (len < l4 || len - l4 < 20)
+        return -1;
+    g->l3 = l3;
+    g->l4 = l4;
+    g->header = l4 + (size_t)(p[l4 + 12] >> 4) * 4;
+    return g->header < l4 + 20 || g->header > len ? -1 : 0;
+}
+
+int trl_gso_begin(struct trl_gso_state *g, const struct trl_iov *iov, uint32_t niov, uint32_t flags, uint32_t gso_size)
+{
+    if (niov == 0 || gso_size == 0 || find_headers(g, iov[0].base, iov[0].len, flags) < 0)
+        return -1;
+    const uint8_t *ip = iov[0].base + g->l3, *tcp = iov[0].base + g->l4;
+    size_t total = 0, l3_len;
+    for (uint32_t i = 0; i < niov; i++)
+        total += iov[i].len;
+    l3_len = g->version == 4 ? get16(ip + 2) : 40u + get16(ip + 4);
+    if (l3_len > total - g->l3 || l3_len < g->header - g->l3)
+        return -1;
+    g->iov = iov;
+    g->niov = niov;
+    g->at = 0;
+    g->used = g->header;
+    g->left = (uint32_t)(l3_len - (g->header - g->l3));
+    g->size = gso_size;
+    g->seq = get32(tcp + 4);
+    g->flags_word = get16(tcp + 12);
+    g->first = 1;
+    g->ip_id = 0;
+    g->ip_base = 0;
+    if (g->version == 4) {              /* all but total length, id and checksum */
+        g->ip_id = get16(ip + 4);
+        g->ip_base = (uint64_t)get16(ip) + trl_sum(ip + 6, 4, 0) + trl_sum(ip + 12, g->l4 - g->l3 - 12, 0);
+        g->tcp_base = trl_sum(ip + 12, 8, 0);
+    } else {
+        g->tcp_base = trl_sum(ip + 8, 32, 0);
+    }
+    /* the pseudo-header but for the length, and all of the TCP header but sequence number, flags and checksum */
+    g->tcp_base += 6u + (uint64_t)trl_sum(tcp, 4, 0) + trl_sum(tcp + 8, 4, 0) + get16(tcp + 14)
+                   + trl_sum(tcp + 18, g->header - g->l4 - 18, 0);
+    return 0;
+}
+
+/* Copies n payload bytes from the pieces and returns their sum (a host number, not folded). */
+static uint64_t take(struct trl_gso_state *g, uint8_t *out, size_t n)
+{
+    uint64_t sum = 0;
+    size_t done = 0;
+    while (done < n) {
+        const struct trl_iov *v = &g->iov[g->at];
+        size_t step = v->len - g->used;
+        if (step == 0) {
+            g->at++;
+            g->used = 0;
+            continue;
+        }
+        if (step > n - done)
+            step = n - done;
+        uint16_t s = to_host_sum(fold(trl_raw_copy_sum(out + done, v->base + g->used, step)));
+        sum += done & 1 ? swap16(s) : s;            /* a piece that starts at an odd place has its bytes the other way round */
+        g->used += step;
+        done += step;
+    }
+    return sum;
+}
+
+int trl_gso_next(struct trl_gso_state *g, uint8_t *out, size_t cap)
+{
+    if (g->left == 0 && !g->first)
+        return 0;
+    uint32_t n = g->left < g->size ? g->left : g->size;
+    size_t l4_len = g->header - g->l4 + n, l3_len = g->header - g->l3 + n;
+    if (g->header + n > cap)
+        return -1;
+    memcpy(out, g->iov[0].base, g->header);
+    uint8_t *ip = out + g->l3, *tcp = out + g->l4;
+    uint16_t word = g->flags_word;
+    if (n < g->left)
+        word &= (uint16_t)~(FIN | PSH);
+    if (!g->first)
+        word &= (uint16_t)~CWR;
+    if (g->version == 4) {
+        put16(ip + 2, (uint16_t)l3_len);
+        put16(ip + 4, g->ip_id);
+        put16(ip + 10, (uint16_t)~fold(g->ip_base + l3_len + g->ip_id));
+        g->ip_id++;
+    } else {
+        put16(ip + 4, (uint16_t)(l3_len - 40));
+    }
+    put32(tcp + 4, g->seq);
+    put16(tcp + 12, word);
+    uint64_t sum = g->tcp_base + l4_len + word + (g->seq >> 16) + (g->seq & 0xffffu) + take(g, out + g->header, n);
+    put16(tcp + 16, (uint16_t)~fold(sum));
+    g->seq += n;
+    g->left -= n;
+    g->first = 0;
+    return (int)(g->header + n);
+}
+
+int trl_gso_iov(const struct trl_iov *iov, uint32_t niov, uint32_t flags, uint32_t gso_size,
+                uint8_t *out, size_t cap, uint32_t *lens, uint32_t max)
+{
+    struct trl_gso_state g;
+    if (trl_gso_begin(&g, iov, niov, flags, gso_size) < 0)
+        return -1;
+    uint32_t count = 0;
+    size_t at = 0;
+    while (g.first || g.left > 0) {
+        int n = count < max ? trl_gso_next(&g, out + at, cap - at) : -1;
+        if (n < 0)
+            return -1;
+        lens[count++] = (uint32_t)n;
+        at += (size_t)n;
+    }
+    return (int)count;
+}
+
+int trl_gso(const uint8_t *frame, size_t len, uint32_t flags, uint32_t gso_size,
+            uint8_t *out, size_t cap, uint32_t *lens, uint32_t max)
+{
+    struct trl_iov whole = {frame, len};
+    return trl_gso_iov(&whole, 1, flags, gso_size, out, cap, lens, max);
+}
+
+/* ---- GRO ---- */
+
+enum { NONE = 0xffff, BUCKETS = 256 };
+
+/* A slot of the result while it grows: the frames that will go into it, as a list. */
+struct group {
+    uint16_t first, last;               /* indices of frames */
+    uint16_t count;
+    uint16_t chain;                     /* next group of the same hash bucket */
+    uint16_t l3, l4, header;
+    uint8_t  version, key_len;
+    uint8_t  open, fixed_id, csum_ok;
+    uint16_t add_flags;                 /* FIN and PSH of later frames */
+    uint32_t next_seq, mss, payload;
+};
+
+struct gro {
+    const uint8_t *buf;
+    const struct trl_slot *in;
+    uint16_t next[TRL_GRO_MAX];         /* next frame of the same group */
+    uint16_t bucket[BUCKETS];           /* newest group of a flow is found first */
+    struct group group[TRL_GRO_MAX];
+};
+
+static const uint8_t *frame_at(const struct gro *g, uint16_t i) { return g->buf + g->in[i].off; }
+
+/* The 12 or 36 bytes that identify a flow lie apart in the frame: addresses in the IP header, ports in TCP's. */
+static int same_flow(const struct gro *g, const struct group *a, const uint8_t *f, const struct trl_pkt *k)
+{
+    const uint8_t *b = frame_at(g, a->first);
+    size_t at = k->ip_version == 4 ? 12 : 8, n = k->ip_version == 4 ? 8 : 32;
+    return a->version == k->ip_version && memcmp(b + a->l3 + at, f + k->l3 + at, n) == 0
+           && memcmp(b + a->l4, f + k->l4, 4) == 0;
+}
+
+static uint32_t bucket_of(const struct trl_pkt *k)
+{
+    uint32_t h = ((uint32_t)k->sport << 16 | k->dport) ^ get32(k->src) ^ get32(k->src + 12) * 31u;
+    return h * 0x9e3779b1u >> 24;
+}
+
+/* Whether the frame's IP header lets it follow the group's (inet_gro_receive, ipv6_gro_receive). Settles fixed_id. */
+static int ip_follows(struct group *a, const uint8_t *first, const uint8_t *f, const struct trl_pkt *k)
+{
+    const uint8_t *p = first + a->l3, *q = f + k->l3;
+    if (k->l3 != a->l3 || memcmp(first, f, a->l3) != 0)
+        return 0;
+    if (a->version == 6)                            /* version, class and flow label; next header; hop limit */
+        return memcmp(p, q, 4) == 0 && p[6] == q[6] && p[7] == q[7];
+    if (p[1] != q[1] || p[8] != q[8] || ((p[6] ^ q[6]) & 0x40))
+        return 0;
+    uint16_t ahead = (uint16_t)(get16(q + 4) - get16(p + 4));
+    if (a->count == 1)
+        a->fixed_id = (p[6] & 0x40) && ahead == 0;
+    return ahead == (a->fixed_id ? 0 : a->count);
+}
+
+static int follows(const struct gro *g, struct group *a, const uint8_t *f, const struct trl_pkt *k)
+{
+    const uint8_t *first = frame_at(g, a->first), *p = first + a->l4, *q = f + k->l4;
+    uint32_t n = k->payload_len;
+    if (!a->open || n == 0 || n > a->mss || k->seq != a->next_seq || (k->tcp_flags & CWR))
+        return 0;
+    if (k->payload - k->l4 != a->header - a->l4
+        || ((get16(p + 12) ^ get16(q + 12)) & ~(CWR | FIN | PSH)) != 0
+        || memcmp(p + 8, q + 8, 4) != 0 || memcmp(p + 14, q + 14, 2) != 0
+        || memcmp(p + 20, q + 20, (size_t)(a->header - a->l4 - 20)) != 0)
+        return 0;
+    if ((uint32_t)(a->header - a->l3) + a->payload + n > 65535)
+        return 0;
+    return ip_follows(a, first, f, k);
+}
+
+/* Sorts frame i into the groups. Returns the number of groups. */
+static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t flags, struct trl_pkt *k)
+{
+    const uint8_t *f = frame_at(g, i);
+    int verdict = trl_parse(f, g->in[i].len, flags | (g->in[i].csum_ok ? TRL_PARSE_L4_TRUSTED : 0), k);
+    int tcp = verdict == TRL_OK && k->proto == 6;
+    uint16_t *head = NULL;
+    if (tcp) {
+        head = &g->bucket[bucket_of(k)];
+        uint16_t at = *head;
+        while (at != NONE && !same_flow(g, &g->group[at], f, k))
+            at = g->group[at].chain;
+        if (at != NONE) {
+            struct group *a = &g->group[at];
+            if (k->ip_options == 0 && follows(g, a, f, k)) {
+                g->next[a->last] = i;
+                a->last = i;
+                a->count++;
+                a->payload += k->payload_len;
+                a->next_seq += k->payload_len;
+                a->add_flags |= k->tcp_flags & (FIN | PSH);
+                a->open = k->payload_len == a->mss && !(k->tcp_flags & (FIN | PSH));
+                return groups;
+            }
+            a->open = 0;                            /* what comes later of this flow must not overtake this frame */
+        }
+    }
+    struct group *a = &g->group[groups];
+    memset(a, 0, sizeof *a);
+    a->first = a->last = i;
+    a->count = 1;
+    a->csum_ok = g->in[i].csum_ok || verdict == TRL_OK;
+    a->chain = NONE;
+    if (tcp) {
+        a->l3 = k->l3;
+        a->l4 = k->l4;
+        a->header = k->payload;
+        a->version = k->ip_version;
+        a->payload = a->mss = k->payload_len;
+        a->next_seq = k->seq + k->payload_len;
+        a->open = k->ip_options == 0 && k->payload_len > 0 && k->payload_len <= 0xffff
+                  && !(k->tcp_flags & (FIN | SYN | RST | PSH | URG));
+        a->chain = *head;
+        *head = (uint16_t)groups;
+    }
+    return groups + 1;
+}
+
+/* Writes a group of several frames as one. */
+static void join(const struct gro *g, const struct group *a, uint8_t *out)
+{
+    const uint8_t *f = frame_at(g, a->first);
+    memcpy(out, f, a->header + a->mss);
+    size_t at = a->header + a->mss, end = a->header + a->payload;
+    for (uint16_t i = a->first; i != a->last;) {
+        i = g->next[i];
+        size_t n = end - at < a->mss ? end - at : a->mss;
+        memcpy(out + at, frame_at(g, i) + a->header, n);
+        at += n;
+    }
+    uint8_t *ip = out + a->l3, *tcp = out + a->l4;
+    uint32_t l3_len = (uint32_t)(end - a->l3), l4_len = (uint32_t)(end - a->l4);
+    tcp[13] |= (uint8_t)a->add_flags;
+    if (a->version == 4) {
+        put16(ip + 2, (uint16_t)l3_len);
+        put16(ip + 10, 0);
+        put16(ip + 10, trl_checksum(ip, 20, 0));
+        put16(tcp + 16, pseudo_sum(ip + 12, ip + 16, 4, 6, l4_len));
+    } else {
+        put16(ip + 4, (uint16_t)(l3_len - 40));
+        put16(tcp + 16, pseudo_sum(ip + 8, ip + 24, 16, 6, l4_len));
+    }
+}
+
+int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t flags,
+            uint8_t *out, size_t cap, struct trl_slot *res, uint32_t max)
+{
+    struct gro g;
+    struct trl_pkt k;
+    if (n > TRL_GRO_MAX)
+        return -1;
+    g.buf = buf;
+    g.in = in;
+    memset(g.bucket, 0xff, sizeof g.bucket);
+    uint32_t groups = 0;
+    for (uint32_t i = 0; i < n; i++)
+        groups = sort_in(&g, groups, (uint16_t)i, flags, &k);
+    if (groups > max)
+        return -1;
+    size_t at = 0;
+    for (uint32_t j = 0; j < groups; j++) {
+        const struct group *a = &g.group[j];
+        size_t len = a->count > 1 ? (size_t)a->header + a->payload : in[a->first].len;
+        if (len > cap - at)
+            return -1;
+        memset(&res[j], 0, sizeof res[j]);
+        res[j].off = (uint32_t)at;
+        res[j].len = (uint32_t)len;
+        res[j].gso_segs = a->count;
+        res[j].csum_ok = a->csum_ok;
+        res[j].hdr_len = (uint8_t)(a->header < 256 ? a->header : 0);
+        if (a->count > 1) {
+            join(&g, a, out + at);
+            res[j].gso_size = (uint16_t)a->mss;
+            res[j].csum_start = a->l4;
+            res[j].csum_offset = 16;
+        } else {
+            memcpy(out + at, frame_at(&g, a->first), len);
+        }
+        at += len;
+    }
+    return (int)groups;
+}

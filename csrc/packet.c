@@ -1,0 +1,440 @@
+/*
+ * One-pass parse and build: Ethernet (RFC 894), IPv4 (RFC 791, 1122), IPv6 (RFC 8200, 5095, 6946), UDP (RFC 768), TCP (RFC 9293).
+ *
+ * The parser is total: every offset is checked against what is really there before it is read, chains of options and
+ * extension headers are bounded, and the verdict names the first rule that was broken. It judges form alone: whether an
+ * address is ours, or a source martian, is for the stack.
+ */
+#include "trl.h"
+#include "wire.h"
+
+enum { TCP = 6, UDP = 17 };
+enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, AUTH = 51, DESTINATION = 60 };
+enum { EXTENSION_HEADERS_MAX = 8 };             /* RFC 8504 section 5.3 allows the limit; a chain of 8 fits 16-bit offsets */
+
+/* ---- options ---- */
+
+static int option_error(struct trl_pkt *k, size_t at, uint8_t code)
+{
+    k->icmp_code = code;
+    k->error_at = (uint16_t)at;
+    return TRL_IP_OPTIONS;
+}
+
+/* IPv4 (RFC 791 section 3.1): END, NOP, or kind, length >= 2, data. */
+static int ipv4_options(const uint8_t *ip, size_t ihl, struct trl_pkt *k)
+{
+    for (size_t i = 20; i < ihl && ip[i] != 0;) {
+        if (ip[i] == 1) {
+            i++;
+        } else {
+            if (ihl - i < 2)
+                return option_error(k, i, 0);
+            if (ip[i + 1] < 2 || ip[i + 1] > ihl - i)
+                return option_error(k, i + 1, 0);
+            i += ip[i + 1];
+        }
+    }
+    return TRL_OK;
+}
+
+/* The TLVs of a hop-by-hop or destination options header (RFC 8200 section 4.2) in [at, end) of the packet. */
+static int ipv6_options(const uint8_t *ip, size_t at, size_t end, struct trl_pkt *k)
+{
+    while (at < end) {
+        if (ip[at] == 0) {                      /* Pad1 */
+            at++;
+            continue;
+        }
+        if (end - at < 2 || (size_t)ip[at + 1] + 2 > end - at)
+            return option_error(k, at, 0);
+        if (ip[at] > 1 && (ip[at] & 0xc0) != 0) /* unknown (all are), and its top bits do not say "skip" */
+            return option_error(k, at, 2);
+        at += (size_t)ip[at + 1] + 2;
+    }
+    return TRL_OK;
+}
+
+/* TCP (RFC 9293 section 3.1, RFC 7323, RFC 2018): [i, end) of the TCP header. */
+static void tcp_options(const uint8_t *tcp, size_t end, struct trl_pkt *k)
+{
+    size_t i = 20;
+    /* What nearly every segment of a connection carries: NOP NOP TS. */
+    if (end == 32 && get32(tcp + 20) == 0x0101080au) {
+        k->tcp_options = TRL_OPT_TIMESTAMP;
+        k->tsval = get32(tcp + 24);
+        k->tsecr = get32(tcp + 28);
+        return;
+    }
+    while (i < end && tcp[i] != 0) {
+        const uint8_t *o = tcp + i;
+        if (o[0] == 1) {
+            i++;
+            continue;
+        }
+        if (end - i < 2 || o[1] < 2 || o[1] > end - i) {
+            k->tcp_options |= TRL_OPT_MALFORMED;
+            return;
+        }
+        uint8_t length = o[1];
+        uint16_t bit = TRL_OPT_MALFORMED;
+        switch (o[0]) {
+        case 2:
+            if (length == 4) {
+                bit = TRL_OPT_MSS;
+                k->mss = get16(o + 2);
+            }
+            break;
+        case 3:
+            if (length == 3) {
+                bit = TRL_OPT_WSCALE;
+                k->wscale = o[2];
+            }
+            break;
+        case 4:
+            if (length == 2)
+                bit = TRL_OPT_SACK_PERMITTED;
+            break;
+        case 5:
+            if (length >= 10 && (length - 2) % 8 == 0) {
+                bit = TRL_OPT_SACK;
+                k->nsack = (uint8_t)((length - 2) / 8);     /* at most 4: options are at most 40 bytes */
+                for (unsigned b = 0; b < 2u * k->nsack; b++)
+                    k->sack[b] = get32(o + 2 + 4 * b);
+            }
+            break;
+        case 8:
+            if (length == 10) {
+                bit = TRL_OPT_TIMESTAMP;
+                k->tsval = get32(o + 2);
+                k->tsecr = get32(o + 6);
+            }
+            break;
+        default:
+            bit = TRL_OPT_UNKNOWN;
+        }
+        k->tcp_options |= bit;
+        i += length;
+    }
+}
+
+/* ---- layer 4 ---- */
+
+static void ports(const uint8_t *l4, struct trl_pkt *k)
+{
+    size_t alen = k->ip_version == 4 ? 4 : 16;
+    k->sport = get16(l4);
+    k->dport = get16(l4 + 2);
+    memcpy(k->key, k->dst, alen);
+    memcpy(k->key + alen, k->src, alen);
+    memcpy(k->key + 2 * alen, l4 + 2, 2);
+    memcpy(k->key + 2 * alen + 2, l4, 2);
+    k->key_len = (uint8_t)(2 * alen + 4);
+}
+
+static int l4_sum_is_bad(const uint8_t *l4, uint32_t len, const struct trl_pkt *k)
+{
+    uint16_t sum = pseudo_sum(k->src, k->dst, k->ip_version == 4 ? 4 : 16, k->proto, len);
+    return trl_sum(l4, len, sum) != 0xffff;
+}
+
+static int parse_udp(const uint8_t *l4, uint32_t len, uint32_t flags, struct trl_pkt *k)
+{
+    if (len < 8)
+        return TRL_UDP_SHORT;
+    ports(l4, k);
+    uint32_t length = get16(l4 + 4);
+    if (length < 8 || length > len)
+        return TRL_UDP_SHORT;
+    k->payload = (uint16_t)(k->l4 + 8);
+    k->payload_len = length - 8;
+    if (flags & TRL_PARSE_L4_TRUSTED)
+        return TRL_OK;
+    if (get16(l4 + 6) == 0)                     /* none: allowed on IPv4 (RFC 768), not on IPv6 (RFC 8200 section 8.1) */
+        return k->ip_version == 4 ? TRL_OK : TRL_UDP_CHECKSUM;
+    return l4_sum_is_bad(l4, length, k) ? TRL_UDP_CHECKSUM : TRL_OK;
+}
+
+static int parse_tcp(const uint8_t *l4, uint32_t len, uint32_t flags, struct trl_pkt *k)
+{
+    if (len < 20)
+        return TRL_TCP_SHORT;
+    ports(l4, k);
+    uint32_t header = (uint32_t)(l4[12] >> 4) * 4;
+    k->seq = get32(l4 + 4);
+    k->ack = get32(l4 + 8);
+    k->tcp_flags = get16(l4 + 12) & 0x1ff;
+    k->window = get16(l4 + 14);
+    k->urgent = get16(l4 + 18);
+    if (header < 20 || header > len)
+        return TRL_TCP_OFFSET;
+    k->payload = (uint16_t)(k->l4 + header);
+    k->payload_len = len - header;
+    if (!(flags & TRL_PARSE_L4_TRUSTED) && l4_sum_is_bad(l4, len, k))
+        return TRL_TCP_CHECKSUM;
+    if (header > 20)
+        tcp_options(l4, header, k);
+    return TRL_OK;
+}
+
+/* The L4 message is len bytes at k->l4. */
+static int parse_l4(const uint8_t *buf, uint32_t len, uint32_t flags, struct trl_pkt *k)
+{
+    k->payload = k->l4;
+    k->payload_len = len;
+    if (k->proto == TCP)
+        return parse_tcp(buf + k->l4, len, flags, k);
+    if (k->proto == UDP)
+        return parse_udp(buf + k->l4, len, flags, k);
+    return TRL_L4_OTHER;
+}
+
+/* ---- layer 3 ---- */
+
+static int parse_ipv4(const uint8_t *buf, size_t avail, uint32_t flags, struct trl_pkt *k)
+{
+    const uint8_t *ip = buf + k->l3;
+    if (avail < 20)
+        return TRL_IP_SHORT;
+    size_t ihl = (size_t)(ip[0] & 15) * 4;
+    uint16_t frag = get16(ip + 6);
+    k->tos = ip[1];
+    k->l3_len = get16(ip + 2);
+    k->ip_id = get16(ip + 4);
+    k->dont_fragment = frag >> 14 & 1;
+    k->frag_more = frag >> 13 & 1;
+    k->frag_offset = (uint16_t)((frag & 0x1fff) * 8);
+    k->ttl = ip[8];
+    k->proto = ip[9];
+    k->proto_at = (uint16_t)(k->l3 + 9);
+    memcpy(k->src, ip + 12, 4);
+    memcpy(k->dst, ip + 16, 4);
+    if (ihl < 20 || ihl > avail)
+        return TRL_IP_HEADER_LEN;
+    if (!(flags & TRL_PARSE_L3_TRUSTED) && trl_sum(ip, ihl, 0) != 0xffff)
+        return TRL_IP_CHECKSUM;
+    if (k->l3_len > avail)
+        return TRL_IP_SHORT;
+    if (ihl > k->l3_len)
+        return TRL_IP_HEADER_LEN;
+    k->ip_options = (uint16_t)(ihl - 20);
+    k->l4 = (uint16_t)(k->l3 + ihl);
+    k->payload = k->l4;
+    k->payload_len = k->l3_len - (uint32_t)ihl;
+    if (ihl > 20 && ipv4_options(ip, ihl, k) != TRL_OK)
+        return TRL_IP_OPTIONS;
+    if (k->frag_more || k->frag_offset)
+        return TRL_IP_FRAGMENT;
+    return parse_l4(buf, k->payload_len, flags, k);
+}
+
+static int parse_ipv6(const uint8_t *buf, size_t avail, uint32_t flags, struct trl_pkt *k)
+{
+    const uint8_t *ip = buf + k->l3;
+    if (avail < 40)
+        return TRL_IP_SHORT;
+    k->tos = (uint8_t)(get16(ip) >> 4);
+    k->l3_len = 40u + get16(ip + 4);
+    k->ttl = ip[7];
+    memcpy(k->src, ip + 8, 16);
+    memcpy(k->dst, ip + 24, 16);
+    if (k->l3_len > avail)
+        return TRL_IP_SHORT;
+    size_t at = 40, end = k->l3_len, name_at = 6;   /* from ip: this header, the end, the octet that names this header */
+    for (unsigned headers = 0;; headers++) {
+        uint8_t next = ip[name_at];
+        k->proto = next;
+        k->proto_at = (uint16_t)(k->l3 + name_at);
+        k->ip_options = (uint16_t)(at - 40);
+        k->l4 = k->payload = (uint16_t)(k->l3 + at);
+        k->payload_len = (uint32_t)(end - at);
+        if (next != HOP_BY_HOP && next != ROUTING && next != FRAGMENT && next != AUTH && next != DESTINATION)
+            return parse_l4(buf, k->payload_len, flags, k);
+        if (next == HOP_BY_HOP && headers > 0)      /* only ever first: elsewhere an unrecognised next header */
+            return option_error(k, name_at, 1);
+        if (headers == EXTENSION_HEADERS_MAX || end - at < 8)
+            return option_error(k, headers == EXTENSION_HEADERS_MAX ? name_at : 4, 0);
+        size_t length = next == FRAGMENT ? 8 : next == AUTH ? ((size_t)ip[at + 1] + 2) * 4 : ((size_t)ip[at + 1] + 1) * 8;
+        if (length > end - at)
+            return option_error(k, at + 1, 0);
+        if (next == FRAGMENT) {
+            uint16_t word = get16(ip + at + 2);
+            k->frag_offset = word & 0xfff8;
+            k->frag_more = word & 1;
+            k->ip_id = get32(ip + at + 4);
+            if (k->frag_offset || k->frag_more) {   /* else atomic, and no fragment at all (RFC 6946) */
+                k->proto = ip[at];
+                k->l4 = k->payload = (uint16_t)(k->l3 + at + 8);
+                k->payload_len = (uint32_t)(end - at - 8);
+                k->ip_options = (uint16_t)(at + 8 - 40);
+                return TRL_IP_FRAGMENT;
+            }
+        } else if (next == ROUTING) {
+            if (ip[at + 3] != 0)                    /* segments left of a type we do not process (type 0: RFC 5095) */
+                return option_error(k, at + 2, 0);
+        } else if (next != AUTH && ipv6_options(ip, at + 2, at + length, k) != TRL_OK) {
+            return TRL_IP_OPTIONS;
+        }
+        name_at = at;
+        at += length;
+    }
+}
+
+static int parse(const uint8_t *buf, size_t len, uint32_t flags, struct trl_pkt *k)
+{
+    if (flags & TRL_PARSE_ETHERNET) {
+        if (len < 14)
+            return TRL_ETH_SHORT;
+        memcpy(k->dmac, buf, 6);
+        memcpy(k->smac, buf + 6, 6);
+        k->ethertype = get16(buf + 12);
+        k->l3 = 14;
+        if (k->ethertype != 0x0800 && k->ethertype != 0x86dd)
+            return TRL_L3_OTHER;
+    }
+    size_t avail = len - k->l3;
+    if (avail == 0)
+        return TRL_IP_SHORT;
+    uint8_t version = buf[k->l3] >> 4;
+    if (version != 4 && version != 6)
+        return TRL_IP_VERSION;
+    uint16_t ethertype = version == 4 ? 0x0800 : 0x86dd;
+    if ((flags & TRL_PARSE_ETHERNET) && k->ethertype != ethertype)
+        return TRL_IP_VERSION;
+    k->ethertype = ethertype;
+    k->ip_version = version;
+    return version == 4 ? parse_ipv4(buf, avail, flags, k) : parse_ipv6(buf, avail, flags, k);
+}
+
+int trl_parse(const uint8_t *buf, size_t len, uint32_t flags, struct trl_pkt *out)
+{
+    memset(out, 0, sizeof *out);
+    int verdict = parse(buf, len, flags, out);
+    out->verdict = (uint16_t)verdict;
+    return verdict;
+}
+
+/* ---- build ---- */
+
+/* Copies the template and fills in the IP header. proto, tos as given. Returns 0 or -1. */
+static int emit_ip(uint8_t *out, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint8_t proto, uint8_t tos, uint32_t payload_len,
+                   uint16_t ip_id, uint16_t frag_word)
+{
+    if (tmpl_len < l3 || tmpl_len - l3 < 20)
+        return -1;
+    uint8_t version = tmpl[l3] >> 4;
+    if (version == 4 ? tmpl[l3] != 0x45 || tmpl_len - l3 != 20 || payload_len > 65535 - 20
+                     : version != 6 || tmpl_len - l3 != 40 || payload_len > 65535)
+        return -1;
+    memcpy(out, tmpl, tmpl_len);
+    uint8_t *ip = out + l3;
+    if (version == 4) {
+        ip[1] = tos;
+        put16(ip + 2, (uint16_t)(20 + payload_len));
+        put16(ip + 4, ip_id);
+        put16(ip + 6, frag_word);
+        ip[9] = proto;
+        put16(ip + 10, 0);
+        put16(ip + 10, trl_checksum(ip, 20, 0));
+    } else {
+        ip[0] = (uint8_t)(0x60 | tos >> 4);
+        ip[1] = (uint8_t)((ip[1] & 0x0f) | (tos & 15) << 4);
+        put16(ip + 4, (uint16_t)payload_len);
+        ip[6] = proto;
+    }
+    return 0;
+}
+
+/* The pseudo-header sum for a message of len bytes behind an IP header that emit_ip has written. */
+static uint16_t pseudo_of(const uint8_t *ip, uint8_t proto, uint32_t len)
+{
+    return ip[0] >> 4 == 4 ? pseudo_sum(ip + 12, ip + 16, 4, proto, len) : pseudo_sum(ip + 8, ip + 24, 16, proto, len);
+}
+
+int trl_ip_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint8_t proto, uint8_t tos,
+                uint32_t payload_len, uint16_t ip_id, uint16_t frag_word)
+{
+    if (cap < tmpl_len || emit_ip(out, tmpl, tmpl_len, l3, proto, tos, payload_len, ip_id, frag_word) < 0)
+        return -1;
+    return (int)tmpl_len;
+}
+
+int trl_udp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint16_t sport, uint16_t dport,
+                 uint8_t tos, uint32_t payload_len, uint16_t ip_id, uint8_t dont_fragment)
+{
+    if (payload_len > 65535 - 8 || cap < tmpl_len || cap - tmpl_len < 8)
+        return -1;
+    uint32_t length = payload_len + 8;
+    if (emit_ip(out, tmpl, tmpl_len, l3, UDP, tos, length, ip_id, dont_fragment ? 0x4000 : 0) < 0)
+        return -1;
+    uint8_t *udp = out + tmpl_len;
+    put16(udp, sport);
+    put16(udp + 2, dport);
+    put16(udp + 4, (uint16_t)length);
+    put16(udp + 6, pseudo_of(out + l3, UDP, length));
+    return (int)(tmpl_len + 8);
+}
+
+/* TCP options in Linux's order. Returns their length (a multiple of 4), or -1 when they exceed 40 bytes. */
+static int emit_options(uint8_t *o, const struct trl_tcp_out *seg)
+{
+    uint16_t which = seg->tcp_options;
+    unsigned blocks = which & TRL_OPT_SACK ? seg->nsack : 0;
+    size_t n = 0;
+    if (blocks > 4)
+        return -1;
+    if (which & TRL_OPT_MSS) {
+        put16(o, 0x0204);
+        put16(o + 2, seg->mss);
+        n = 4;
+    }
+    if (which & TRL_OPT_TIMESTAMP) {
+        put32(o + n, which & TRL_OPT_SACK_PERMITTED ? 0x0402080au : 0x0101080au);
+        put32(o + n + 4, seg->tsval);
+        put32(o + n + 8, seg->tsecr);
+        n += 12;
+    } else if (which & TRL_OPT_SACK_PERMITTED) {
+        put32(o + n, 0x01010402u);
+        n += 4;
+    }
+    if (which & TRL_OPT_WSCALE) {
+        put32(o + n, 0x01030300u | seg->wscale);
+        n += 4;
+    }
+    if (blocks > 0) {
+        if (n + 4 + 8 * blocks > 40)
+            return -1;
+        put32(o + n, 0x01010500u | (2 + 8 * blocks));
+        n += 4;
+        for (unsigned i = 0; i < 2 * blocks; i++, n += 4)
+            put32(o + n, seg->sack[i]);
+    }
+    return (int)n;
+}
+
+int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, const struct trl_tcp_out *seg)
+{
+    uint8_t options[40];
+    int olen = emit_options(options, seg);
+    if (olen < 0 || cap < tmpl_len || cap - tmpl_len < 20 + (size_t)olen || seg->payload_len > 65535)
+        return -1;
+    uint32_t header = 20 + (uint32_t)olen, length = header + seg->payload_len;
+    if (emit_ip(out, tmpl, tmpl_len, l3, TCP, seg->tos, length, (uint16_t)seg->ip_id, seg->dont_fragment ? 0x4000 : 0) < 0)
+        return -1;
+    uint8_t *tcp = out + tmpl_len;
+    put16(tcp, seg->sport);
+    put16(tcp + 2, seg->dport);
+    put32(tcp + 4, seg->seq);
+    put32(tcp + 8, seg->ack);
+    put16(tcp + 12, (uint16_t)(header << 10 | (seg->tcp_flags & 0x1ff)));
+    put16(tcp + 14, seg->window);
+    put16(tcp + 16, pseudo_of(out + l3, TCP, length));
+    put16(tcp + 18, seg->urgent);
+    memcpy(tcp + 20, options, (size_t)olen);
+    return (int)(tmpl_len + header);
+}
+
+uint16_t trl_l4_checksum(const uint8_t *src, const uint8_t *dst, size_t alen, uint8_t proto, const uint8_t *l4, size_t len)
+{
+    return trl_checksum(l4, len, pseudo_sum(src, dst, alen, proto, (uint32_t)len));
+}
