@@ -1,0 +1,135 @@
+"""The descriptor table of a process: small integers to open file descriptions.
+
+POSIX gives the lowest free descriptor. Free slots below the end of the table are kept in a heap, so that finding the
+lowest does not depend on how many are open. The close-on-exec flag belongs to the descriptor, not to the description.
+Threads share one table (CLONE_FILES); fork copies it.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from kernel.abi import EBADF, EINVAL, EMFILE
+from kernel.fs.file import File
+from kernel.fs.vfs import error
+
+
+class FdTable:
+    """`limit` arguments are the caller's RLIMIT_NOFILE: descriptors must be below it."""
+
+    __slots__ = ("_cloexec", "_free", "files", "users")
+
+    def __init__(self) -> None:
+        self.files: list[File | None] = []
+        self._free: list[int] = []  # heap of slots that may be free (entries that are not are skipped)
+        self._cloexec = bytearray()
+        self.users = 1  # tasks that share the table
+
+    def get(self, fd: int) -> File:
+        """The description behind `fd`; EBADF."""
+        try:
+            file = self.files[fd] if fd >= 0 else None
+        except (IndexError, TypeError):
+            file = None
+        if file is None:
+            raise error(EBADF, fd)
+        return file
+
+    def _lowest(self, least: int) -> int:
+        files, free = self.files, self._free
+        if least == 0:
+            while free:
+                fd = free[0]
+                if fd < len(files) and files[fd] is None:
+                    return fd
+                heappop(free)
+            return len(files)
+        for fd in range(least, len(files)):
+            if files[fd] is None:
+                return fd
+        return max(least, len(files))
+
+    def _set(self, fd: int, file: File, cloexec: bool) -> None:
+        files = self.files
+        while len(files) <= fd:
+            if len(files) < fd:
+                heappush(self._free, len(files))
+            files.append(None)
+            self._cloexec.append(0)
+        files[fd] = file
+        self._cloexec[fd] = cloexec
+
+    def install(self, file: File, cloexec: bool, limit: int, least: int = 0) -> int:
+        """Gives `file` the lowest free descriptor not below `least`. EMFILE. The table takes over the reference."""
+        fd = self._lowest(least)
+        if limit >= 0 and fd >= limit:
+            raise error(EMFILE, f"limit of {limit} descriptors")
+        if fd == len(self.files):
+            self.files.append(file)
+            self._cloexec.append(cloexec)
+        else:
+            self._set(fd, file, cloexec)
+        return fd
+
+    def dup3(self, old: int, new: int, cloexec: bool, limit: int) -> int:
+        """`new` becomes a copy of `old`; what it was before is closed without a word about errors."""
+        if old == new:
+            raise error(EINVAL, "same descriptor")
+        if new < 0 or (limit >= 0 and new >= limit):
+            raise error(EBADF, new)
+        file = self.get(old)
+        file.get()
+        before = self.files[new] if new < len(self.files) else None
+        self._set(new, file, cloexec)
+        if before is not None:
+            self._closed(before)
+        return new
+
+    def close(self, fd: int) -> None:
+        file = self.get(fd)
+        self.files[fd] = None
+        heappush(self._free, fd)
+        self._closed(file)
+
+    def _closed(self, file: File) -> None:
+        """POSIX record locks go at any close of the file by the process."""
+        if file.inode is not None and file.inode.locks is not None:
+            file.inode.locks.release_owner(self)
+        file.put()
+
+    def cloexec(self, fd: int) -> bool:
+        self.get(fd)
+        return bool(self._cloexec[fd])
+
+    def set_cloexec(self, fd: int, on: bool) -> None:
+        self.get(fd)
+        self._cloexec[fd] = on
+
+    def fds(self) -> list[int]:
+        """Open descriptors, ascending."""
+        return [fd for fd, file in enumerate(self.files) if file is not None]
+
+    def copy(self) -> FdTable:
+        """For fork: same descriptions, same flags."""
+        table = FdTable()
+        table.files = list(self.files)
+        table._free = list(self._free)
+        table._cloexec = bytearray(self._cloexec)
+        for file in table.files:
+            if file is not None:
+                file.count += 1
+        return table
+
+    def close_on_exec(self) -> None:
+        """execve(2): closes the descriptors so marked."""
+        for fd, file in enumerate(self.files):
+            if file is not None and self._cloexec[fd]:
+                self.close(fd)
+
+    def release(self) -> None:
+        """One task fewer uses the table; the last closes everything, in descriptor order."""
+        self.users -= 1
+        if not self.users:
+            for fd in self.fds():
+                if self.files[fd] is not None:
+                    self.close(fd)

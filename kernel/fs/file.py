@@ -1,0 +1,194 @@
+"""Open file descriptions: what `open` makes and descriptors point to.
+
+A description has operations, an offset, status flags and an access mode, all shared by dup and fork. `FileOps` is the
+protocol behind which regular files, directories, pipes, sockets, devices and the epoll family stand; a class
+implements what makes sense for it and inherits Linux's answer for the rest.
+
+Transfers go through a sink (`put(chunk) -> taken`) or a source (`take(n) -> bytes`) of the system call layer, so that
+one implementation serves Python's bytes and a process's memory. `pos` is the offset for files that have one; streams
+ignore it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from kernel import abi
+from kernel.abi import MAX_RW_COUNT, O_ACCMODE, O_PATH, O_RDWR, O_WRONLY
+from kernel.fs.vfs import Inode, Path, error
+
+DEFAULT_POLL = abi.POLLIN | abi.POLLOUT | abi.POLLRDNORM | abi.POLLWRNORM
+
+
+class Sink(Protocol):
+    """Where read puts bytes."""
+
+    def put(self, chunk: Any, /) -> int: ...
+
+
+class Source(Protocol):
+    """Where write takes bytes from; fewer than `n` means the rest cannot be read (EFAULT when nothing could)."""
+
+    def take(self, n: int, /) -> Any: ...
+
+
+class FileOps:
+    """Operations on an open file description. The defaults are Linux's answers for a file that cannot do it."""
+
+    __slots__ = ()
+    seekable = False  # has an offset: lseek, pread, pwrite
+
+    def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
+        raise error(abi.EINVAL, "read")
+
+    def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
+        raise error(abi.EINVAL, "write")
+
+    def poll(self, file: File) -> int:
+        """What is ready now, as POLL* bits, POLLERR and POLLHUP among them."""
+        return DEFAULT_POLL
+
+    def wait_queues(self, file: File) -> tuple[Any, ...]:
+        """The wait queues that are woken when `poll` may have changed; () for files that are always ready."""
+        return ()
+
+    def ioctl(self, file: File, task: Any, request: int, arg: Any) -> Any:
+        raise error(abi.ENOTTY, f"ioctl {request:#x}")
+
+    def llseek(self, file: File, offset: int, whence: int) -> int:
+        raise error(abi.ESPIPE)
+
+    def iterate(self, file: File, pos: int) -> Any:
+        raise error(abi.ENOTDIR, "getdents64")
+
+    def fsync(self, file: File, data_only: bool) -> None:
+        raise error(abi.EINVAL, "fsync")
+
+    def fallocate(self, file: File, task: Any, mode: int, offset: int, length: int) -> None:
+        raise error(abi.ESPIPE)
+
+    def set_flags(self, file: File, task: Any, flags: int) -> None:
+        """F_SETFL is about to change the status flags."""
+
+    def release(self, file: File) -> None:
+        """The last descriptor of the description was closed."""
+
+
+class File:
+    """An open file description."""
+
+    __slots__ = (
+        "count", "epitems", "flags", "flock", "inode", "ops", "owner", "path", "pos", "private", "readable", "signum",
+        "writable",
+    )  # fmt: skip
+
+    def __init__(
+        self, ops: FileOps, flags: int, inode: Inode | None = None, path: Path | None = None, private: Any = None
+    ) -> None:
+        self.ops = ops
+        self.flags = flags
+        self.inode = inode
+        self.path = path
+        self.private = private
+        self.pos = 0
+        self.count = 1  # descriptors, and calls in progress that hold it
+        mode = flags & O_ACCMODE
+        usable = not flags & O_PATH
+        self.readable = usable and mode != O_WRONLY
+        self.writable = usable and mode in (O_WRONLY, O_RDWR)
+        self.epitems: list[Any] | None = None  # epoll items that watch it: they live as long as the description
+        self.flock: Any = None
+        self.owner = 0  # F_SETOWN
+        self.signum = 0  # F_SETSIG
+        if inode is not None:
+            inode.users += 1
+        if path is not None:
+            path.mount.users += 1
+
+    def get(self) -> File:
+        self.count += 1
+        return self
+
+    def put(self) -> None:
+        """One holder fewer; the last one releases the description."""
+        self.count -= 1
+        if self.count:
+            return
+        if self.epitems:
+            for item in list(self.epitems):
+                item.drop()
+        inode = self.inode
+        if inode is not None and inode.locks is not None:
+            inode.locks.release_file(self)
+        self.ops.release(self)
+        if inode is not None:
+            inode.put()
+        if self.path is not None:
+            self.path.mount.users -= 1
+
+    @property
+    def nonblock(self) -> bool:
+        return bool(self.flags & abi.O_NONBLOCK)
+
+    def __repr__(self) -> str:
+        return f"<File {type(self.ops).__name__} flags={self.flags:#o} pos={self.pos}>"
+
+
+def read(file: File, task: Any, sink: Sink, n: int) -> int:
+    """read(2) on a description: at its offset, which advances."""
+    if not file.readable:
+        raise error(abi.EBADF, "not open for reading")
+    if n > MAX_RW_COUNT:
+        n = MAX_RW_COUNT
+    ops = file.ops
+    if not ops.seekable:
+        return ops.read(file, task, sink, n, 0)
+    got = ops.read(file, task, sink, n, file.pos)
+    file.pos += got
+    return got
+
+
+def write(file: File, task: Any, source: Source, n: int) -> int:
+    """write(2) on a description: at its offset (the end of the file with O_APPEND), which advances."""
+    if not file.writable:
+        raise error(abi.EBADF, "not open for writing")
+    if n > MAX_RW_COUNT:
+        n = MAX_RW_COUNT
+    ops = file.ops
+    if not ops.seekable:
+        return ops.write(file, task, source, n, 0)
+    if file.flags & abi.O_APPEND and file.inode is not None:
+        file.pos = file.inode.size
+    done = ops.write(file, task, source, n, file.pos)
+    file.pos += done
+    return done
+
+
+def pread(file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
+    if pos < 0:
+        raise error(abi.EINVAL, "negative offset")
+    if not file.ops.seekable:
+        raise error(abi.ESPIPE)
+    if not file.readable:
+        raise error(abi.EBADF, "not open for reading")
+    return file.ops.read(file, task, sink, min(n, MAX_RW_COUNT), pos)
+
+
+def pwrite(file: File, task: Any, source: Source, n: int, pos: int) -> int:
+    """pwrite(2). With O_APPEND it appends whatever `pos` says: Linux's documented quirk."""
+    if pos < 0:
+        raise error(abi.EINVAL, "negative offset")
+    if not file.ops.seekable:
+        raise error(abi.ESPIPE)
+    if not file.writable:
+        raise error(abi.EBADF, "not open for writing")
+    if file.flags & abi.O_APPEND and file.inode is not None:
+        pos = file.inode.size
+    return file.ops.write(file, task, source, min(n, MAX_RW_COUNT), pos)
+
+
+def lseek(file: File, offset: int, whence: int) -> int:
+    if not file.ops.seekable:
+        raise error(abi.ESPIPE)
+    file.pos = file.ops.llseek(file, offset, whence)
+    return file.pos
