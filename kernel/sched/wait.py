@@ -1,0 +1,94 @@
+"""Wait queues: the one mechanism by which anything in the kernel waits for anything else.
+
+A task that finds its condition false sleeps on the queue of whoever will make it true, and looks again when it has been
+woken (another task may have been faster). Nothing passes between that look and the entry in the queue, since nothing here
+spends time before the task is on it: so no wakeup is lost. poll, select and epoll subscribe a callback instead of
+sleeping, to as many queues as they like.
+
+Order is first come, first woken. Callbacks run before sleepers are woken, in the order of subscription; they run inside
+the call of `wake`, so they must not block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kernel.task import Task
+
+ANY = 0xFFFF
+"""The poll mask of a wakeup that does not say what became ready."""
+
+
+class Interrupted(Exception):
+    """A sleep ended because a signal is pending. The way back to user mode makes it EINTR or a restart.
+
+    Raise it (or let it pass) only while nothing has been transferred: the call may be made again from its start.
+    """
+
+
+class WaitQueue:
+    """Tasks that sleep until `wake`, and callbacks of those that watch for it."""
+
+    __slots__ = ("_serial", "_sleepers", "_watchers")
+
+    def __init__(self) -> None:
+        self._sleepers: list[Task] | None = None
+        self._watchers: dict[int, Callable[[int], None]] | None = None
+        self._serial = 0
+
+    def sleep(self, task: Task, timeout_ns: int | None = None, interruptible: bool = True) -> bool:
+        """Block `task` (the running one) until woken: True; or until `timeout_ns` have passed: False.
+
+        Raises Interrupted when a signal that is not blocked arrives first (or is pending already), unless not
+        `interruptible`: then only the wakeup or the timeout ends it.
+        """
+        sleepers = self._sleepers
+        if sleepers is None:
+            sleepers = self._sleepers = []
+        sleepers.append(task)
+        try:
+            return task.block(timeout_ns, interruptible)
+        finally:
+            if task in sleepers:
+                sleepers.remove(task)
+
+    def wake(self, n: int = 1, mask: int = ANY) -> int:
+        """Wake up to `n` sleepers, first come first, and tell every watcher. How many sleepers were woken.
+
+        `mask` (POLLIN, POLLOUT, ...) says what became ready, for watchers that care for some of it only.
+        """
+        watchers = self._watchers
+        if watchers:
+            for callback in list(watchers.values()):
+                callback(mask)
+        sleepers = self._sleepers
+        if not sleepers:
+            return 0
+        woken = 0
+        while sleepers and woken < n:
+            if sleepers.pop(0).wakeup():  # False: a signal or the timeout was there before
+                woken += 1
+        return woken
+
+    def wake_all(self, mask: int = ANY) -> int:
+        """Wake every sleeper and tell every watcher."""
+        return self.wake(1 << 60, mask)
+
+    def subscribe(self, callback: Callable[[int], None]) -> int:
+        """Have `callback(mask)` called at each wakeup until `unsubscribe` of the number returned."""
+        if self._watchers is None:
+            self._watchers = {}
+        self._serial += 1
+        self._watchers[self._serial] = callback
+        return self._serial
+
+    def unsubscribe(self, token: int) -> None:
+        """End a subscription; no error when it has ended already."""
+        if self._watchers is not None:
+            self._watchers.pop(token, None)
+
+    def __len__(self) -> int:
+        """How many tasks sleep here."""
+        return len(self._sleepers) if self._sleepers else 0

@@ -1,0 +1,291 @@
+"""The table of system calls: written once, reached through two thin ABIs.
+
+    @syscall(63, "read", "fd", "sink", "size")
+    def sys_read(task, fd, sink, count): ...
+
+registers a handler under Linux's riscv64 number and gives back its *entry*: a function with the same arguments that does
+what a trap does (charge it, trace it, settle signals and EINTR or restart on the way back). The strings say how strace
+shows each argument (`kernel/strace.py`). The entry's `handler` attribute is the bare handler, for callers inside the kernel.
+
+    @python("read")
+    def read(task, fd, n):
+        sink = BytesSink(n)
+        sys_read(task, fd, sink, n)
+        return sink.value()
+
+gives `sys.read(fd, n)` to Python programs. A call without such an adaptor is there by its own name all the same.
+Failure is OSError with Linux's errno. A handler lets `Interrupted` pass only while nothing has been transferred.
+
+User memory is a `Source` (the kernel takes bytes from it) or a `Sink` (it puts bytes there): plain bytes for Python
+programs, ranges of the process's memory for ELF.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from errno import EFAULT, EINTR, EINVAL
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from csrc.frame import Buffer
+from kernel.sched.wait import Interrupted
+
+if TYPE_CHECKING:
+    from kernel.task import Task
+
+SA_RESTART_RULE, NO_HANDLER_RULE, NEVER_RULE = "sys", "nohand", "never"
+"""`restart=`: ERESTARTSYS (restarts after a handler with SA_RESTART, or when none ran), ERESTARTNOHAND (only when none ran), EINTR always."""
+
+
+class Sink(Protocol):
+    """Where a system call puts bytes for its caller."""
+
+    room: int
+    """How many bytes it still takes."""
+
+    def put(self, chunk: Buffer) -> int:
+        """Take up to `room` bytes of the chunk; how many were taken. OSError(EFAULT) when none could be."""
+
+
+class Source(Protocol):
+    """Where a system call takes its caller's bytes from."""
+
+    left: int
+    """How many bytes are still to come."""
+
+    def peek(self, n: int) -> Buffer:
+        """The next up to `n` bytes, without consuming them."""
+
+    def skip(self, n: int) -> None:
+        """Consume `n` bytes."""
+
+    def take(self, n: int) -> Buffer:
+        """The next up to `n` bytes, consumed."""
+
+
+class BytesSink:
+    """Collects bytes for a Python program. One whole `bytes` chunk is passed on without a copy."""
+
+    __slots__ = ("chunks", "room")
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.chunks: list[bytes] = []
+
+    def put(self, chunk: Buffer) -> int:
+        size = len(chunk)
+        if size > self.room:
+            size = self.room
+            chunk = memoryview(chunk)[:size]
+        self.room -= size
+        self.chunks.append(chunk if type(chunk) is bytes else bytes(chunk))
+        return size
+
+    def value(self) -> bytes:
+        """Everything that was put."""
+        chunks = self.chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class BytesSource:
+    """Gives the bytes of a buffer of a Python program, as memoryviews of it."""
+
+    __slots__ = ("left", "whole")
+
+    def __init__(self, data: Buffer) -> None:
+        try:
+            view = memoryview(data)
+        except TypeError:
+            raise OSError(EFAULT, f"bytes were expected, not {type(data).__name__}") from None
+        if not view.contiguous:
+            view = memoryview(bytes(view))
+        self.whole = view.cast("B") if view.format != "B" or view.ndim != 1 else view
+        self.left = len(self.whole)
+
+    def peek(self, n: int) -> Buffer:
+        whole = self.whole
+        if n >= self.left:
+            return whole if self.left == len(whole) else whole[len(whole) - self.left :]
+        at = len(whole) - self.left
+        return whole[at : at + n]
+
+    def skip(self, n: int) -> None:
+        self.left -= n
+
+    def take(self, n: int) -> Buffer:
+        chunk = self.peek(n)
+        self.left -= len(chunk)
+        return chunk
+
+
+class Call:
+    """One system call as registered."""
+
+    __slots__ = ("entry", "handler", "kinds", "name", "nr", "parameters", "restart", "returns", "since")
+
+    def __init__(
+        self, nr: int, name: str, kinds: tuple[str, ...], handler: Callable[..., Any], restart: str, returns: str
+    ) -> None:
+        self.nr = nr
+        self.name = name
+        self.kinds = kinds
+        self.handler = handler
+        self.restart = restart
+        self.returns = returns
+        self.parameters = list(inspect.signature(handler).parameters.values())[1:]
+        self.entry: Callable[..., Any] = _compile_entry(self)
+
+    def perform(self, task: Task, args: tuple[Any, ...]) -> Any:
+        """The call between trap and return: the handler, with interruption and mistakes settled."""
+        try:
+            return self.handler(task, *args)
+        except Interrupted as stop:
+            return self.interrupted(task, args, stop)
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise self.mistaken(args, error) from error
+
+    def interrupted(self, task: Task, args: tuple[Any, ...], stop: Interrupted) -> Any:
+        """Deliver what is pending; then make the call again, or fail with EINTR, by the call's rule."""
+        while True:
+            ran, restartable = task.machine.signals.deliver(task)
+            rule = self.restart
+            if rule == NEVER_RULE or (ran and (rule == NO_HANDLER_RULE or not restartable)):
+                raise OSError(EINTR, "Interrupted system call")
+            resume: Callable[[], Any] | None = stop.args[0] if stop.args else None
+            if resume is not None and ran:
+                raise OSError(EINTR, "Interrupted system call")
+            try:
+                return resume() if resume is not None else self.handler(task, *args)
+            except Interrupted as again:
+                stop = again
+
+    def mistaken(self, args: tuple[Any, ...], error: Exception) -> Exception:
+        """The errno for Python values that Linux could not have been passed; or the error itself: a bug of ours."""
+        if isinstance(error, OverflowError):
+            return OSError(EINVAL, f"{self.name}: {error}")
+        for parameter, value in zip(self.parameters, args):
+            expected = _EXPECTED.get(str(parameter.annotation).split("|")[0].strip())
+            if expected is not None and not isinstance(value, expected[0]):
+                kind = type(value).__name__
+                return OSError(expected[1], f"{self.name}: {parameter.name} is {value!r:.40}, of type {kind}")
+        return error
+
+    def __repr__(self) -> str:
+        return f"<Call {self.nr} {self.name}>"
+
+
+_EXPECTED: dict[str, tuple[tuple[type, ...], int]] = {
+    "int": ((int,), EINVAL),
+    "str": ((str, bytes), EFAULT),
+    "bytes": ((bytes, bytearray, memoryview), EFAULT),
+    "Path": ((str, bytes), EFAULT),
+}
+
+CALLS: dict[int, Call] = {}
+"""By riscv64 number. Filled while the families are imported, constant afterwards."""
+BY_NAME: dict[str, Call] = {}
+PYTHON: dict[str, Callable[..., Any]] = {}
+"""Adaptors of the Python ABI: called with the task first."""
+
+_ENTRY = """\
+def {name}(task{params}):
+    task.trap()
+    if task.traced:
+        return task.machine.trace.system_call(call, task, ({names}))
+    try:
+        result = handler(task{args})
+    except OSError:
+        if task.work:
+            task.machine.signals.user_return(task)
+        raise
+    except Interrupted as stop:
+        result = call.interrupted(task, ({names}), stop)
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise call.mistaken(({names}), error) from error
+    if task.work:
+        task.machine.signals.user_return(task)
+    return result
+"""
+
+
+def _compile_entry(call: Call) -> Callable[..., Any]:
+    """The entry of a call, with the handler's own arguments (no packing on the hot path)."""
+    namespace: dict[str, Any] = {"call": call, "handler": call.handler, "Interrupted": Interrupted}
+    params = ""
+    for p in call.parameters:
+        if p.default is inspect.Parameter.empty:
+            params += f", {p.name}"
+        else:
+            namespace[f"_{p.name}"] = p.default
+            params += f", {p.name}=_{p.name}"
+    args = "".join(f", {p.name}" for p in call.parameters)
+    names = "".join(f"{p.name}, " for p in call.parameters)
+    source = _ENTRY.format(name=call.name, params=params, args=args, names=names)
+    exec(compile(source, f"<system call {call.name}>", "exec"), namespace)
+    entry: Callable[..., Any] = namespace[call.name]
+    entry.__doc__ = call.handler.__doc__
+    entry.call = call  # type: ignore[attr-defined]
+    entry.handler = call.handler  # type: ignore[attr-defined]
+    return entry
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def syscall(
+    nr: int, name: str, *kinds: str, restart: str = SA_RESTART_RULE, returns: str = "int"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register `handler(task, ...)` as system call `nr`; gives back its entry. `kinds`: see kernel/strace.py."""
+
+    def register(handler: Callable[..., Any]) -> Callable[..., Any]:
+        if nr in CALLS or name in BY_NAME:
+            raise ValueError(f"system call {nr} {name} is registered twice")
+        call = Call(nr, name, kinds, handler, restart, returns)
+        CALLS[nr] = BY_NAME[name] = call
+        return call.entry
+
+    return register
+
+
+def python(name: str) -> Callable[[F], F]:
+    """Register `adaptor(task, ...)` as `sys.NAME(...)` of the Python ABI."""
+
+    def register(adaptor: F) -> F:
+        if name in PYTHON:
+            raise ValueError(f"sys.{name} is registered twice")
+        PYTHON[name] = adaptor
+        return adaptor
+
+    return register
+
+
+class Sys:
+    """What a Python program gets as `sys`: `sys.NAME(...)` is the system call NAME of its own task."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __getattr__(self, name: str) -> Any:
+        task: Task = self.__dict__["_task"]
+        adaptor = PYTHON.get(name)
+        if adaptor is None:
+            call = BY_NAME.get(name)
+            if call is None:
+                raise AttributeError(f"the kernel has no system call named {name!r}")
+            adaptor = call.entry
+        bound = partial(adaptor, task)
+        self.__dict__[name] = bound
+        return bound
+
+    def __dir__(self) -> list[str]:
+        return sorted({*PYTHON, *BY_NAME, "environ", "cpu"})
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment, as execve gave it."""
+        environ: dict[str, str] = self._task.environ
+        return environ
+
+    def __repr__(self) -> str:
+        return f"<sys of pid {self._task.pid}>"

@@ -1,0 +1,180 @@
+"""Tasks: what runs, and the process it belongs to.
+
+A `Task` is one thread of execution on its own greenlet, which is its kernel stack. What Linux keeps per process (pid,
+parent, children, handlers, limits, exit status) is its `ThreadGroup`; the rest can be shared or copied one by one at
+`clone`: `files` (descriptor table), `fs` (root, working directory, umask), `cred` (identity).
+
+A task has one `state`. It is on exactly one run queue when RUNNABLE, is `cpu.current` when RUNNING, and is on neither
+otherwise. `owe` is CPU time it has still to spend before its greenlet goes on: what was left when it was preempted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kernel.sched.wait import WaitQueue
+
+if TYPE_CHECKING:
+    from greenlet import greenlet
+
+    from drivers.clock import Timer
+    from kernel.machine import Machine
+    from kernel.sched.cpu import Cpu
+    from kernel.signal import SignalState, SigInfo
+
+NEW, RUNNABLE, RUNNING, SLEEPING, STOPPED, ZOMBIE, DEAD = range(7)
+STATE_LETTERS = "RRRSTZX"
+"""Indexed by state: the letter of /proc/PID/stat."""
+
+WORK_SIGNAL, WORK_RESCHED, WORK_DIE = 1, 2, 4
+"""Bits of `task.work`: what has to be done before the task is back in user mode."""
+
+
+class Killed(BaseException):
+    """The task is dying. Raised at the user boundary, and again at each later tick and trap."""
+
+
+class Credentials:
+    """Who a task is (credentials(7)). Copied whole; never changed in place, so that sharing it is safe."""
+
+    __slots__ = ("egid", "euid", "fsgid", "fsuid", "gid", "groups", "sgid", "suid", "uid")
+
+    def __init__(self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = ()) -> None:
+        self.uid = self.euid = self.suid = self.fsuid = uid
+        self.gid = self.egid = self.sgid = self.fsgid = gid
+        self.groups = groups
+
+    def copy(self) -> Credentials:
+        """An independent copy, to change and then put in place of the old one."""
+        new = Credentials.__new__(Credentials)
+        for name in Credentials.__slots__:
+            setattr(new, name, getattr(self, name))
+        return new
+
+
+class ThreadGroup:
+    """A process: what its threads share whatever they were cloned with."""
+
+    __slots__ = (
+        "child_wait", "children", "cmdline", "continued", "cstime", "cutime", "exe", "exit_signal", "exit_status",
+        "exiting", "leader", "parent", "pgid", "pid", "rlimits", "sid", "signals", "start_ns", "stime", "stopped",
+        "stop_reported", "subreaper", "threads", "tty", "utime",
+    )  # fmt: skip
+
+    def __init__(self, pid: int, parent: ThreadGroup | None, signals: SignalState) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.children: dict[int, ThreadGroup] = {}
+        self.threads: dict[int, Task] = {}
+        self.leader: Task | None = None
+        self.pgid = parent.pgid if parent else pid
+        self.sid = parent.sid if parent else pid
+        self.tty: Any = parent.tty if parent else None
+        self.signals = signals
+        self.rlimits: dict[int, tuple[int, int]] = parent.rlimits.copy() if parent else {}
+        self.child_wait = WaitQueue()
+        self.exit_signal = 17
+        self.exiting = False
+        self.exit_status: int | None = None
+        """Linux's wait status, once the last thread is gone: the process is a zombie."""
+        self.stopped = 0
+        """The signal that stopped the process, or 0."""
+        self.stop_reported = True
+        self.continued = False
+        self.subreaper = False
+        self.exe = ""
+        self.cmdline: list[bytes] = []
+        self.start_ns = 0
+        self.utime = self.stime = 0
+        """CPU time of the threads that are gone."""
+        self.cutime = self.cstime = 0
+        """CPU time of the children that were waited for."""
+
+    def times(self) -> tuple[int, int]:
+        """(user, system) CPU time of all threads, living and gone, in nanoseconds."""
+        user, system = self.utime, self.stime
+        for task in self.threads.values():
+            user += task.utime
+            system += task.stime
+        return user, system
+
+
+class Task:
+    """One thread of execution."""
+
+    __slots__ = (
+        "affinity", "block_handlers", "blocked", "burning", "clear_tid", "comm", "cpu", "cred", "entry", "environ",
+        "exit_code", "files", "fs", "greenlet", "group", "interruptible", "machine", "nice", "nivcsw", "nvcsw", "owe", "pending",
+        "policy_data", "ready_ns", "real_blocked", "slice_left", "spend", "state", "stime", "sys", "tid", "timed_out", "timer",
+        "traced", "trap", "utime", "waited_ns", "work",
+    )  # fmt: skip
+
+    def __init__(self, machine: Machine, tid: int, group: ThreadGroup, entry: Callable[[Task], int | None]) -> None:
+        self.machine = machine
+        self.tid = tid
+        self.group = group
+        self.entry = entry
+        """Called on the task's greenlet; what it returns is the exit status."""
+        self.comm = "?"
+        self.state = NEW
+        self.cpu: Cpu = machine.scheduler.cpus[0]
+        self.greenlet: greenlet | None = None
+        self.sys: Any = None
+        self.files: Any = None
+        self.fs: Any = None
+        self.cred = Credentials()
+        self.environ: dict[str, str] = {}
+        self.spend: Callable[[int], None] = machine.meter.spend
+        """`spend(ns)`: let that much kernel time pass. The cost elapses before the effect."""
+        self.trap: Callable[[], None] = machine.meter.trap
+        self.work = 0
+        self.traced = False
+        self.owe = 0
+        self.burning = False
+        self.interruptible = False
+        self.timed_out = False
+        self.timer: Timer | None = None
+        self.pending: list[SigInfo] = []
+        self.blocked = 0
+        """Blocked signals: bit n-1 is signal n, as in a sigset_t."""
+        self.real_blocked: int | None = None
+        """The mask to return to after sigsuspend or ppoll, when they changed it."""
+        self.exit_code = 0
+        self.nice = 0
+        self.affinity: int | None = None
+        self.slice_left = 0
+        self.policy_data: Any = None
+        self.utime = self.stime = 0
+        self.nvcsw = self.nivcsw = 0
+        self.ready_ns = self.waited_ns = 0
+        self.clear_tid = 0
+        self.block_handlers = 0
+
+    @property
+    def pid(self) -> int:
+        """The process id: what getpid() gives. `tid` is the thread's own."""
+        return self.group.pid
+
+    @property
+    def now(self) -> int:
+        """The timeline's time."""
+        return self.machine.timeline.now
+
+    def block(self, timeout_ns: int | None, interruptible: bool = True) -> bool:
+        """Sleep until `wakeup` (True) or the timeout (False); raises Interrupted. For WaitQueue and poll.
+
+        Call it with the condition just checked and the waker already told, and nothing spent in between.
+        """
+        return self.machine.scheduler.block(self, timeout_ns, interruptible)
+
+    def wakeup(self) -> bool:
+        """End the task's sleep. False when it does not sleep (any more)."""
+        return self.state == SLEEPING and self.machine.scheduler.wake(self)
+
+    def send_signal(self, signum: int) -> None:
+        """The kernel sends this thread a signal (SIGPIPE, SIGSEGV, ...)."""
+        self.machine.signals.send_thread(self, signum)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.tid} {self.comm} {STATE_LETTERS[self.state]}>"
