@@ -1,0 +1,64 @@
+"""Echo, port 7 (RFC 862): over TCP what comes goes back until the peer closes; over UDP each datagram goes back.
+
+    echo [PORT]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from userland import abi
+from userland.lib import System, listen_on
+from userland.reactor import IN, OUT, SMALL_SERVERS, TURNS, Flow, Reactor
+
+_READ = 256 * 1024
+
+
+def tcp(sys: System, fd: int, peer: Any) -> Flow:
+    """One connection. Reading waits while the peer does not take what is already read; others get their turn."""
+    read, sendto, nosignal = sys.read, sys.sendto, abi.MSG_NOSIGNAL
+    turns = 0
+    while True:
+        try:
+            data = read(fd, _READ)
+        except BlockingIOError:
+            yield IN
+            continue
+        if not data:
+            return
+        turns += 1
+        if turns % TURNS == 0:
+            yield OUT
+        sent = 0
+        view: Any = data
+        while True:
+            try:
+                sent += sendto(fd, view, nosignal)
+            except BlockingIOError:
+                yield OUT
+            if sent == len(data):
+                break
+            view = memoryview(data)[sent:]
+
+
+def udp(sys: System, fd: int) -> Flow:
+    while True:
+        try:
+            data, peer = sys.recvfrom(fd, 65535)
+            if peer[1] not in SMALL_SERVERS:
+                sys.sendto(fd, data, 0, peer)
+        except BlockingIOError:
+            yield IN
+        except OSError:
+            continue  # an ICMP error of an earlier answer; the next datagram is another matter
+
+
+def main(sys: System, argv: list[str]) -> int:
+    port = int(argv[1]) if len(argv) > 1 else 7
+    reactor = Reactor(sys, "echo")
+    reactor.listen(listen_on(sys, port, flags=abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC), tcp)
+    datagrams = sys.socket(abi.AF_INET, abi.SOCK_DGRAM | abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC, 0)
+    sys.bind(datagrams, ("0.0.0.0", port))
+    reactor.start(datagrams, udp(sys, datagrams))
+    reactor.run()
+    return 0
