@@ -370,5 +370,3 @@ class Caller:
         offset = integer(where.items[0]) if isinstance(where, Array) and where.items else None
         out, source = self.fd(call.args[0]), self.fd(call.args[1])
         return int(self.sys.sendfile(out, source, offset, integer(call.args[3])))
-
-

@@ -2,7 +2,8 @@
 
 Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings), any path to
 `defaults.sh` (the stack's defaults: nothing to do), `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss,
-initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...). Anything else is unsupported, and the script does not pass.
+initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...). Anything else is unsupported, and the script does
+not pass.
 """
 
 from __future__ import annotations
