@@ -1,0 +1,159 @@
+"""Counters, named as /proc/net/snmp, /proc/net/netstat and /proc/net/snmp6 name them.
+
+`counters.ip.InReceives += 1` is a slot access, cheap enough for every packet. The groups `Ip` to `Udp6` mean what they mean
+on Linux. Two groups are this stack's own: `Arp`, and `Reject`: each packet that the stack throws away below the
+transport protocols increments exactly one counter of `Reject`, besides whatever Linux's own counters say about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+
+class Group:
+    """A named group of counters, all starting at 0."""
+
+    __slots__ = ()
+    _title: str = ""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> int: ...
+
+        def __setattr__(self, name: str, value: int) -> None: ...
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, 0)
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def _group(title: str, names: str) -> type[Group]:
+    return type(title, (Group,), {"__slots__": tuple(names.split()), "_title": title})
+
+
+_ICMP = """InMsgs InErrors InCsumErrors InDestUnreachs InTimeExcds InParmProbs InSrcQuenchs InRedirects InEchos InEchoReps
+    InTimestamps InTimestampReps InAddrMasks InAddrMaskReps OutMsgs OutErrors OutRateLimitGlobal OutRateLimitHost
+    OutDestUnreachs OutTimeExcds OutParmProbs OutSrcQuenchs OutRedirects OutEchos OutEchoReps OutTimestamps
+    OutTimestampReps OutAddrMasks OutAddrMaskReps"""
+
+_TCPEXT = """SyncookiesSent SyncookiesRecv SyncookiesFailed EmbryonicRsts PruneCalled RcvPruned OfoPruned OutOfWindowIcmps
+    LockDroppedIcmps ArpFilter TW TWRecycled TWKilled PAWSActive PAWSEstab BeyondWindow TSEcrRejected PAWSOldAck
+    PAWSTimewait DelayedACKs DelayedACKLocked DelayedACKLost ListenOverflows ListenDrops TCPHPHits TCPPureAcks TCPHPAcks
+    TCPRenoRecovery TCPSackRecovery TCPSACKReneging TCPSACKReorder TCPRenoReorder TCPTSReorder TCPFullUndo TCPPartialUndo
+    TCPDSACKUndo TCPLossUndo TCPLostRetransmit TCPRenoFailures TCPSackFailures TCPLossFailures TCPFastRetrans
+    TCPSlowStartRetrans TCPTimeouts TCPLossProbes TCPLossProbeRecovery TCPRenoRecoveryFail TCPSackRecoveryFail
+    TCPRcvCollapsed TCPBacklogCoalesce TCPDSACKOldSent TCPDSACKOfoSent TCPDSACKRecv TCPDSACKOfoRecv TCPAbortOnData
+    TCPAbortOnClose TCPAbortOnMemory TCPAbortOnTimeout TCPAbortOnLinger TCPAbortFailed TCPMemoryPressures
+    TCPMemoryPressuresChrono TCPSACKDiscard TCPDSACKIgnoredOld TCPDSACKIgnoredNoUndo TCPSpuriousRTOs TCPMD5NotFound
+    TCPMD5Unexpected TCPMD5Failure TCPSackShifted TCPSackMerged TCPSackShiftFallback TCPBacklogDrop PFMemallocDrop
+    TCPMinTTLDrop TCPDeferAcceptDrop IPReversePathFilter TCPTimeWaitOverflow TCPReqQFullDoCookies TCPReqQFullDrop
+    TCPRetransFail TCPRcvCoalesce TCPOFOQueue TCPOFODrop TCPOFOMerge TCPChallengeACK TCPSYNChallenge TCPFastOpenActive
+    TCPFastOpenActiveFail TCPFastOpenPassive TCPFastOpenPassiveFail TCPFastOpenListenOverflow TCPFastOpenCookieReqd
+    TCPFastOpenBlackhole TCPSpuriousRtxHostQueues BusyPollRxPackets TCPAutoCorking TCPFromZeroWindowAdv
+    TCPToZeroWindowAdv TCPWantZeroWindowAdv TCPSynRetrans TCPOrigDataSent TCPHystartTrainDetect TCPHystartTrainCwnd
+    TCPHystartDelayDetect TCPHystartDelayCwnd TCPACKSkippedSynRecv TCPACKSkippedPAWS TCPACKSkippedSeq
+    TCPACKSkippedFinWait2 TCPACKSkippedTimeWait TCPACKSkippedChallenge TCPWinProbe TCPKeepAlive TCPMTUPFail
+    TCPMTUPSuccess TCPDelivered TCPDeliveredCE TCPAckCompressed TCPZeroWindowDrop TCPRcvQDrop TCPWqueueTooBig
+    TCPFastOpenPassiveAltKey TcpTimeoutRehash TcpDuplicateDataRehash TCPDSACKRecvSegs TCPDSACKIgnoredDubious
+    TCPMigrateReqSuccess TCPMigrateReqFailure TCPPLBRehash TCPAORequired TCPAOBad TCPAOKeyNotFound TCPAOGood
+    TCPAODroppedIcmps"""
+
+_UDP = "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors"
+
+# One per reason to throw a packet away. Eth*, Ip* and Icmp* are about the packet; the rest about us.
+_REJECT = """EthShort EthOtherHost EthTypeUnknown FrameType
+    IpShort IpTruncated IpVersion IpHeaderLen IpChecksum IpOptions SourceRoute MartianSource MartianDestination
+    NotForUs NoRoute ProtocolUnknown TransportNotHost FragmentEmpty FragmentTooLong FragmentInconsistent FragmentOverlap FragmentDuplicate
+    FragmentMemory FragmentTimeout FragmentDistance
+    IcmpShort IcmpChecksum IcmpTypeUnknown IcmpQuoteBad IcmpNotMatched IcmpBroadcast IcmpIgnored
+    UdpShort UdpChecksum UdpNoPort UdpRcvbuf TcpShort TcpOffset TcpChecksum RawRcvbuf
+    ArpShort ArpFormat ArpSender ArpNotForUs ArpUnsolicited ArpLocked
+    Ip6Unsupported Ip6Option Ip6NextHeader NdpBad
+    NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig"""
+
+GROUPS: dict[str, type[Group]] = {
+    "Ip": _group(
+        "Ip",
+        """Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers
+        OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates
+        OutTransmits""",
+    ),
+    "Icmp": _group("Icmp", _ICMP),
+    "Tcp": _group(
+        "Tcp",
+        """RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs
+        RetransSegs InErrs OutRsts InCsumErrors""",
+    ),
+    "Udp": _group("Udp", _UDP),
+    "TcpExt": _group("TcpExt", _TCPEXT),
+    "IpExt": _group(
+        "IpExt",
+        """InNoRoutes InTruncatedPkts InMcastPkts OutMcastPkts InBcastPkts OutBcastPkts InOctets OutOctets InMcastOctets
+        OutMcastOctets InBcastOctets OutBcastOctets InCsumErrors InNoECTPkts InECT1Pkts InECT0Pkts InCEPkts
+        ReasmOverlaps""",
+    ),
+    "Ip6": _group(
+        "Ip6",
+        """InReceives InHdrErrors InTooBigErrors InNoRoutes InAddrErrors InUnknownProtos InTruncatedPkts InDiscards
+        InDelivers OutForwDatagrams OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails
+        FragOKs FragFails FragCreates InMcastPkts OutMcastPkts InOctets OutOctets InMcastOctets OutMcastOctets
+        InBcastOctets OutBcastOctets InNoECTPkts InECT1Pkts InECT0Pkts InCEPkts OutTransmits""",
+    ),
+    "Icmp6": _group(
+        "Icmp6",
+        """InMsgs InErrors OutMsgs OutErrors InCsumErrors OutRateLimitHost InDestUnreachs InPktTooBigs InTimeExcds
+        InParmProblems InEchos InEchoReplies InGroupMembQueries InGroupMembResponses InGroupMembReductions
+        InRouterSolicits InRouterAdvertisements InNeighborSolicits InNeighborAdvertisements InRedirects InMLDv2Reports
+        OutDestUnreachs OutPktTooBigs OutTimeExcds OutParmProblems OutEchos OutEchoReplies OutGroupMembQueries
+        OutGroupMembResponses OutGroupMembReductions OutRouterSolicits OutRouterAdvertisements OutNeighborSolicits
+        OutNeighborAdvertisements OutRedirects OutMLDv2Reports""",
+    ),
+    "Udp6": _group("Udp6", _UDP),
+    "Arp": _group("Arp", "InRequests InReplies OutRequests OutReplies Conflicts Entries Evicted Failures"),
+    "Reject": _group("Reject", _REJECT),
+}
+
+
+class Counters:
+    """All groups; the attribute of a group is its name in lower case."""
+
+    __slots__ = ("arp", "icmp", "icmp6", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext", "udp", "udp6")
+
+    if TYPE_CHECKING:
+        arp: Group
+        icmp: Group
+        icmp6: Group
+        ip: Group
+        ip6: Group
+        ipext: Group
+        reject: Group
+        tcp: Group
+        tcpext: Group
+        udp: Group
+        udp6: Group
+        icmpmsg: dict[str, int]
+
+    def __init__(self) -> None:
+        for title, group in GROUPS.items():
+            setattr(self, title.lower(), group())
+        self.icmpmsg = {}
+        # RFC 4022's constants, as Linux shows them: RtoAlgorithm 1 is "other", RtoMin/Max in ms, MaxConn dynamic.
+        self.tcp.RtoAlgorithm = 1
+        self.tcp.RtoMin = 200
+        self.tcp.RtoMax = 120_000
+        self.tcp.MaxConn = -1
+        self.ip.Forwarding = 2
+        self.ip.DefaultTTL = 64
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """{group: {counter: value}}, groups and counters in the order of the files in /proc."""
+        result: dict[str, dict[str, int]] = {}
+        for title in GROUPS:
+            group: Any = getattr(self, title.lower())
+            result[title] = group.as_dict()
+            if title == "Icmp":
+                result["IcmpMsg"] = dict(sorted(self.icmpmsg.items()))
+        return result

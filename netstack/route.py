@@ -1,0 +1,330 @@
+"""Routes: which interface, gateway and source address a destination takes (RFC 1122 section 3.3.1, longest match of RFC 1812
+section 5.2.4.3), and `Path`, the answer kept by a socket.
+
+A table holds, for each prefix length in use, a dict of networks; a lookup tries the lengths from long to short, so it
+costs a few dict probes however many routes there are. Among equals the lower metric wins, then the older route.
+
+`generation` changes whenever an answer could: a `Path` whose generation is not the table's must be looked up again.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from netstack.address import ETH_ZERO, format_ip, is_loopback, is_multicast, multicast_mac, network_of
+
+if TYPE_CHECKING:
+    from csrc import Frame
+    from netstack.interface import Interface
+    from netstack.neighbour import Neighbour
+    from netstack.stack import Stack
+
+SECOND = 1_000_000_000
+ETHERTYPE_IPV4 = b"\x08\x00"
+ETHERTYPE_IPV6 = b"\x86\xdd"
+PMTU_EXCEPTIONS = 2048
+
+UNICAST, LOCAL, BROADCAST, MULTICAST, BLACKHOLE, UNREACHABLE, PROHIBIT = range(7)
+REFUSALS = {BLACKHOLE: errno.EINVAL, UNREACHABLE: errno.EHOSTUNREACH, PROHIBIT: errno.EACCES}
+
+
+class Route:
+    """One route. `metrics` are those of `ip route`: mtu, initcwnd, initrwnd, rto_min (ms), advmss, cwnd, ..."""
+
+    __slots__ = ("gateway", "interface", "kind", "metric", "metrics", "network", "prefix", "src")
+
+    def __init__(
+        self,
+        network: bytes,
+        prefix: int,
+        interface: Interface,
+        gateway: bytes | None = None,
+        src: bytes | None = None,
+        metric: int = 0,
+        kind: int = UNICAST,
+        metrics: dict[str, int] | None = None,
+    ) -> None:
+        self.network = network
+        self.prefix = prefix
+        self.interface = interface
+        self.gateway = gateway
+        self.src = src
+        self.metric = metric
+        self.kind = kind
+        self.metrics = metrics or {}
+
+    def __repr__(self) -> str:
+        via = f" via {format_ip(self.gateway)}" if self.gateway else ""
+        return f"<Route {format_ip(self.network)}/{self.prefix}{via} dev {self.interface.name}>"
+
+
+class RouteTable:
+    """The routes of both IP versions, and the path-MTU exceptions learnt from ICMP."""
+
+    __slots__ = ("_by_prefix", "_lengths", "generation", "pmtu")
+
+    def __init__(self) -> None:
+        self._by_prefix: dict[tuple[int, int], dict[bytes, list[Route]]] = {}
+        self._lengths: dict[int, list[int]] = {4: [], 16: []}
+        self.generation = 1
+        self.pmtu: dict[bytes, tuple[int, int]] = {}  # destination -> (mtu, expires)
+
+    def changed(self) -> None:
+        self.generation += 1
+
+    def add(self, route: Route) -> None:
+        """Insert; OSError(EEXIST) when network, metric and kind are there already."""
+        size = len(route.network)
+        nets = self._by_prefix.setdefault((size, route.prefix), {})
+        routes = nets.setdefault(route.network, [])
+        for other in routes:
+            if other.metric == route.metric and other.kind == route.kind:
+                raise OSError(errno.EEXIST, f"there is a route to {format_ip(route.network)}/{route.prefix} already")
+        routes.append(route)
+        routes.sort(key=lambda r: r.metric)  # stable: the older first among equals
+        self._index(size)
+        self.changed()
+
+    def remove(self, network: bytes, prefix: int, metric: int | None = None, interface: Interface | None = None) -> None:
+        """Delete the first match; OSError(ESRCH) when there is none."""
+        size = len(network)
+        nets = self._by_prefix.get((size, prefix), {})
+        routes = nets.get(network, [])
+        for route in routes:
+            if (metric is None or route.metric == metric) and (interface is None or route.interface is interface):
+                routes.remove(route)
+                if not routes:
+                    del nets[network]
+                if not nets:
+                    del self._by_prefix[(size, prefix)]
+                self._index(size)
+                self.changed()
+                return
+        raise OSError(errno.ESRCH, f"no route to {format_ip(network)}/{prefix}")
+
+    def remove_interface(self, interface: Interface) -> None:
+        for route in self.all():
+            if route.interface is interface:
+                self.remove(route.network, route.prefix, route.metric, interface)
+
+    def _index(self, size: int) -> None:
+        self._lengths[size] = sorted((prefix for s, prefix in self._by_prefix if s == size), reverse=True)
+
+    def lookup(self, dst: bytes, interface: Interface | None = None) -> Route | None:
+        """The longest match (through that interface only, when given), or None."""
+        size = len(dst)
+        value = int.from_bytes(dst, "big")
+        bits = size * 8
+        by_prefix = self._by_prefix
+        for prefix in self._lengths[size]:
+            shift = bits - prefix
+            routes = by_prefix[size, prefix].get((value >> shift << shift).to_bytes(size, "big"))
+            if routes:
+                if interface is None:
+                    return routes[0]
+                for route in routes:
+                    if route.interface is interface:
+                        return route
+        return None
+
+    def all(self) -> list[Route]:
+        """Every route, shortest prefixes first, as /proc/net/route would list them."""
+        return [
+            route
+            for key in sorted(self._by_prefix)
+            for network in sorted(self._by_prefix[key])
+            for route in self._by_prefix[key][network]
+        ]
+
+    # Path MTU (RFC 1191 section 6, RFC 8201): exceptions by destination that expire.
+
+    def update_pmtu(self, dst: bytes, mtu: int, now: int, lifetime_ns: int) -> None:
+        pmtu = self.pmtu
+        if dst not in pmtu and len(pmtu) >= PMTU_EXCEPTIONS:
+            del pmtu[next(iter(pmtu))]
+        pmtu[dst] = (mtu, now + lifetime_ns)
+        self.changed()
+
+    def pmtu_of(self, dst: bytes, now: int) -> int | None:
+        found = self.pmtu.get(dst)
+        if found is None:
+            return None
+        if found[1] <= now:
+            del self.pmtu[dst]
+            self.changed()
+            return None
+        return found[0]
+
+
+class Path:
+    """How packets reach one remote address: what a socket keeps of a route. Slots are described in docs/architecture.md.
+
+    `output(frame, now)` takes a frame that starts with `template` (completed by the caller): the Ethernet header, if any,
+    then the IP header. It returns False when the frame was dropped at once.
+    """
+
+    __slots__ = (
+        "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop", "route", "src",
+        "stack", "template", "version",
+    )  # fmt: skip
+
+    def __init__(
+        self, stack: Stack, interface: Interface, src: bytes, dst: bytes, next_hop: bytes, route: Route | None, mtu: int
+    ) -> None:
+        self.stack = stack
+        self.interface = interface
+        self.src = src
+        self.dst = dst
+        self.next_hop = next_hop
+        self.route = route
+        self.metrics: dict[str, int] = route.metrics if route is not None else {}
+        self.version = 4 if len(dst) == 4 else 6
+        self.local = interface.loopback
+        self.link_mtu = interface.mtu
+        self.mtu = mtu
+        self.generation = stack.routes.generation
+        self.neighbour: Neighbour | None = None
+        ethernet = b""
+        if interface.mac is not None:
+            ethertype = ETHERTYPE_IPV4 if self.version == 4 else ETHERTYPE_IPV6
+            ethernet = fixed_mac(stack, interface, next_hop) + interface.mac + ethertype
+        self.l3 = len(ethernet)
+        settings = stack.settings
+        if self.version == 4:
+            header = bytearray(20)
+            header[0] = 0x45
+            header[8] = settings.ip_default_ttl
+            header[12:16] = src
+            header[16:20] = dst
+        else:
+            header = bytearray(40)
+            header[0] = 0x60
+            header[7] = settings.conf6_hop_limit
+            header[8:24] = src
+            header[24:40] = dst
+        self.template = bytearray(ethernet) + header
+
+    @property
+    def valid(self) -> bool:
+        """False: look it up again with `stack.route(dst, src)`."""
+        return self.generation == self.stack.routes.generation
+
+    def output(self, frame: Frame, now: int) -> bool:
+        """Send, or queue behind neighbour resolution. False: dropped (and counted)."""
+        stack = self.stack
+        interface = self.interface
+        counters = stack.counters
+        if self.version == 4:
+            counters.ip.OutRequests += 1
+            counters.ip.OutTransmits += 1
+            counters.ipext.OutOctets += frame.length - self.l3
+        else:
+            counters.ip6.OutRequests += 1
+            counters.ip6.OutTransmits += 1
+            counters.ip6.OutOctets += frame.length - self.l3
+        return self.transmit(frame, now) if interface.mac is not None else stack.enqueue(interface, frame)
+
+    def transmit(self, frame: Frame, now: int) -> bool:
+        """`output` without IP's counters: fragments, and packets that were counted before."""
+        interface = self.interface
+        if interface.mac is None:
+            return self.stack.enqueue(interface, frame)
+        neighbour = self.neighbour
+        if neighbour is None or neighbour.state == 0:
+            if self.template[0] & 1:  # group address: the template has the MAC
+                return self.stack.enqueue(interface, frame)
+            table = interface.neighbours if self.version == 4 else interface.neighbours6
+            neighbour = table.get(self.next_hop, now) if table is not None else None
+            if neighbour is None:
+                return False
+            self.neighbour = neighbour
+        return neighbour.output(frame, now)
+
+    def confirm(self, now: int) -> None:
+        """The peer is reachable: an ACK made progress (RFC 4861 section 7.3.1)."""
+        if self.neighbour is not None:
+            self.neighbour.confirm(now)
+
+    def __repr__(self) -> str:
+        return f"<Path {format_ip(self.src)} -> {format_ip(self.dst)} dev {self.interface.name} mtu {self.mtu}>"
+
+
+def fixed_mac(stack: Stack, interface: Interface, next_hop: bytes) -> bytes:
+    """The MAC of a group or broadcast next hop; zero for one that has to be resolved."""
+    if is_multicast(next_hop):
+        return multicast_mac(next_hop)
+    if len(next_hop) == 4 and stack.is_broadcast(next_hop, interface):
+        return b"\xff" * 6
+    return ETH_ZERO
+
+
+def find_path(
+    stack: Stack, dst: bytes, src: bytes | None, interface: Interface | None = None, now: int | None = None
+) -> Path:
+    """Route lookup for output. OSError: ENETUNREACH without a route, EINVAL for a source that is not ours."""
+    if src is not None and not any(src):
+        src = None
+    if src is not None and len(src) != len(dst):
+        raise OSError(errno.EAFNOSUPPORT, "source and destination are of different IP versions")
+    if not any(dst):  # Linux: the unspecified address means this host
+        dst = src or (b"\x7f\x00\x00\x01" if len(dst) == 4 else b"\x00" * 15 + b"\x01")
+    if dst in stack.local or (len(dst) == 4 and dst[0] == 127):
+        source = src or dst
+        return Path(stack, stack.loopback, source, dst, dst, None, stack.loopback.mtu)
+    if dst == b"\xff\xff\xff\xff" or (is_multicast(dst) and stack.routes.lookup(dst) is None):
+        return _group_path(stack, dst, src, interface)
+    route = stack.routes.lookup(dst, interface)
+    if route is None:
+        raise unreachable(stack, dst)
+    if route.kind in REFUSALS:
+        raise OSError(REFUSALS[route.kind], f"the route to {format_ip(dst)} refuses it")
+    gateway = route.gateway
+    next_hop = gateway if gateway is not None else dst
+    if src is None:
+        src = route.src or select_source(route.interface, next_hop)
+        if src is None:
+            raise unreachable(stack, dst)
+    elif is_loopback(src) and not stack.settings.conf_route_localnet:
+        raise OSError(errno.EINVAL, f"{format_ip(src)} cannot leave through {route.interface.name}")
+    mtu = route.metrics.get("mtu", 0) or route.interface.mtu
+    learnt = stack.routes.pmtu_of(dst, stack.now if now is None else now)
+    if learnt is not None and learnt < mtu:
+        mtu = learnt
+    return Path(stack, route.interface, src, dst, next_hop, route, mtu)
+
+
+def _group_path(stack: Stack, dst: bytes, src: bytes | None, interface: Interface | None) -> Path:
+    """Limited broadcast, and multicast without a route: the interface given, that of the source, or the default route's."""
+    if interface is None and src is not None:
+        interface = stack.local.get(src)
+    if interface is None:
+        default = stack.routes.lookup(dst)
+        interface = default.interface if default is not None else None
+    if interface is None and dst == b"\xff\xff\xff\xff":
+        interface = next((i for i in stack.interfaces.values() if not i.loopback and i.address_of(4)), None)
+    if interface is None:
+        raise unreachable(stack, dst)
+    source = src or interface.address_of(4 if len(dst) == 4 else 6)
+    if source is None:
+        raise unreachable(stack, dst)
+    return Path(stack, interface, source, dst, dst, None, interface.mtu)
+
+
+def unreachable(stack: Stack, dst: bytes) -> OSError:
+    counters: Any = stack.counters.ip if len(dst) == 4 else stack.counters.ip6
+    counters.OutNoRoutes += 1
+    return OSError(errno.ENETUNREACH, f"no route to {format_ip(dst)}")
+
+
+def select_source(interface: Interface, next_hop: bytes) -> bytes | None:
+    """The address of the interface that shares the next hop's network, else its primary one (Linux's inet_select_addr)."""
+    first = None
+    for address in interface.addresses:
+        if len(address.address) != len(next_hop):
+            continue
+        if network_of(next_hop, address.prefix) == address.network:
+            return address.address
+        if first is None:
+            first = address.address
+    return first

@@ -1,0 +1,395 @@
+"""The base of every socket: readiness, the options every socket has (SOL_SOCKET, IPPROTO_IP), errors as Linux gives them.
+
+A socket never blocks: what would is `BlockingIOError` (EAGAIN; EINPROGRESS for connect). `readiness()` is a poll mask;
+`on_ready(sock)` is called after it may have changed. Options take and give what Linux's do: an `int`, or the bytes of the C
+value (socket(7), ip(7)); `getsockopt(level, name, n)` with a length gives bytes cut to it, without one the natural value.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from netstack.address import AF_INET, AF_INET6, format_ip, parse_ip
+
+if TYPE_CHECKING:
+    from netstack.interface import Interface
+    from netstack.stack import Stack
+
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW = 1, 2, 3
+IPPROTO_IP, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IPV6, IPPROTO_ICMPV6, IPPROTO_RAW = 0, 1, 6, 17, 41, 58, 255
+POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLRDHUP = 1, 2, 4, 8, 16, 0x2000
+SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
+MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_TRUNC, MSG_DONTWAIT = 1, 2, 4, 0x20, 0x40
+MSG_WAITALL, MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_MORE = 0x100, 0x2000, 0x4000, 0x8000
+
+SOL_SOCKET = 1
+SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST = 1, 2, 3, 4, 5, 6
+SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_NO_CHECK, SO_PRIORITY, SO_LINGER = 7, 8, 9, 10, 11, 12, 13
+SO_BSDCOMPAT, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT = 14, 15, 16, 17, 18, 19
+SO_RCVTIMEO, SO_SNDTIMEO, SO_BINDTODEVICE, SO_TIMESTAMP, SO_ACCEPTCONN = 20, 21, 25, 29, 30
+SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_PROTOCOL, SO_DOMAIN = 32, 33, 36, 38, 39
+SO_INCOMING_CPU, SO_MAX_PACING_RATE, SO_COOKIE = 49, 47, 57
+
+IP_TOS, IP_TTL, IP_HDRINCL, IP_OPTIONS, IP_RECVOPTS, IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR = 1, 2, 3, 4, 6, 8, 10, 11
+IP_RECVTTL, IP_RECVTOS, IP_MTU, IP_FREEBIND, IP_TRANSPARENT, IP_MINTTL = 12, 13, 14, 15, 19, 21
+IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP = 24, 32, 33, 34
+IP_PMTUDISC_DONT, IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT = range(6)
+
+SOCK_MIN_SNDBUF = 4608
+SOCK_MIN_RCVBUF = 2304
+
+FLAGS = {
+    SO_DEBUG: "SO_DEBUG", SO_DONTROUTE: "SO_DONTROUTE", SO_BROADCAST: "SO_BROADCAST", SO_KEEPALIVE: "SO_KEEPALIVE",
+    SO_OOBINLINE: "SO_OOBINLINE", SO_NO_CHECK: "SO_NO_CHECK", SO_TIMESTAMP: "SO_TIMESTAMP",
+    SO_REUSEPORT: "SO_REUSEPORT", SO_PASSCRED: "SO_PASSCRED",
+}  # fmt: skip
+IP_FLAGS = (IP_RECVOPTS, IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IP_FREEBIND, IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_LOOP)
+
+SockAddr = tuple[Any, ...]
+
+
+def error(code: int, why: str = "") -> OSError:
+    """OSError of that errno (BlockingIOError and so on by code), with a text that says why."""
+    return OSError(code, why or os.strerror(code))
+
+
+def would_block(why: str = "") -> OSError:
+    return BlockingIOError(errno.EAGAIN, why or os.strerror(errno.EAGAIN))
+
+
+def option_int(value: int | bytes) -> int:
+    """An option given as int or as the bytes of a C int."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        if len(value) < 4:
+            raise error(errno.EINVAL, "an int option needs 4 bytes")
+        return int(struct.unpack_from("=i", value)[0])
+    return int(value)
+
+
+def option_text(value: int | bytes | str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        raise error(errno.EINVAL, "text is wanted")
+    return bytes(value).split(b"\0")[0].decode("latin-1")
+
+
+class Socket:
+    """What all sockets share. A protocol overrides the calls it has; the others say EOPNOTSUPP as Linux does."""
+
+    __slots__ = (
+        "__weakref__", "bound_device", "closed", "family", "flags", "ip_flags", "ip_minttl", "ip_mtu_discover", "linger",
+        "local", "mark", "on_ready", "priority", "proto", "rcvbuf", "rcvbuf_locked", "rcvlowat", "rcvtimeo_ns", "remote",
+        "reuse_addr", "shutdown_mask", "sndbuf", "sndbuf_locked", "sndtimeo_ns", "so_error", "stack", "tos", "ttl", "type",
+    )  # fmt: skip
+
+    def __init__(self, stack: Stack, family: int, type: int, proto: int) -> None:
+        settings = stack.settings
+        self.stack = stack
+        self.family = family
+        self.type = type
+        self.proto = proto
+        self.on_ready: Callable[[Any], None] | None = None
+        self.closed = False
+        self.local: tuple[bytes, int] = (bytes(4 if family == AF_INET else 16), 0)
+        self.remote: tuple[bytes, int] | None = None
+        self.so_error = 0
+        self.shutdown_mask = 0  # 1: no more receiving, 2: no more sending
+        self.flags: dict[int, int] = {}
+        self.ip_flags: dict[int, int] = {}
+        self.reuse_addr = False
+        self.linger: tuple[int, int] = (0, 0)
+        self.rcvbuf: int = settings.rmem_default
+        self.sndbuf: int = settings.wmem_default
+        self.rcvbuf_locked = False
+        self.sndbuf_locked = False
+        self.rcvlowat = 1
+        self.rcvtimeo_ns = 0
+        self.sndtimeo_ns = 0
+        self.priority = 0
+        self.mark = 0
+        self.bound_device: Interface | None = None
+        self.tos = 0
+        self.ttl = -1  # -1: ip_default_ttl
+        self.ip_minttl = 0
+        self.ip_mtu_discover = IP_PMTUDISC_DONT if settings.ip_no_pmtu_disc else IP_PMTUDISC_WANT
+
+    # Readiness.
+
+    def readiness(self) -> int:
+        return POLLERR if self.so_error else 0
+
+    def wake(self) -> None:
+        """Readiness may have changed."""
+        if self.on_ready is not None:
+            self.on_ready(self)
+
+    def take_error(self) -> None:
+        """Raise and clear the pending error, if there is one (SO_ERROR's other reader)."""
+        code = self.so_error
+        if code:
+            self.so_error = 0
+            raise error(code)
+
+    # Addresses.
+
+    def check_open(self) -> None:
+        if self.closed:
+            raise error(errno.EBADF, "the socket is closed")
+
+    def parse_address(self, addr: SockAddr) -> tuple[bytes, int]:
+        """("10.0.0.2", 80) -> (bytes, port). EAFNOSUPPORT for an address of the other IP version, EINVAL for nonsense."""
+        try:
+            host, port = addr[0], addr[1]
+        except (TypeError, IndexError, KeyError):
+            raise error(errno.EINVAL, f"an address is (text, port), not {addr!r}") from None
+        if not isinstance(port, int) or not 0 <= port <= 65535:
+            raise error(errno.EINVAL, f"not a port: {port!r}")
+        if isinstance(host, (bytes, bytearray)) and len(host) in (4, 16):
+            address = bytes(host)
+        elif host == "":
+            address = bytes(4 if self.family == AF_INET else 16)
+        elif isinstance(host, str):
+            address = parse_ip(host)
+        else:
+            raise error(errno.EINVAL, f"not an IP address: {host!r}")
+        if len(address) != (4 if self.family == AF_INET else 16):
+            raise error(errno.EAFNOSUPPORT, f"{format_ip(address)} is not of this socket's address family")
+        return address, port
+
+    def format_address(self, address: tuple[bytes, int]) -> SockAddr:
+        if self.family == AF_INET6:
+            return (format_ip(address[0]), address[1], 0, 0)
+        return (format_ip(address[0]), address[1])
+
+    def getsockname(self) -> SockAddr:
+        self.check_open()
+        return self.format_address(self.local)
+
+    def getpeername(self) -> SockAddr:
+        self.check_open()
+        if self.remote is None:
+            raise error(errno.ENOTCONN)
+        return self.format_address(self.remote)
+
+    def check_local(self, address: bytes) -> None:
+        """EADDRNOTAVAIL unless a socket may be bound to that address."""
+        stack = self.stack
+        if any(address) and not stack.is_bindable(address):
+            if stack.settings.ip_nonlocal_bind or self.ip_flags.get(IP_FREEBIND):
+                return
+            raise error(errno.EADDRNOTAVAIL, f"{format_ip(address)} is not an address of this host")
+
+    # Calls a protocol may have.
+
+    def bind(self, addr: SockAddr) -> None:
+        raise error(errno.EOPNOTSUPP)
+
+    def listen(self, n: int) -> None:
+        raise error(errno.EOPNOTSUPP)
+
+    def accept(self, now: int) -> tuple[Any, SockAddr]:
+        raise error(errno.EOPNOTSUPP)
+
+    def connect(self, addr: SockAddr, now: int) -> None:
+        raise error(errno.EOPNOTSUPP)
+
+    def send(self, data: Any, now: int, flags: int = 0) -> int:
+        raise error(errno.EOPNOTSUPP)
+
+    def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0) -> int:
+        raise error(errno.EOPNOTSUPP)
+
+    def recv(self, n: int, now: int, flags: int = 0) -> bytes:
+        return self.recvfrom(n, now, flags)[0]
+
+    def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
+        raise error(errno.EOPNOTSUPP)
+
+    def shutdown(self, how: int, now: int) -> None:
+        raise error(errno.EOPNOTSUPP)
+
+    def close(self, now: int) -> None:
+        self.closed = True
+
+    # Options.
+
+    def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
+        self.check_open()
+        if level == SOL_SOCKET:
+            self._set_socket(name, value)
+        elif level == IPPROTO_IP and self.family in (AF_INET, AF_INET6):
+            self._set_ip(name, value)
+        else:
+            self.set_protocol_option(level, name, value)
+
+    def getsockopt(self, level: int, name: int, n: int | None = None) -> int | bytes:
+        self.check_open()
+        if n is not None and n < 0:
+            raise error(errno.EINVAL)
+        if level == SOL_SOCKET:
+            value = self._get_socket(name)
+        elif level == IPPROTO_IP:
+            value = self._get_ip(name)
+        else:
+            value = self.get_protocol_option(level, name)
+        if n is None:
+            return value
+        return (struct.pack("=i", value) if isinstance(value, int) else value)[:n]
+
+    def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
+        raise error(errno.ENOPROTOOPT, f"no option {name} at level {level}")
+
+    def get_protocol_option(self, level: int, name: int) -> int | bytes:
+        raise error(errno.ENOPROTOOPT, f"no option {name} at level {level}")
+
+    def buffers_changed(self) -> None:
+        """rcvbuf or sndbuf was set."""
+
+    def _set_socket(self, name: int, value: int | bytes) -> None:
+        settings = self.stack.settings
+        if name == SO_REUSEADDR:
+            self.reuse_addr = bool(option_int(value))
+        elif name in (SO_RCVBUF, SO_RCVBUFFORCE):
+            # The kernel doubles what is asked, to allow for its own overhead (socket(7)).
+            asked = option_int(value) & 0xFFFFFFFF if option_int(value) < 0 else option_int(value)
+            if name == SO_RCVBUF:
+                asked = min(asked, settings.rmem_max)
+            self.rcvbuf = max(min(asked, (2**31 - 1) // 2) * 2, SOCK_MIN_RCVBUF)
+            self.rcvbuf_locked = True
+            self.buffers_changed()
+        elif name in (SO_SNDBUF, SO_SNDBUFFORCE):
+            asked = option_int(value) & 0xFFFFFFFF if option_int(value) < 0 else option_int(value)
+            if name == SO_SNDBUF:
+                asked = min(asked, settings.wmem_max)
+            self.sndbuf = max(min(asked, (2**31 - 1) // 2) * 2, SOCK_MIN_SNDBUF)
+            self.sndbuf_locked = True
+            self.buffers_changed()
+        elif name == SO_LINGER:
+            if not isinstance(value, (bytes, bytearray)) or len(value) < 8:
+                raise error(errno.EINVAL, "SO_LINGER takes struct linger: two ints")
+            onoff, seconds = struct.unpack_from("=ii", value)
+            self.linger = (1, seconds) if onoff else (0, self.linger[1])
+        elif name in (SO_RCVTIMEO, SO_SNDTIMEO):
+            if isinstance(value, int) or len(value) < 16:
+                raise error(errno.EINVAL, "a timeout is struct timeval: two longs")
+            seconds, micros = struct.unpack_from("=qq", value)
+            if not 0 <= micros < 1_000_000:
+                raise error(errno.EDOM)
+            timeout = 0 if seconds < 0 else seconds * 1_000_000_000 + micros * 1000
+            if name == SO_RCVTIMEO:
+                self.rcvtimeo_ns = timeout
+            else:
+                self.sndtimeo_ns = timeout
+        elif name == SO_RCVLOWAT:
+            low = option_int(value)
+            self.rcvlowat = 2**31 - 1 if low < 0 else low or 1
+            self.wake()
+        elif name == SO_PRIORITY:
+            self.priority = option_int(value)
+        elif name == SO_MARK:
+            self.mark = option_int(value)
+        elif name == SO_BINDTODEVICE:
+            text = option_text(value)
+            if not text:
+                self.bound_device = None
+            elif text in self.stack.interfaces:
+                self.bound_device = self.stack.interfaces[text]
+            else:
+                raise error(errno.ENODEV, f"no interface {text!r}")
+        elif name in FLAGS:
+            self.flags[name] = 1 if option_int(value) else 0
+            self.flag_changed(name)
+        elif name in (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN, SO_SNDLOWAT, SO_PEERCRED, SO_BSDCOMPAT):
+            raise error(errno.ENOPROTOOPT, "this option can only be read")
+        else:
+            raise error(errno.ENOPROTOOPT, f"no socket option {name}")
+
+    def flag_changed(self, name: int) -> None:
+        """A boolean option (SO_KEEPALIVE, SO_OOBINLINE, ...) was set."""
+
+    def _get_socket(self, name: int) -> int | bytes:
+        if name == SO_ERROR:
+            code = self.so_error
+            self.so_error = 0
+            return code
+        if name == SO_LINGER:
+            return struct.pack("=ii", *self.linger)
+        if name in (SO_RCVTIMEO, SO_SNDTIMEO):
+            timeout = self.rcvtimeo_ns if name == SO_RCVTIMEO else self.sndtimeo_ns
+            return struct.pack("=qq", timeout // 1_000_000_000, timeout % 1_000_000_000 // 1000)
+        if name == SO_BINDTODEVICE:
+            return self.bound_device.name.encode() + b"\0" if self.bound_device is not None else b""
+        values = {
+            SO_TYPE: self.type, SO_DOMAIN: self.family, SO_PROTOCOL: self.proto, SO_REUSEADDR: int(self.reuse_addr),
+            SO_RCVBUF: self.rcvbuf, SO_SNDBUF: self.sndbuf, SO_RCVLOWAT: self.rcvlowat, SO_SNDLOWAT: 1,
+            SO_PRIORITY: self.priority, SO_MARK: self.mark, SO_ACCEPTCONN: int(self.is_listening()), SO_BSDCOMPAT: 0,
+        }  # fmt: skip
+        if name in values:
+            return values[name]
+        if name in FLAGS:
+            return self.flags.get(name, 0)
+        raise error(errno.ENOPROTOOPT, f"no socket option {name}")
+
+    def is_listening(self) -> bool:
+        return False
+
+    def _set_ip(self, name: int, value: int | bytes) -> None:
+        if isinstance(value, (bytes, bytearray)) and 1 <= len(value) < 4:
+            value = value[0]  # ip(7) takes a char too
+        number = option_int(value) if not (isinstance(value, bytes) and not value) else 0
+        if name == IP_TOS:
+            keep = self.tos & 3 if self.type == SOCK_STREAM else 0  # a stream's ECN bits are TCP's own
+            self.tos = (number & 0xFC | keep) if self.type == SOCK_STREAM else number & 0xFF
+        elif name == IP_TTL:
+            if number != -1 and not 1 <= number <= 255:
+                raise error(errno.EINVAL, f"a TTL is 1 to 255, not {number}")
+            self.ttl = number
+        elif name == IP_MTU_DISCOVER:
+            if not IP_PMTUDISC_DONT <= number <= IP_PMTUDISC_OMIT:
+                raise error(errno.EINVAL)
+            self.ip_mtu_discover = number
+        elif name == IP_MINTTL:
+            if not 0 <= number <= 255:
+                raise error(errno.EINVAL)
+            self.ip_minttl = number
+        elif name == IP_MULTICAST_TTL:
+            if not -1 <= number <= 255:
+                raise error(errno.EINVAL)
+            self.ip_flags[IP_MULTICAST_TTL] = 1 if number == -1 else number
+        elif name in IP_FLAGS:
+            self.ip_flags[name] = 1 if number else 0
+        else:
+            self.set_protocol_option(IPPROTO_IP, name, value)
+
+    def _get_ip(self, name: int) -> int | bytes:
+        if name == IP_TOS:
+            return self.tos
+        if name == IP_TTL:
+            return self.stack.settings.ip_default_ttl if self.ttl < 0 else self.ttl
+        if name == IP_MTU_DISCOVER:
+            return self.ip_mtu_discover
+        if name == IP_MINTTL:
+            return self.ip_minttl
+        if name == IP_MTU:
+            mtu = self.path_mtu()
+            if mtu is None:
+                raise error(errno.ENOTCONN)
+            return mtu
+        if name == IP_MULTICAST_TTL:
+            return self.ip_flags.get(name, 1)
+        if name == IP_MULTICAST_LOOP:
+            return self.ip_flags.get(name, 1)
+        if name in IP_FLAGS:
+            return self.ip_flags.get(name, 0)
+        return self.get_protocol_option(IPPROTO_IP, name)
+
+    def path_mtu(self) -> int | None:
+        """MTU of the path to the peer of a connected socket, or None."""
+        if self.remote is None:
+            return None
+        return self.stack.route(self.remote[0], self.local[0]).mtu

@@ -1,0 +1,144 @@
+"""Timers: a lazy heap of deadlines for one stack.
+
+A timer that is re-armed for later (the usual case: an RTO pushed back by each ACK) is not moved in the heap: its entry is
+left where it is and put right when it comes up. Re-arming for earlier pushes a second entry and forgets the first. So an
+arm costs a comparison, mostly; entries that nobody wants any more are swept when they are the majority.
+
+Invariant: an armed timer has exactly one live entry, at or before its deadline. Ties go to the entry that was pushed first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+
+
+class Timer:
+    """One deadline. `callback(now)` is called once per arm."""
+
+    __slots__ = ("_armed_in", "_entry", "_timers", "callback", "deadline")
+
+    def __init__(self, timers: Timers, callback: Callable[[int], None]) -> None:
+        self._timers = timers
+        self.callback = callback
+        self.deadline: int | None = None
+        self._entry: tuple[int, int, Timer] | None = None
+        self._armed_in = 0
+
+    def arm(self, at_ns: int) -> None:
+        """Fire at that time (at once, on the next `run`, if it is past). Replaces the earlier deadline."""
+        timers = self._timers
+        self._armed_in = timers._runs
+        entry = self._entry
+        if entry is None:
+            self.deadline = at_ns
+            timers._push(self, at_ns)
+            return
+        if self.deadline is None:
+            timers._dead -= 1
+        self.deadline = at_ns
+        if at_ns < entry[0]:
+            timers._dead += 1
+            timers._push(self, at_ns)
+
+    def disarm(self) -> None:
+        if self.deadline is not None:
+            self.deadline = None
+            if self._entry is not None:
+                self._timers._dead += 1
+                self._timers._sweep()
+
+
+class Timers:
+    """The heap. The owner asks `next_deadline()` and calls `run(now)` when it has come."""
+
+    __slots__ = ("_dead", "_heap", "_order", "_runs")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Timer]] = []
+        self._order = 0
+        self._runs = 0
+        self._dead = 0  # entries superseded, or whose timer is disarmed
+
+    def timer(self, callback: Callable[[int], None]) -> Timer:
+        return Timer(self, callback)
+
+    def __len__(self) -> int:
+        """How many timers are armed."""
+        return len(self._heap) - self._dead
+
+    def _push(self, timer: Timer, at_ns: int) -> None:
+        self._order += 1
+        entry = (at_ns, self._order, timer)
+        timer._entry = entry
+        heappush(self._heap, entry)
+        if self._dead > 64:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Rebuild the heap when most of it is dead: memory stays proportional to the timers that are armed."""
+        if self._dead <= 64 or self._dead * 2 <= len(self._heap):
+            return
+        live = []
+        for entry in self._heap:
+            timer = entry[2]
+            if timer._entry is entry:
+                if timer.deadline is None:
+                    timer._entry = None
+                else:
+                    live.append(entry)
+        self._heap = live
+        heapify(live)
+        self._dead = 0
+
+    def _settle(self) -> Timer | None:
+        """Bring the heap's head to a live entry whose time is its timer's deadline; that timer, or None."""
+        heap = self._heap
+        while heap:
+            entry = heap[0]
+            timer = entry[2]
+            if timer._entry is not entry:
+                heappop(heap)
+                self._dead -= 1
+            elif timer.deadline is None:
+                heappop(heap)
+                self._dead -= 1
+                timer._entry = None
+            elif timer.deadline > entry[0]:
+                heappop(heap)
+                self._push(timer, timer.deadline)
+                heap = self._heap
+            else:
+                return timer
+        return None
+
+    def next_deadline(self) -> int | None:
+        timer = self._settle()
+        return None if timer is None else timer.deadline
+
+    def run(self, now: int) -> int:
+        """Call every timer whose deadline is at or before now, in order; how many were called.
+
+        A callback may disarm timers that are still to come. Those it arms, also for the past, wait for the next `run`:
+        none can spin.
+        """
+        self._runs += 1
+        run = self._runs
+        called = 0
+        waiting: list[Timer] = []
+        while True:
+            timer = self._settle()
+            if timer is None or timer.deadline is None or timer.deadline > now:
+                break
+            heappop(self._heap)
+            timer._entry = None
+            if timer._armed_in == run:
+                waiting.append(timer)
+                continue
+            timer.deadline = None
+            called += 1
+            timer.callback(now)
+        for timer in waiting:
+            if timer.deadline is not None and timer._entry is None:
+                self._push(timer, timer.deadline)
+        return called
