@@ -89,6 +89,8 @@ class FdTable:
         file = self.get(fd)
         self.files[fd] = None
         heappush(self._free, fd)
+        if len(self._free) > 2 * len(self.files) + 16:  # dup3 onto a free slot leaves its entry behind
+            self._free = [slot for slot, open_file in enumerate(self.files) if open_file is None]
         self._closed(file)
 
     def _closed(self, file: File) -> None:

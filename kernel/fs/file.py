@@ -23,12 +23,18 @@ DEFAULT_POLL = abi.POLLIN | abi.POLLOUT | abi.POLLRDNORM | abi.POLLWRNORM
 class Sink(Protocol):
     """Where read puts bytes."""
 
+    room: int  # how many bytes it still takes
+
     def put(self, chunk: Any, /) -> int: ...
 
 
 class Source(Protocol):
     """Where write takes bytes from; fewer than `n` means the rest cannot be read (EFAULT when nothing could)."""
 
+    left: int  # how many bytes are still to come
+
+    def peek(self, n: int, /) -> Any: ...
+    def skip(self, n: int, /) -> None: ...
     def take(self, n: int, /) -> Any: ...
 
 

@@ -14,9 +14,12 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from kernel.abi import (
+    CAP_CHOWN,
     CAP_DAC_OVERRIDE,
     CAP_DAC_READ_SEARCH,
     CAP_FOWNER,
+    CAP_FSETID,
+    CAP_MKNOD,
     EACCES,
     ELOOP,
     ENAMETOOLONG,
@@ -43,7 +46,17 @@ class Cred(Protocol):
     def fsgid(self) -> int: ...
     @property
     def groups(self) -> Any: ...
-    def capable(self, cap: int) -> bool: ...
+    @property
+    def euid(self) -> int: ...
+
+
+# The capabilities that go with the filesystem uid; the others go with the effective uid.
+_FS_CAPS = frozenset({CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD})
+
+
+def capable(cred: Cred, cap: int) -> bool:
+    """Whether `cred` has the capability: root has all of them."""
+    return (cred.fsuid if cap in _FS_CAPS else cred.euid) == 0
 
 
 class FsContext:
@@ -96,13 +109,13 @@ def permitted(inode: Inode, cred: Cred, mask: int) -> bool:
     if bits & mask == mask:
         return True
     if inode.is_dir:
-        if not mask & MAY_WRITE and cred.capable(CAP_DAC_READ_SEARCH):
+        if not mask & MAY_WRITE and capable(cred, CAP_DAC_READ_SEARCH):
             return True
-        return cred.capable(CAP_DAC_OVERRIDE)
-    if mask == MAY_READ and cred.capable(CAP_DAC_READ_SEARCH):
+        return capable(cred, CAP_DAC_OVERRIDE)
+    if mask == MAY_READ and capable(cred, CAP_DAC_READ_SEARCH):
         return True
     if not mask & MAY_EXEC or mode & 0o111:
-        return cred.capable(CAP_DAC_OVERRIDE)
+        return capable(cred, CAP_DAC_OVERRIDE)
     return False
 
 
@@ -115,7 +128,7 @@ def sticky(directory: Inode, inode: Inode, cred: Cred) -> bool:
     """Whether the directory's sticky bit forbids `cred` to remove or rename `inode` in it."""
     if not directory.mode & S_ISVTX or cred.fsuid in (inode.uid, directory.uid):
         return False
-    return not cred.capable(CAP_FOWNER)
+    return not capable(cred, CAP_FOWNER)
 
 
 # What the last component of a walk to the parent was.
