@@ -63,10 +63,15 @@ class Http:
             event = conn.next_event()
             if event is not h11.NEED_DATA:
                 return event
-            if conn.they_are_waiting_for_100_continue:
-                self._out.append(conn.send(h11.InformationalResponse(status_code=100, headers=[], reason="Continue")))
-                yield from self.flush()
+            yield from self.invite()
             conn.receive_data((yield from receive(self.sys, self.fd, _READ)))
+
+    def invite(self) -> Step:
+        """Tells a client that waits for it to go on with the body (RFC 9110 section 10.1.1)."""
+        if self._conn.they_are_waiting_for_100_continue:
+            go_on = h11.InformationalResponse(status_code=100, headers=[], reason="Continue")
+            self._out.append(self._conn.send(go_on))
+            yield from self.flush()
 
     def body_chunk(self) -> Generator[int, int, bytes]:
         """The next piece of the request's body; b"" at its end. A peer that goes away inside it is

@@ -73,7 +73,7 @@ class Httpd:
                 del parts[-1:]
             elif part not in ("", "."):
                 parts.append(part)
-        where = "/".join((self.root, *parts))
+        where = "/".join((self.root, *parts, *([""] if parts and path.endswith("/") else [])))
         shown = quote(path, errors="surrogateescape")
         sys = http.sys
         try:
@@ -91,7 +91,7 @@ class Httpd:
                 if index is None:
                     return (yield from listing(http, fd, path, head_only))
                 sys.close(fd)
-                fd, where = index, where + "/index.html"
+                fd, where = index, "index.html"
                 st = sys.fstat(fd)
                 kind = st.st_mode & abi.S_IFMT
             if kind != abi.S_IFREG:
@@ -103,7 +103,7 @@ class Httpd:
     @staticmethod
     def _open_index(sys: System, where: str) -> int | None:
         try:
-            return sys.open(where + "/index.html", abi.O_RDONLY | abi.O_NONBLOCK | abi.O_CLOEXEC)
+            return sys.open(where.rstrip("/") + "/index.html", abi.O_RDONLY | abi.O_NONBLOCK | abi.O_CLOEXEC)
         except OSError:
             return None
 
@@ -135,6 +135,7 @@ def echo(http: Http, request: Any) -> Step:
             kind = value.decode("latin-1")
     if length is None and not any(name == b"transfer-encoding" for name, _ in request.headers):
         length = 0
+    yield from http.invite()
     http.start(200, [("Content-Type", kind)], length)
     body = http.body_chunk()
     held = 0
