@@ -1,6 +1,7 @@
 """Builds the two C extensions with cffi in API mode: `csrc._leaves` everywhere, `csrc._tap` on Linux.
 
-`trl.h` (and `tap.h`) are the contract: the declarations cffi sees are cut from the headers themselves, so they cannot drift.
+`trl.h` (and `tap.h`) are the contract: the declarations cffi sees are cut from the headers themselves, so they
+cannot drift.
 """
 
 from __future__ import annotations
@@ -43,4 +44,4 @@ def extension(name: str, headers: list[str], sources: list[str], **kw: object) -
 
 leaves = extension("_leaves", ["trl.h"], LEAVES)
 if sys.platform == "linux":
-    tap = extension("_tap", ["trl.h"], LEAVES)
+    tap = extension("_tap", ["trl.h", "tap.h"], ["tap.c", *LEAVES])

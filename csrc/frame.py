@@ -1,9 +1,10 @@
 """`Frame`: the one type that devices and the stack exchange, in the manner of Linux's skb.
 
-A frame is a linear part (`data`, which holds at least every header) followed by zero or more fragments (`frags`, payload
-that is sent straight from the application's buffers). A super-segment has `gso_size` set: it stands for several wire
-frames and is split as late as possible. A frame whose `csum_start` is not 0 has a partial checksum, with virtio's meaning:
-the field at `csum_start + csum_offset` holds the pseudo-header sum, and whoever puts it on the wire completes it.
+A frame is a linear part (`data`, which holds at least every header) followed by zero or more fragments (`frags`,
+payload that is sent straight from the application's buffers). A super-segment has `gso_size` set: it stands for several
+wire frames and is split as late as possible. A frame whose `csum_start` is not 0 has a partial checksum, with virtio's
+meaning: the field at `csum_start + csum_offset` holds the pseudo-header sum, and
+whoever puts it on the wire completes it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Frame:
     """One frame or super-segment. Slots are described in docs/architecture.md, "Frames"."""
 
     __slots__ = (
-        "comment", "csum_offset", "csum_ok", "csum_start", "data", "ethernet", "frags", "gso_segs", "gso_size", "length",
-        "timestamp_ns",
+        "comment", "csum_offset", "csum_ok", "csum_start", "data", "ethernet",
+        "frags", "gso_segs", "gso_size", "length", "timestamp_ns",
     )  # fmt: skip
 
     def __init__(
