@@ -1,0 +1,323 @@
+"""One direction of a link: what becomes of each frame, and when it arrives.
+
+A frame is offered, meets its impairments, waits for the line, is sent at the line's rate, travels, and
+arrives. All of it is decided when it is offered (nothing later can change it), so a frame costs no event
+until it arrives, and one timer serves the direction.
+
+- Draws. Each impairment has a generator of its own, and draws exactly once per frame offered, whatever
+becomes of the
+  frame; copies have a second set. So making one impairment stronger changes what that impairment does and no
+  more.
+- The line. `_free` and `_owed` are the time at which it falls idle, exactly: nanoseconds and a remainder in
+1/rate of one.
+  The remainder is carried along while the line is busy, so a full line runs at its rate to the bit, and no
+  frame arrives before its last bit was sent. Frames that wait are known by the times at which their sending
+  starts.
+- Arrivals. `_fifo` holds frames whose arrival times rise; a frame that overtakes the last of them goes to
+`_overtakers`, a heap.
+  An overtaker arrives before the fifo's last frame, so the heap runs empty before the fifo does, and among
+  equal times the fifo's frame was sent first.
+
+Conservation: offered + duplicated + injected = delivered + lost + overflowed + swallowed + refused + in
+flight.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Protocol
+
+from csrc import lib
+from csrc.frame import Frame
+from drivers.clock import SECOND, Callback, Stream, Timer
+from drivers.net.impairments import Impairments, Losses
+
+COUNTERS = (
+    "offered", "offered_bytes", "delivered", "delivered_bytes", "lost", "overflowed", "duplicated",
+    "corrupted", "reordered", "marked", "swallowed", "injected", "refused",
+)  # fmt: skip
+
+
+MAX_IN_FLIGHT = 1 << 17
+"""Bound on the memory of a link without a rate, which has no queue."""
+
+
+class Clock(Protocol):
+    """The part of a timeline that a direction needs."""
+
+    def timer(self, callback: Callback) -> Timer: ...
+
+
+def never() -> bool:
+    return False
+
+
+class _Dice:
+    """The draws of one set of frames (originals or copies), each impairment from a generator of its own."""
+
+    __slots__ = ("_loss", "bit", "corrupt", "duplicate", "jitter", "lost", "reorder")
+
+    def __init__(self, rng: Stream) -> None:
+        self._loss = rng.stream("loss")
+        self.duplicate, self.corrupt, self.bit = rng.stream("duplicate"), rng.stream("corrupt"), rng.stream("bit")
+        self.reorder, self.jitter = rng.stream("reorder"), rng.stream("jitter")
+        self.lost: Callable[[], bool] = never
+
+    def load(self, loss: float | Losses) -> None:
+        """Throw for this probability or model from now on."""
+        if isinstance(loss, int | float):
+            random = self._loss.random
+            self.lost = (lambda: random() < loss) if loss else never
+        else:
+            self.lost = loss.start(self._loss)
+
+
+class Direction:
+    """Frames are offered by `transmit`; `deliver(frames, now)` is called as they arrive, each a `Frame` of
+    its own with its arrival time.
+    """
+
+    __slots__ = (
+        *COUNTERS, "_copies", "_deliver", "_delay", "_fifo", "_free", "_last", "_originals", "_overtakers",
+        "_owed", "_queue", "_rate", "_sent", "_starts", "_timer", "_touches", "impairments", "max_frame",
+    )  # fmt: skip
+
+    offered: int
+    offered_bytes: int
+    delivered: int
+    delivered_bytes: int
+    lost: int
+    overflowed: int
+    duplicated: int
+    corrupted: int
+    reordered: int
+    marked: int
+    swallowed: int
+    injected: int
+    refused: int
+
+    def __init__(
+        self,
+        timeline: Clock,
+        impairments: Impairments,
+        rng: Stream,
+        deliver: Callable[[list[Frame], int], None],
+        max_frame: int = 1 << 16,
+    ) -> None:
+        self.max_frame = max_frame
+        self._deliver = deliver
+        self._timer = timeline.timer(self.arrive)
+        self._originals, self._copies = _Dice(rng), _Dice(rng.stream("copies"))
+        self._fifo: deque[Frame] = deque()
+        self._overtakers: list[tuple[int, int, Frame]] = []
+        self._last = 0
+        self._sent = 0
+        self._starts: deque[int] = deque()
+        self._free = 0
+        self._owed = 0
+        for name in COUNTERS:
+            setattr(self, name, 0)
+        self.change(impairments)
+
+    def change(self, impairments: Impairments) -> None:
+        """Other impairments from now on. What is under way arrives as decided."""
+        self.impairments = impairments
+        self._rate = impairments.rate
+        self._queue = impairments.queue
+        self._delay = impairments.delay
+        self._touches = impairments.touches
+        self._owed = 0  # it was counted in the old rate's units
+        self._originals.load(impairments.loss)
+        self._copies.load(impairments.loss)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened to frames so far, by name."""
+        return {name: getattr(self, name) for name in COUNTERS}
+
+    @property
+    def in_flight(self) -> int:
+        """Frames offered that have not arrived: waiting, being sent or travelling."""
+        return len(self._fifo) + len(self._overtakers)
+
+    def transmit(self, frames: Sequence[Frame], now: int) -> None:
+        """Offer frames, in order; super-segments as the frames they stand for."""
+        touches = self._touches
+        for frame in frames:
+            ethernet = frame.ethernet
+            for image in frame.segments():
+                self.offered += 1
+                self.offered_bytes += len(image)
+                if touches:
+                    self._impair(image, ethernet, now)
+                else:
+                    self._send(image, ethernet, now, self._delay)
+
+    def _impair(self, image: bytes, ethernet: bool, now: int) -> None:
+        images: Sequence[bytes] = (image,)
+        for transform in self.impairments.transforms:
+            before, images = images, [after for one in images for after in transform(one, now)]
+            more = len(images) - len(before)
+            if more < 0:
+                self.swallowed -= more
+            else:
+                self.injected += more
+        for one in images:
+            self._throw(self._originals, one, ethernet, now)
+
+    def _throw(self, dice: _Dice, image: bytes, ethernet: bool, now: int) -> None:
+        """All draws of one frame first, then what follows from them, in the order of netem's enqueue."""
+        impairments = self.impairments
+        original = dice is self._originals
+        lost = dice.lost()
+        twice = original and impairments.duplicate > 0 and dice.duplicate.random() < impairments.duplicate
+        corrupt = impairments.corrupt > 0 and dice.corrupt.random() < impairments.corrupt
+        delay = impairments.delay
+        if impairments.jitter:
+            delay += int(dice.jitter.random() * 2 * impairments.jitter) - impairments.jitter
+            if delay < 0:
+                delay = 0
+        reorder = impairments.reorder > 0 and dice.reorder.random() < impairments.reorder
+
+        if twice:
+            self.duplicated += 1
+        if lost:
+            self.lost += 1
+            if not twice:
+                return
+            twice = False  # of frame and copy one is left
+        sent = image
+        if corrupt and image:
+            bit = dice.bit.below(8 * len(image))
+            damaged = bytearray(image)
+            damaged[bit >> 3] ^= 1 << (bit & 7)
+            sent = bytes(damaged)
+            self.corrupted += 1
+        if reorder:
+            self.reordered += 1
+            delay = 0
+        self._send(sent, ethernet, now, delay)
+        if twice:
+            self._throw(self._copies, image, ethernet, now)
+
+    def _send(self, image: bytes, ethernet: bool, now: int, delay: int) -> None:
+        """Queue, line and way: decides when the frame arrives, and lets it."""
+        size = len(image)
+        if size > self.max_frame or not size:
+            self.refused += 1
+            return
+        rate = self._rate
+        if rate is not None:
+            starts = self._starts
+            while starts and starts[0] <= now:
+                starts.popleft()
+            free = self._free
+            if free > now:
+                waiting = len(starts)
+                queue = self._queue
+                if queue is not None and waiting >= queue:
+                    self.overflowed += 1
+                    return
+                ecn = self.impairments.ecn
+                if ecn is not None and waiting >= ecn:
+                    image = self._mark(image, ethernet)
+                starts.append(free)
+            elif free < now:
+                free = now
+                self._owed = 0
+            whole, self._owed = divmod(self._owed + (size + self.impairments.overhead) * 8 * SECOND, rate)
+            self._free = free = free + whole
+            arrival = free + delay + (1 if self._owed else 0)
+        else:
+            arrival = now + delay
+            if len(self._fifo) >= MAX_IN_FLIGHT:
+                self.overflowed += 1
+                return
+        frame = Frame(image, (), size, ethernet)
+        frame.timestamp_ns = arrival
+        fifo = self._fifo
+        if not fifo:
+            self._last = arrival
+            fifo.append(frame)
+            self._timer.arm(arrival)
+        elif arrival >= self._last:
+            self._last = arrival
+            fifo.append(frame)
+        else:
+            self._sent += 1
+            heappush(self._overtakers, (arrival, self._sent, frame))
+            deadline = self._timer.deadline
+            if deadline is None or arrival < deadline:
+                self._timer.arm(arrival)
+
+    def _mark(self, image: bytes, ethernet: bool) -> bytes:
+        marked = mark_congestion(image, ethernet)
+        if marked is None:
+            return image
+        self.marked += 1
+        return marked
+
+    def arrive(self, now: int) -> None:
+        """Deliver what has arrived by `now`."""
+        fifo, heap = self._fifo, self._overtakers
+        batch: list[Frame] = []
+        size = 0
+        while fifo:
+            frame = fifo[0]
+            arrival = frame.timestamp_ns
+            if heap and heap[0][0] < arrival:
+                arrival, _, frame = heap[0]
+                if arrival > now:
+                    break
+                heappop(heap)
+            elif arrival > now:
+                break
+            else:
+                fifo.popleft()
+            batch.append(frame)
+            size += frame.length
+        if fifo:
+            self._timer.arm(min(fifo[0].timestamp_ns, heap[0][0]) if heap else fifo[0].timestamp_ns)
+        else:
+            self._timer.disarm()
+        if batch:
+            self.delivered += len(batch)
+            self.delivered_bytes += size
+            self._deliver(batch, now)
+
+    def clear(self) -> None:
+        """Forget what is under way (counted as lost): the cable is gone."""
+        self.lost += self.in_flight
+        self._fifo.clear()
+        self._overtakers.clear()
+        self._starts.clear()
+        self._timer.disarm()
+
+
+def mark_congestion(image: bytes, ethernet: bool) -> bytes | None:
+    """The packet with CE set (RFC 3168 section 5), or None when it is not ECN-capable IP."""
+    l3 = 14 if ethernet else 0
+    if len(image) < l3 + 20:
+        return None
+    version = image[l3] >> 4
+    if ethernet and image[12:14] != (b"\x08\x00" if version == 4 else b"\x86\xdd"):
+        return None
+    if version == 4:
+        if not image[l3 + 1] & 3:
+            return None
+        marked = bytearray(image)
+        old = int.from_bytes(image[l3 : l3 + 2], "big")
+        checksum = int.from_bytes(image[l3 + 10 : l3 + 12], "big")
+        checksum = lib.trl_checksum_update16(checksum, old, old | 3)
+        marked[l3 + 1] |= 3
+        marked[l3 + 10 : l3 + 12] = checksum.to_bytes(2, "big")
+        return bytes(marked)
+    if version == 6:
+        if not image[l3 + 1] & 0x30:
+            return None
+        marked = bytearray(image)
+        marked[l3 + 1] |= 0x30
+        return bytes(marked)
+    return None

@@ -1,0 +1,133 @@
+"""A cable between two network devices, with a link model of its own in each direction.
+
+`Wire(timeline, a_to_b, b_to_a)` has the ports `a` and `b`. What one transmits the other receives, after what
+the direction (drivers/net/direction.py) does to it; always later, never inside `transmit`. A super-segment
+travels as its wire frames.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from csrc.frame import Frame
+from drivers.clock import Stream, Timeline
+from drivers.net.device import new_counters
+from drivers.net.direction import Direction
+from drivers.net.impairments import Impairments
+
+RING = 4096
+"""Frames a port holds for a receiver that does not come, as a NIC's receive ring."""
+LINK_HEADER = 18
+"""An Ethernet header with a VLAN tag: what a frame may have beyond the MTU."""
+
+
+class Port:
+    """One end of a wire: a NetDevice."""
+
+    __slots__ = ("_ring", "closed", "counters", "gso", "link", "mac", "mtu", "name", "on_receive", "ring_size")
+
+    link: Direction
+    """The direction that leads away from this port."""
+
+    def __init__(self, name: str, mac: bytes | None, mtu: int, ring_size: int = RING) -> None:
+        self.name = name
+        self.mac = mac
+        self.mtu = mtu
+        self.gso = True
+        self.on_receive: Callable[[], None] | None = None
+        self.counters = new_counters()
+        self.ring_size = ring_size
+        self.closed = False
+        self._ring: deque[Frame] = deque()
+
+    def fileno(self) -> int | None:
+        return None
+
+    def receive(self, budget: int) -> list[Frame]:
+        ring = self._ring
+        if len(ring) <= budget:
+            batch = list(ring)
+            ring.clear()
+            return batch
+        return [ring.popleft() for _ in range(budget)]
+
+    def transmit(self, frames: Sequence[Frame], now: int) -> None:
+        counters = self.counters
+        if self.closed:
+            counters["tx_dropped"] += len(frames)
+            return
+        link = self.link
+        offered, size, overflowed, refused = link.offered, link.offered_bytes, link.overflowed, link.refused
+        link.transmit(frames, now)
+        counters["tx_frames"] += link.offered - offered
+        counters["tx_bytes"] += link.offered_bytes - size
+        counters["tx_dropped"] += link.overflowed - overflowed
+        counters["tx_errors"] += link.refused - refused
+
+    def arrived(self, frames: list[Frame], now: int) -> None:
+        """The far direction delivers here."""
+        ring, counters = self._ring, self.counters
+        idle = not ring
+        room = self.ring_size - len(ring)
+        if self.closed or len(frames) > room:
+            room = 0 if self.closed else room
+            counters["rx_dropped"] += len(frames) - room
+            frames = frames[:room]
+        ring.extend(frames)
+        counters["rx_frames"] += len(frames)
+        counters["rx_bytes"] += sum([frame.length for frame in frames])
+        if idle and frames and self.on_receive is not None:
+            self.on_receive()
+
+    def close(self) -> None:
+        self.closed = True
+        self.on_receive = None
+        self._ring.clear()
+
+    def __repr__(self) -> str:
+        return f"<Port {self.name}>"
+
+
+class Wire:
+    """Two ports and the two directions between them. `b_to_a` None: the same as `a_to_b`.
+
+    The draws come from `rng`, by default the timeline's stream "wire/NAME": give wires on one timeline
+    different names. A `mac` of None makes a wire of bare IP packets.
+    """
+
+    __slots__ = ("a", "a_to_b", "b", "b_to_a", "name")
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        a_to_b: Impairments | None = None,
+        b_to_a: Impairments | None = None,
+        *,
+        name: str = "wire",
+        macs: tuple[bytes | None, bytes | None] = (None, None),
+        mtu: int = 1500,
+        rng: Stream | None = None,
+    ) -> None:
+        a_to_b = a_to_b if a_to_b is not None else Impairments()
+        b_to_a = b_to_a if b_to_a is not None else a_to_b
+        rng = rng if rng is not None else timeline.stream(f"wire/{name}")
+        self.name = name
+        self.a = Port(f"{name}.a", macs[0], mtu)
+        self.b = Port(f"{name}.b", macs[1], mtu)
+        longest = mtu + LINK_HEADER
+        self.a_to_b = Direction(timeline, a_to_b, rng.stream("a_to_b"), self.b.arrived, longest)
+        self.b_to_a = Direction(timeline, b_to_a, rng.stream("b_to_a"), self.a.arrived, longest)
+        self.a.link, self.b.link = self.a_to_b, self.b_to_a
+
+    def change(self, a_to_b: Impairments, b_to_a: Impairments | None = None) -> None:
+        """Other impairments from now on; what is under way arrives as decided."""
+        self.a_to_b.change(a_to_b)
+        self.b_to_a.change(b_to_a if b_to_a is not None else a_to_b)
+
+    def close(self) -> None:
+        """Both ports close and what is under way is lost."""
+        self.a.close()
+        self.b.close()
+        self.a_to_b.clear()
+        self.b_to_a.clear()
