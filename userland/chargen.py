@@ -55,9 +55,9 @@ def udp(sys: System, fd: int) -> Flow:
 def main(sys: System, argv: list[str]) -> int:
     port = int(argv[1]) if len(argv) > 1 else 19
     reactor = Reactor(sys, "chargen")
-    reactor.listen(listen_on(sys, port, flags=abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC), tcp)
     datagrams = sys.socket(abi.AF_INET, abi.SOCK_DGRAM | abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC, 0)
     sys.bind(datagrams, ("0.0.0.0", port))
     reactor.start(datagrams, udp(sys, datagrams))
+    reactor.listen(listen_on(sys, port, flags=abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC), tcp)
     reactor.run()
     return 0

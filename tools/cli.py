@@ -1,0 +1,79 @@
+"""`terrella`: the command line. Each command is a module that is imported only when it is chosen.
+
+A command's module has `configure(parser)`, which declares its options, and `run(args) -> int`, which gives the
+exit status. Data goes to standard output, progress and messages to standard error. Exit status 2 is wrong usage,
+130 an interrupt, 1 any other failure that a command does not number itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {  # name: (module, one line of help)
+    "demo": ("tools.demo", "two machines, a lossy slow link, a file moved across: plot, strace and capture (no root)"),
+    "up": ("tools.up", "boot a machine on a TAP of this host: echo, discard, chargen and httpd answer (root)"),
+    "run": ("tools.run", "run a program of the Python ABI in virtual time, or on the host's kernel"),
+}
+
+
+class CommandError(Exception):
+    """A command can't go on. The message says what happened and what to do next."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def parser_for(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser; of the commands only `chosen` has its options, so that only its module is imported."""
+    parser = argparse.ArgumentParser(
+        prog="terrella",
+        description="A little earth for operating systems and networks: whole Unix machines inside one process.",
+        epilog="`terrella COMMAND --help` says more.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, line) in COMMANDS.items():
+        one = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
+        if name == chosen:
+            import_module(module).configure(one)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Asks the installed package only when somebody wants to know."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *args: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"terrella {version('terrella')}")
+        except PackageNotFoundError:
+            print("terrella (not installed)")
+        parser.exit()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    try:
+        args = parser_for(chosen).parse_args(words)
+        status: int = import_module(COMMANDS[args.command][0]).run(args)
+        sys.stdout.flush()
+        return status
+    except CommandError as why:
+        print(f"terrella: {why}", file=sys.stderr)
+        return why.status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more on its way out
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
