@@ -14,6 +14,10 @@ from typing import Any
 from csrc._leaves import ffi, lib
 
 PARSE_ETHERNET: int = lib.TRL_PARSE_ETHERNET
+# How long headers may be: Ethernet, IP and TCP with all their options; and the same with IPv6 extension headers.
+HEADERS_MOST = (14 + 60 + 60, 14 + 40 + 8 * 2048 + 60)
+
+uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 
 Buffer = Any  # bytes, bytearray or memoryview (typing has no name for the buffer protocol before Python 3.12)
 
@@ -75,22 +79,29 @@ class Frame:
         """What goes on the wire: the frame itself, or its GSO split, with complete headers and checksums."""
         if not self.gso_size:
             return [bytes(self)]
-        image = b"".join((self.data, *self.frags))
-        size = self.gso_size
-        most = len(image) // size + 2
-        cap = len(image) + most * 128
-        out = bytearray(cap)
-        lens = ffi.new("uint32_t[]", most)
+        data, frags, size = self.data, self.frags, self.gso_size
+        payload = frags[0] if len(frags) == 1 else b"".join(frags)
         flags = PARSE_ETHERNET if self.ethernet else 0
-        count = lib.trl_gso(ffi.from_buffer(image), len(image), flags, size, ffi.from_buffer(out), cap, lens, most)
-        if count < 0:
-            raise ValueError(f"not a TCP super-segment that can be split: {len(image)} bytes, gso_size {size}")
-        result = []
-        at = 0
-        for i in range(count):
-            end = at + lens[i]
-            result.append(bytes(out[at:end]))
-            at = end
+        head = ffi.from_buffer(data)
+        tail = ffi.from_buffer(payload)
+        for most in HEADERS_MOST:
+            cap = self.length + (self.length // size + 1) * most
+            out = uncleared("uint8_t[]", cap)
+            header: int = lib.trl_gso_split(head, len(head), tail, len(tail), flags, size, out, cap)
+            if header > 0:
+                break
+        else:
+            raise ValueError(
+                f"not a TCP super-segment that can be split: {self.length} bytes, gso_size {size}, "
+                f"{len(data)} of them linear"
+            )
+        image = ffi.buffer(out)
+        full = header + size
+        count = max(1, -(-(self.length - header) // size))
+        end = self.length + (count - 1) * header
+        last = (count - 1) * full
+        result = [image[at : at + full] for at in range(0, last, full)]
+        result.append(image[last:end])
         return result
 
     def __repr__(self) -> str:

@@ -160,6 +160,22 @@ int trl_gso(const uint8_t *frame, size_t len, uint32_t flags, uint32_t gso_size,
     return trl_gso_iov(&whole, 1, flags, gso_size, out, cap, lens, max);
 }
 
+int trl_gso_split(const uint8_t *head, size_t head_len, const uint8_t *payload, size_t payload_len, uint32_t flags,
+                  uint32_t gso_size, uint8_t *out, size_t cap)
+{
+    struct trl_gso_state g;
+    struct trl_iov iov[2] = {{head, head_len}, {payload, payload_len}};
+    if (trl_gso_begin(&g, iov, 2, flags, gso_size) < 0 || g.left != head_len + payload_len - g.header)
+        return -1;
+    for (size_t at = 0; g.first || g.left > 0;) {
+        int n = trl_gso_next(&g, out + at, cap - at);
+        if (n < 0)
+            return -1;
+        at += (size_t)n;
+    }
+    return (int)g.header;
+}
+
 /* ---- GRO ---- */
 
 enum { NONE = 0xffff, BUCKETS = 256 };

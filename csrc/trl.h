@@ -154,6 +154,14 @@ struct trl_iov { const uint8_t *base; size_t len; };
 int trl_gso_iov(const struct trl_iov *iov, uint32_t niov, uint32_t flags, uint32_t gso_size,
                 uint8_t *out, size_t cap, uint32_t *lens, uint32_t max);
 
+/*
+ * The same, of headers and payload that lie apart (head may hold some payload too), where the caller wants no lengths: every
+ * frame but the last is as long as the first. Returns the header length H, so that frame i starts at i * (H + gso_size);
+ * or a negative value, also when bytes follow the end of the IP packet.
+ */
+int trl_gso_split(const uint8_t *head, size_t head_len, const uint8_t *payload, size_t payload_len, uint32_t flags,
+                  uint32_t gso_size, uint8_t *out, size_t cap);
+
 /* One frame of a batch: bytes [off, off + len) of the batch's buffer. */
 struct trl_slot {
     uint32_t off, len;
