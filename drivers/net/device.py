@@ -35,7 +35,11 @@ class NetDevice(Protocol):
     gso: bool
     """Whether `transmit` takes super-segments and partial checksums."""
     on_receive: Callable[[], None] | None
-    counters: dict[str, int]
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Read it; a device may make it anew each time."""
+        ...
 
     def fileno(self) -> int | None:
         """A descriptor that is readable when frames wait; None for a simulated device."""

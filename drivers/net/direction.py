@@ -147,7 +147,7 @@ class Direction:
         touches = self._touches
         for frame in frames:
             ethernet = frame.ethernet
-            for image in frame.segments():
+            for image in frame.segments() if frame.gso_size else (bytes(frame),):
                 self.offered += 1
                 self.offered_bytes += len(image)
                 if touches:
@@ -261,31 +261,32 @@ class Direction:
 
     def arrive(self, now: int) -> None:
         """Deliver what has arrived by `now`."""
-        fifo, heap = self._fifo, self._overtakers
+        fifo, timer = self._fifo, self._timer
         batch: list[Frame] = []
         size = 0
         while fifo:
             frame = fifo[0]
+            if self._overtakers:
+                frame = self._first()
             arrival = frame.timestamp_ns
-            if heap and heap[0][0] < arrival:
-                arrival, _, frame = heap[0]
-                if arrival > now:
-                    break
-                heappop(heap)
-            elif arrival > now:
+            if arrival > now:
+                timer.arm(arrival)
                 break
-            else:
+            if frame is fifo[0]:
                 fifo.popleft()
+            else:
+                heappop(self._overtakers)
             batch.append(frame)
             size += frame.length
-        if fifo:
-            self._timer.arm(min(fifo[0].timestamp_ns, heap[0][0]) if heap else fifo[0].timestamp_ns)
-        else:
-            self._timer.disarm()
         if batch:
             self.delivered += len(batch)
             self.delivered_bytes += size
             self._deliver(batch, now)
+
+    def _first(self) -> Frame:
+        """The next frame to arrive, in the fifo or overtaking it."""
+        frame, (arrival, _, overtaker) = self._fifo[0], self._overtakers[0]
+        return overtaker if arrival < frame.timestamp_ns else frame
 
     def clear(self) -> None:
         """Forget what is under way (counted as lost): the cable is gone."""

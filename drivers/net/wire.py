@@ -25,10 +25,15 @@ LINK_HEADER = 18
 class Port:
     """One end of a wire: a NetDevice."""
 
-    __slots__ = ("_ring", "closed", "counters", "gso", "link", "mac", "mtu", "name", "on_receive", "ring_size")
+    __slots__ = (
+        "_missed", "_missed_bytes", "_ring", "_unsent", "closed", "gso", "incoming", "link", "mac", "mtu", "name",
+        "on_receive", "ring_size",
+    )  # fmt: skip
 
     link: Direction
     """The direction that leads away from this port."""
+    incoming: Direction
+    """The direction that leads to it."""
 
     def __init__(self, name: str, mac: bytes | None, mtu: int, ring_size: int = RING) -> None:
         self.name = name
@@ -36,7 +41,7 @@ class Port:
         self.mtu = mtu
         self.gso = True
         self.on_receive: Callable[[], None] | None = None
-        self.counters = new_counters()
+        self._missed = self._missed_bytes = self._unsent = 0
         self.ring_size = ring_size
         self.closed = False
         self._ring: deque[Frame] = deque()
@@ -53,32 +58,39 @@ class Port:
         return [ring.popleft() for _ in range(budget)]
 
     def transmit(self, frames: Sequence[Frame], now: int) -> None:
-        counters = self.counters
         if self.closed:
-            counters["tx_dropped"] += len(frames)
-            return
-        link = self.link
-        offered, size, overflowed, refused = link.offered, link.offered_bytes, link.overflowed, link.refused
-        link.transmit(frames, now)
-        counters["tx_frames"] += link.offered - offered
-        counters["tx_bytes"] += link.offered_bytes - size
-        counters["tx_dropped"] += link.overflowed - overflowed
-        counters["tx_errors"] += link.refused - refused
+            self._unsent += len(frames)
+        else:
+            self.link.transmit(frames, now)
 
     def arrived(self, frames: list[Frame], now: int) -> None:
         """The far direction delivers here."""
-        ring, counters = self._ring, self.counters
-        idle = not ring
-        room = self.ring_size - len(ring)
-        if self.closed or len(frames) > room:
-            room = 0 if self.closed else room
-            counters["rx_dropped"] += len(frames) - room
+        ring = self._ring
+        if self.closed or len(ring) + len(frames) > self.ring_size:
+            room = 0 if self.closed else self.ring_size - len(ring)
+            self._missed += len(frames) - room
+            self._missed_bytes += sum(frame.length for frame in frames[room:])
             frames = frames[:room]
-        ring.extend(frames)
-        counters["rx_frames"] += len(frames)
-        counters["rx_bytes"] += sum([frame.length for frame in frames])
-        if idle and frames and self.on_receive is not None:
-            self.on_receive()
+        if ring:
+            ring.extend(frames)
+        elif frames:
+            ring.extend(frames)
+            if self.on_receive is not None:
+                self.on_receive()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Made anew; `tx_frames` are those handed to the link, `tx_dropped` those its queue had no room for."""
+        link, incoming = self.link, self.incoming
+        return new_counters() | {
+            "rx_frames": incoming.delivered - self._missed,
+            "rx_bytes": incoming.delivered_bytes - self._missed_bytes,
+            "rx_dropped": self._missed,
+            "tx_frames": link.offered,
+            "tx_bytes": link.offered_bytes,
+            "tx_dropped": link.overflowed + self._unsent,
+            "tx_errors": link.refused,
+        }
 
     def close(self) -> None:
         self.closed = True
@@ -118,7 +130,8 @@ class Wire:
         longest = mtu + LINK_HEADER
         self.a_to_b = Direction(timeline, a_to_b, rng.stream("a_to_b"), self.b.arrived, longest)
         self.b_to_a = Direction(timeline, b_to_a, rng.stream("b_to_a"), self.a.arrived, longest)
-        self.a.link, self.b.link = self.a_to_b, self.b_to_a
+        self.a.link = self.b.incoming = self.a_to_b
+        self.b.link = self.a.incoming = self.b_to_a
 
     def change(self, a_to_b: Impairments, b_to_a: Impairments | None = None) -> None:
         """Other impairments from now on; what is under way arrives as decided."""
