@@ -13,19 +13,13 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from tools.errors import CommandError
+
 COMMANDS = {  # name: (module, one line of help)
     "demo": ("tools.demo", "two machines, a lossy slow link, a file moved across: plot, strace and capture (no root)"),
     "up": ("tools.up", "boot a machine on a TAP of this host: echo, discard, chargen and httpd answer (root)"),
     "run": ("tools.run", "run a program of the Python ABI in virtual time, or on the host's kernel"),
 }
-
-
-class CommandError(Exception):
-    """A command can't go on. The message says what happened and what to do next."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def parser_for(chosen: str | None) -> argparse.ArgumentParser:

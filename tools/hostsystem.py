@@ -145,7 +145,7 @@ class HostSystem:
         if not self._handlers:
             return os.read(fd, n)
         buffer = ctypes.create_string_buffer(n)
-        return buffer.raw[: self._call(_libc.read, fd, buffer, ctypes.c_size_t(n))]
+        return ctypes.string_at(buffer, self._call(_libc.read, fd, buffer, ctypes.c_size_t(n)))
 
     def write(self, fd: int, data: Any) -> int:
         if not self._handlers:

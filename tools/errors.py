@@ -1,0 +1,11 @@
+"""How a command gives up: with a message that says what happened and what to do next, and no traceback."""
+
+from __future__ import annotations
+
+
+class CommandError(Exception):
+    """A command can't go on. The message says what happened and what to do next."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,46 @@
+"""`terrella run`: one program on a fresh machine in virtual time, or on the host's own kernel."""
+
+from __future__ import annotations
+
+import argparse
+
+from tools.errors import CommandError
+from tools.program import ProgramError
+
+FAILED = 125  # our own failure, or every process asleep for ever: not one of the program's own exit statuses
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "terrella run [OPTION...] PROGRAM [ARG...]"
+    parser.add_argument("--strace", action="store_true", help="show every system call, in strace's format, on stderr")
+    parser.add_argument("--strace-file", metavar="FILE", help="the same into FILE")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the course of events (default 0)")
+    parser.add_argument("--cpus", type=positive, default=1, metavar="N", help="processors of the machine (default 1)")
+    parser.add_argument("--memory", type=positive, metavar="FRAMES", help="4 KiB frames of memory")
+    parser.add_argument("--sched", default="rr", choices=["rr"], metavar="POLICY", help="scheduling policy: rr")
+    parser.add_argument("--on-linux", action="store_true", help="run it on the host's own kernel instead")
+    parser.add_argument("program", metavar="PROGRAM", help="a .py file of the host that defines main(sys, argv)")
+    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARG", help="the program's arguments")
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    argv = [args.program, *args.args]
+    try:
+        if args.on_linux:
+            if args.strace or args.strace_file:
+                raise CommandError("--on-linux is the host's kernel: trace it with `strace -f terrella run ...`", 2)
+            from tools.onlinux import run_on_linux
+
+            return run_on_linux(args.program, argv)
+        from tools.session import run_inside
+
+        return run_inside(args, argv)
+    except ProgramError as why:
+        raise CommandError(str(why), FAILED) from why
