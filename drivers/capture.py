@@ -54,7 +54,7 @@ class Pcapng:
         self._mine = isinstance(path_or_file, str | os.PathLike)
         self._file: IO[bytes] | None
         if isinstance(path_or_file, str | os.PathLike):
-            self._file = open(path_or_file, "wb", buffering=0)
+            self._file = open(path_or_file, "wb", buffering=0)  # noqa: SIM115
         else:
             self._file = path_or_file
         self.epoch_ns = epoch_ns

@@ -283,6 +283,12 @@ class Direction:
             self.delivered_bytes += size
             self._deliver(batch, now)
 
+    def settle(self, now: int) -> None:
+        """`arrive`, called by whoever has just transmitted and does not want to wait for the timer's turn."""
+        self.arrive(now)
+        if not self._fifo:
+            self._timer.disarm()
+
     def _first(self) -> Frame:
         """The next frame to arrive, in the fifo or overtaking it."""
         frame, (arrival, _, overtaker) = self._fifo[0], self._overtakers[0]
