@@ -49,6 +49,10 @@ class Directory:
             cookie = self._next
             self._next += 1
             self._cookies.append(cookie)
+        else:
+            at = bisect_right(self._cookies, cookie)
+            if not at or self._cookies[at - 1] != cookie:
+                self._cookies.insert(at, cookie)
         self.entries[name] = (cookie, inode)
         self._names[cookie] = name
 
@@ -215,11 +219,7 @@ class Tmpfs(FileSystem):
             if victim is not None:
                 cookie = new.remove(new_name)
             old.remove(name)
-            # The replaced name keeps its place; the list of cookies may have been compacted by remove.
-            if cookie and cookie in new._cookies:
-                new.add(new_name, inode, cookie)
-            else:
-                new.add(new_name, inode)
+            new.add(new_name, inode, cookie)  # what replaces a name takes its place in the order
             if victim is not None:
                 target.size -= ENTRY_SIZE
                 if victim.is_dir:

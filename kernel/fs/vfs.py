@@ -26,6 +26,7 @@ from kernel import abi
 from kernel.abi import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 
 if TYPE_CHECKING:
+    from kernel.fs.anon import AnonFs
     from kernel.fs.file import FileOps
     from kernel.fs.mapping import AddressSpace
 
@@ -295,7 +296,7 @@ class FileSystem(Protocol):
 class Vfs:
     """The mount tree of a machine, the device registry and the filesystem types it can mount."""
 
-    __slots__ = ("_dev", "_mount_id", "devices", "machine", "mounts", "now", "root", "types")
+    __slots__ = ("_anon", "_dev", "_mount_id", "devices", "machine", "mounts", "now", "root", "types")
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.now = now
@@ -306,6 +307,16 @@ class Vfs:
         self.devices: dict[tuple[int, int], FileOps] = {}  # (S_IFCHR or S_IFBLK, rdev) -> operations
         self.root: Path | None = None
         self.machine: Any = None
+        self._anon: dict[str, AnonFs] = {}
+
+    def anon(self, name: str, magic: int) -> AnonFs:
+        """The filesystem without names that gives pipes, sockets and the like their inodes."""
+        fs = self._anon.get(name)
+        if fs is None:
+            from kernel.fs.anon import AnonFs
+
+            fs = self._anon[name] = AnonFs(name, self.new_dev(), magic, self.now)
+        return fs
 
     def new_dev(self) -> int:
         """A device number (major 0) for a filesystem without a device."""

@@ -1,0 +1,481 @@
+"""System calls on descriptors: read, write and their kind, lseek, dup, fcntl, ioctl, stat, sync, close."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kernel import abi
+from kernel.abi import EBADF, EFAULT, EINVAL, MAX_RW_COUNT
+from kernel.fs import file as files
+from kernel.fs import operations
+from kernel.fs.file import File
+from kernel.fs.locks import fcntl_lock, flock_file
+from kernel.fs.namei import capable
+from kernel.fs.stat import Stat
+from kernel.fs.user import file_of, install, limit, nofile, text
+from kernel.fs.vfs import Inode, StatFs, error
+from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
+
+Buffer = Any
+
+
+def _count(n: Any) -> int:
+    """A size_t: what C would see as huge is cut to the most one call moves."""
+    if type(n) is not int and not hasattr(n, "__index__"):
+        raise error(EINVAL, f"a count was expected, not {type(n).__name__}")
+    n = int(n)
+    return MAX_RW_COUNT if n < 0 or n > MAX_RW_COUNT else n
+
+
+# ---- read and write ----
+
+
+@syscall(63, "read", "fd", "sink", "size")
+def sys_read(task: Any, fd: int, sink: Sink, count: int) -> int:
+    file = task.files.get(fd)
+    file.count += 1
+    try:
+        return files.read(file, task, sink, count)
+    finally:
+        file.put()
+
+
+@python("read")
+def read(task: Any, fd: int, n: int) -> bytes:
+    sink = BytesSink(_count(n))
+    sys_read(task, fd, sink, sink.room)
+    return sink.value()
+
+
+@syscall(64, "write", "fd", "source", "size")
+def sys_write(task: Any, fd: int, source: Source, count: int) -> int:
+    file = task.files.get(fd)
+    file.count += 1
+    try:
+        return files.write(file, task, source, count)
+    finally:
+        file.put()
+
+
+@python("write")
+def write(task: Any, fd: int, data: Buffer) -> int:
+    source = BytesSource(data)
+    done: int = sys_write(task, fd, source, source.left)
+    return done
+
+
+@syscall(67, "pread64", "fd", "sink", "size", "int")
+def sys_pread64(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
+    file = task.files.get(fd)
+    file.count += 1
+    try:
+        return files.pread(file, task, sink, count, offset)
+    finally:
+        file.put()
+
+
+@python("pread64")
+def pread64(task: Any, fd: int, n: int, offset: int) -> bytes:
+    sink = BytesSink(_count(n))
+    sys_pread64(task, fd, sink, sink.room, offset)
+    return sink.value()
+
+
+@syscall(68, "pwrite64", "fd", "source", "size", "int")
+def sys_pwrite64(task: Any, fd: int, source: Source, count: int, offset: int) -> int:
+    file = task.files.get(fd)
+    file.count += 1
+    try:
+        return files.pwrite(file, task, source, count, offset)
+    finally:
+        file.put()
+
+
+@python("pwrite64")
+def pwrite64(task: Any, fd: int, data: Buffer, offset: int) -> int:
+    source = BytesSource(data)
+    done: int = sys_pwrite64(task, fd, source, source.left, offset)
+    return done
+
+
+class ScatterSink:
+    """The buffers of readv, filled in order."""
+
+    __slots__ = ("room", "sinks")
+
+    def __init__(self, sinks: list[BytesSink]) -> None:
+        self.sinks = sinks
+        self.room = sum(sink.room for sink in sinks)
+
+    def put(self, chunk: Any) -> int:
+        view = memoryview(chunk)
+        done = 0
+        for sink in self.sinks:
+            if sink.room:
+                done += sink.put(view[done : done + sink.room])
+                if done == len(view):
+                    break
+        self.room -= done
+        return done
+
+
+def gather(buffers: Any) -> BytesSource:
+    """One source over the buffers of writev or sendmsg."""
+    if isinstance(buffers, (bytes, bytearray, memoryview, str)) or not isinstance(buffers, Sequence):
+        raise error(EFAULT, "a list of buffers was expected")
+    if len(buffers) > abi.IOV_MAX:
+        raise error(EINVAL, f"more than {abi.IOV_MAX} buffers")
+    if len(buffers) == 1:
+        return BytesSource(buffers[0])
+    try:
+        return BytesSource(b"".join(buffers))
+    except TypeError:
+        raise error(EFAULT, "a list of buffers was expected") from None
+
+
+def scatter(sizes: Any) -> ScatterSink:
+    """Sinks for buffers of the given sizes."""
+    if not isinstance(sizes, Sequence) or isinstance(sizes, (str, bytes)):
+        raise error(EFAULT, "a list of sizes was expected")
+    if len(sizes) > abi.IOV_MAX:
+        raise error(EINVAL, f"more than {abi.IOV_MAX} buffers")
+    sinks = []
+    for size in sizes:
+        if not isinstance(size, int):
+            raise error(EFAULT, "a size was expected")
+        if size < 0:
+            raise error(EINVAL, "negative size")
+        sinks.append(BytesSink(size))
+    return ScatterSink(sinks)
+
+
+@syscall(65, "readv", "fd", "iovec", "int")
+def sys_readv(task: Any, fd: int, sink: Sink, count: int) -> int:
+    file = task.files.get(fd)
+    file.count += 1
+    try:
+        return files.read(file, task, sink, sink.room)
+    finally:
+        file.put()
+
+
+@python("readv")
+def readv(task: Any, fd: int, sizes: Any) -> list[bytes]:
+    """`sys.readv(fd, [size, ...]) -> [bytes, ...]`: what went into each buffer."""
+    sink = scatter(sizes)
+    sys_readv(task, fd, sink, len(sizes))
+    return [part.value() for part in sink.sinks]
+
+
+@syscall(66, "writev", "fd", "iovec", "int")
+def sys_writev(task: Any, fd: int, source: Source, count: int) -> int:
+    file = task.files.get(fd)
+    file.count += 1
+    try:
+        return files.write(file, task, source, source.left)
+    finally:
+        file.put()
+
+
+@python("writev")
+def writev(task: Any, fd: int, buffers: Any) -> int:
+    done: int = sys_writev(task, fd, gather(buffers), len(buffers))
+    return done
+
+
+@syscall(69, "preadv", "fd", "iovec", "int", "int")
+def sys_preadv(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
+    return files.pread(task.files.get(fd), task, sink, sink.room, offset)
+
+
+@python("preadv")
+def preadv(task: Any, fd: int, sizes: Any, offset: int) -> list[bytes]:
+    sink = scatter(sizes)
+    sys_preadv(task, fd, sink, len(sizes), offset)
+    return [part.value() for part in sink.sinks]
+
+
+@syscall(70, "pwritev", "fd", "iovec", "int", "int")
+def sys_pwritev(task: Any, fd: int, source: Source, count: int, offset: int) -> int:
+    return files.pwrite(task.files.get(fd), task, source, source.left, offset)
+
+
+@python("pwritev")
+def pwritev(task: Any, fd: int, buffers: Any, offset: int) -> int:
+    done: int = sys_pwritev(task, fd, gather(buffers), len(buffers), offset)
+    return done
+
+
+@syscall(71, "sendfile", "fd", "fd", "int", "size")
+def sys_sendfile(task: Any, out_fd: int, in_fd: int, offset: int | None, count: int) -> int | tuple[int, int]:
+    """Moves bytes between descriptors. Without an offset the file's own advances."""
+    source_file, target = file_of(task, in_fd), file_of(task, out_fd)
+    if not source_file.readable or not target.writable:
+        raise error(EBADF, "sendfile")
+    if not source_file.ops.seekable:
+        raise error(EINVAL if offset is None else abi.ESPIPE, "sendfile from a stream")
+    if target.flags & abi.O_APPEND:
+        raise error(EINVAL, "sendfile to a file opened with O_APPEND")
+    pos = source_file.pos if offset is None else offset
+    if pos < 0:
+        raise error(EINVAL, "negative offset")
+    done, count = 0, _count(count)
+    while done < count:
+        sink = BytesSink(min(count - done, 65536))
+        files.pread(source_file, task, sink, sink.room, pos + done)
+        data = sink.value()
+        if not data:
+            break
+        try:
+            sent = files.write(target, task, BytesSource(data), len(data))
+        except Exception:
+            if not done:
+                raise
+            break
+        done += sent
+        if sent < len(data):
+            break
+    if offset is None:
+        source_file.pos = pos + done
+    return done
+
+
+# ---- offsets and descriptors ----
+
+
+@syscall(62, "lseek", "fd", "int", "whence")
+def sys_lseek(task: Any, fd: int, offset: int, whence: int) -> int:
+    return files.lseek(file_of(task, fd), offset, whence)
+
+
+@python("lseek")
+def lseek(task: Any, fd: int, offset: int, whence: int = 0) -> int:
+    pos: int = sys_lseek(task, fd, offset, whence)
+    return pos
+
+
+@syscall(57, "close", "fd")
+def sys_close(task: Any, fd: int) -> int:
+    task.files.close(fd)
+    return 0
+
+
+@syscall(436, "close_range", "int", "int", "int")
+def sys_close_range(task: Any, first: int, last: int, flags: int = 0) -> int:
+    if flags & ~(abi.CLOSE_RANGE_CLOEXEC | abi.CLOSE_RANGE_UNSHARE) or not 0 <= first <= last:
+        raise error(EINVAL, "close_range")
+    table = task.files
+    if flags & abi.CLOSE_RANGE_UNSHARE and table.users > 1:
+        table.users -= 1
+        table = task.files = table.copy()
+    for fd in table.fds():
+        if first <= fd <= last:
+            if flags & abi.CLOSE_RANGE_CLOEXEC:
+                table.set_cloexec(fd, True)
+            else:
+                table.close(fd)
+    return 0
+
+
+@syscall(23, "dup", "fd")
+def sys_dup(task: Any, fd: int) -> int:
+    file = task.files.get(fd)
+    return install(task, file.get(), False)
+
+
+@syscall(24, "dup3", "fd", "fd", "open_flags")
+def sys_dup3(task: Any, old: int, new: int, flags: int = 0) -> int:
+    if flags & ~abi.O_CLOEXEC:
+        raise error(EINVAL, "dup3 flags")
+    if not isinstance(new, int):
+        raise error(EBADF, new)
+    fd: int = task.files.dup3(old, new, bool(flags), nofile(task))
+    return fd
+
+
+@python("dup2")
+def dup2(task: Any, old: int, new: int) -> int:
+    if old == new:
+        task.files.get(old)
+        return new
+    fd: int = sys_dup3(task, old, new, 0)
+    return fd
+
+
+_SETTABLE = abi.O_APPEND | abi.O_NONBLOCK | abi.O_ASYNC | abi.O_DIRECT | abi.O_NOATIME
+
+
+@syscall(25, "fcntl", "fd", "fcntl_cmd", "int")
+def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
+    file: File = task.files.get(fd)
+    table = task.files
+    if cmd in (abi.F_GETFD, abi.F_SETFD, abi.F_DUPFD, abi.F_DUPFD_CLOEXEC, abi.F_GETFL):
+        if cmd == abi.F_GETFD:
+            return int(table.cloexec(fd))
+        if cmd == abi.F_SETFD:
+            table.set_cloexec(fd, bool(arg & abi.FD_CLOEXEC))
+            return 0
+        if cmd == abi.F_GETFL:
+            return file.flags
+        most = nofile(task)
+        if not isinstance(arg, int) or arg < 0 or 0 <= most <= arg:
+            raise error(EINVAL, "F_DUPFD")
+        try:
+            return table.install(file.get(), cmd == abi.F_DUPFD_CLOEXEC, most, arg)
+        except OSError:
+            file.put()
+            raise
+    if file.flags & abi.O_PATH:
+        raise error(EBADF, f"{fd} was opened with O_PATH")
+    if cmd == abi.F_SETFL:
+        if arg & abi.O_NOATIME and not file.flags & abi.O_NOATIME:
+            inode = file.inode
+            if inode is not None and task.cred.fsuid != inode.uid and not capable(task.cred, abi.CAP_FOWNER):
+                raise error(abi.EPERM, "O_NOATIME")
+        file.ops.set_flags(file, task, arg & _SETTABLE)
+        file.flags = file.flags & ~_SETTABLE | arg & _SETTABLE
+        return 0
+    if cmd in (abi.F_GETPIPE_SZ, abi.F_SETPIPE_SZ):
+        pipe = file.private
+        if not hasattr(pipe, "slots"):
+            raise error(EBADF, "not a pipe")
+        if cmd == abi.F_GETPIPE_SZ:
+            return pipe.limit * abi.PAGE_SIZE
+        return pipe.resize(arg, capable(task.cred, abi.CAP_SYS_RESOURCE))
+    if cmd in (abi.F_GETLK, abi.F_SETLK, abi.F_SETLKW, abi.F_OFD_GETLK, abi.F_OFD_SETLK, abi.F_OFD_SETLKW):
+        return fcntl_lock(task, file, cmd, arg)
+    if cmd == abi.F_GETOWN:
+        return file.owner
+    if cmd == abi.F_SETOWN:
+        file.owner = arg
+        return 0
+    if cmd == abi.F_GETSIG:
+        return file.signum
+    if cmd == abi.F_SETSIG:
+        if not 0 <= arg <= abi.SIGRTMAX:
+            raise error(EINVAL, "signal number")
+        file.signum = arg
+        return 0
+    raise error(EINVAL, f"fcntl {cmd}")
+
+
+@syscall(29, "ioctl", "fd", "ioctl_cmd", "int")
+def sys_ioctl(task: Any, fd: int, request: int, arg: Any = 0) -> Any:
+    file = file_of(task, fd)
+    if request in (abi.FIOCLEX, abi.FIONCLEX):
+        task.files.set_cloexec(fd, request == abi.FIOCLEX)
+        return 0
+    if request == abi.FIONBIO:
+        file.flags = file.flags | abi.O_NONBLOCK if arg else file.flags & ~abi.O_NONBLOCK
+        return 0
+    return file.ops.ioctl(file, task, request, arg)
+
+
+@syscall(32, "flock", "fd", "flock_op")
+def sys_flock(task: Any, fd: int, operation: int) -> int:
+    flock_file(task, file_of(task, fd), operation)
+    return 0
+
+
+# ---- state ----
+
+
+def inode_of(file: File) -> Inode:
+    if file.inode is None:
+        raise error(EBADF, "no inode")
+    return file.inode
+
+
+@syscall(80, "fstat", "fd", returns="stat")
+def sys_fstat(task: Any, fd: int) -> Stat:
+    return Stat(inode_of(task.files.get(fd)))
+
+
+@syscall(44, "fstatfs", "fd", returns="statfs")
+def sys_fstatfs(task: Any, fd: int) -> StatFs:
+    return inode_of(task.files.get(fd)).fs.statfs()
+
+
+@syscall(46, "ftruncate", "fd", "int")
+def sys_ftruncate(task: Any, fd: int, length: int) -> int:
+    file = file_of(task, fd)
+    if length < 0:
+        raise error(EINVAL, "negative length")
+    if file.inode is None or not file.inode.is_reg or not file.writable:
+        raise error(EINVAL, "not a regular file open for writing")
+    operations.truncate(task, file.inode, length)
+    return 0
+
+
+@syscall(47, "fallocate", "fd", "int", "int", "int")
+def sys_fallocate(task: Any, fd: int, mode: int, offset: int, length: int) -> int:
+    file = file_of(task, fd)
+    if offset < 0 or length <= 0:
+        raise error(EINVAL, "range")
+    if not file.writable:
+        raise error(EBADF, "not open for writing")
+    file.ops.fallocate(file, task, mode, offset, length)
+    return 0
+
+
+@syscall(82, "fsync", "fd")
+def sys_fsync(task: Any, fd: int) -> int:
+    file = file_of(task, fd)
+    file.ops.fsync(file, False)
+    return 0
+
+
+@syscall(83, "fdatasync", "fd")
+def sys_fdatasync(task: Any, fd: int) -> int:
+    file = file_of(task, fd)
+    file.ops.fsync(file, True)
+    return 0
+
+
+@syscall(81, "sync")
+def sys_sync(task: Any) -> int:
+    done: list[Any] = []
+    for mount in list(task.machine.vfs.mounts):
+        if mount.fs not in done:
+            done.append(mount.fs)
+            mount.fs.sync()
+    return 0
+
+
+@syscall(267, "syncfs", "fd")
+def sys_syncfs(task: Any, fd: int) -> int:
+    inode_of(file_of(task, fd)).fs.sync()
+    return 0
+
+
+_DIRENT_HEAD = 19  # ino, off, reclen, type
+
+
+@syscall(61, "getdents64", "fd", "int", returns="dents")
+def sys_getdents64(task: Any, fd: int, size: int = 32768) -> list[tuple[int, bytes, int, int]]:
+    """The next entries that fit a buffer of `size` bytes, as (cookie, name, inode number, type); [] at the end."""
+    file = file_of(task, fd)
+    if file.inode is None or not file.inode.is_dir:
+        raise error(abi.ENOTDIR, fd)
+    entries: list[tuple[int, bytes, int, int]] = []
+    used = 0
+    for entry in file.ops.iterate(file, file.pos):
+        length = (_DIRENT_HEAD + len(entry[1]) + 1 + 7) & ~7
+        if used + length > size:
+            if not entries:
+                raise error(EINVAL, "buffer too small")
+            break
+        used += length
+        entries.append(entry)
+    if entries:
+        file.pos = entries[-1][0]
+    return entries
+
+
+@python("getdents64")
+def getdents64(task: Any, fd: int) -> list[tuple[str, int, int]]:
+    return [(text(name), ino, kind) for _, name, ino, kind in sys_getdents64(task, fd)]
+
+
+__all__ = ["inode_of", "limit"]
