@@ -23,11 +23,13 @@ class Group:
         def __setattr__(self, name: str, value: int) -> None: ...
 
     def __init__(self) -> None:
-        for name in self.__slots__:
+        names: tuple[str, ...] = self.__slots__
+        for name in names:
             setattr(self, name, 0)
 
     def as_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        names: tuple[str, ...] = self.__slots__
+        return {name: getattr(self, name) for name in names}
 
 
 def _group(title: str, names: str) -> type[Group]:

@@ -343,8 +343,8 @@ class Settings:
         spec = self.spec(name)
         checked = spec.check(value)
         if spec.attribute == "ip_local_port_range":
-            low, high = checked  # type: ignore[misc]
-            if low > high:  # type: ignore[operator]
+            assert isinstance(checked, tuple)
+            if checked[0] > checked[1]:
                 raise spec.refuse(value, "the first port is above the last")
         self.__dict__[spec.attribute] = checked
 

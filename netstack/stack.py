@@ -28,7 +28,6 @@ from netstack.raw import Raw
 from netstack.route import LOCAL, Path, Route, RouteTable, find_path
 from netstack.settings import Settings
 from netstack.sockets import make_socket
-from netstack.tcp.engine import Tcp
 from netstack.timers import Timers
 from netstack.udp import Udp
 
@@ -42,6 +41,25 @@ ACCEPTED_MAX = 4096
 
 _from_buffer = ffi.from_buffer
 _parse = lib.trl_parse
+
+
+def _tcp_class() -> Any:
+    try:
+        from netstack.tcp.engine import Tcp
+    except ModuleNotFoundError:
+        return _NoTcp
+    return Tcp
+
+
+class _NoTcp:
+    def __init__(self, **parts: Any) -> None:
+        pass
+
+    def input(self, pkt: Any, frame: Frame, interface: Interface, now: int) -> None:
+        pass
+
+    def icmp_error(self, error: Any, now: int) -> None:
+        pass
 
 
 class Rng(Protocol):
@@ -77,7 +95,7 @@ class Stack:
         self.ipv4 = Ipv4(self)
         self.icmp = Icmp(self)
         self.udp = Udp(self)
-        self.tcp = Tcp(
+        self.tcp = _tcp_class()(
             route=self.route, timers=self.timers, settings=self.settings, counters=self.counters, rng=rng, send=self.send
         )
         self._handlers = self._verdicts()
@@ -126,7 +144,7 @@ class Stack:
 
     def remove_address(self, name: str, cidr: str) -> None:
         interface = self.interface(name)
-        wanted, prefix = parse_cidr(cidr)
+        wanted, _ = parse_cidr(cidr)
         for address in interface.addresses:
             if address.address == wanted:
                 break

@@ -1,0 +1,316 @@
+"""ICMP (RFC 792; RFC 1122 section 3.2.2, RFC 1812 section 4.3.2): echo, timestamp, and errors in both directions.
+
+Errors out: never about an ICMP error, a packet to a group or broadcast address (in IP or on the link), a fragment other than the
+first, or a source that is not one host. They quote as much as fits into 576 bytes, and are rate limited as Linux does
+it: one token bucket for all (`icmp_msgs_per_sec`, `icmp_msgs_burst`) and one per destination (`icmp_ratelimit`), for the types
+of `icmp_ratemask`.
+
+Errors in: the quoted packet must be one that this host could have sent; then the transport protocol is given an `IcmpError`
+and looks for the socket that sent it.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from csrc import Frame, ffi, lib
+from netstack.address import is_loopback, is_multicast
+from netstack.ethernet import HOST
+from netstack.route import find_path
+from netstack.socket import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+
+if TYPE_CHECKING:
+    from netstack.interface import Interface
+    from netstack.stack import Stack
+
+ECHOREPLY, DEST_UNREACH, SOURCE_QUENCH, REDIRECT, ECHO, TIME_EXCEEDED, PARAMETERPROB = 0, 3, 4, 5, 8, 11, 12
+TIMESTAMP, TIMESTAMPREPLY, ADDRESS, ADDRESSREPLY = 13, 14, 17, 18
+NET_UNREACH, HOST_UNREACH, PROT_UNREACH, PORT_UNREACH, FRAG_NEEDED = range(5)
+EXC_TTL, EXC_FRAGTIME = 0, 1
+NR_TYPES = 18
+ERRORS = (DEST_UNREACH, SOURCE_QUENCH, REDIRECT, TIME_EXCEEDED, PARAMETERPROB)
+
+# Destination unreachable by code: the errno, and whether it is fatal to a connected socket (Linux's icmp_err_convert).
+UNREACHABLE = (
+    (errno.ENETUNREACH, False), (errno.EHOSTUNREACH, False), (errno.ENOPROTOOPT, True), (errno.ECONNREFUSED, True),
+    (errno.EMSGSIZE, False), (errno.EOPNOTSUPP, False), (errno.ENETUNREACH, True), (errno.EHOSTDOWN, True),
+    (errno.ENONET, True), (errno.ENETUNREACH, True), (errno.EHOSTUNREACH, True), (errno.ENETUNREACH, False),
+    (errno.EHOSTUNREACH, False), (errno.EHOSTUNREACH, True), (errno.EHOSTUNREACH, True), (errno.EHOSTUNREACH, True),
+)  # fmt: skip
+
+IN_COUNTERS = {
+    0: "InEchoReps", 3: "InDestUnreachs", 4: "InSrcQuenchs", 5: "InRedirects", 8: "InEchos", 11: "InTimeExcds",
+    12: "InParmProbs", 13: "InTimestamps", 14: "InTimestampReps", 17: "InAddrMasks", 18: "InAddrMaskReps",
+}  # fmt: skip
+OUT_COUNTERS = {
+    0: "OutEchoReps", 3: "OutDestUnreachs", 4: "OutSrcQuenchs", 5: "OutRedirects", 8: "OutEchos", 11: "OutTimeExcds",
+    12: "OutParmProbs", 13: "OutTimestamps", 14: "OutTimestampReps", 17: "OutAddrMasks", 18: "OutAddrMaskReps",
+}  # fmt: skip
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+BURST_FACTOR = 6
+PEERS_MAX = 1024
+QUOTE_ROOM = 576 - 20 - 8
+
+
+class IcmpError:
+    """An error about a packet of ours, as a transport protocol gets it. `key` is (local, remote) as in `trl_pkt.key`."""
+
+    __slots__ = ("code", "dst", "errno", "fatal", "key", "l4", "mtu", "proto", "sender", "src", "type", "version")
+
+    def __init__(
+        self, version: int, type: int, code: int, src: bytes, dst: bytes, proto: int, l4: bytes, mtu: int, sender: bytes
+    ) -> None:
+        self.version = version
+        self.type = type
+        self.code = code
+        self.src = src  # of the quoted packet: our address
+        self.dst = dst  # of the quoted packet: the peer
+        self.proto = proto
+        self.l4 = l4  # the quoted transport header: at least 8 bytes
+        self.mtu = mtu  # of a fragmentation-needed message, else 0
+        self.sender = sender  # who says so
+        self.key = src + dst + l4[0:4]
+        self.errno, self.fatal = verdict_of(type, code)
+
+    @property
+    def frag_needed(self) -> bool:
+        return self.version == 4 and self.type == DEST_UNREACH and self.code == FRAG_NEEDED
+
+
+def verdict_of(type: int, code: int) -> tuple[int, bool]:
+    """errno and fatality of an ICMPv4 error."""
+    if type == DEST_UNREACH and code < len(UNREACHABLE):
+        return UNREACHABLE[code]
+    if type == PARAMETERPROB:
+        return errno.EPROTO, True
+    return errno.EHOSTUNREACH, False
+
+
+class Icmp:
+    """ICMPv4 of one stack."""
+
+    __slots__ = ("_credit", "_peers", "_stamp", "stack")
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self._credit = 0  # global tokens, and when they were last topped up
+        self._stamp: int | None = None
+        self._peers: dict[bytes, tuple[int, int]] = {}  # destination -> (tokens in ns, stamp)
+
+    # Input.
+
+    def input(self, frame: Frame, interface: Interface, now: int) -> None:
+        """One ICMP message to this host."""
+        stack = self.stack
+        pkt = stack.pkt
+        counters = stack.counters
+        icmp = counters.icmp
+        reject = counters.reject
+        icmp.InMsgs += 1
+        l3 = pkt.l3
+        message = bytes(frame.data[pkt.payload : pkt.payload + pkt.payload_len])
+        # On lo, and from a device that vouches, a checksum may not have been completed; ICMP's always is.
+        if len(message) < 8:
+            icmp.InErrors += 1
+            reject.IcmpShort += 1
+            return
+        if lib.trl_checksum(ffi.from_buffer(message), len(message), 0) != 0:
+            icmp.InCsumErrors += 1
+            icmp.InErrors += 1
+            reject.IcmpChecksum += 1
+            return
+        kind, code = message[0], message[1]
+        name = f"InType{kind}"
+        counters.icmpmsg[name] = counters.icmpmsg.get(name, 0) + 1
+        if kind > NR_TYPES or kind not in IN_COUNTERS:
+            if kind > NR_TYPES:
+                icmp.InErrors += 1
+            reject.IcmpTypeUnknown += 1
+            return
+        setattr(icmp, IN_COUNTERS[kind], getattr(icmp, IN_COUNTERS[kind]) + 1)
+        src = bytes(frame.data[l3 + 12 : l3 + 16])
+        dst = bytes(frame.data[l3 + 16 : l3 + 20])
+        if stack.kind != HOST:
+            ignore = stack.settings.icmp_echo_ignore_broadcasts
+            if (kind in (ECHO, TIMESTAMP) and ignore) or kind not in (ECHO, TIMESTAMP, ADDRESS, ADDRESSREPLY):
+                icmp.InErrors += 1
+                reject.IcmpBroadcast += 1
+                return
+        if kind == ECHO:
+            if stack.settings.icmp_echo_ignore_all:
+                reject.IcmpIgnored += 1
+                return
+            self._reply(ECHOREPLY, message[4:], src, dst, pkt.tos, now)
+        elif kind == TIMESTAMP:
+            self._timestamp(message, src, dst, pkt.tos, now)
+        elif kind in (DEST_UNREACH, TIME_EXCEEDED, PARAMETERPROB):
+            self._error_in(kind, code, message, src, now)
+        elif kind in (SOURCE_QUENCH, REDIRECT):
+            reject.IcmpIgnored += 1  # RFC 6633; a host behind one gateway has no use for redirects
+
+    def _timestamp(self, message: bytes, src: bytes, dst: bytes, tos: int, now: int) -> None:
+        """RFC 792: milliseconds since midnight UT, or any clock with the top bit set: ours is `now`."""
+        if len(message) < 20:
+            self.stack.counters.icmp.InErrors += 1
+            self.stack.counters.reject.IcmpShort += 1
+            return
+        stamp = (0x80000000 | now // MS & 0x7FFFFFFF).to_bytes(4, "big")
+        self._reply(TIMESTAMPREPLY, message[4:12] + stamp + stamp, src, dst, tos, now)
+
+    def _reply(self, kind: int, rest: bytes, to: bytes, mine: bytes, tos: int, now: int) -> None:
+        """Answer from the address that was asked, unless that was a group (RFC 1122 section 3.2.2.6)."""
+        stack = self.stack
+        if is_multicast(to) or not any(to) or stack.is_broadcast(to):
+            stack.counters.reject.IcmpIgnored += 1
+            return
+        source = mine if stack.is_local(mine) and not is_multicast(mine) else None
+        self.send(kind, 0, rest, to, source, tos, now)
+
+    def send(self, kind: int, code: int, rest: bytes, to: bytes, source: bytes | None, tos: int, now: int) -> bool:
+        """One message: type, code, checksum, and `rest` (from the fifth byte on)."""
+        stack = self.stack
+        icmp = stack.counters.icmp
+        try:
+            path = find_path(stack, to, source, None, now)
+            body = bytearray((kind, code, 0, 0)) + rest
+            body[2:4] = lib.trl_checksum(ffi.from_buffer(body), len(body), 0).to_bytes(2, "big")
+            stack.ipv4.send(path, IPPROTO_ICMP, body, now, tos=tos)
+        except OSError:
+            icmp.OutErrors += 1
+            return False
+        icmp.OutMsgs += 1
+        name = OUT_COUNTERS.get(kind)
+        if name is not None:
+            setattr(icmp, name, getattr(icmp, name) + 1)
+        stack.counters.icmpmsg[f"OutType{kind}"] = stack.counters.icmpmsg.get(f"OutType{kind}", 0) + 1
+        return True
+
+    def _error_in(self, kind: int, code: int, message: bytes, sender: bytes, now: int) -> None:
+        stack = self.stack
+        reject = stack.counters.reject
+        quote = message[8:]
+        header_len = (quote[0] & 0xF) * 4 if quote else 0
+        if len(quote) < 20 or quote[0] >> 4 != 4 or header_len < 20 or len(quote) < header_len + 8:
+            stack.counters.icmp.InErrors += 1
+            reject.IcmpQuoteBad += 1
+            return
+        if (kind == DEST_UNREACH and code > 15) or (quote[6] & 0x1F or quote[7]):
+            reject.IcmpQuoteBad += 1  # of a later fragment nothing can be matched
+            return
+        src, dst = quote[12:16], quote[16:20]
+        if not stack.is_local(src):
+            reject.IcmpNotMatched += 1
+            return
+        mtu = 0
+        if kind == DEST_UNREACH and code == FRAG_NEEDED:
+            mtu = int.from_bytes(message[6:8], "big")
+            if mtu == 0 or stack.settings.ip_no_pmtu_disc == 2:
+                reject.IcmpIgnored += 1
+                return
+        self._hand_up(IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender), now)
+
+    def _hand_up(self, error: IcmpError, now: int) -> None:
+        stack = self.stack
+        taken = bool(stack.raw.count and stack.raw.icmp_error(error, now))
+        if error.proto == IPPROTO_TCP:
+            stack.tcp.icmp_error(error, now)
+        elif error.proto == IPPROTO_UDP:
+            if not stack.udp.icmp_error(error, now) and not taken:
+                stack.counters.icmp.InErrors += 1
+                stack.counters.reject.IcmpNotMatched += 1
+        elif not taken:
+            stack.counters.reject.IcmpNotMatched += 1
+
+    def link_failure(self, frame: Frame, now: int) -> None:
+        """No neighbour answered for this frame of ours: host unreachable, told by ourselves."""
+        data = bytes(frame.data)
+        l3 = 14 if frame.ethernet else 0
+        if len(data) < l3 + 20 or data[l3] >> 4 != 4:
+            return
+        header_len = (data[l3] & 0xF) * 4
+        l4 = data[l3 + header_len :] + b"".join(bytes(f[:8]) for f in frame.frags[:1])
+        if (data[l3 + 6] & 0x1F or data[l3 + 7]) or len(l4) < 8:
+            return
+        src, dst = data[l3 + 12 : l3 + 16], data[l3 + 16 : l3 + 20]
+        stack = self.stack
+        error = IcmpError(4, DEST_UNREACH, HOST_UNREACH, src, dst, data[l3 + 9], l4, 0, src)
+        if stack.raw.count:
+            stack.raw.icmp_error(error, now)
+        if error.proto == IPPROTO_TCP:
+            stack.tcp.icmp_error(error, now)
+        elif error.proto == IPPROTO_UDP:
+            stack.udp.icmp_error(error, now)
+
+    # Errors out.
+
+    def send_error(self, frame: Frame, interface: Interface, kind: int, code: int, info: int, now: int) -> bool:
+        """Tell the source of the packet just received. `info` is the second word. False: the rules or a limit forbid it."""
+        return self.stack.kind == HOST and self._send_error(frame, interface, kind, code, info, now)
+
+    def reassembly_timeout(self, frame: Frame, interface: Interface, now: int) -> None:
+        self._send_error(frame, interface, TIME_EXCEEDED, EXC_FRAGTIME, 0, now)
+
+    def _send_error(self, frame: Frame, interface: Interface, kind: int, code: int, info: int, now: int) -> bool:
+        stack = self.stack
+        l3 = 14 if frame.ethernet else 0
+        packet = bytes(frame.data[l3 : l3 + 20 + 40 + QUOTE_ROOM])
+        header_len = (packet[0] & 0xF) * 4
+        total = int.from_bytes(packet[2:4], "big")
+        src, dst = packet[12:16], packet[16:20]
+        if (packet[6] & 0x1F) or packet[7]:
+            return False
+        if packet[9] == IPPROTO_ICMP and (len(packet) <= header_len or packet[header_len] in ERRORS or packet[header_len] > NR_TYPES):
+            return False
+        if is_multicast(dst) or stack.is_broadcast(dst):
+            return False
+        if src[0] == 0 or is_multicast(src) or src == b"\xff" * 4 or stack.is_broadcast(src):
+            return False
+        if is_loopback(src) and not interface.loopback:
+            return False
+        if not self._allowed(kind, code, src, now):
+            return False
+        quoted = packet[: min(total, QUOTE_ROOM)]
+        source = dst if stack.is_local(dst) else None
+        tos = packet[1] & 0x1E | 0xC0  # RFC 1812 section 4.3.2.5: precedence of internetwork control
+        return self.send(kind, code, info.to_bytes(4, "big") + quoted, src, source, tos, now)
+
+    def _allowed(self, kind: int, code: int, to: bytes, now: int) -> bool:
+        """The two token buckets (Linux's icmp_global_allow and inet_peer_xrlim_allow)."""
+        stack = self.stack
+        settings = stack.settings
+        if not settings.icmp_ratemask >> kind & 1 or (kind == DEST_UNREACH and code == FRAG_NEEDED):
+            return True
+        if stack.is_local(to):
+            return True
+        burst = settings.icmp_msgs_burst
+        if self._stamp is None:
+            self._credit = burst
+            self._stamp = now
+        else:
+            earned = (now - self._stamp) * settings.icmp_msgs_per_sec // SECOND
+            if earned:
+                self._credit = min(self._credit + earned, burst)
+                self._stamp = now
+        if self._credit <= 0:
+            stack.counters.icmp.OutRateLimitGlobal += 1
+            return False
+        # One token on average, a random number in each case, so that nobody can count our other errors (RFC 9293's off-path worry).
+        self._credit = max(self._credit - stack.below(3), 0)
+        limit = settings.icmp_ratelimit * MS
+        if not limit:
+            return True
+        peers = self._peers
+        tokens, stamp = peers.pop(to, (BURST_FACTOR * limit, now))
+        tokens = min(tokens + now - stamp, BURST_FACTOR * limit)
+        allowed = tokens >= limit
+        if allowed:
+            tokens -= limit
+        else:
+            stack.counters.icmp.OutRateLimitHost += 1
+        if len(peers) >= PEERS_MAX:
+            del peers[next(iter(peers))]
+        peers[to] = (tokens, now)
+        return allowed

@@ -1,0 +1,483 @@
+"""UDP (RFC 768; RFC 1122 section 4.1) and its sockets, with Linux's semantics (udp(7)).
+
+A datagram goes to the connected socket of its four-tuple, found by one lookup; else to the best of the sockets bound to its
+port: the more of address and device a socket names, the better (Linux's compute_score), and among the equals of a
+SO_REUSEPORT group the flow's hash decides. Broadcasts and multicasts go to every socket that matches.
+
+A receive buffer holds `SO_RCVBUF` bytes, counted with Linux's overhead per datagram; what comes on top is dropped and counted.
+ICMP errors about a socket's datagrams are its pending error when it is connected and the error is a hard one.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from csrc import ffi, lib
+from netstack.address import AF_INET, is_multicast
+from netstack.ethernet import HOST
+from netstack.icmp import DEST_UNREACH, PORT_UNREACH, SOURCE_QUENCH, IcmpError
+from netstack.route import Path, find_path
+from netstack.socket import (
+    IP_MULTICAST_TTL,
+    IP_PMTUDISC_DO,
+    IP_PMTUDISC_DONT,
+    IP_PMTUDISC_PROBE,
+    IP_PMTUDISC_WANT,
+    IP_RECVERR,
+    IPPROTO_UDP,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLRDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+    SO_BROADCAST,
+    SO_NO_CHECK,
+    SO_REUSEPORT,
+    SOCK_DGRAM,
+    SockAddr,
+    Socket,
+    error,
+    would_block,
+)
+
+if TYPE_CHECKING:
+    from csrc import Frame
+    from netstack.interface import Interface
+    from netstack.stack import Stack
+
+HEADER_LEN = 8
+MAX_PAYLOAD = 65535 - 20 - HEADER_LEN
+OVERHEAD = 768  # Linux's truesize of an empty datagram: struct sk_buff and the shared info
+PATHS_MAX = 1024
+SOL_UDP = 17
+UDP_CORK = 1
+
+
+def pick_port(stack: Stack, taken: Any) -> int:
+    """A free ephemeral port (RFC 6056 algorithm 1: a random one, then upwards), or 0. `taken(port)` says if it is in use."""
+    low, high = stack.settings.ip_local_port_range
+    count = high - low + 1
+    start = stack.below(count)
+    for step in range(count):
+        port: int = low + (start + step) % count
+        if not taken(port):
+            return port
+    return 0
+
+
+class Udp:
+    """Ports and demultiplexing of one stack."""
+
+    __slots__ = ("_paths", "bound", "connected", "stack")
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.bound: dict[int, list[UdpSocket]] = {}
+        self.connected: dict[bytes, UdpSocket] = {}  # by key: local, remote, local port, remote port
+        self._paths: dict[tuple[bytes, bytes | None, int], Path] = {}
+
+    def forget_paths(self) -> None:
+        self._paths.clear()
+
+    def path(self, dst: bytes, src: bytes | None, interface: Interface | None, now: int) -> Path:
+        """A path for one datagram; kept, since most go where the last one went."""
+        key = (dst, src, interface.index if interface is not None else 0)
+        path = self._paths.get(key)
+        if path is None or path.generation != self.stack.routes.generation:
+            if len(self._paths) >= PATHS_MAX:
+                self._paths.clear()
+            path = self._paths[key] = find_path(self.stack, dst, src, interface, now)
+        elif path.mtu < path.link_mtu:
+            self.stack.routes.pmtu_of(dst, now)  # may have expired: that changes the generation
+        return path
+
+    # Input.
+
+    def input(self, frame: Frame, interface: Interface, now: int) -> None:
+        """One datagram whose header and checksum are good."""
+        stack = self.stack
+        pkt = stack.pkt
+        if stack.kind != HOST:
+            self._group_input(frame, interface)
+            return
+        sock = self.connected.get(stack.key4[:])
+        if sock is None or (sock.bound_device is not None and sock.bound_device is not interface):
+            sock = self._best(stack.dst16[:4], stack.src16[:4], pkt.dport, pkt.sport, interface)
+        if sock is None:
+            stack.counters.udp.NoPorts += 1
+            stack.counters.reject.UdpNoPort += 1
+            stack.icmp.send_error(frame, interface, DEST_UNREACH, PORT_UNREACH, 0, now)
+            return
+        payload = bytes(frame.data[pkt.payload : pkt.payload + pkt.payload_len])
+        sock.deliver(payload, (stack.src16[:4], pkt.sport))
+
+    def _group_input(self, frame: Frame, interface: Interface) -> None:
+        stack = self.stack
+        pkt = stack.pkt
+        dst, src = stack.dst16[:4], stack.src16[:4]
+        payload = bytes(frame.data[pkt.payload : pkt.payload + pkt.payload_len])
+        sport = pkt.sport
+        takers = [s for s in self.bound.get(pkt.dport, ()) if s.score(dst, src, sport, interface, True) >= 0]
+        if not takers:
+            stack.counters.udp.IgnoredMulti += 1
+            stack.counters.reject.UdpNoPort += 1
+        for sock in takers:
+            sock.deliver(payload, (src, sport))
+
+    def _best(self, dst: bytes, src: bytes, dport: int, sport: int, interface: Interface) -> UdpSocket | None:
+        best: UdpSocket | None = None
+        group: list[UdpSocket] = []
+        high = -1
+        for sock in self.bound.get(dport, ()):
+            score = sock.score(dst, src, sport, interface, False)
+            if score > high:
+                best, high, group = sock, score, [sock]
+            elif score == high and score >= 0:
+                group.append(sock)
+        if len(group) > 1 and best is not None and best.flags.get(SO_REUSEPORT):
+            members = [s for s in group if s.flags.get(SO_REUSEPORT)]
+            flow = dst + src + dport.to_bytes(2, "big") + sport.to_bytes(2, "big")
+            return members[hash_flow(flow) % len(members)]
+        return best
+
+    def icmp_error(self, error_in: IcmpError, now: int) -> bool:
+        """An error about one of our datagrams. Whether a socket was found."""
+        sport = int.from_bytes(error_in.l4[0:2], "big")
+        dport = int.from_bytes(error_in.l4[2:4], "big")
+        sock = self.connected.get(error_in.key)
+        if sock is None:
+            candidates = [s for s in self.bound.get(sport, ()) if s.local[0] in (error_in.src, bytes(4))]
+            sock = next((s for s in candidates if s.remote in (None, (error_in.dst, dport))), None)
+        if sock is None:
+            return False
+        if error_in.type == SOURCE_QUENCH:
+            return True
+        code, hard = error_in.errno, error_in.fatal
+        if error_in.frag_needed:
+            update_pmtu(self.stack, error_in, now)
+            hard = sock.ip_mtu_discover != IP_PMTUDISC_DONT
+        if (hard and sock.remote is not None) or sock.ip_flags.get(IP_RECVERR):
+            sock.so_error = code
+            sock.wake()
+        return True
+
+    # Ports.
+
+    def bind(self, sock: UdpSocket, address: bytes, port: int) -> None:
+        if port == 0:
+            port = pick_port(self.stack, lambda p: self._conflict(sock, address, p))
+            if port == 0:
+                raise error(errno.EADDRINUSE, "no ephemeral port is free")
+        elif self._conflict(sock, address, port):
+            raise error(errno.EADDRINUSE, f"UDP port {port} is in use")
+        sock.local = (address, port)
+        self.bound.setdefault(port, []).append(sock)
+
+    def _conflict(self, sock: UdpSocket, address: bytes, port: int) -> bool:
+        """Linux's udp_lib_lport_inuse."""
+        for other in self.bound.get(port, ()):
+            if other is sock or other.family != sock.family or (other.reuse_addr and sock.reuse_addr):
+                continue
+            if other.bound_device is not None and sock.bound_device not in (None, other.bound_device):
+                continue
+            theirs = other.local[0]
+            if any(theirs) and any(address) and theirs != address:
+                continue
+            if other.flags.get(SO_REUSEPORT) and sock.flags.get(SO_REUSEPORT):
+                continue
+            return True
+        return False
+
+    def release(self, sock: UdpSocket) -> None:
+        self.disconnect(sock)
+        port = sock.local[1]
+        socks = self.bound.get(port)
+        if socks is not None and sock in socks:
+            socks.remove(sock)
+            if not socks:
+                del self.bound[port]
+
+    def connect(self, sock: UdpSocket) -> None:
+        assert sock.remote is not None
+        sock.key = sock.local[0] + sock.remote[0] + sock.local[1].to_bytes(2, "big") + sock.remote[1].to_bytes(2, "big")
+        self.connected.setdefault(sock.key, sock)
+
+    def disconnect(self, sock: UdpSocket) -> None:
+        if self.connected.get(sock.key) is sock:
+            del self.connected[sock.key]
+            for other in self.bound.get(sock.local[1], ()):
+                if other is not sock and other.key == sock.key:
+                    self.connected[sock.key] = other
+                    break
+        sock.key = b""
+
+
+def hash_flow(flow: bytes) -> int:
+    """FNV-1a, folded: the same in every process."""
+    value = 0x811C9DC5
+    for octet in flow:
+        value = (value ^ octet) * 0x01000193 & 0xFFFFFFFF
+    return value ^ value >> 16
+
+
+def update_pmtu(stack: Stack, error_in: IcmpError, now: int) -> int:
+    """Note the smaller MTU of a path (RFC 1191; Linux's route/min_pmtu bounds it). The MTU now in force."""
+    settings = stack.settings
+    mtu = max(error_in.mtu, settings.route_min_pmtu)
+    try:
+        current = find_path(stack, error_in.dst, error_in.src, None, now).mtu
+    except OSError:
+        return mtu
+    if mtu >= current:
+        return current
+    stack.routes.update_pmtu(error_in.dst, mtu, now, settings.route_mtu_expires * 1_000_000_000)
+    return mtu
+
+
+class UdpSocket(Socket):
+    """A SOCK_DGRAM socket."""
+
+    __slots__ = ("_bound", "_bound_address", "_cork", "_cork_to", "corked", "key", "queue", "rmem")
+
+    def __init__(self, stack: Stack, family: int, proto: int) -> None:
+        super().__init__(stack, family, SOCK_DGRAM, proto)
+        self.queue: deque[tuple[bytes, tuple[bytes, int]]] = deque()
+        self.rmem = 0  # bytes of the receive buffer in use
+        self.key = b""
+        self._bound = False  # a port was asked for
+        self._bound_address = False  # an address was asked for
+        self.corked = 0
+        self._cork = bytearray()
+        self._cork_to: tuple[bytes, int] | None = None
+
+    # Receiving.
+
+    def score(self, dst: bytes, src: bytes, sport: int, interface: Interface, group: bool) -> int:
+        """How well this socket matches a datagram (Linux's compute_score); -1: not at all."""
+        if self.family != AF_INET:
+            return -1
+        score = 0
+        local = self.local[0]
+        if any(local):
+            if local != dst:
+                return -1
+            score += 4
+        if self.remote is not None:
+            if self.remote != (src, sport):
+                return -1
+            score += 8
+        if self.bound_device is not None:
+            if self.bound_device is not interface:
+                return -1
+            score += 4
+        return score
+
+    def deliver(self, payload: bytes, source: tuple[bytes, int]) -> None:
+        counters = self.stack.counters
+        if self.rmem > self.rcvbuf:
+            counters.udp.RcvbufErrors += 1
+            counters.udp.InErrors += 1
+            counters.reject.UdpRcvbuf += 1
+            return
+        counters.udp.InDatagrams += 1
+        self.rmem += len(payload) + OVERHEAD
+        self.queue.append((payload, source))
+        if self.on_ready is not None:
+            self.on_ready(self)
+
+    def recvmsg(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None, int, int]:
+        """(data, source, message flags, length of the whole datagram). One datagram; what exceeds n is lost (MSG_TRUNC)."""
+        self.check_open()
+        if flags & MSG_OOB:
+            raise error(errno.EOPNOTSUPP)
+        if n < 0:
+            raise error(errno.EINVAL)
+        self.take_error()
+        if not self.queue:
+            if self.shutdown_mask & 1:
+                return b"", None, 0, 0
+            raise would_block("no datagram waits")
+        payload, source = self.queue[0]
+        if not flags & MSG_PEEK:
+            self.queue.popleft()
+            self.rmem -= len(payload) + OVERHEAD
+        size = len(payload)
+        return payload[:n], self.format_address(source), MSG_TRUNC if size > n else 0, size
+
+    def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
+        data, source, _, _ = self.recvmsg(n, now, flags)
+        return data, source
+
+    # Sending.
+
+    def send(self, data: Any, now: int, flags: int = 0) -> int:
+        return self.sendto(data, None, now, flags)
+
+    def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0) -> int:
+        """One datagram, sent whole or not at all. With MSG_MORE or UDP_CORK it is kept and grows."""
+        self.check_open()
+        if len(data) > 65535:
+            raise error(errno.EMSGSIZE, f"{len(data)} bytes are no datagram")
+        if flags & MSG_OOB:
+            raise error(errno.EOPNOTSUPP)
+        more = bool(flags & MSG_MORE) or self.corked
+        if self._cork_to is not None:
+            target = self._cork_to
+        elif addr is not None:
+            target = self.parse_address(addr)
+            if target[1] == 0:
+                raise error(errno.EINVAL, "port 0 cannot be sent to")
+        elif self.remote is not None:
+            target = self.remote
+        else:
+            raise error(errno.EDESTADDRREQ)
+        self.take_error()
+        if self.shutdown_mask & 2:
+            raise error(errno.EPIPE)
+        if len(self._cork) + len(data) > MAX_PAYLOAD:
+            raise error(errno.EMSGSIZE, f"a datagram holds at most {MAX_PAYLOAD} bytes")
+        if more or self._cork_to is not None:
+            self._cork += data
+            self._cork_to = target
+            if not more:
+                self._flush(now)
+        else:
+            self._emit(data, target, now)
+        return len(data)
+
+    def _flush(self, now: int) -> None:
+        target, payload = self._cork_to, bytes(self._cork)
+        self._cork_to = None
+        self._cork = bytearray()
+        if target is not None:
+            self._emit(payload, target, now)
+
+    def _emit(self, data: Any, target: tuple[bytes, int], now: int) -> None:
+        stack = self.stack
+        dst, dport = target
+        if len(dst) != 4:
+            raise error(errno.ENETUNREACH, "IPv6 is not built yet")
+        if stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
+            raise error(errno.EACCES, "SO_BROADCAST is not set")
+        source = self.local[0]
+        path = stack.udp.path(dst, source if any(source) and not is_multicast(source) else None, self.bound_device, now)
+        if not self.local[1]:
+            stack.udp.bind(self, source, 0)
+        body = bytearray(8 + len(data))
+        sport = self.local[1]
+        body[0:8] = (sport << 48 | dport << 32 | len(body) << 16).to_bytes(8, "big")
+        body[8:] = data
+        if not self.flags.get(SO_NO_CHECK):
+            pseudo = path.src + path.dst + b"\0\x11" + body[4:6]
+            partial = lib.trl_sum(ffi.from_buffer(pseudo), 12, 0)
+            # RFC 768: a sum that comes out as zero is sent as all ones.
+            body[6:8] = (lib.trl_checksum(ffi.from_buffer(body), len(body), partial) or 0xFFFF).to_bytes(2, "big")
+        mode = self.ip_mtu_discover
+        fits = len(body) + 20 <= path.mtu
+        ttl = self.ip_flags.get(IP_MULTICAST_TTL, 1) if is_multicast(dst) else self.ttl
+        stack.ipv4.send(
+            path, IPPROTO_UDP, body, now, ttl, self.tos,
+            dont_fragment=mode in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE) or (mode == IP_PMTUDISC_WANT and fits),
+            may_fragment=mode not in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE),
+        )  # fmt: skip
+        stack.counters.udp.OutDatagrams += 1
+
+    # Addresses.
+
+    def bind(self, addr: SockAddr) -> None:
+        self.check_open()
+        address, port = self.parse_address(addr)
+        self.check_local(address)
+        if self.local[1]:
+            raise error(errno.EINVAL, "the socket is bound already")
+        self.stack.udp.bind(self, address, port)
+        self._bound = port != 0
+        self._bound_address = any(address)
+
+    def connect(self, addr: SockAddr | None, now: int) -> None:
+        """Fix the peer; None dissolves that (connect(2) with AF_UNSPEC)."""
+        self.check_open()
+        udp = self.stack.udp
+        if addr is None:
+            udp.disconnect(self)
+            self.remote = None
+            self.so_error = 0
+            if not self._bound_address:
+                self.local = (bytes(len(self.local[0])), self.local[1])
+            if not self._bound and self.local[1]:
+                udp.release(self)
+                self.local = (self.local[0], 0)
+            return
+        dst, port = self.parse_address(addr)
+        if not any(dst):
+            dst = b"\x7f\x00\x00\x01" if len(dst) == 4 else b"\x00" * 15 + b"\x01"
+        if self.stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
+            raise error(errno.EACCES, "SO_BROADCAST is not set")
+        source = self.local[0] if self._bound_address else None
+        path = udp.path(dst, source, self.bound_device, now)
+        udp.disconnect(self)
+        if not self.local[1]:
+            udp.bind(self, self.local[0], 0)
+        self.local = (path.src, self.local[1])
+        self.remote = (dst, port)
+        udp.connect(self)
+
+    def shutdown(self, how: int, now: int) -> None:
+        self.check_open()
+        if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
+            raise error(errno.EINVAL)
+        self.shutdown_mask |= (how + 1) & 3
+        self.wake()
+        if self.remote is None:
+            raise error(errno.ENOTCONN)
+
+    def close(self, now: int) -> None:
+        if self.closed:
+            return
+        if self._cork_to is not None:
+            try:
+                self._flush(now)
+            except OSError:
+                self._cork_to = None  # close(2) has nobody to tell
+        self.stack.udp.release(self)
+        self.closed = True
+        self.queue.clear()
+        self.rmem = 0
+
+    def readiness(self) -> int:
+        mask = POLLOUT
+        if self.queue:
+            mask |= POLLIN
+        if self.so_error:
+            mask |= POLLERR
+        if self.shutdown_mask & 1:
+            mask |= POLLIN | POLLRDHUP
+        if self.shutdown_mask == 3:
+            mask |= POLLHUP
+        return mask
+
+    def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
+        if level == SOL_UDP and name == UDP_CORK:
+            number = value if isinstance(value, int) else int.from_bytes(value[:4], "little")
+            self.corked = 1 if number else 0
+            if not self.corked:
+                self._flush(self.stack.now)
+            return
+        super().set_protocol_option(level, name, value)
+
+    def get_protocol_option(self, level: int, name: int) -> int | bytes:
+        if level == SOL_UDP and name == UDP_CORK:
+            return self.corked
+        return super().get_protocol_option(level, name)
+
+
+__all__ = ["Udp", "UdpSocket", "hash_flow", "pick_port", "update_pmtu"]
