@@ -135,7 +135,7 @@ class ScapyPort:
         if self._thread is not None:
             yield from self._handed_over(budget)
             return
-        recv_raw = self.socket.recv_raw
+        recv_raw = self._receiver()
         most = self.mtu + LINK_HEADERS
         for _ in range(budget):
             try:
@@ -151,6 +151,19 @@ class ScapyPort:
                 yield data
             elif kind is not None:  # nothing waits; (None, None, None) is a frame that Scapy's socket skipped
                 return
+
+    def _receiver(self) -> Callable[[int], tuple[Any, bytes | None, Any]]:
+        """Scapy's recv_raw; but for a TUN, where that cannot stand a read that finds nothing, the file behind it."""
+        overhead = getattr(self.socket, "mtu_overhead", 0)
+        if not overhead:
+            return self.socket.recv_raw
+        read = self.socket.ins.read
+
+        def recv_raw(most: int) -> tuple[Any, bytes | None, Any]:
+            data = read(most + overhead)
+            return bytes, data and data[overhead:], None
+
+        return recv_raw
 
     def _handed_over(self, budget: int) -> Iterator[bytes]:
         """What the helper thread left. The bell stays rung while anything remains."""

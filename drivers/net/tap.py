@@ -1,0 +1,306 @@
+"""The native network device: a Linux TAP, read and written in batches by C (`csrc/tap.h`).
+
+With a virtio header before each frame (`vnet`) the kernel hands over TCP super-segments of up to 64 KiB with their
+checksums left open, and takes the same from us: one system call and one checksum less per 45 wire frames. Without it
+(`vnet=False`, or a kernel that does not grant it) plain frames are coalesced (GRO) and split (GSO) in C, one call per
+batch, so whoever is above sees super-segments either way.
+
+Received bytes live in `bytearray`s that are lent out as memoryviews and used again once nobody holds a view of them:
+each memoryview made from a buffer, and so each slice of one, counts as a reference to it. A frame of less than
+`COPY_BELOW` bytes is copied out, so that a few bytes kept in a queue never hold a buffer of 64 KiB.
+
+Transmitted payload goes to the kernel from the sender's own buffers (an iovec); only headers are gathered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from errno import EBADFD, EINVAL, ENODEV
+from sys import getrefcount
+from typing import Any
+
+from csrc.frame import Frame
+from csrc.tap import OFFLOAD_ALL, SLOT, TX, ffi, lib
+from drivers.net import hostif
+from drivers.net.device import new_counters
+
+VNET_BYTES = 12
+SUPER_BYTES = (
+    65536 + 64
+)  # the longest IP packet, an Ethernet header, a virtio header, and a byte to see truncation
+SUPER_BATCH = 16  # super-segments per read
+BATCH = 64  # plain frames per read, frames per write
+COPY_BELOW = 4096
+HEAD_MOST = 2048  # a linear part longer than this is sent from where it is
+FRAGS = 1024  # pieces per write
+POOL = 128  # lent buffers that are remembered; those beyond belong to whoever holds them
+PROBES = 4  # how many of the lent buffers are looked at before a new one is made
+WORK_BYTES = 4 * 65536
+
+_BYTES = ffi.typeof("uint8_t[]")
+_Held = tuple[bytearray, Any]  # a buffer, and the pointer that pins it
+
+
+class Pool:
+    """Buffers of one size. `take()` gives one that nobody else holds; `lend()` takes note that views of one are out."""
+
+    __slots__ = ("_idle", "_lent", "made", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.made = 0
+        first = self._make()
+        self._idle = getrefcount(first[0])  # a buffer's count while no view of it exists
+        self._lent: deque[_Held] = deque([first])
+
+    def _make(self) -> _Held:
+        self.made += 1
+        buffer = bytearray(self.size)
+        return buffer, ffi.from_buffer(_BYTES, buffer)
+
+    def take(self) -> _Held:
+        lent = self._lent
+        for _ in range(min(PROBES, len(lent))):
+            held = lent.popleft()
+            if getrefcount(held[0]) == self._idle:
+                return held
+            lent.append(held)
+        return self._make()
+
+    def lend(self, held: _Held) -> None:
+        if len(self._lent) < POOL:
+            self._lent.append(held)
+
+
+class TapDevice:
+    """`NetDevice` over /dev/net/tun. It makes the TAP, which disappears with the descriptor, and sets up its host side.
+
+    `vnet=None` takes offloads if the kernel grants them, True insists (OSError), False forces plain frames.
+    `host_ip` is the host's address on the link, as "10.0.0.1/24". `mac` is this side's; it follows from the name.
+    Opening waits, a second at most, while a previous holder is still letting go (EBUSY).
+    """
+
+    gso = True
+
+    def __init__(
+        self,
+        name: str = "tap0",
+        mtu: int = 1500,
+        vnet: bool | None = None,
+        host_ip: str | None = None,
+        mac: bytes | None = None,
+    ) -> None:
+        hostif.check_name(name)
+        self.mtu = mtu
+        self.on_receive: Callable[[], None] | None = None
+        self._final: dict[str, int] | None = None
+        self._tap = ffi.new("struct trl_tap *")
+        self.name = hostif.when_free(lambda: self._open(name, vnet))
+        self._fd = int(self._tap.fd)
+        self.vnet = bool(self._tap.vnet)
+        self.mac: bytes | None = mac or hostif.stable_mac(self.name)
+        try:
+            hostif.configure(self.name, mtu, host_ip)
+        except OSError as error:
+            os.close(self._fd)
+            reason = os.strerror(error.errno or 0)
+            raise OSError(error.errno, f"setting up the host's side of {self.name}: {reason}") from error
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self._prepare()
+
+    def _open(self, name: str, vnet: bool | None) -> str:
+        """Open with the most that the kernel grants: all offloads, checksums only, plain frames."""
+        actual = ffi.new("char[16]")
+        attempts = (
+            [] if vnet is False else [(lib.TRL_TAP_VNET, OFFLOAD_ALL), (lib.TRL_TAP_VNET, lib.TRL_TAP_CSUM)]
+        )
+        if not vnet:
+            attempts.append((0, 0))
+        error = 0
+        for flags, offload in attempts:
+            error = -lib.trl_tap_open(self._tap, name.encode(), flags, VNET_BYTES, offload, actual)
+            if not error:
+                return ffi.string(actual).decode()
+            if error != EINVAL:
+                break
+        raise OSError(error, f"cannot open the TAP {name!r} through /dev/net/tun: {os.strerror(error)}")
+
+    def _prepare(self) -> None:
+        """Everything that is allocated once."""
+        self._slots = ffi.new("struct trl_slot[]", BATCH)
+        self._slot_bytes = memoryview(ffi.buffer(self._slots))
+        self._frag_at = ffi.new("const uint8_t *[]", FRAGS)
+        self._frag_lens = ffi.new("uint32_t[]", FRAGS)
+        self._work = ffi.new("uint8_t[]", WORK_BYTES)
+        self._heads = bytearray(BATCH * HEAD_MOST)
+        self._heads_at = ffi.from_buffer(_BYTES, self._heads)
+        self._tx = bytearray(BATCH * TX.size)
+        self._tx_at = ffi.cast("struct trl_tx *", ffi.from_buffer(_BYTES, self._tx))
+        self._plain_bytes = max(2048, self.mtu + 64)
+        if self.vnet:
+            self._pool = Pool(SUPER_BYTES)
+            self._held = [self._pool.take() for _ in range(SUPER_BATCH)]
+            self._bufs = ffi.new("uint8_t *[]", [pointer for _, pointer in self._held])
+        else:
+            self._pool = Pool(BATCH * self._plain_bytes)
+            self._held = [self._pool.take()]
+            self._bufs = ffi.new("uint8_t[]", BATCH * self._plain_bytes)
+            self._in = ffi.new("struct trl_slot[]", BATCH)
+
+    def fileno(self) -> int | None:
+        return self._fd if self._final is None else None
+
+    def receive(self, budget: int) -> list[Frame]:
+        """About `budget` wire frames, coalesced. OSError(ENODEV) when the interface was taken away from the host."""
+        frames: list[Frame] = []
+        if self._final is not None:
+            return frames
+        if self.vnet:
+            self._receive_super(frames, budget)
+        else:
+            self._receive_plain(frames, budget)
+        if not frames and self._tap.error in (EBADFD, ENODEV):
+            raise OSError(ENODEV, f"the interface {self.name!r} was removed from the host")
+        return frames
+
+    def _receive_super(self, frames: list[Frame], budget: int) -> None:
+        held, pool, slots = self._held, self._pool, self._slot_bytes
+        while budget > 0:
+            count = lib.trl_tap_read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
+            for i in range(count):
+                start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(
+                    slots, i * SLOT.size
+                )
+                buffer = held[i]
+                data: Any = memoryview(buffer[0])[start : start + length]
+                if length < COPY_BELOW:
+                    data = bytes(data)
+                else:
+                    pool.lend(buffer)
+                    held[i] = buffer = pool.take()
+                    self._bufs[i] = buffer[1]
+                frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
+                frame.gso_segs = segs
+                frame.csum_ok = ok != 0
+                frames.append(frame)
+                budget -= segs
+            if count < SUPER_BATCH:
+                return
+
+    def _receive_plain(self, frames: list[Frame], budget: int) -> None:
+        slots, size = self._slot_bytes, self._plain_bytes
+        while budget > 0:
+            held = self._held[0]
+            want = min(budget, BATCH)
+            before = self._tap.rx_frames
+            count = lib.trl_tap_read_gro(
+                self._tap, self._bufs, size, self._in, want, held[1], BATCH * size, self._slots
+            )
+            lent = False
+            for i in range(count):
+                start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(
+                    slots, i * SLOT.size
+                )
+                data: Any = memoryview(held[0])[start : start + length]
+                if length < COPY_BELOW:
+                    data = bytes(data)
+                else:
+                    lent = True
+                frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
+                frame.gso_segs = segs
+                frame.csum_ok = ok != 0
+                frames.append(frame)
+            if lent:
+                self._pool.lend(held)
+                self._held[0] = self._pool.take()
+            if self._tap.rx_frames - before < want:
+                return
+            budget -= want
+
+    def transmit(self, frames: Sequence[Frame], now: int) -> None:
+        if self._final is not None:
+            self._final["tx_dropped"] += sum(map(_wire_frames, frames))
+            return
+        heads, records, lens, at = self._heads, self._tx, self._frag_lens, self._frag_at
+        pinned: list[Any] = []  # pointers into the senders' buffers, alive until the call has returned
+        batch: list[Frame] = []
+        head = 0
+        for frame in frames:
+            data, frags = frame.data, frame.frags
+            size = len(data)
+            if size > HEAD_MOST:
+                frags = (data, *frags)
+                size = 0
+            if len(frags) > FRAGS:
+                frags = (b"".join(frags),)
+            if len(batch) == BATCH or len(pinned) + len(frags) > FRAGS:
+                self._write(batch)
+                batch.clear()
+                pinned.clear()
+                head = 0
+            TX.pack_into(
+                records,
+                len(batch) * TX.size,
+                head,
+                size,
+                len(frags),
+                frame.gso_size,
+                frame.csum_start,
+                frame.csum_offset,
+                0,
+            )
+            if size:
+                heads[head : head + size] = data
+                head += size
+            for frag in frags:
+                k = len(pinned)
+                pointer = ffi.from_buffer(_BYTES, frag)
+                at[k] = pointer
+                lens[k] = len(frag)
+                pinned.append(pointer)
+            batch.append(frame)
+        if batch:
+            self._write(batch)
+
+    def _write(self, batch: list[Frame]) -> None:
+        count = len(batch)
+        done = lib.trl_tap_write(
+            self._tap,
+            self._tx_at,
+            count,
+            self._heads_at,
+            self._frag_at,
+            self._frag_lens,
+            self._work,
+            WORK_BYTES,
+        )
+        if done < count:  # the device would block: nothing waits here, so the rest is lost
+            self._tap.tx_dropped += sum(map(_wire_frames, batch[done:]))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counts so far. rx_dropped is what the kernel threw away because the TAP's queue was full."""
+        if self._final is not None:
+            return self._final
+        counters = new_counters()
+        tap = self._tap
+        for field in ("rx_frames", "rx_bytes", "tx_frames", "tx_bytes", "tx_dropped"):
+            counters[field] = getattr(tap, field)
+        counters["rx_dropped"] = hostif.missed_frames(self.name)
+        counters["rx_errors"] = tap.rx_truncated
+        counters["tx_errors"] = tap.tx_malformed
+        return counters
+
+    def close(self) -> None:
+        """Close the descriptor, and with it the TAP. Received frames stay valid. Safe to call again."""
+        if self._final is None:
+            self._final = self.counters
+            os.close(self._fd)
+
+
+def _wire_frames(frame: Frame) -> int:
+    return max(1, -(-frame.length // frame.gso_size)) if frame.gso_size else 1

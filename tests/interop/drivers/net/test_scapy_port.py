@@ -1,0 +1,51 @@
+"""The Scapy port against the host's kernel, with a responder instead of a stack behind it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.interop
+
+
+def test_ping_and_streams_through_scapys_tap(link: Any) -> None:
+    link.start("--driver", "scapy")
+    assert "20 received, 0% packet loss" in link.run("ping", "-c", "20", "-i", "0.01", "-s", "1000", "10.0.0.2")
+    assert link.fetch() == "1000000 True\n"
+    link.send()
+    report = link.stop()
+    assert report["counters"]["tx_frames"] > 700  # the super-segments were split
+    assert report["bytes"]["9"] == 4_000_000 and report["saw"]["super_segments"] == 0
+    assert report["counters"]["tx_dropped"] == report["counters"]["tx_errors"] == 0
+    assert not link.has("tap0")
+
+
+def test_a_tun_carries_bare_ip(netns: Any, need: Any) -> None:
+    need("ping", root=True)
+    namespace = netns()
+    script = """
+import select, subprocess
+from csrc import Frame
+from drivers.net.scapy_port import ScapyPort
+port = ScapyPort(name="tun7", host_ip="10.7.0.1/24")
+assert port.mac is None and not port.ethernet
+child = subprocess.Popen(["ping", "-c", "1", "-W", "5", "10.7.0.2"], stdout=subprocess.DEVNULL)
+answered = False
+for _ in range(20):
+    select.select([port.fileno()], [], [], 1)
+    for frame in port.receive(64):
+        data = bytearray(frame.data)
+        if data[0] >> 4 == 4 and data[9] == 1 and not answered:
+            data[12:20] = data[16:20] + data[12:16]
+            data[20] = 0
+            data[22:24] = (int.from_bytes(data[22:24], "big") + 0x800).to_bytes(3, "big")[-2:]
+            port.transmit([Frame.of(bytes(data), ethernet=False)], 0)
+            answered = True
+    if answered:
+        break
+print(child.wait(10), port.counters["tx_errors"])
+port.close()
+"""
+    assert namespace.run(sys.executable, "-c", script).stdout == "0 0\n"
