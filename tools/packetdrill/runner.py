@@ -2,7 +2,7 @@
 
 Times. An absolute time counts from the start of the script; a relative one from the moment the event before it
 happened, or, between two inbound packets, from when the earlier was due (so that small delays do not add up). An
-outbound packet must come at its time, give or take the tolerance (4 ms unless the script sets one), or within its range.
+outbound packet must come at its time, give or take the tolerance (4 ms unless the script sets one), or in its range.
 
 Packets. What the stack sends is split into wire frames and queued in order; each expected packet is held against the
 head of that queue. An expected packet longer than the frame there stands for several of them in a row, equal in
@@ -65,7 +65,8 @@ class Verdict:
     events: int
     error: ScriptError | None = None
     capture: str | None = None
-    sent: list[tuple[int, bytes]] = field(default_factory=list)
+    history: list[tuple[int, str, bytes]] = field(default_factory=list)
+    """Everything that crossed the device: time, "in" or "out", IP packet."""
 
     def as_dict(self) -> dict[str, object]:
         out: dict[str, object] = {"script": self.path, "passed": self.passed, "events": self.events}
@@ -466,8 +467,8 @@ CODE_SYMBOLS: dict[str, int] = {
 
 _INFO_U32 = (
     "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent",
-    "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh", "snd_cwnd", "advmss",
-    "reordering", "rcv_rtt", "rcv_space", "total_retrans",
+    "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh",
+    "snd_cwnd", "advmss", "reordering", "rcv_rtt", "rcv_space", "total_retrans",
 )  # fmt: skip
 _INFO_REST = (
     ("Q", "pacing_rate max_pacing_rate bytes_acked bytes_received"),

@@ -1,0 +1,52 @@
+"""`terrella packetdrill SCRIPT...`: run scripts in virtual time, print a verdict for each. No root, no packets leave.
+
+Exit status 0: all passed; 1: some did not (mismatch, or something in the script is unsupported); 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from tools.packetdrill.runner import Verdict, run_file
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("scripts", nargs="+", metavar="SCRIPT", help="a packetdrill script (.pkt)")
+    parser.add_argument("--json", action="store_true", help="verdicts as JSON on standard output")
+    parser.add_argument("--captures", metavar="DIR", help="where a failing script leaves its pcapng (default: none)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run them all, in the order given."""
+    if args.captures is not None:
+        os.makedirs(args.captures, exist_ok=True)
+    verdicts = [run_file(path, args.captures) for path in args.scripts]
+    failed = sum(not verdict.passed for verdict in verdicts)
+    if args.json:
+        json.dump([verdict.as_dict() for verdict in verdicts], sys.stdout, indent=2)
+        print()
+    else:
+        for verdict in verdicts:
+            print(report(verdict))
+        print(f"{len(verdicts) - failed} passed, {failed} failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def report(verdict: Verdict) -> str:
+    """One line for a pass; the place, what was expected and what came for a failure."""
+    error = verdict.error
+    if error is None:
+        return f"ok    {verdict.path}"
+    word = {"unsupported": "unsup", "syntax": "error"}.get(error.kind, "FAIL ")
+    lines = [f"{word} {error}"]
+    if error.expected:
+        lines.append(f"        expected  {error.expected}")
+    if error.actual:
+        lines.append(f"        actual    {error.actual}")
+    if verdict.capture is not None:
+        lines.append(f"        capture   {verdict.capture}")
+    return "\n".join(lines)
