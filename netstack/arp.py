@@ -3,11 +3,11 @@
 Who may write into the neighbour table (Linux with arp_accept = 0):
 
 - A request for one of our addresses makes or refreshes the asker's entry, as STALE: we are about to answer it.
-- Any other message only changes the sender's entry if that is there already; a MAC changed less than `locktime` ago stays
-  (the first of several answers wins), except for an announcement. It confirms an entry (REACHABLE) only when it is a reply sent
-  to us; else the entry is STALE.
-- Nothing else does. A sender that is 0.0.0.0 is a probe: answered, not learnt. A sender that claims a group, broadcast, loopback or
-  our own address, or a group MAC, is dropped.
+- Any other message only changes the sender's entry if that is there already; a MAC changed less than `locktime` ago
+  stays (the first of several answers wins), except for an announcement. It confirms an entry (REACHABLE) only when it
+  is a reply sent to us; else the entry is STALE.
+- Nothing else does. A sender that is 0.0.0.0 is a probe: answered, not learnt. A sender that claims a group,
+  broadcast, loopback or our own address, or a group MAC, is dropped.
 """
 
 from __future__ import annotations
@@ -46,9 +46,7 @@ class Arp:
 
         def solicit(address: bytes, mac: bytes, source: bytes | None, now: int) -> None:
             if source is None or source not in self.stack.local:
-                source = next(
-                    (a.address for a in interface.addresses if len(a.address) == 4), None
-                )
+                source = next((a.address for a in interface.addresses if len(a.address) == 4), None)
             if source is None:
                 return
             self.stack.counters.arp.OutRequests += 1
@@ -100,7 +98,14 @@ class Arp:
             stack.counters.arp.Conflicts += 1
             reject.ArpSender += 1
             return
-        if smac[0] & 1 or smac == ETH_ZERO or is_multicast(sip) or is_loopback(sip) or sip[0] >= 240 or stack.is_broadcast(sip):
+        if (
+            smac[0] & 1
+            or smac == ETH_ZERO
+            or is_multicast(sip)
+            or is_loopback(sip)
+            or sip[0] >= 240
+            or stack.is_broadcast(sip)
+        ):
             reject.ArpSender += 1
             return
         mine = self._answers_for(tip, interface)

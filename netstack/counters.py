@@ -1,8 +1,9 @@
 """Counters, named as /proc/net/snmp, /proc/net/netstat and /proc/net/snmp6 name them.
 
-`counters.ip.InReceives += 1` is a slot access, cheap enough for every packet. The groups `Ip` to `Udp6` mean what they mean
-on Linux. Two groups are this stack's own: `Arp`, and `Reject`: each packet that the stack throws away below the
-transport protocols increments exactly one counter of `Reject`, besides whatever Linux's own counters say about it.
+`counters.ip.InReceives += 1` is a slot access, cheap enough for every packet. The groups `Ip` to `Udp6` mean what
+they mean on Linux. Two groups are this stack's own: `Arp`, and `Reject`: each packet that the stack throws away below
+the transport protocols increments exactly one counter of `Reject`, besides whatever Linux's own counters say about
+it.
 """
 
 from __future__ import annotations
@@ -36,45 +37,50 @@ def _group(title: str, names: str) -> type[Group]:
     return type(title, (Group,), {"__slots__": tuple(names.split()), "_title": title})
 
 
-_ICMP = """InMsgs InErrors InCsumErrors InDestUnreachs InTimeExcds InParmProbs InSrcQuenchs InRedirects InEchos InEchoReps
-    InTimestamps InTimestampReps InAddrMasks InAddrMaskReps OutMsgs OutErrors OutRateLimitGlobal OutRateLimitHost
-    OutDestUnreachs OutTimeExcds OutParmProbs OutSrcQuenchs OutRedirects OutEchos OutEchoReps OutTimestamps
-    OutTimestampReps OutAddrMasks OutAddrMaskReps"""
+_ICMP = """
+    InMsgs InErrors InCsumErrors InDestUnreachs InTimeExcds InParmProbs InSrcQuenchs InRedirects InEchos
+    InEchoReps InTimestamps InTimestampReps InAddrMasks InAddrMaskReps OutMsgs OutErrors OutRateLimitGlobal
+    OutRateLimitHost OutDestUnreachs OutTimeExcds OutParmProbs OutSrcQuenchs OutRedirects OutEchos OutEchoReps
+    OutTimestamps OutTimestampReps OutAddrMasks OutAddrMaskReps
+"""
 
-_TCPEXT = """SyncookiesSent SyncookiesRecv SyncookiesFailed EmbryonicRsts PruneCalled RcvPruned OfoPruned OutOfWindowIcmps
-    LockDroppedIcmps ArpFilter TW TWRecycled TWKilled PAWSActive PAWSEstab BeyondWindow TSEcrRejected PAWSOldAck
-    PAWSTimewait DelayedACKs DelayedACKLocked DelayedACKLost ListenOverflows ListenDrops TCPHPHits TCPPureAcks TCPHPAcks
-    TCPRenoRecovery TCPSackRecovery TCPSACKReneging TCPSACKReorder TCPRenoReorder TCPTSReorder TCPFullUndo TCPPartialUndo
-    TCPDSACKUndo TCPLossUndo TCPLostRetransmit TCPRenoFailures TCPSackFailures TCPLossFailures TCPFastRetrans
-    TCPSlowStartRetrans TCPTimeouts TCPLossProbes TCPLossProbeRecovery TCPRenoRecoveryFail TCPSackRecoveryFail
-    TCPRcvCollapsed TCPBacklogCoalesce TCPDSACKOldSent TCPDSACKOfoSent TCPDSACKRecv TCPDSACKOfoRecv TCPAbortOnData
-    TCPAbortOnClose TCPAbortOnMemory TCPAbortOnTimeout TCPAbortOnLinger TCPAbortFailed TCPMemoryPressures
-    TCPMemoryPressuresChrono TCPSACKDiscard TCPDSACKIgnoredOld TCPDSACKIgnoredNoUndo TCPSpuriousRTOs TCPMD5NotFound
-    TCPMD5Unexpected TCPMD5Failure TCPSackShifted TCPSackMerged TCPSackShiftFallback TCPBacklogDrop PFMemallocDrop
-    TCPMinTTLDrop TCPDeferAcceptDrop IPReversePathFilter TCPTimeWaitOverflow TCPReqQFullDoCookies TCPReqQFullDrop
-    TCPRetransFail TCPRcvCoalesce TCPOFOQueue TCPOFODrop TCPOFOMerge TCPChallengeACK TCPSYNChallenge TCPFastOpenActive
-    TCPFastOpenActiveFail TCPFastOpenPassive TCPFastOpenPassiveFail TCPFastOpenListenOverflow TCPFastOpenCookieReqd
-    TCPFastOpenBlackhole TCPSpuriousRtxHostQueues BusyPollRxPackets TCPAutoCorking TCPFromZeroWindowAdv
-    TCPToZeroWindowAdv TCPWantZeroWindowAdv TCPSynRetrans TCPOrigDataSent TCPHystartTrainDetect TCPHystartTrainCwnd
-    TCPHystartDelayDetect TCPHystartDelayCwnd TCPACKSkippedSynRecv TCPACKSkippedPAWS TCPACKSkippedSeq
-    TCPACKSkippedFinWait2 TCPACKSkippedTimeWait TCPACKSkippedChallenge TCPWinProbe TCPKeepAlive TCPMTUPFail
-    TCPMTUPSuccess TCPDelivered TCPDeliveredCE TCPAckCompressed TCPZeroWindowDrop TCPRcvQDrop TCPWqueueTooBig
-    TCPFastOpenPassiveAltKey TcpTimeoutRehash TcpDuplicateDataRehash TCPDSACKRecvSegs TCPDSACKIgnoredDubious
-    TCPMigrateReqSuccess TCPMigrateReqFailure TCPPLBRehash TCPAORequired TCPAOBad TCPAOKeyNotFound TCPAOGood
-    TCPAODroppedIcmps"""
+_TCPEXT = """
+    SyncookiesSent SyncookiesRecv SyncookiesFailed EmbryonicRsts PruneCalled RcvPruned OfoPruned
+    OutOfWindowIcmps LockDroppedIcmps ArpFilter TW TWRecycled TWKilled PAWSActive PAWSEstab BeyondWindow
+    TSEcrRejected PAWSOldAck PAWSTimewait DelayedACKs DelayedACKLocked DelayedACKLost ListenOverflows
+    ListenDrops TCPHPHits TCPPureAcks TCPHPAcks TCPRenoRecovery TCPSackRecovery TCPSACKReneging TCPSACKReorder
+    TCPRenoReorder TCPTSReorder TCPFullUndo TCPPartialUndo TCPDSACKUndo TCPLossUndo TCPLostRetransmit
+    TCPRenoFailures TCPSackFailures TCPLossFailures TCPFastRetrans TCPSlowStartRetrans TCPTimeouts TCPLossProbes
+    TCPLossProbeRecovery TCPRenoRecoveryFail TCPSackRecoveryFail TCPRcvCollapsed TCPBacklogCoalesce
+    TCPDSACKOldSent TCPDSACKOfoSent TCPDSACKRecv TCPDSACKOfoRecv TCPAbortOnData TCPAbortOnClose TCPAbortOnMemory
+    TCPAbortOnTimeout TCPAbortOnLinger TCPAbortFailed TCPMemoryPressures TCPMemoryPressuresChrono TCPSACKDiscard
+    TCPDSACKIgnoredOld TCPDSACKIgnoredNoUndo TCPSpuriousRTOs TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure
+    TCPSackShifted TCPSackMerged TCPSackShiftFallback TCPBacklogDrop PFMemallocDrop TCPMinTTLDrop
+    TCPDeferAcceptDrop IPReversePathFilter TCPTimeWaitOverflow TCPReqQFullDoCookies TCPReqQFullDrop
+    TCPRetransFail TCPRcvCoalesce TCPOFOQueue TCPOFODrop TCPOFOMerge TCPChallengeACK TCPSYNChallenge
+    TCPFastOpenActive TCPFastOpenActiveFail TCPFastOpenPassive TCPFastOpenPassiveFail TCPFastOpenListenOverflow
+    TCPFastOpenCookieReqd TCPFastOpenBlackhole TCPSpuriousRtxHostQueues BusyPollRxPackets TCPAutoCorking
+    TCPFromZeroWindowAdv TCPToZeroWindowAdv TCPWantZeroWindowAdv TCPSynRetrans TCPOrigDataSent
+    TCPHystartTrainDetect TCPHystartTrainCwnd TCPHystartDelayDetect TCPHystartDelayCwnd TCPACKSkippedSynRecv
+    TCPACKSkippedPAWS TCPACKSkippedSeq TCPACKSkippedFinWait2 TCPACKSkippedTimeWait TCPACKSkippedChallenge
+    TCPWinProbe TCPKeepAlive TCPMTUPFail TCPMTUPSuccess TCPDelivered TCPDeliveredCE TCPAckCompressed
+    TCPZeroWindowDrop TCPRcvQDrop TCPWqueueTooBig TCPFastOpenPassiveAltKey TcpTimeoutRehash
+    TcpDuplicateDataRehash TCPDSACKRecvSegs TCPDSACKIgnoredDubious TCPMigrateReqSuccess TCPMigrateReqFailure
+    TCPPLBRehash TCPAORequired TCPAOBad TCPAOKeyNotFound TCPAOGood TCPAODroppedIcmps
+"""
 
 _UDP = "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors"
 
 # One per reason to throw a packet away. Eth*, Ip* and Icmp* are about the packet; the rest about us.
-_REJECT = """EthShort EthOtherHost EthTypeUnknown FrameType
-    IpShort IpTruncated IpVersion IpHeaderLen IpChecksum IpOptions SourceRoute MartianSource MartianDestination
-    NotForUs NoRoute ProtocolUnknown TransportNotHost FragmentEmpty FragmentTooLong FragmentInconsistent FragmentOverlap FragmentDuplicate
-    FragmentMemory FragmentTimeout FragmentDistance
-    IcmpShort IcmpChecksum IcmpTypeUnknown IcmpQuoteBad IcmpNotMatched IcmpBroadcast IcmpIgnored
-    UdpShort UdpChecksum UdpNoPort UdpRcvbuf TcpShort TcpOffset TcpChecksum RawRcvbuf
-    ArpShort ArpFormat ArpSender ArpNotForUs ArpUnsolicited ArpLocked
-    Ip6Unsupported Ip6Option Ip6NextHeader NdpBad
-    NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig"""
+_REJECT = """
+    EthShort EthOtherHost EthTypeUnknown FrameType IpShort IpTruncated IpVersion IpHeaderLen IpChecksum
+    IpOptions SourceRoute MartianSource MartianDestination NotForUs NoRoute ProtocolUnknown TransportNotHost
+    FragmentEmpty FragmentTooLong FragmentInconsistent FragmentOverlap FragmentDuplicate FragmentMemory
+    FragmentTimeout FragmentDistance IcmpShort IcmpChecksum IcmpTypeUnknown IcmpQuoteBad IcmpNotMatched
+    IcmpBroadcast IcmpIgnored UdpShort UdpChecksum UdpNoPort UdpRcvbuf TcpShort TcpOffset TcpChecksum RawRcvbuf
+    ArpShort ArpFormat ArpSender ArpNotForUs ArpUnsolicited ArpLocked Ip6Unsupported Ip6Option Ip6NextHeader
+    NdpBad NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig
+"""
 
 GROUPS: dict[str, type[Group]] = {
     "Ip": _group(

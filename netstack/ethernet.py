@@ -1,7 +1,7 @@
 """Ethernet II framing (IEEE 802.3 clause 3, RFC 894): the classes of destination, and building a header.
 
-What is not sent to this station's MAC, to everybody or to a group is not ours: `Stack.receive` drops and counts it. Group
-frames are accepted without a membership filter; IP decides by its own destination address.
+What is not sent to this station's MAC, to everybody or to a group is not ours: `Stack.receive` drops and counts it.
+Group frames are accepted without a membership filter; IP decides by its own destination address.
 """
 
 from __future__ import annotations

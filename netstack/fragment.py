@@ -1,12 +1,12 @@
 """Reassembly of IPv4 fragments (RFC 791 section 3.2, RFC 815's idea of filling the gaps; overlaps as RFC 5722).
 
-A datagram is known by source, destination, identification, protocol and interface. Its pieces are kept as contiguous runs.
-A piece that lies within a run already there is a duplicate and ignored; one that overlaps in any other way discards the whole
-datagram, as Linux does: no interpretation of overlapping data is safe.
+A datagram is known by source, destination, identification, protocol and interface. Its pieces are kept as contiguous
+runs. A piece that lies within a run already there is a duplicate and ignored; one that overlaps in any other way
+discards the whole datagram, as Linux does: no interpretation of overlapping data is safe.
 
-Bounds: all pieces together take at most `ipfrag_high_thresh` bytes, counted with Linux's overhead per packet; a datagram is at most
-65535 bytes and lives `ipfrag_time` from its first piece. When it dies of age and its first piece was seen, the sender is told
-(ICMP time exceeded, code 1; RFC 1122 section 3.3.2).
+Bounds: all pieces together take at most `ipfrag_high_thresh` bytes, counted with Linux's overhead per packet; a
+datagram is at most 65535 bytes and lives `ipfrag_time` from its first piece. When it dies of age and its first piece
+was seen, the sender is told (ICMP time exceeded, code 1; RFC 1122 section 3.3.2).
 """
 
 from __future__ import annotations

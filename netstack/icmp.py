@@ -1,12 +1,12 @@
 """ICMP (RFC 792; RFC 1122 section 3.2.2, RFC 1812 section 4.3.2): echo, timestamp, and errors in both directions.
 
-Errors out: never about an ICMP error, a packet to a group or broadcast address (in IP or on the link), a fragment other than the
-first, or a source that is not one host. They quote as much as fits into 576 bytes, and are rate limited as Linux does
-it: one token bucket for all (`icmp_msgs_per_sec`, `icmp_msgs_burst`) and one per destination (`icmp_ratelimit`), for the types
-of `icmp_ratemask`.
+Errors out: never about an ICMP error, a packet to a group or broadcast address (in IP or on the link), a fragment
+other than the first, or a source that is not one host. They quote as much as fits into 576 bytes, and are rate
+limited as Linux does it: one token bucket for all (`icmp_msgs_per_sec`, `icmp_msgs_burst`) and one per destination
+(`icmp_ratelimit`), for the types of `icmp_ratemask`.
 
-Errors in: the quoted packet must be one that this host could have sent; then the transport protocol is given an `IcmpError`
-and looks for the socket that sent it.
+Errors in: the quoted packet must be one that this host could have sent; then the transport protocol is given an
+`IcmpError` and looks for the socket that sent it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ QUOTE_ROOM = 576 - 20 - 8
 
 
 class IcmpError:
-    """An error about a packet of ours, as a transport protocol gets it. `key` is (local, remote) as in `trl_pkt.key`."""
+    """An error about a packet of ours, as a transport protocol gets it. `key` is (local, remote) as in
+    `trl_pkt.key`."""
 
     __slots__ = ("code", "dst", "errno", "fatal", "key", "l4", "mtu", "proto", "sender", "src", "type", "version")
 
@@ -247,7 +248,8 @@ class Icmp:
     # Errors out.
 
     def send_error(self, frame: Frame, interface: Interface, kind: int, code: int, info: int, now: int) -> bool:
-        """Tell the source of the packet just received. `info` is the second word. False: the rules or a limit forbid it."""
+        """Tell the source of the packet just received. `info` is the second word. False: the rules or a limit forbid
+        it."""
         return self.stack.kind == HOST and self._send_error(frame, interface, kind, code, info, now)
 
     def reassembly_timeout(self, frame: Frame, interface: Interface, now: int) -> None:
@@ -262,7 +264,9 @@ class Icmp:
         src, dst = packet[12:16], packet[16:20]
         if (packet[6] & 0x1F) or packet[7]:
             return False
-        if packet[9] == IPPROTO_ICMP and (len(packet) <= header_len or packet[header_len] in ERRORS or packet[header_len] > NR_TYPES):
+        if packet[9] == IPPROTO_ICMP and (
+            len(packet) <= header_len or packet[header_len] in ERRORS or packet[header_len] > NR_TYPES
+        ):
             return False
         if is_multicast(dst) or stack.is_broadcast(dst):
             return False
@@ -297,7 +301,8 @@ class Icmp:
         if self._credit <= 0:
             stack.counters.icmp.OutRateLimitGlobal += 1
             return False
-        # One token on average, a random number in each case, so that nobody can count our other errors (RFC 9293's off-path worry).
+        # One token on average, a random number in each case, so that nobody can count our other errors (RFC 9293's
+        # off-path worry).
         self._credit = max(self._credit - stack.below(3), 0)
         limit = settings.icmp_ratelimit * MS
         if not limit:

@@ -1,7 +1,8 @@
-"""Interfaces: where frames come from and go to. An interface has a name, an optional MAC, addresses, a neighbour table and
-one outgoing queue, which the owner of the stack drains with `Stack.transmit`.
+"""Interfaces: where frames come from and go to. An interface has a name, an optional MAC, addresses, a neighbour
+table and one outgoing queue, which the owner of the stack drains with `Stack.transmit`.
 
-The queue is bounded (`txqueuelen`, frames or super-segments); what does not fit is dropped and counted, as a full qdisc does.
+The queue is bounded (`txqueuelen`, frames or super-segments); what does not fit is dropped and counted, as a full
+qdisc does.
 """
 
 from __future__ import annotations
@@ -39,7 +40,14 @@ class Interface:
     )  # fmt: skip
 
     def __init__(
-        self, name: str, index: int, mac: bytes | None, mtu: int, gso: bool, txqueuelen: int = 1000, loopback: bool = False
+        self,
+        name: str,
+        index: int,
+        mac: bytes | None,
+        mtu: int,
+        gso: bool,
+        txqueuelen: int = 1000,
+        loopback: bool = False,
     ) -> None:
         self.name = name
         self.index = index
@@ -52,8 +60,8 @@ class Interface:
         self.queue: deque[Frame] = deque()
         self.txqueuelen = txqueuelen
         self.dropped = 0
-        # (dst + src) of recent IPv4 packets that passed the address checks: what Linux's early demux saves. Emptied when
-        # addresses or routes change.
+        # (dst + src) of recent IPv4 packets that passed the address checks: what Linux's early demux saves. Emptied
+        # when addresses or routes change.
         self.accepted: dict[bytes, bool] = {}
         self.neighbours: NeighbourTable | None = None
         self.neighbours6: NeighbourTable | None = None

@@ -1,8 +1,8 @@
 """IPv4 (RFC 791; host rules of RFC 1122 section 3.2.1; ids by RFC 6864).
 
-Input: `trl_parse` has judged the form. Here the addresses are judged, as Linux's ip_route_input does: is the packet for this
-host, and could its source be true? Then options, reassembly, and delivery by protocol. What is wrong is dropped and counted:
-Linux's counter where it has one, and exactly one of the group `Reject`.
+Input: `trl_parse` has judged the form. Here the addresses are judged, as Linux's ip_route_input does: is the packet
+for this host, and could its source be true? Then options, reassembly, and delivery by protocol. What is wrong is
+dropped and counted: Linux's counter where it has one, and exactly one of the group `Reject`.
 
 Output: `send` builds one packet, or fragments, from a path; TCP builds its own from the path's template.
 """
@@ -177,7 +177,8 @@ class Ipv4:
         return True
 
     def _options_allowed(self, data: bytes, l3: int) -> bool:
-        """Well-formed options are tolerated; a source route is refused (RFC 1122 3.2.1.8, Linux's accept_source_route)."""
+        """Well-formed options are tolerated; a source route is refused (RFC 1122 3.2.1.8, Linux's
+        accept_source_route)."""
         at = l3 + HEADER_LEN
         end = l3 + (data[l3] & 0xF) * 4
         while at < end:
@@ -375,7 +376,8 @@ class Ipv4:
         dont_fragment: bool = False,
         may_fragment: bool = True,
     ) -> bool:
-        """One datagram. OSError(EMSGSIZE) when it does not fit and may not be fragmented. False: dropped (and counted)."""
+        """One datagram. OSError(EMSGSIZE) when it does not fit and may not be fragmented. False: dropped (and
+        counted)."""
         total = HEADER_LEN + len(payload)
         if total > MAX_TOTAL:
             raise error(errno.EMSGSIZE, f"{total} bytes do not fit into an IPv4 packet")

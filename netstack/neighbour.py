@@ -1,14 +1,14 @@
-"""Neighbours: which MAC answers for an IP address on a link. The state machine of RFC 4861 section 7.3.2 as Linux runs it
-for ARP and NDP alike; how to ask (an ARP request, a neighbour solicitation) is given as a function.
+"""Neighbours: which MAC answers for an IP address on a link. The state machine of RFC 4861 section 7.3.2 as Linux
+runs it for ARP and NDP alike; how to ask (an ARP request, a neighbour solicitation) is given as a function.
 
     NONE ──output──► INCOMPLETE ──answer──► REACHABLE ──30 s──► STALE ──output──► DELAY ──5 s──► PROBE
                         │ 3 unanswered, 1 s apart       ▲────────── answer or upper-layer progress ◄──┘ │ 3 unanswered
                         ▼                                                                              ▼
                       FAILED ◄─────────────────────────────────────────────────────────────────────── FAILED
 
-Bounds, each counted when it bites: packets waiting for one neighbour (`unres_qlen_bytes`, oldest dropped), for all together
-(`terrella.neigh_queue_total_bytes`), entries (`gc_thresh3`; above `gc_thresh2` the idle ones go). Only our own wish to send,
-or a request for our own address, makes an entry; see arp.py for what may change one.
+Bounds, each counted when it bites: packets waiting for one neighbour (`unres_qlen_bytes`, oldest dropped), for all
+together (`terrella.neigh_queue_total_bytes`), entries (`gc_thresh3`; above `gc_thresh2` the idle ones go). Only our
+own wish to send, or a request for our own address, makes an entry; see arp.py for what may change one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from netstack.timers import Timer
 
 NONE, INCOMPLETE, REACHABLE, STALE, DELAY, PROBE, FAILED, PERMANENT = range(8)
+SENDABLE = (REACHABLE, PERMANENT, DELAY, PROBE)
 STATE_NAMES = ("NONE", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "PERMANENT")
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -35,7 +36,19 @@ FRAME_OVERHEAD = 768  # what Linux's truesize adds to a small packet: struct sk_
 class Neighbour:
     """One entry. `mac` is meaningful in the states from REACHABLE to PROBE and in PERMANENT."""
 
-    __slots__ = ("address", "confirmed", "mac", "probes", "queue", "queued_bytes", "state", "table", "timer", "updated", "used")
+    __slots__ = (
+        "address",
+        "confirmed",
+        "mac",
+        "probes",
+        "queue",
+        "queued_bytes",
+        "state",
+        "table",
+        "timer",
+        "updated",
+        "used",
+    )
 
     def __init__(self, table: NeighbourTable, address: bytes, now: int) -> None:
         self.table = table
@@ -57,7 +70,7 @@ class Neighbour:
     def output(self, frame: Frame, now: int) -> bool:
         """Send the frame to this neighbour, or keep it until the MAC is known. False: dropped at once."""
         state = self.state
-        if state == REACHABLE or state == PERMANENT or state == DELAY or state == PROBE:
+        if state in SENDABLE:
             self.used = now
             return self._send(frame)
         if state == STALE:
@@ -82,7 +95,10 @@ class Neighbour:
         while self.queue and self.queued_bytes + size > table.queue_bytes:
             self._forget(self.queue.popleft())
             table.stack.counters.reject.NeighbourQueue += 1
-        if table.stack.neighbour_queued + size > table.stack.settings.neigh_queue_total_bytes or size > table.queue_bytes:
+        if (
+            table.stack.neighbour_queued + size > table.stack.settings.neigh_queue_total_bytes
+            or size > table.queue_bytes
+        ):
             table.stack.counters.reject.NeighbourQueue += 1
             return False
         self.queue.append(frame)
@@ -160,7 +176,7 @@ class Neighbour:
         """The upper layer made progress through this neighbour (RFC 4861 section 7.3.1)."""
         self.confirmed = now
         state = self.state
-        if state == DELAY or state == PROBE or state == STALE:
+        if state in (STALE, DELAY, PROBE):
             self.state = REACHABLE
             self.timer.arm(now + self.table.reachable_ns)
 
@@ -198,15 +214,21 @@ class Neighbour:
 
 
 class NeighbourTable:
-    """The neighbours of one interface and IP version. `solicit(address, mac, source, now)` asks: mac zero means everybody."""
+    """The neighbours of one interface and IP version. `solicit(address, mac, source, now)` asks: mac zero means
+    everybody."""
 
     __slots__ = (
-        "delay_first_probe_ns", "entries", "gc_interval_ns", "interface", "last_aged", "last_gc", "locktime_ns", "mcast_solicit", "prefix", "queue_bytes",
-        "reachable_ns", "retrans_ns", "solicit", "stack", "ucast_solicit",
+        "delay_first_probe_ns", "entries", "gc_interval_ns", "interface", "last_aged", "last_gc",
+        "locktime_ns", "mcast_solicit", "prefix", "queue_bytes", "reachable_ns", "retrans_ns", "solicit",
+        "stack", "ucast_solicit",
     )  # fmt: skip
 
     def __init__(
-        self, stack: Stack, interface: Interface, prefix: str, solicit: Callable[[bytes, bytes, bytes | None, int], None]
+        self,
+        stack: Stack,
+        interface: Interface,
+        prefix: str,
+        solicit: Callable[[bytes, bytes, bytes | None, int], None],
     ) -> None:
         self.stack = stack
         self.interface = interface

@@ -1,7 +1,7 @@
 """Raw sockets (raw(7)): IP packets of one protocol, as they arrived and as they leave.
 
-Each gets a copy of every packet of its protocol that this host accepts, after reassembly, with the IP header. What it sends gets
-a header from the stack, unless it brings its own (IP_HDRINCL, or IPPROTO_RAW).
+Each gets a copy of every packet of its protocol that this host accepts, after reassembly, with the IP header. What it
+sends gets a header from the stack, unless it brings its own (IP_HDRINCL, or IPPROTO_RAW).
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ class Raw:
     def icmp_error(self, error_in: IcmpError, now: int) -> bool:
         found = False
         for sock in self.sockets.get(error_in.proto, ()):
-            if sock.local[0] not in (bytes(4), error_in.src) or sock.remote is not None and sock.remote[0] != error_in.dst:
+            if (
+                sock.local[0] not in (bytes(4), error_in.src)
+                or (sock.remote is not None and sock.remote[0] != error_in.dst)
+            ):
                 continue
             found = True
             hard = error_in.fatal or (error_in.frag_needed and sock.ip_mtu_discover != IP_PMTUDISC_DONT)

@@ -1,5 +1,5 @@
-"""Routes: which interface, gateway and source address a destination takes (RFC 1122 section 3.3.1, longest match of RFC 1812
-section 5.2.4.3), and `Path`, the answer kept by a socket.
+"""Routes: which interface, gateway and source address a destination takes (RFC 1122 section 3.3.1, longest match of
+RFC 1812 section 5.2.4.3), and `Path`, the answer kept by a socket.
 
 A table holds, for each prefix length in use, a dict of networks; a lookup tries the lengths from long to short, so it
 costs a few dict probes however many routes there are. Among equals the lower metric wins, then the older route.
@@ -86,7 +86,9 @@ class RouteTable:
         self._index(size)
         self.changed()
 
-    def remove(self, network: bytes, prefix: int, metric: int | None = None, interface: Interface | None = None) -> None:
+    def remove(
+        self, network: bytes, prefix: int, metric: int | None = None, interface: Interface | None = None
+    ) -> None:
         """Delete the first match; OSError(ESRCH) when there is none."""
         size = len(network)
         nets = self._by_prefix.get((size, prefix), {})
@@ -158,15 +160,16 @@ class RouteTable:
 
 
 class Path:
-    """How packets reach one remote address: what a socket keeps of a route. Slots are described in docs/architecture.md.
+    """How packets reach one remote address: what a socket keeps of a route. Slots are described in
+    docs/architecture.md.
 
-    `output(frame, now)` takes a frame that starts with `template` (completed by the caller): the Ethernet header, if any,
-    then the IP header. It returns False when the frame was dropped at once.
+    `output(frame, now)` takes a frame that starts with `template` (completed by the caller): the Ethernet header, if
+    any, then the IP header. It returns False when the frame was dropped at once.
     """
 
     __slots__ = (
-        "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop", "route", "src",
-        "stack", "template", "version",
+        "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop", "route",
+        "src", "stack", "template", "version",
     )  # fmt: skip
 
     def __init__(
@@ -246,6 +249,16 @@ class Path:
         if self.neighbour is not None:
             self.neighbour.confirm(now)
 
+    def update_pmtu(self, mtu: int, now: int) -> int:
+        """A router, or a probe, says that the path takes no more than that (RFC 1191; route/min_pmtu bounds it). The
+        MTU now in force. When it changed, every path has to be looked up again."""
+        settings = self.stack.settings
+        mtu = max(mtu, min(settings.route_min_pmtu, self.link_mtu))
+        if mtu >= self.mtu or self.local:
+            return self.mtu
+        self.stack.routes.update_pmtu(self.dst, mtu, now, settings.route_mtu_expires * SECOND)
+        return mtu
+
     def __repr__(self) -> str:
         return f"<Path {format_ip(self.src)} -> {format_ip(self.dst)} dev {self.interface.name} mtu {self.mtu}>"
 
@@ -295,7 +308,8 @@ def find_path(
 
 
 def _group_path(stack: Stack, dst: bytes, src: bytes | None, interface: Interface | None) -> Path:
-    """Limited broadcast, and multicast without a route: the interface given, that of the source, or the default route's."""
+    """Limited broadcast, and multicast without a route: the interface given, that of the source, or the default
+    route's."""
     if interface is None and src is not None:
         interface = stack.local.get(src)
     if interface is None:
@@ -318,7 +332,8 @@ def unreachable(stack: Stack, dst: bytes) -> OSError:
 
 
 def select_source(interface: Interface, next_hop: bytes) -> bytes | None:
-    """The address of the interface that shares the next hop's network, else its primary one (Linux's inet_select_addr)."""
+    """The address of the interface that shares the next hop's network, else its primary one (Linux's
+    inet_select_addr)."""
     first = None
     for address in interface.addresses:
         if len(address.address) != len(next_hop):

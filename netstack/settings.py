@@ -1,15 +1,15 @@
 """Settings: every knob of the stack under its sysctl name, with Linux 6.18's default.
 
-`settings.tcp_sack` (an attribute, for hot paths) and `settings.get("net.ipv4.tcp_sack")` are the same value. A value is an
-`int`, a tuple of `int` (tcp_rmem) or a `str` (tcp_congestion_control); `set` also takes the text that `sysctl -w` would
-("4096 131072 6291456"). A name that does not exist is a `KeyError` with the nearest one; a value out of range is
-`OSError(EINVAL)`, as a write to /proc/sys gives.
+`settings.tcp_sack` (an attribute, for hot paths) and `settings.get("net.ipv4.tcp_sack")` are the same value. A value
+is an `int`, a tuple of `int` (tcp_rmem) or a `str` (tcp_congestion_control); `set` also takes the text that `sysctl
+-w` would ("4096 131072 6291456"). A name that does not exist is a `KeyError` with the nearest one; a value out of
+range is `OSError(EINVAL)`, as a write to /proc/sys gives.
 
-The profile `linux` is Linux's taste. The profile `rfc` replaces what is taste by what the RFCs recommend; the names under
-`terrella.` are constants that Linux compiles in, here settable so that the two profiles can differ in them.
+The profile `linux` is Linux's taste. The profile `rfc` replaces what is taste by what the RFCs recommend; the names
+under `terrella.` are constants that Linux compiles in, here settable so that the two profiles can differ in them.
 
-Defaults that Linux computes from the size of memory (tcp_mem, tcp_max_orphans, ...) are fixed at those of a machine of 4 GiB:
-a run must not depend on the host.
+Defaults that Linux computes from the size of memory (tcp_mem, tcp_max_orphans, ...) are fixed at those of a machine
+of 4 GiB: a run must not depend on the host.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The base of every socket: readiness, the options every socket has (SOL_SOCKET, IPPROTO_IP), errors as Linux gives them.
+"""The base of every socket: readiness, the options every socket has (SOL_SOCKET, IPPROTO_IP), errors as Linux gives
+them.
 
-A socket never blocks: what would is `BlockingIOError` (EAGAIN; EINPROGRESS for connect). `readiness()` is a poll mask;
-`on_ready(sock)` is called after it may have changed. Options take and give what Linux's do: an `int`, or the bytes of the C
-value (socket(7), ip(7)); `getsockopt(level, name, n)` with a length gives bytes cut to it, without one the natural value.
+A socket never blocks: what would is `BlockingIOError` (EAGAIN; EINPROGRESS for connect). `readiness()` is a poll
+mask; `on_ready(sock)` is called after it may have changed. Options take and give what Linux's do: an `int`, or the
+bytes of the C value (socket(7), ip(7)); `getsockopt(level, name, n)` with a length gives bytes cut to it, without one
+the natural value.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ SO_INCOMING_CPU, SO_MAX_PACING_RATE, SO_COOKIE = 49, 47, 57
 IP_TOS, IP_TTL, IP_HDRINCL, IP_OPTIONS, IP_RECVOPTS, IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR = 1, 2, 3, 4, 6, 8, 10, 11
 IP_RECVTTL, IP_RECVTOS, IP_MTU, IP_FREEBIND, IP_TRANSPARENT, IP_MINTTL = 12, 13, 14, 15, 19, 21
 IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP = 24, 32, 33, 34
-IP_PMTUDISC_DONT, IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT = range(6)
+IP_PMTUDISC_DONT, IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT = range(
+    6
+)
 
 SOCK_MIN_SNDBUF = 4608
 SOCK_MIN_RCVBUF = 2304
@@ -47,7 +51,16 @@ FLAGS = {
     SO_OOBINLINE: "SO_OOBINLINE", SO_NO_CHECK: "SO_NO_CHECK", SO_TIMESTAMP: "SO_TIMESTAMP",
     SO_REUSEPORT: "SO_REUSEPORT", SO_PASSCRED: "SO_PASSCRED",
 }  # fmt: skip
-IP_FLAGS = (IP_RECVOPTS, IP_PKTINFO, IP_RECVERR, IP_RECVTTL, IP_RECVTOS, IP_FREEBIND, IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_LOOP)
+IP_FLAGS = (
+    IP_RECVOPTS,
+    IP_PKTINFO,
+    IP_RECVERR,
+    IP_RECVTTL,
+    IP_RECVTOS,
+    IP_FREEBIND,
+    IP_BIND_ADDRESS_NO_PORT,
+    IP_MULTICAST_LOOP,
+)
 
 SockAddr = tuple[Any, ...]
 
@@ -82,9 +95,10 @@ class Socket:
     """What all sockets share. A protocol overrides the calls it has; the others say EOPNOTSUPP as Linux does."""
 
     __slots__ = (
-        "__weakref__", "bound_device", "closed", "family", "flags", "ip_flags", "ip_minttl", "ip_mtu_discover", "linger",
-        "local", "mark", "on_ready", "priority", "proto", "rcvbuf", "rcvbuf_locked", "rcvlowat", "rcvtimeo_ns", "remote",
-        "reuse_addr", "shutdown_mask", "sndbuf", "sndbuf_locked", "sndtimeo_ns", "so_error", "stack", "tos", "ttl", "type",
+        "__weakref__", "bound_device", "closed", "family", "flags", "ip_flags", "ip_minttl", "ip_mtu_discover",
+        "linger", "local", "mark", "on_ready", "priority", "proto", "rcvbuf", "rcvbuf_locked", "rcvlowat",
+        "rcvtimeo_ns", "remote", "reuse_addr", "shutdown_mask", "sndbuf", "sndbuf_locked", "sndtimeo_ns", "so_error",
+        "stack", "tos", "ttl", "type",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, type: int, proto: int) -> None:
@@ -142,7 +156,8 @@ class Socket:
             raise error(errno.EBADF, "the socket is closed")
 
     def parse_address(self, addr: SockAddr) -> tuple[bytes, int]:
-        """("10.0.0.2", 80) -> (bytes, port). EAFNOSUPPORT for an address of the other IP version, EINVAL for nonsense."""
+        """("10.0.0.2", 80) -> (bytes, port). EAFNOSUPPORT for an address of the other IP version, EINVAL for
+        nonsense."""
         try:
             host, port = addr[0], addr[1]
         except (TypeError, IndexError, KeyError):

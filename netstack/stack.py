@@ -1,12 +1,13 @@
 """The stack: protocols bound together, without a clock or a device.
 
-Frames go in with `receive`, come out with `transmit`; time comes in as `now` and goes out as `next_deadline`. After each
-`receive`, `on_deadline` and user call the owner drains `transmit(now)` and looks at `next_deadline()`; `on_output` is called
-when an outgoing queue stops being empty, for owners that want to be told. Frames to the host's own addresses travel through
-the interface "lo", which is always there and is drained inside `transmit`.
+Frames go in with `receive`, come out with `transmit`; time comes in as `now` and goes out as `next_deadline`. After
+each `receive`, `on_deadline` and user call the owner drains `transmit(now)` and looks at `next_deadline()`;
+`on_output` is called when an outgoing queue stops being empty, for owners that want to be told. Frames to the host's
+own addresses travel through the interface "lo", which is always there and is drained inside `transmit`.
 
-`receive` is the hot path: one `trl_parse` into a reused struct, then a table indexed by its verdict. Nothing that arrives
-may raise. This file holds what comes before IP: is the frame for us, and is it well formed (IEEE 802.3, RFC 894).
+`receive` is the hot path: one `trl_parse` into a reused struct, then a table indexed by its verdict. Nothing that
+arrives may raise. This file holds what comes before IP: is the frame for us, and is it well formed (IEEE 802.3, RFC
+894).
 """
 
 from __future__ import annotations
@@ -96,7 +97,12 @@ class Stack:
         self.icmp = Icmp(self)
         self.udp = Udp(self)
         self.tcp = _tcp_class()(
-            route=self.route, timers=self.timers, settings=self.settings, counters=self.counters, rng=rng, send=self.send
+            route=self.route,
+            timers=self.timers,
+            settings=self.settings,
+            counters=self.counters,
+            rng=rng,
+            send=self.send,
         )
         self._handlers = self._verdicts()
         self.loopback = Interface("lo", 1, None, LOOPBACK_MTU, True, self.settings.netdev_max_backlog, loopback=True)
@@ -171,8 +177,8 @@ class Stack:
         metric: int = 0,
         **metrics: int,
     ) -> Route:
-        """As `ip route add`: metrics are mtu, initcwnd, initrwnd, rto_min (ms), advmss, ... ENETUNREACH for a gateway that
-        is not on a link of ours."""
+        """As `ip route add`: metrics are mtu, initcwnd, initrwnd, rto_min (ms), advmss, ... ENETUNREACH for a gateway
+        that is not on a link of ours."""
         network, prefix = parse_cidr("0.0.0.0/0" if cidr == "default" else cidr)
         gateway = parse_ip(via) if via is not None else None
         if dev is not None:
@@ -330,8 +336,8 @@ class Stack:
         return True
 
     def transmit(self, now: int) -> Iterator[tuple[str, Frame]]:
-        """Everything that waits to be sent, as (interface name, frame). Where the interface has no gso, super-segments come
-        out split and checksums complete."""
+        """Everything that waits to be sent, as (interface name, frame). Where the interface has no gso,
+        super-segments come out split and checksums complete."""
         self.now = now
         self._drain_loopback(now)
         for interface in list(self.interfaces.values()):

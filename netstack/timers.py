@@ -1,10 +1,11 @@
 """Timers: a lazy heap of deadlines for one stack.
 
-A timer that is re-armed for later (the usual case: an RTO pushed back by each ACK) is not moved in the heap: its entry is
-left where it is and put right when it comes up. Re-arming for earlier pushes a second entry and forgets the first. So an
-arm costs a comparison, mostly; entries that nobody wants any more are swept when they are the majority.
+A timer that is re-armed for later (the usual case: an RTO pushed back by each ACK) is not moved in the heap: its
+entry is left where it is and put right when it comes up. Re-arming for earlier pushes a second entry and forgets the
+first. So an arm costs a comparison, mostly; entries that nobody wants any more are swept when they are the majority.
 
-Invariant: an armed timer has exactly one live entry, at or before its deadline. Ties go to the entry that was pushed first.
+Invariant: an armed timer has exactly one live entry, at or before its deadline. Ties go to the entry that was pushed
+first.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """UDP (RFC 768; RFC 1122 section 4.1) and its sockets, with Linux's semantics (udp(7)).
 
-A datagram goes to the connected socket of its four-tuple, found by one lookup; else to the best of the sockets bound to its
-port: the more of address and device a socket names, the better (Linux's compute_score), and among the equals of a
-SO_REUSEPORT group the flow's hash decides. Broadcasts and multicasts go to every socket that matches.
+A datagram goes to the connected socket of its four-tuple, found by one lookup; else to the best of the sockets bound
+to its port: the more of address and device a socket names, the better (Linux's compute_score), and among the equals
+of a SO_REUSEPORT group the flow's hash decides. Broadcasts and multicasts go to every socket that matches.
 
-A receive buffer holds `SO_RCVBUF` bytes, counted with Linux's overhead per datagram; what comes on top is dropped and counted.
-ICMP errors about a socket's datagrams are its pending error when it is connected and the error is a hard one.
+A receive buffer holds `SO_RCVBUF` bytes, counted with Linux's overhead per datagram; what comes on top is dropped and
+counted. ICMP errors about a socket's datagrams are its pending error when it is connected and the error is a hard
+one.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ UDP_CORK = 1
 
 
 def pick_port(stack: Stack, taken: Any) -> int:
-    """A free ephemeral port (RFC 6056 algorithm 1: a random one, then upwards), or 0. `taken(port)` says if it is in use."""
+    """A free ephemeral port (RFC 6056 algorithm 1: a random one, then upwards), or 0. `taken(port)` says if it is in
+    use."""
     low, high = stack.settings.ip_local_port_range
     count = high - low + 1
     start = stack.below(count)
@@ -163,7 +165,10 @@ class Udp:
             return True
         code, hard = error_in.errno, error_in.fatal
         if error_in.frag_needed:
-            update_pmtu(self.stack, error_in, now)
+            try:
+                find_path(self.stack, error_in.dst, error_in.src, None, now).update_pmtu(error_in.mtu, now)
+            except OSError:
+                return True  # the route is gone, and with it the question
             hard = sock.ip_mtu_discover != IP_PMTUDISC_DONT
         if (hard and sock.remote is not None) or sock.ip_flags.get(IP_RECVERR):
             sock.so_error = code
@@ -229,20 +234,6 @@ def hash_flow(flow: bytes) -> int:
     return value ^ value >> 16
 
 
-def update_pmtu(stack: Stack, error_in: IcmpError, now: int) -> int:
-    """Note the smaller MTU of a path (RFC 1191; Linux's route/min_pmtu bounds it). The MTU now in force."""
-    settings = stack.settings
-    mtu = max(error_in.mtu, settings.route_min_pmtu)
-    try:
-        current = find_path(stack, error_in.dst, error_in.src, None, now).mtu
-    except OSError:
-        return mtu
-    if mtu >= current:
-        return current
-    stack.routes.update_pmtu(error_in.dst, mtu, now, settings.route_mtu_expires * 1_000_000_000)
-    return mtu
-
-
 class UdpSocket(Socket):
     """A SOCK_DGRAM socket."""
 
@@ -295,7 +286,8 @@ class UdpSocket(Socket):
             self.on_ready(self)
 
     def recvmsg(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None, int, int]:
-        """(data, source, message flags, length of the whole datagram). One datagram; what exceeds n is lost (MSG_TRUNC)."""
+        """(data, source, message flags, length of the whole datagram). One datagram; what exceeds n is lost
+        (MSG_TRUNC)."""
         self.check_open()
         if flags & MSG_OOB:
             raise error(errno.EOPNOTSUPP)
@@ -480,4 +472,4 @@ class UdpSocket(Socket):
         return super().get_protocol_option(level, name)
 
 
-__all__ = ["Udp", "UdpSocket", "hash_flow", "pick_port", "update_pmtu"]
+__all__ = ["Udp", "UdpSocket", "hash_flow", "pick_port"]
