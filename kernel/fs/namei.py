@@ -62,12 +62,13 @@ def capable(cred: Cred, cap: int) -> bool:
 class FsContext:
     """The root, the working directory and the umask: shared by threads (CLONE_FS), copied by fork."""
 
-    __slots__ = ("cwd", "root", "umask")
+    __slots__ = ("cwd", "root", "umask", "users")
 
     def __init__(self, root: Path, cwd: Path, umask: int = 0o022) -> None:
         self.root = root
         self.cwd = cwd
         self.umask = umask
+        self.users = 1  # tasks that share it
         root.mount.users += 1
         cwd.mount.users += 1
 

@@ -1,0 +1,280 @@
+"""Readiness: poll, select and epoll over the wait queues of files.
+
+`wait_ready` is poll(2): ask every file once; when none is ready, subscribe to the queues of all, sleep, ask again.
+
+epoll turns that round. An item subscribes to its file's queues once, when it is added. A wakeup puts the item on the
+ready list of its epoll, and `epoll_wait` looks at that list only, so idle descriptors cost nothing however many there
+are. A level-triggered item that is still ready goes back to the end of the list; an edge-triggered one waits for the
+next wakeup; a one-shot one is disarmed. An item lives as long as the open description, not the descriptor (epoll(7)).
+POLLERR and POLLHUP are always reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from kernel import abi
+from kernel.abi import (
+    EEXIST,
+    EINVAL,
+    ELOOP,
+    ENOENT,
+    EPERM,
+    EPOLLET,
+    EPOLLEXCLUSIVE,
+    EPOLLONESHOT,
+    EPOLLWAKEUP,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLNVAL,
+    POLLRDNORM,
+)
+from kernel.fs.file import File, FileOps
+from kernel.fs.regular import DirectoryOps, RegularOps
+from kernel.fs.vfs import error
+from kernel.sched.wait import Interrupted, WaitQueue
+
+ALWAYS = POLLERR | POLLHUP
+_NEST = 5
+
+
+class _Waker:
+    """What a polling task leaves at each queue."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: Any) -> None:
+        self.task = task
+
+    def __call__(self, mask: int) -> None:
+        self.task.wakeup()
+
+
+def wait_ready(task: Any, entries: Sequence[tuple[File | None, int]], deadline: int | None) -> list[int]:
+    """The ready bits of each (file, events), as poll(2): waits until one is not 0 or `deadline` (ns; None: for ever).
+
+    A None file is POLLNVAL. Raises Interrupted with a continuation that keeps the deadline.
+    """
+    masks = _ask(entries)
+    if any(masks) or (deadline is not None and deadline <= task.now):
+        return masks
+    waker = _Waker(task)
+    held: list[tuple[WaitQueue, int]] = []
+    for file, _ in entries:
+        if file is not None:
+            for queue in file.ops.wait_queues(file):
+                held.append((queue, queue.subscribe(waker)))
+    try:
+        while True:
+            # Nothing spends time between the question and the sleep, so no wakeup is lost.
+            masks = _ask(entries)
+            if any(masks):
+                return masks
+            left = None if deadline is None else deadline - task.now
+            if left is not None and left <= 0:
+                return masks
+            task.block(left)
+    except Interrupted:
+        raise Interrupted(partial(wait_ready, task, entries, deadline)) from None
+    finally:
+        for queue, token in held:
+            queue.unsubscribe(token)
+
+
+def _ask(entries: Sequence[tuple[File | None, int]]) -> list[int]:
+    return [
+        POLLNVAL if file is None else file.ops.poll(file) & (events | ALWAYS) if events >= 0 else 0
+        for file, events in entries
+    ]
+
+
+# ---- epoll ----
+
+
+class EpItem:
+    """One file watched by one epoll."""
+
+    __slots__ = ("armed", "data", "ep", "events", "fd", "file", "queued", "tokens")
+
+    def __init__(self, ep: EventPoll, fd: int, file: File, events: int, data: Any) -> None:
+        self.ep = ep
+        self.fd = fd
+        self.file = file
+        self.events = events
+        self.data = data
+        self.armed = True
+        self.queued = False
+        self.tokens: list[tuple[WaitQueue, int]] = []
+
+    def woken(self, mask: int) -> None:
+        """A queue of the file was woken."""
+        if self.armed and mask & (self.events | ALWAYS):
+            self.ep.queue(self)
+
+    def ready(self) -> int:
+        return self.file.ops.poll(self.file) & (self.events | ALWAYS) & 0xFFFF if self.armed else 0
+
+    def subscribe(self) -> None:
+        for queue in self.file.ops.wait_queues(self.file):
+            self.tokens.append((queue, queue.subscribe(self.woken)))
+
+    def drop(self) -> None:
+        """The description is gone, or the item was deleted."""
+        for queue, token in self.tokens:
+            queue.unsubscribe(token)
+        self.tokens = []
+        self.armed = False
+        self.ep.items.pop((self.fd, self.file), None)
+        if self.queued:
+            self.queued = False
+            del self.ep.ready[self]
+        if self.file.epitems is not None:
+            self.file.epitems.remove(self)
+
+
+class EventPoll:
+    """The interest list and the ready list of one epoll descriptor."""
+
+    __slots__ = ("items", "ready", "waiters")
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[int, File], EpItem] = {}
+        self.ready: dict[EpItem, None] = {}  # in order of arrival
+        self.waiters = WaitQueue()
+
+    def queue(self, item: EpItem) -> None:
+        if not item.queued:
+            item.queued = True
+            self.ready[item] = None
+        self.waiters.wake(1, POLLIN | POLLRDNORM)
+
+    def add(self, fd: int, file: File, events: int, data: Any) -> None:
+        if (fd, file) in self.items:
+            raise error(EEXIST, fd)
+        item = self.items[fd, file] = EpItem(self, fd, file, events & 0xFFFFFFFF, data)
+        if file.epitems is None:
+            file.epitems = []
+        file.epitems.append(item)
+        item.subscribe()
+        if item.ready():
+            self.queue(item)
+
+    def modify(self, fd: int, file: File, events: int, data: Any) -> None:
+        item = self.items.get((fd, file))
+        if item is None:
+            raise error(ENOENT, fd)
+        if (item.events | events) & EPOLLEXCLUSIVE:
+            raise error(EINVAL, "EPOLLEXCLUSIVE cannot be modified")
+        item.events = events & 0xFFFFFFFF
+        item.data = data
+        item.armed = True
+        if item.ready():
+            self.queue(item)
+
+    def delete(self, fd: int, file: File) -> None:
+        item = self.items.get((fd, file))
+        if item is None:
+            raise error(ENOENT, fd)
+        item.drop()
+
+    def collect(self, most: int) -> list[tuple[Any, int]]:
+        """Up to `most` events off the ready list."""
+        events: list[tuple[Any, int]] = []
+        again: list[EpItem] = []
+        ready = self.ready
+        while ready and len(events) < most:
+            item = next(iter(ready))
+            del ready[item]
+            item.queued = False
+            mask = item.ready()
+            if not mask:
+                continue
+            events.append((item.data, mask))
+            if item.events & EPOLLONESHOT:
+                item.armed = False
+            elif not item.events & EPOLLET:
+                again.append(item)
+        for item in again:
+            if not item.queued:
+                item.queued = True
+                ready[item] = None
+        return events
+
+    def any_ready(self) -> bool:
+        """Whether a collect would give anything; forgets items that are not ready after all."""
+        for item in list(self.ready):
+            if item.ready():
+                return True
+            del self.ready[item]
+            item.queued = False
+        return False
+
+
+class EpollOps(FileOps):
+    __slots__ = ()
+
+    def poll(self, file: File) -> int:
+        return POLLIN | POLLRDNORM if file.private.any_ready() else 0
+
+    def wait_queues(self, file: File) -> tuple[Any, ...]:
+        return (file.private.waiters,)
+
+    def release(self, file: File) -> None:
+        ep: EventPoll = file.private
+        for item in list(ep.items.values()):
+            item.drop()
+
+
+EPOLL = EpollOps()
+
+
+def _depth(ep: EventPoll, target: EventPoll, level: int) -> int:
+    """How deep epolls nest below `ep`; ELOOP when `target` is among them or it is too deep."""
+    if ep is target or level > _NEST:
+        raise error(ELOOP, "epoll in a circle")
+    deepest = level
+    for _, file in list(ep.items):
+        if isinstance(file.private, EventPoll):
+            deepest = max(deepest, _depth(file.private, target, level + 1))
+    return deepest
+
+
+def epoll_control(ep_file: File, op: int, fd: int, file: File, events: int, data: Any) -> None:
+    """epoll_ctl(2) on descriptions."""
+    if isinstance(file.ops, (RegularOps, DirectoryOps)):
+        raise error(EPERM, "always ready: epoll does not take it")
+    ep = ep_file.private
+    if file is ep_file or not isinstance(ep, EventPoll):
+        raise error(EINVAL, "epoll_ctl")
+    if op == abi.EPOLL_CTL_ADD:
+        if events & EPOLLEXCLUSIVE:
+            allowed = 0xFFFF & (abi.EPOLLIN | abi.EPOLLOUT | ALWAYS) | EPOLLET | EPOLLEXCLUSIVE | EPOLLWAKEUP
+            if events & ~allowed or isinstance(file.private, EventPoll):
+                raise error(EINVAL, "EPOLLEXCLUSIVE")
+        if isinstance(file.private, EventPoll):
+            _depth(file.private, ep, 1)
+        ep.add(fd, file, events, data)
+    elif op == abi.EPOLL_CTL_MOD:
+        ep.modify(fd, file, events, data)
+    elif op == abi.EPOLL_CTL_DEL:
+        ep.delete(fd, file)
+    else:
+        raise error(EINVAL, f"epoll_ctl operation {op}")
+
+
+def epoll_collect(task: Any, ep_file: File, most: int, deadline: int | None) -> list[tuple[Any, int]]:
+    """epoll_wait(2): sleeps until something is ready, or `deadline`."""
+    ep: EventPoll = ep_file.private
+    while True:
+        events = ep.collect(most)
+        if events:
+            if ep.ready:
+                ep.waiters.wake(1, POLLIN | POLLRDNORM)
+            return events
+        left = None if deadline is None else deadline - task.now
+        if left is not None and left <= 0:
+            return []
+        ep.waiters.sleep(task, left)
