@@ -16,32 +16,47 @@ HERE = Path(__file__).resolve().parent
 FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"]
 # The wrappers that cffi writes leave `self` unused: that warning is off in its file alone, not in ours.
 WRAPPERS = '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 LEAVES = ["checksum.c", "packet.c", "offload.c", "ring.c", "intervals.c"]
 
 
 def declarations(header: str) -> str:
     """The header's text as cffi can read it: without includes and guards; `u` suffixes of constants dropped."""
     text = (HERE / header).read_text()
-    text = re.sub(r"^#(include|ifndef|endif|define TRL_H|define TRL_TAP_H).*$", "", text, flags=re.M)
+    text = re.sub(r"^#(include|ifndef|endif|define TRL_H|define TRL_\w+_H\b).*$", "", text, flags=re.M)
     return re.sub(r"^(#define \w+ \d+)u", r"\1", text, flags=re.M)
 
 
-def extension(name: str, headers: list[str], sources: list[str], **kw: object) -> FFI:
+def extension(
+    name: str, headers: list[str], sources: list[str], flags: list[str], where: str = "csrc", **kw: object
+) -> FFI:
+    """The description of one extension module. `where` the sources are is relative to where setuptools runs."""
     ffi = FFI()
     for header in headers:
         ffi.cdef(declarations(header))
     ffi.set_source(
         f"csrc.{name}",
         WRAPPERS + "\n".join(f'#include "{h}"' for h in headers),
-        sources=[f"csrc/{s}" for s in sources],
-        depends=[f"csrc/{h.name}" for h in sorted(HERE.glob("*.h"))],
-        include_dirs=["csrc"],
-        extra_compile_args=FLAGS,
+        sources=[f"{where}/{s}" for s in sources],
+        depends=[f"{where}/{h.name}" for h in sorted(HERE.glob("*.h"))],
+        include_dirs=[where],
+        extra_compile_args=flags,
         **kw,
     )
     return ffi
 
 
-leaves = extension("_leaves", ["trl.h"], LEAVES)
+def sanitized(out: Path) -> Path:
+    """Compile the leaves under AddressSanitizer and UBSan, with planted bugs, into `out/csrc`. The module's path.
+
+    CPython's own flags have -fwrapv, under which UBSan sees no signed overflow: it is taken back.
+    """
+    flags = [flag for flag in FLAGS if flag != "-O3"] + ["-O1", "-g", "-fno-wrapv", *SANITIZE]
+    headers, sources = ["trl.h", "planted.h"], [*LEAVES, "planted.c"]
+    ffi = extension("_leaves", headers, sources, flags, where=str(HERE), extra_link_args=SANITIZE)
+    return Path(ffi.compile(tmpdir=str(out)))
+
+
+leaves = extension("_leaves", ["trl.h"], LEAVES, FLAGS)
 if sys.platform == "linux":
-    tap = extension("_tap", ["trl.h", "tap.h"], ["tap.c", *LEAVES])
+    tap = extension("_tap", ["trl.h", "tap.h"], ["tap.c", *LEAVES], FLAGS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from csrc import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
+
+from csrc import ffi, lib
 
 WORD = st.integers(0, 0xFFFF) | st.sampled_from([0, 1, 0x7FFF, 0x8000, 0xFFFE, 0xFFFF])
 DOUBLE = st.integers(0, 0xFFFFFFFF) | st.sampled_from([0, 0xFFFF, 0xFFFF0000, 0xFFFFFFFF])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from csrc import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
+
+from csrc import ffi, lib
 
 M = 1 << 32
 SPAN = 60

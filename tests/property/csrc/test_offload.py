@@ -6,9 +6,10 @@ import struct
 from typing import Any, NamedTuple
 
 import pytest
-from csrc import Frame, ffi, lib
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from csrc import Frame, ffi, lib
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << i for i in range(8))
 ETHER = bytes.fromhex("020000000001020000000002")
@@ -101,7 +102,8 @@ def super_segment(draw: st.DrawFn, most: int = 300) -> Tcp:
     version = draw(st.sampled_from([4, 6]))
     ip_options = draw(st.sampled_from([b"", b"", b"\1" * 8 if version == 4 else b"\0\0\1\4\0\0\0\0"]))
     return Tcp(
-        version=version, hosts=draw(st.integers(0, 2)), tos=draw(st.integers(0, 255)), ip_id=draw(st.integers(0, 65535)),
+        version=version, hosts=draw(st.integers(0, 2)), tos=draw(st.integers(0, 255)),
+        ip_id=draw(st.integers(0, 65535)),
         df=draw(st.booleans()), label=draw(st.integers(0, 2**20 - 1)), ip_options=ip_options,
         seq=draw(st.integers(0, 2**32 - 1)), flags=draw(st.integers(0, 0x1FF)), window=draw(st.integers(0, 65535)),
         urgent=draw(st.integers(0, 65535)), options=draw(st.sampled_from([b"", TS, b"\1" * 40])),
@@ -231,7 +233,7 @@ class View(NamedTuple):
 
 
 def look(frame: bytes, trusted: bool) -> tuple[View | None, bool]:
-    """(the view, None when this is no good TCP segment; whether its L4 checksum is good). IPv4 and IPv6 as generated below."""
+    """(the view, None when this is no good TCP segment; whether its L4 checksum is good), for frames as below."""
     if len(frame) < 54:
         return None, trusted
     kind, ip = frame[12:14], frame[14:]
@@ -427,7 +429,8 @@ def traffic(draw: st.DrawFn) -> tuple[list[bytes], list[bool]]:
                     1: {"flags": ACK | PSH}, 2: {"flags": ACK | FIN}, 3: {"flags": ACK | draw(st.integers(0, 511))},
                     4: {"ack": 8}, 5: {"window": 501}, 6: {"tos": 3}, 7: {"ttl": 63}, 8: {"df": False}, 9: {"label": 5},
                     10: {"options": TS[:-1] + b"x"}, 11: {"ip_id": 9}, 12: {"seq": t.seq + 1}, 13: {"ether": bytes(12)},
-                    14: {"ip_options": b"\1" * 4 if version == 4 else b"\0\0\1\4\0\0\0\0"}, 15: {"urgent": 1}, 16: {"flags": ACK | CWR},
+                    14: {"ip_options": b"\1" * 4 if version == 4 else b"\0\0\1\4\0\0\0\0"},
+                    15: {"urgent": 1}, 16: {"flags": ACK | CWR},
                 }.get(change, {})
             )  # fmt: skip
             frame = part.image()

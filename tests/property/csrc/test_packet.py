@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from csrc import ffi, lib
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+
+from csrc import ffi, lib
 
 OK, ETH_SHORT, L3_OTHER, IP_SHORT, IP_VERSION, IP_HEADER_LEN, IP_CHECKSUM, IP_OPTIONS, IP_FRAGMENT = range(9)
 L4_OTHER, UDP_SHORT, UDP_CHECKSUM, TCP_SHORT, TCP_OFFSET, TCP_CHECKSUM = range(9, 15)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from csrc import ffi, lib
 from hypothesis import given
 from hypothesis import strategies as st
+
+from csrc import ffi, lib
 
 STEP = st.one_of(
     st.tuples(st.just("write"), st.binary(max_size=20), st.just(0)),
