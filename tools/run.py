@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from tools.errors import CommandError
+from tools.errors import FAILED, CommandError
 from tools.program import ProgramError
-
-FAILED = 125  # our own failure, or every process asleep for ever: not one of the program's own exit statuses
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

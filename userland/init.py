@@ -1,8 +1,5 @@
 """init, pid 1: starts the services, keeps them running, reaps every orphan.
 
-    init                          services from /etc/inittab
-    init run PROGRAM [ARG...]     `terrella run`: one program in the foreground; when it ends, init does
-
 A line of /etc/inittab is `respawn NAME [ARG...]` (started again when it ends) or `once NAME [ARG...]`; `#` starts
 a comment. NAME is one of `PROGRAMS` or a path. A service that ends within a second of its start waits a second
 before the next one, so that a broken one does not eat the machine. SIGTERM and SIGINT end the services, then
@@ -17,6 +14,7 @@ from typing import Any
 
 from userland import abi
 from userland.lib import System, complain, lines
+from userland.rootfs import furnish
 
 PROGRAMS = {
     "echo": "userland.echo",
@@ -119,22 +117,30 @@ def describe(status: int) -> str:
     return f"exit status {status >> 8 & 0xFF}"
 
 
-def foreground(sys: System, main: Callable[..., Any], *args: Any) -> int:
-    """Runs one function as a process and reaps everything until it ends. Its wait status."""
-    pid = sys.spawn(main, *args)
+def boot(sys: System) -> int:
+    """Process 1 of a machine that has no disk: its files, then the services."""
+    furnish(sys)
+    return main(sys, ["init"])
+
+
+def reap(sys: System) -> int:
+    """Process 1 where somebody else starts the processes: the files, then waits for orphans, for ever."""
+    furnish(sys)
+    sys.rt_sigprocmask(abi.SIG_BLOCK, [abi.SIGCHLD])
+    sys.rt_sigaction(abi.SIGCHLD, lambda sys, signum, info: None)
     while True:
         try:
-            gone, status, _ = sys.wait4(-1, 0)
+            while sys.wait4(-1, abi.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            pass
+        try:
+            sys.rt_sigsuspend([])
         except InterruptedError:
-            continue
-        if gone == pid:
-            return status
+            pass
 
 
 def main(sys: System, argv: list[str]) -> int:
-    if argv[1:2] == ["run"] and len(argv) > 2:
-        status = foreground(sys, _execute, argv[2:])
-        return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
     try:
         fd = sys.open("/etc/inittab", abi.O_RDONLY)
     except FileNotFoundError:

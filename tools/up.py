@@ -1,0 +1,176 @@
+"""`terrella up`: a machine in real time on a TAP, which this host's kernel sees as the other end of a cable.
+
+The TAP lives as long as the descriptor that made it, so nothing is left behind however the process ends. SIGINT
+and SIGTERM stop the timeline; then processes are killed, devices closed, the capture completed and the statistics
+written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import ipaddress
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from tools.errors import CommandError
+
+if TYPE_CHECKING:
+    from drivers.clock import RealTimeline
+    from drivers.net.device import NetDevice
+    from kernel.machine import Machine
+
+IMPAIRMENTS = {
+    "rate": ("RATE", "bits per second each way, as 10Mbit"),
+    "delay": ("TIME", "each way, as 30ms"),
+    "jitter": ("TIME", "delay varies by this much, as 5ms"),
+    "loss": ("SHARE", "of the frames, each way, as 3%%"),
+    "reorder": ("SHARE", "of the frames overtake the others, as 1%%"),
+    "duplicate": ("SHARE", "of the frames come twice, as 1%%"),
+    "corrupt": ("SHARE", "of the frames have a bit flipped, as 0.1%%"),
+    "queue": ("FRAMES", "that wait at most, as 1000"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tap", default="tap0", metavar="NAME", help="the TAP to make (default tap0)")
+    parser.add_argument("--ip", type=cidr, default="10.0.0.2/24", metavar="CIDR", help="the machine's address")
+    parser.add_argument("--host-ip", type=cidr, default="10.0.0.1/24", metavar="CIDR", help="this host's address")
+    parser.add_argument("--driver", choices=["native", "scapy"], default="native", help="who moves the frames")
+    parser.add_argument("--pcap", metavar="FILE", help="capture to FILE (pcapng)")
+    parser.add_argument("--stats", metavar="FILE", help="at the end, write all counters to FILE (JSON)")
+    parser.add_argument("--seed", type=int, default=None, metavar="N", help="of the impairments and the stack's
+    numbers") link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words") for
+    name, (metavar, line) in IMPAIRMENTS.items():
+        link.add_argument(f"--{name}", metavar=metavar, type=_word_of(name), help=line)
+
+
+def cidr(text: str) -> str:
+    if "/" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r}: write the prefix length too, as 10.0.0.2/24")
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError as why:
+        raise argparse.ArgumentTypeError(str(why)) from why
+    return text
+
+
+def _word_of(name: str) -> Callable[[str], str]:
+    """Checks one of netem's words where it is given, so that a wrong one is a usage error."""
+
+    def check(text: str) -> str:
+        from drivers.net.impairments import Impairments
+
+        try:
+            Impairments(**{name: text})  # type: ignore[arg-type]
+        except ValueError as why:
+            raise argparse.ArgumentTypeError(str(why)) from why
+        return text
+
+    return check
+
+
+def run(args: argparse.Namespace) -> int:
+    if not sys.platform.startswith("linux"):
+        raise CommandError("a TAP needs Linux; `terrella demo` and `terrella run` do not")
+    from drivers.clock import RealTimeline
+    from drivers.console import HostConsole
+    from kernel.machine import Machine
+
+    stopped: list[int] = []
+    with ExitStack() as cleanup:
+        seed = args.seed if args.seed is not None else int.from_bytes(os.getrandom(8), "big")
+        timeline = RealTimeline(seed)
+        cleanup.callback(timeline.close)
+
+        def on_signal(number: int, frame: object) -> None:
+            stopped.append(number)
+            timeline.post(lambda now: timeline.stop())
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            cleanup.callback(signal.signal, number, signal.signal(number, on_signal))
+        capture = _open_capture(args.pcap, timeline, cleanup)
+        device = _open_device(args, timeline)
+        cleanup.callback(device.close)
+        machine = Machine("terrella", timeline, console=HostConsole(None, 2))
+        cleanup.callback(_write_stats, args.stats, machine, device)
+        cleanup.callback(machine.close)
+        _boot(machine, device, args.ip, capture)
+        while timeline.step(block=False) and not stopped:
+            pass  # until every service listens and waits
+        print(f"ready {args.ip.split('/')[0]} on {device.name}", flush=True)
+        while not stopped:
+            timeline.run()
+    return 130 if stopped[0] == signal.SIGINT else 0
+
+
+def _open_capture(path: str | None, timeline: RealTimeline, cleanup: ExitStack) -> Any:
+    if path is None:
+        return None
+    from drivers.capture import Pcapng
+
+    try:
+        capture = Pcapng(path, timeline.epoch_ns)
+    except OSError as why:
+        raise CommandError(f"--pcap {path}: {why.strerror}") from why
+    cleanup.callback(capture.close)
+    return capture
+
+
+def _open_device(args: argparse.Namespace, timeline: RealTimeline) -> NetDevice:
+    """The TAP, by either driver, with the impairments in front of it if any were asked for."""
+    device: NetDevice
+    try:
+        if args.driver == "scapy":
+            from drivers.net.scapy_port import ScapyPort
+
+            device = ScapyPort(name=args.tap, host_ip=args.host_ip)
+        else:
+            from drivers.net.tap import TapDevice
+
+            device = TapDevice(args.tap, host_ip=args.host_ip)
+    except (OSError, ValueError) as why:
+        raise CommandError(_explain(args.tap, why)) from why
+    words = {name: getattr(args, name) for name in IMPAIRMENTS if getattr(args, name) is not None}
+    if words:
+        from drivers.net.impair import impair
+        from drivers.net.impairments import Impairments
+
+        device = impair(device, timeline, Impairments(**words))
+    return device
+
+
+def _explain(tap: str, why: Exception) -> str:
+    number = why.errno if isinstance(why, OSError) else None
+    text = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
+    if number in (errno.EPERM, errno.EACCES):
+        return f"{tap}: {text}. Making a TAP needs root (CAP_NET_ADMIN): try `sudo terrella up`"
+    if number == errno.ENOENT:
+        return f"{tap}: /dev/net/tun: {text}. Load the module: `modprobe tun`"
+    if number == errno.EBUSY:
+        return f"{tap}: {text}. Another process holds it: choose another with --tap"
+    return f"{tap}: {text}"
+
+
+def _boot(machine: Machine, device: NetDevice, address: str, capture: Any) -> None:
+    from userland.init import boot
+
+    machine.attach(device, address, name=device.name)
+    if capture is not None:
+        machine.network.capture(device.name, capture)
+    machine.boot_program(boot)
+
+
+def _write_stats(path: str | None, machine: Machine, device: NetDevice) -> None:
+    if path is None:
+        return
+    groups: dict[str, dict[str, int]] = dict(machine.stack.counters.as_dict())
+    groups[device.name] = dict(device.counters)
+    with open(path, "w") as file:
+        json.dump(groups, file, indent=1)
+        file.write("\n")
