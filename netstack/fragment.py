@@ -102,13 +102,13 @@ class Reassembler:
         if not more:
             if end < datagram.length or (datagram.last_seen and end != datagram.length):
                 self._refuse(datagram, "FragmentInconsistent")
-            return None
+                return None
             datagram.last_seen = True
             datagram.length = end
         elif end > datagram.length:
             if datagram.last_seen:
                 self._refuse(datagram, "FragmentInconsistent")
-            return None
+                return None
             datagram.length = end
         placed = self._place(datagram, start, end, packet[header_len : header_len + end - start])
         if placed == "duplicate":
@@ -123,7 +123,7 @@ class Reassembler:
         self.memory += charge
         datagram.ecn |= 1 << (packet[1] & 3)
         if start == 0:
-            datagram.first = packet
+            datagram.first = packet[: header_len + 576]
         run = datagram.runs[0]
         if datagram.last_seen and run.start == 0 and run.end == datagram.length:
             return self._finish(datagram)

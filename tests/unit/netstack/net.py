@@ -1,0 +1,55 @@
+"""Tools for the stack's tests: a stack with one Ethernet link, and packets built by Scapy, an independent builder."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from netstack import Frame, Settings, Stack
+
+MS = 1_000_000
+S = 1_000_000_000
+OUR_MAC = "02:00:00:00:00:01"
+PEER_MAC = "02:00:00:00:00:02"
+OUR_IP = "10.0.0.1"
+PEER_IP = "10.0.0.2"
+
+
+class Host:
+    """A stack with eth0, 10.0.0.1/24; `peer` is 10.0.0.2 and exists only as packets."""
+
+    def __init__(self, seed: int = 1, resolve: bool = True, mtu: int = 1500, gso: bool = False, **settings: object) -> None:
+        names = {name.replace("__", "."): value for name, value in settings.items()}
+        self.stack = Stack(random.Random(seed), Settings(**names))
+        self.stack.add_interface("eth0", OUR_MAC, mtu=mtu, gso=gso)
+        self.stack.add_address("eth0", OUR_IP + "/24")
+        if resolve:
+            table = self.stack.interfaces["eth0"].neighbours
+            assert table is not None
+            table.add_permanent(bytes([10, 0, 0, 2]), bytes.fromhex(PEER_MAC.replace(":", "")), 0)
+
+    def give(self, packet: Any, now: int = 0) -> None:
+        """The packet (Scapy's or bytes) arrives on eth0."""
+        self.stack.receive("eth0", Frame.of(bytes(packet)), now)
+
+    def take(self, now: int = 0) -> list[bytes]:
+        """What leaves through eth0."""
+        return [bytes(frame) for name, frame in self.stack.transmit(now) if name == "eth0"]
+
+    def counter(self, group: str, name: str) -> int:
+        return self.stack.counters.as_dict()[group][name]
+
+    def rejects(self) -> dict[str, int]:
+        """The reasons counted so far that are not 0."""
+        return {name: n for name, n in self.stack.counters.reject.as_dict().items() if n}
+
+
+def pump(host: Host, until: int) -> list[tuple[int, bytes]]:
+    """Let time pass, deadline by deadline; (when, frame) of everything sent."""
+    sent = []
+    while True:
+        deadline = host.stack.next_deadline()
+        if deadline is None or deadline > until:
+            return sent
+        host.stack.on_deadline(deadline)
+        sent += [(deadline, frame) for frame in host.take(deadline)]
