@@ -44,9 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--driver", choices=["native", "scapy"], default="native", help="who moves the frames")
     parser.add_argument("--pcap", metavar="FILE", help="capture to FILE (pcapng)")
     parser.add_argument("--stats", metavar="FILE", help="at the end, write all counters to FILE (JSON)")
-    parser.add_argument("--seed", type=int, default=None, metavar="N", help="of the impairments and the stack's
-    numbers") link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words") for
-    name, (metavar, line) in IMPAIRMENTS.items():
+    parser.add_argument("--seed", type=int, metavar="N", help="of the impairments and the stack's numbers")
+    link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words")
+    for name, (metavar, line) in IMPAIRMENTS.items():
         link.add_argument(f"--{name}", metavar=metavar, type=_word_of(name), help=line)
 
 

@@ -66,7 +66,8 @@ def test_bulk_both_ways(up: Start, driver: str, size: int, tmp_path: Path, need:
 def test_two_hundred_curls_at_once(up: Start) -> None:
     machine = up()
     said = machine.shell(
-        "seq 200 | xargs -P 200 -I{} curl -sS -o /dev/null -w '%{http_code}\\n' http://10.0.0.2/bytes/20000 | sort | uniq -c",
+        "seq 200 | xargs -P 200 -I{} curl -sS -o /dev/null -w '%{http_code}\\n' http://10.0.0.2/bytes/20000"
+        " | sort | uniq -c",
         timeout=120,
     )
     assert said.split() == ["200", "200"]
@@ -128,7 +129,7 @@ def test_loss_delay_and_reordering(up: Start, tmp_path: Path) -> None:
 
 def test_usage_and_privileges(terrella: str, netns: Callable[[], Any]) -> None:
     """Wrong words are usage errors, said before anything is made."""
-    for words in (("--loss", "150%"), ("--driver", "other"), ("--ip", "nonsense"), ("--delay", "soon"), ("--nonsense",)):
+    for words in (("--loss", "150%"), ("--driver", "other"), ("--ip", "nonsense"), ("--delay", "soon"), ("--bad",)):
         done = subprocess.run([terrella, "up", *words], capture_output=True, text=True, timeout=20)
         assert done.returncode == 2 and "usage" in done.stderr and "Traceback" not in done.stderr, words
     space = netns()
@@ -150,6 +151,8 @@ def test_stats_are_named_as_linux_names_them(up: Start) -> None:
     assert machine.stop() == 0
     stats = machine.stats()
     assert all(isinstance(n, int) for group in stats.values() for n in group.values())
-    for group, name in (("Ip", "InReceives"), ("Tcp", "InSegs"), ("Tcp", "OutSegs"), ("Udp", "InDatagrams"), ("Icmp", "InMsgs")):
+    for group, name in (
+        ("Ip", "InReceives"), ("Tcp", "InSegs"), ("Tcp", "OutSegs"), ("Udp", "InDatagrams"), ("Icmp", "InMsgs"),
+    ):  # fmt: skip
         assert name in stats[group], json.dumps(stats)[:500]
     assert stats["tap0"]["rx_frames"] > 0 and stats["tap0"]["tx_frames"] > 0

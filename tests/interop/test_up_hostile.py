@@ -31,7 +31,8 @@ def send(packet):
 # every combination of the TCP flags, to a listening, a closed and an open port
 for flags in range(256):
     for port in (80, 7, 5):
-        send(eth / ip / TCP(sport=1024 + flags, dport=port, flags=flags, seq=rng.getrandbits(32), ack=rng.getrandbits(32)) / b"data")
+        numbers = dict(seq=rng.getrandbits(32), ack=rng.getrandbits(32))
+        send(eth / ip / TCP(sport=1024 + flags, dport=port, flags=flags, **numbers) / b"data")
 # truncated at every byte
 for whole in (eth / ip / TCP(dport=80, flags="S", options=[("MSS", 1460), ("WScale", 7), ("SAckOK", b"")]) / b"payload",
               eth / ip / UDP(dport=7) / b"payload", eth / ip / ICMP() / b"payload",
@@ -61,11 +62,13 @@ for kind in range(256):
         raw = bytes([kind, length, 0, 0])
         head = struct.pack("!HHIIBBHHH", 2000, 80, 1, 0, 6 << 4, 2, 1000, 0, 0) + raw
         send(eth / IP(dst="10.0.0.2", proto=6) / Raw(head))
-    send(eth / IP(bytes(IP(dst="10.0.0.2", ihl=6, proto=1, len=32))[:20] + bytes([kind, kind % 5, 0, 0]) + bytes(ICMP())))
+    head = bytes(IP(dst="10.0.0.2", ihl=6, proto=1, len=32))[:20]
+    send(eth / IP(head + bytes([kind, kind % 5, 0, 0]) + bytes(ICMP())))
 # fragments: overlapping, past the end, never complete, many
 for i in range(400):
     offset = rng.randrange(0, 8190)
-    send(eth / IP(dst="10.0.0.2", id=rng.randrange(6), frag=offset, flags=rng.randrange(2), proto=17) / Raw(bytes(rng.randrange(1, 1400))))
+    piece = IP(dst="10.0.0.2", id=rng.randrange(6), frag=offset, flags=rng.randrange(2), proto=17)
+    send(eth / piece / Raw(bytes(rng.randrange(1, 1400))))
 for i in range(3000):
     send(eth / IP(dst="10.0.0.2", id=i, flags="MF", proto=17) / Raw(bytes(1400)))
 for i in range(8):
@@ -86,7 +89,8 @@ for src in ("127.0.0.1", "255.255.255.255", "224.0.0.1", "0.0.0.0", "10.0.0.2", 
     send(eth / IP(src=src, dst="10.0.0.2") / UDP(dport=7) / b"x")
     send(eth / IP(src=src, dst="10.0.0.2") / ICMP())
 for _ in range(3000):
-    send(Raw(bytes(eth)[:12] + rng.choice([b"\x08\x00", b"\x86\xdd", b"\x08\x06", rng.randbytes(2)]) + rng.randbytes(rng.randrange(200))))
+    kind = rng.choice([b"\x08\x00", b"\x86\xdd", b"\x08\x06", rng.randbytes(2)])
+    send(Raw(bytes(eth)[:12] + kind + rng.randbytes(rng.randrange(200))))
 print("sent")
 """
 

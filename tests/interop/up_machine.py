@@ -46,9 +46,9 @@ class Up:
     def run(self, *command: str, timeout: float = 60) -> str:
         """A command on the host's side; it must succeed. Its standard output."""
         done = self.namespace.run(*command, check=False, timeout=timeout)
-        assert done.returncode == 0, f"{command}: exit status
-        {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}" return done.stdout  # type:
-        ignore[no-any-return]
+        said = f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{said}"
+        return done.stdout  # type: ignore[no-any-return]
 
     def shell(self, line: str, timeout: float = 60) -> str:
         return self.run("bash", "-c", "set -o pipefail; " + line, timeout=timeout)

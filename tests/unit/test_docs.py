@@ -166,5 +166,6 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_table_of_system_calls_is_the_codes() -> None:
-    done = subprocess.run([sys.executable, "-m", "tools.syscall_table", "--check"], cwd=ROOT, capture_output=True, text=True)
+    check = [sys.executable, "-m", "tools.syscall_table", "--check"]
+    done = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
