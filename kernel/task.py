@@ -45,6 +45,10 @@ class Credentials:
         self.gid = self.egid = self.sgid = self.fsgid = gid
         self.groups = groups
 
+    def capable(self, cap: int) -> bool:
+        """Whether the capability is effective. So far: all of root's, nobody else's."""
+        return self.euid == 0
+
     def copy(self) -> Credentials:
         """An independent copy, to change and then put in place of the old one."""
         new = Credentials.__new__(Credentials)
@@ -57,9 +61,9 @@ class ThreadGroup:
     """A process: what its threads share whatever they were cloned with."""
 
     __slots__ = (
-        "child_wait", "children", "cmdline", "continued", "cstime", "cutime", "exe", "exit_signal", "exit_status",
-        "exiting", "leader", "parent", "pgid", "pid", "rlimits", "sid", "signals", "start_ns", "stime", "stopped",
-        "stop_reported", "subreaper", "threads", "tty", "utime",
+        "child_wait", "children", "cmdline", "continued", "cstime", "cutime", "execed", "exe", "exit_signal", "itimer", "exit_status",
+        "exiting", "leader", "parent", "pending", "pgid", "pid", "rlimits", "sid", "signals", "start_ns", "started", "stime", "stopped",
+        "stop_reported", "subreaper", "threads", "tty", "utime", "vfork_wait",
     )  # fmt: skip
 
     def __init__(self, pid: int, parent: ThreadGroup | None, signals: SignalState) -> None:
@@ -72,10 +76,19 @@ class ThreadGroup:
         self.sid = parent.sid if parent else pid
         self.tty: Any = parent.tty if parent else None
         self.signals = signals
+        self.pending: list[SigInfo] = []
+        """Signals sent to the process: any thread that does not block them takes them."""
         self.rlimits: dict[int, tuple[int, int]] = parent.rlimits.copy() if parent else {}
         self.child_wait = WaitQueue()
         self.exit_signal = 17
         self.exiting = False
+        self.execed = False
+        """An execve has succeeded and the old program is unwinding."""
+        self.itimer: Any = None
+        """ITIMER_REAL, once it was set."""
+        self.started = False
+        """It has called execve: its parent may not move it to another group any more."""
+        self.vfork_wait: WaitQueue | None = None
         self.exit_status: int | None = None
         """Linux's wait status, once the last thread is gone: the process is a zombie."""
         self.stopped = 0
@@ -104,9 +117,9 @@ class Task:
     """One thread of execution."""
 
     __slots__ = (
-        "affinity", "block_handlers", "blocked", "burning", "clear_tid", "comm", "cpu", "cred", "entry", "environ",
-        "exit_code", "files", "fs", "greenlet", "group", "interruptible", "machine", "nice", "nivcsw", "nvcsw", "owe", "pending",
-        "policy_data", "ready_ns", "real_blocked", "slice_left", "spend", "state", "stime", "sys", "tid", "timed_out", "timer",
+        "affinity", "blocked", "burn_left", "burning", "clear_tid", "comm", "cpu", "cred", "entry", "environ",
+        "exit_code", "files", "fs", "greenlet", "group", "interruptible", "machine",
+        "nice", "nivcsw", "nvcsw", "outcome", "owe", "pending", "policy_data", "ready_ns", "real_blocked", "slice_left", "spend", "state", "stime", "sys", "tid", "timer",
         "traced", "trap", "utime", "waited_ns", "work",
     )  # fmt: skip
 
@@ -132,8 +145,9 @@ class Task:
         self.traced = False
         self.owe = 0
         self.burning = False
+        self.burn_left = 0
         self.interruptible = False
-        self.timed_out = False
+        self.outcome = 0
         self.timer: Timer | None = None
         self.pending: list[SigInfo] = []
         self.blocked = 0
@@ -149,7 +163,6 @@ class Task:
         self.nvcsw = self.nivcsw = 0
         self.ready_ns = self.waited_ns = 0
         self.clear_tid = 0
-        self.block_handlers = 0
 
     @property
     def pid(self) -> int:

@@ -24,7 +24,8 @@ ANY = 0xFFFF
 class Interrupted(Exception):
     """A sleep ended because a signal is pending. The way back to user mode makes it EINTR or a restart.
 
-    Raise it (or let it pass) only while nothing has been transferred: the call may be made again from its start.
+    Raise it (or let it pass) only while nothing has been transferred: the call may be made again from its start, or
+    continued by the function given as `Interrupted(resume)` (Linux's restart_syscall: a sleep with what is left of its time).
     """
 
 

@@ -136,27 +136,30 @@ class Call:
         self.parameters = list(inspect.signature(handler).parameters.values())[1:]
         self.entry: Callable[..., Any] = _compile_entry(self)
 
-    def perform(self, task: Task, args: tuple[Any, ...]) -> Any:
-        """The call between trap and return: the handler, with interruption and mistakes settled."""
+    def attempt(self, task: Task, args: tuple[Any, ...], resume: Callable[[], Any] | None = None) -> Any:
+        """The handler (or what continues it), with mistaken arguments turned into errors."""
         try:
-            return self.handler(task, *args)
-        except Interrupted as stop:
-            return self.interrupted(task, args, stop)
+            return self.handler(task, *args) if resume is None else resume()
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
             raise self.mistaken(args, error) from error
 
+    def restarts(self, ran: bool, restartable: bool, resumable: bool) -> bool:
+        """Whether the call, interrupted, is made again: `ran` says that a handler has run, `restartable` that all had SA_RESTART."""
+        if not ran:
+            return self.restart != NEVER_RULE
+        return self.restart == SA_RESTART_RULE and restartable and not resumable
+
     def interrupted(self, task: Task, args: tuple[Any, ...], stop: Interrupted) -> Any:
-        """Deliver what is pending; then make the call again, or fail with EINTR, by the call's rule."""
+        """Deliver what is pending; then make the call again, or fail with EINTR, by the call's rule.
+
+        `Interrupted(resume)` brings a function that continues the call (Linux's restart_syscall).
+        """
         while True:
             ran, restartable = task.machine.signals.deliver(task)
-            rule = self.restart
-            if rule == NEVER_RULE or (ran and (rule == NO_HANDLER_RULE or not restartable)):
-                raise OSError(EINTR, "Interrupted system call")
-            resume: Callable[[], Any] | None = stop.args[0] if stop.args else None
-            if resume is not None and ran:
+            if not self.restarts(ran, restartable, bool(stop.args)):
                 raise OSError(EINTR, "Interrupted system call")
             try:
-                return resume() if resume is not None else self.handler(task, *args)
+                return stop.args[0]() if stop.args else self.handler(task, *args)
             except Interrupted as again:
                 stop = again
 

@@ -1,0 +1,63 @@
+"""What execve does with a path: find the file, see what it is, give back a program.
+
+A Python program is a file that `def main` makes one; `#!` names an interpreter as in Linux, and `#!` with python in it is ours.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.abi import AT_FDCWD, E2BIG, EACCES, ELOOP, ENOEXEC, MS_NOEXEC, O_RDONLY
+from kernel.exec.python import Program
+from kernel.fs.namei import MAY_EXEC, permitted
+from kernel.fs.operations import open_path
+from kernel.fs.user import lookup
+from kernel.syscall.table import BytesSink
+
+if TYPE_CHECKING:
+    from kernel.task import Task
+
+MAX_ARGUMENTS = 0x20000
+DEPTH = 4
+"""Interpreters of interpreters (Linux's BINPRM limit)."""
+
+
+def load(task: Task, path: str | bytes, argv: list[str]) -> tuple[Program, str, list[str]]:
+    """(program, its name, its arguments). ENOENT, EACCES, ENOEXEC, E2BIG, ELOOP."""
+    if sum(len(a) for a in argv) > MAX_ARGUMENTS:
+        raise OSError(E2BIG, "argument list too long")
+    name = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
+    for _ in range(DEPTH + 1):
+        text = _contents(task, name)
+        first = text.split(b"\n", 1)[0]
+        if first.startswith(b"#!") and b"python" not in first:
+            words = first[2:].strip().decode("utf-8", "surrogateescape").split(None, 1)
+            if not words:
+                raise OSError(ENOEXEC, f"Exec format error: {name}")
+            argv = [*words, name, *argv[1:]]
+            name = words[0]
+            continue
+        try:
+            return task.machine.program(text.decode("utf-8"), name), name, argv
+        except (SyntaxError, UnicodeDecodeError, ValueError) as error:
+            raise OSError(ENOEXEC, f"Exec format error: {name}: {error}") from error
+    raise OSError(ELOOP, f"too many interpreters: {name}")
+
+
+def _contents(task: Task, name: str) -> bytes:
+    path = lookup(task, AT_FDCWD, name.encode("utf-8", "surrogateescape"))
+    inode = path.inode
+    if not inode.is_reg or path.mount.flags & MS_NOEXEC or not permitted(inode, task.cred, MAY_EXEC):
+        raise OSError(EACCES, f"Permission denied: {name} is not executable")
+    file = open_path(task, path, O_RDONLY)
+    try:
+        sink = BytesSink(inode.size)
+        done = 0
+        while sink.room:
+            got = file.ops.read(file, task, sink, sink.room, done)
+            if not got:
+                break
+            done += got
+        return sink.value()
+    finally:
+        file.put()

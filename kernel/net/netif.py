@@ -1,0 +1,207 @@
+"""Network interfaces: devices bound to the stack.
+
+A simulated device raises its interrupt when its receive queue stops being empty. The interrupt takes a CPU (it is stolen
+from whoever runs there), and after its published cost the waiting frames are taken as one batch: each costs protocol work,
+which also elapses before the batch goes up the stack. Meanwhile the device does not interrupt again. A real device has a
+descriptor that the timeline watches, and its batches are handled as they come.
+
+After everything that may have made the stack want to send or changed its timers, `drive` hands its frames to the devices, one
+batch per device, and sets the one timer that follows `stack.next_deadline()`. Captures see both directions here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from csrc.frame import Frame
+from drivers.capture import Pcapng
+from drivers.clock import RealTimeline
+
+if TYPE_CHECKING:
+    from drivers.net.device import NetDevice
+    from kernel.machine import Machine
+
+BATCH = 64
+"""Frames taken from a device at once (Linux's NAPI weight)."""
+REAL_BATCHES = 4
+"""Real time: batches taken before everybody else has a turn."""
+
+
+class NetIf:
+    """One device of a machine."""
+
+    __slots__ = ("busy", "captures", "device", "fd", "name", "network", "timer", "waiting")
+
+    def __init__(self, network: Network, name: str, device: NetDevice) -> None:
+        self.network = network
+        self.name = name
+        self.device = device
+        self.captures: list[tuple[Pcapng, int]] = []
+        self.busy = False
+        self.waiting: list[Frame] | None = None
+        self.timer = network.machine.timeline.timer(self._serve)
+        self.fd = device.fileno()
+        timeline = network.machine.timeline
+        if self.fd is not None and isinstance(timeline, RealTimeline):
+            timeline.watch(self.fd, self._readable)
+        else:
+            device.on_receive = self._interrupt
+
+    # ---- simulated devices ----
+
+    def _interrupt(self) -> None:
+        """The interrupt line. The handler runs when its cost has elapsed."""
+        if self.busy:
+            return
+        self.busy = True
+        machine = self.network.machine
+        cost = machine.costs.interrupt + machine.costs.packet if machine.scheduler.virtual else 0
+        self.network.cpu.steal(cost)
+        self.timer.arm(machine.timeline.now + cost)
+
+    def _serve(self, now: int) -> None:
+        """Take a batch. One frame's work is paid for; the batch waits until that of the others has elapsed too."""
+        machine = self.network.machine
+        frames = self.waiting
+        if frames is None:
+            frames = self.device.receive(BATCH)
+            extra = machine.costs.packet * (len(frames) - 1) if machine.scheduler.virtual else 0
+            if extra > 0:
+                self.waiting = frames
+                self.network.cpu.steal(extra)
+                self.timer.arm(now + extra)
+                return
+        self.waiting = None
+        self.busy = False
+        if frames:
+            self._up(frames, now)
+            more = self.device.receive(1) if len(frames) >= BATCH else []
+            if more:  # the queue was never empty: nobody will interrupt for the rest
+                self.busy = True
+                self.waiting = more
+                self.network.cpu.steal(machine.costs.packet)
+                self.timer.arm(now + machine.costs.packet)
+
+    # ---- real devices ----
+
+    def _readable(self, now: int) -> None:
+        receive = self.device.receive
+        for _ in range(REAL_BATCHES):
+            frames = receive(BATCH)
+            if not frames:
+                return
+            self._up(frames, now)
+
+    # ---- both ----
+
+    def _up(self, frames: list[Frame], now: int) -> None:
+        network = self.network
+        if self.captures:
+            self._capture("in", frames, now)
+        receive, name = network.machine.stack.receive, self.name
+        for frame in frames:
+            receive(name, frame, now)
+        network.drive()
+
+    def down(self, frames: list[Frame], now: int) -> None:
+        """Hand a batch to the device."""
+        for frame in frames:
+            frame.timestamp_ns = now
+        if self.captures:
+            self._capture("out", frames, now)
+        self.device.transmit(frames, now)
+
+    def _capture(self, direction: str, frames: list[Frame], now: int) -> None:
+        for capture, ident in self.captures:
+            for frame in frames:
+                capture.packet(ident, direction, frame, now)
+
+    def close(self) -> None:
+        timeline = self.network.machine.timeline
+        self.timer.disarm()
+        if self.fd is not None and isinstance(timeline, RealTimeline):
+            timeline.unwatch(self.fd)
+        self.device.on_receive = None
+        self.device.close()
+
+
+class Network:
+    """The devices of a machine and the timer of its stack."""
+
+    __slots__ = ("_driving", "cpu", "interfaces", "machine", "timer")
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.interfaces: dict[str, NetIf] = {}
+        self.cpu = machine.scheduler.cpus[0]
+        """The CPU that takes the interrupts."""
+        self.timer = machine.timeline.timer(self._deadline)
+        self._driving = False
+
+    def attach(self, device: NetDevice, *addresses: str, name: str | None = None) -> NetIf:
+        """Bind a device, as interface `name` (eth0, eth1, ... by default), with these addresses."""
+        name = name or f"eth{len(self.interfaces)}"
+        mac = ":".join(f"{byte:02x}" for byte in device.mac) if device.mac is not None else None
+        self.machine.stack.add_interface(name, mac=mac, mtu=device.mtu, gso=device.gso)
+        for address in addresses:
+            self.machine.stack.add_address(name, address)
+        interface = self.interfaces[name] = NetIf(self, name, device)
+        return interface
+
+    def capture(self, name: str, capture: Pcapng) -> None:
+        """Write every frame of that interface, both ways."""
+        interface = self.interfaces[name]
+        ident = capture.add_interface(name, ethernet=interface.device.mac is not None)
+        interface.captures.append((capture, ident))
+
+    def drive(self) -> None:
+        """Send what the stack wants to send and follow its deadline. After every user call on a socket."""
+        if self._driving:
+            return
+        self._driving = True
+        machine = self.machine
+        stack = machine.stack
+        now = machine.timeline.now
+        try:
+            batch: list[Frame] = []
+            last = ""
+            for name, frame in stack.transmit(now):
+                if name != last and batch:
+                    self._send(last, batch, now)
+                    batch = []
+                last = name
+                batch.append(frame)
+            if batch:
+                self._send(last, batch, now)
+        finally:
+            self._driving = False
+        deadline = stack.next_deadline()
+        timer = self.timer
+        if deadline is None:
+            if timer.deadline is not None:
+                timer.disarm()
+        elif timer.deadline != deadline:
+            timer.arm(deadline)
+
+    def _send(self, name: str, batch: list[Frame], now: int) -> None:
+        machine = self.machine
+        cost = machine.costs.transmit * len(batch)
+        if machine.scheduler.running is not None:
+            machine.meter.owe(cost)
+        else:
+            self.cpu.steal(cost)
+        interface = self.interfaces.get(name)
+        if interface is not None:
+            interface.down(batch, now)
+
+    def _deadline(self, now: int) -> None:
+        machine = self.machine
+        self.cpu.steal(machine.costs.timer)
+        machine.stack.on_deadline(now)
+        self.drive()
+
+    def close(self) -> None:
+        """Let go of every device."""
+        self.timer.disarm()
+        for interface in self.interfaces.values():
+            interface.close()

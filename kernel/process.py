@@ -1,0 +1,252 @@
+"""Processes: how they come to be, how they end, and who hears of it.
+
+A task ends on its own greenlet, in `finish`: descriptors are closed, threads counted; with the last thread the process becomes
+a zombie that holds its exit status until its parent waits for it. Orphans go to the nearest subreaper, or to init (pid 1),
+which reaps. A parent that ignores SIGCHLD (or has SA_NOCLDWAIT) is not told, and nothing is left behind.
+
+Wait status is Linux's: exit code << 8, or the number of the signal; 0x7f | signal << 8 when stopped; 0xffff when continued.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from kernel.abi import (
+    CLD_EXITED,
+    CLD_KILLED,
+    CLONE_FILES,
+    CLONE_FS,
+    CLONE_PARENT,
+    CLONE_SIGHAND,
+    CLONE_THREAD,
+    CLONE_VM,
+    CSIGNAL,
+    EAGAIN,
+    EINVAL,
+    RLIMIT_NPROC,
+    SA_NOCLDWAIT,
+    SIG_IGN,
+    SIGCHLD,
+)
+from kernel.sched.wait import WaitQueue
+from kernel.signal import SigInfo, SignalState
+from kernel.task import DEAD, NEW, ZOMBIE, Killed, Task, ThreadGroup
+
+if TYPE_CHECKING:
+    from kernel.machine import Machine
+
+PID_MAX = 32768
+STOPPED_STATUS = 0x7F
+CONTINUED_STATUS = 0xFFFF
+
+
+def exit_status(code: int) -> int:
+    """Wait status of a process that called exit(code)."""
+    return (code & 0xFF) << 8
+
+
+def shell_status(status: int) -> int:
+    """What a shell makes of a wait status: the exit code, or 128 + signal."""
+    return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
+
+
+class Processes:
+    """The process table of a machine."""
+
+    __slots__ = ("groups", "init", "last_pid", "machine", "tasks")
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.tasks: dict[int, Task] = {}
+        """Every thread, by tid."""
+        self.groups: dict[int, ThreadGroup] = {}
+        """Every process, zombies too, by pid."""
+        self.init: ThreadGroup | None = None
+        self.last_pid = 0
+
+    def _new_pid(self) -> int:
+        pid = self.last_pid
+        for _ in range(PID_MAX):
+            pid += 1
+            if pid >= PID_MAX:
+                pid = 300
+            if pid not in self.tasks and pid not in self.groups:
+                self.last_pid = pid
+                return pid
+        raise OSError(EAGAIN, f"all {PID_MAX} process ids are taken")
+
+    # ---- beginning ----
+
+    def create(self, entry: Callable[[Task], int | None], comm: str, parent: Task | None = None) -> Task:
+        """A process of its own, made by the machine: child of init, with no descriptors."""
+        pid = self._new_pid()
+        group = ThreadGroup(pid, self.init, SignalState())
+        task = Task(self.machine, pid, group, entry)
+        task.comm = comm[:15]
+        self._enter(task, group)
+        if self.init is None:
+            self.init = group
+        else:
+            self.init.children[pid] = group
+            group.pgid = group.sid = pid
+        return task
+
+    def _enter(self, task: Task, group: ThreadGroup) -> None:
+        machine = self.machine
+        task.sys = machine.make_sys(task)
+        task.traced = machine.trace.active
+        group.threads[task.tid] = task
+        self.tasks[task.tid] = task
+        if group.leader is None:
+            group.leader = task
+            group.start_ns = machine.timeline.now
+            self.groups[group.pid] = group
+
+    def clone(self, parent: Task, entry: Callable[[Task], int | None], flags: int) -> Task:
+        """clone(2): a new thread or process that runs `entry`. EAGAIN at RLIMIT_NPROC, EINVAL for senseless flags."""
+        if flags & CLONE_THREAD and not flags & CLONE_SIGHAND:
+            raise OSError(EINVAL, "CLONE_THREAD needs CLONE_SIGHAND")
+        if flags & CLONE_SIGHAND and not flags & CLONE_VM:
+            raise OSError(EINVAL, "CLONE_SIGHAND needs CLONE_VM")
+        soft = parent.group.rlimits.get(RLIMIT_NPROC, (-1, -1))[0]
+        if soft >= 0 and not parent.cred.capable(24):
+            mine = sum(t.cred.uid == parent.cred.uid for t in self.tasks.values())
+            if mine >= soft:
+                raise OSError(EAGAIN, f"RLIMIT_NPROC is {soft}")
+        tid = self._new_pid()
+        if flags & CLONE_THREAD:
+            group = parent.group
+        else:
+            owner = parent.group.parent if flags & CLONE_PARENT and parent.group.parent else parent.group
+            group = ThreadGroup(
+                tid, parent.group, parent.group.signals if flags & CLONE_SIGHAND else parent.group.signals.copy()
+            )
+            group.parent = owner
+            group.exit_signal = flags & CSIGNAL
+            group.exe = parent.group.exe
+            group.cmdline = parent.group.cmdline
+            owner.children[tid] = group
+        task = Task(self.machine, tid, group, entry)
+        task.state = NEW
+        task.comm = parent.comm
+        task.cred = parent.cred
+        task.nice = parent.nice
+        task.affinity = parent.affinity
+        task.blocked = parent.blocked
+        task.environ = parent.environ if flags & CLONE_THREAD else dict(parent.environ)
+        task.cpu = parent.cpu
+        if flags & CLONE_FILES:
+            task.files = parent.files
+            task.files.users += 1
+        else:
+            task.files = parent.files.copy()
+        task.fs = parent.fs if flags & CLONE_FS else parent.fs.copy()
+        if flags & CLONE_FS:
+            self.machine.share_fs(task.fs)
+        self._enter(task, group)
+        return task
+
+    # ---- the end ----
+
+    def exit_group(self, task: Task, status: int) -> None:
+        """exit_group(2), or a deadly signal: every thread ends, with this wait status. Raises Killed."""
+        self.machine.signals.kill_group(task.group, status)
+        raise Killed
+
+    def finish(self, task: Task, status: int) -> None:
+        """The last thing a task does, on its own stack: let go of everything."""
+        machine = self.machine
+        group = task.group
+        if not group.exiting and len(group.threads) == 1:
+            group.exiting = True
+        task.exit_code = status
+        files, fs = task.files, task.fs
+        task.files = task.fs = None
+        if files is not None:
+            files.release()
+        if fs is not None:
+            machine.release_fs(fs)
+        machine.meter.settle()
+        self.vfork_done(group)
+        group.utime += task.utime
+        group.stime += task.stime
+        del group.threads[task.tid]
+        if machine.trace.active:
+            machine.trace.ended(task, status)
+        task.state = ZOMBIE if not group.threads else DEAD
+        if self.tasks.get(task.tid) is task:
+            del self.tasks[task.tid]
+        if not group.threads:
+            group.exit_status = status
+            self._process_ends(group)
+
+    def vfork_done(self, group: ThreadGroup) -> None:
+        """The child of a vfork has its own program, or is gone: the parent goes on."""
+        if group.vfork_wait is not None:
+            group.vfork_wait.wake_all()
+            group.vfork_wait = None
+
+    def _process_ends(self, group: ThreadGroup) -> None:
+        if group.children:
+            self._reparent(group)
+        self.machine.on_exit(group)
+        parent = group.parent
+        if parent is None:
+            del self.groups[group.pid]
+            return
+        status = group.exit_status or 0
+        if self._is_deaf(parent) and group.exit_signal == SIGCHLD:
+            self.forget(group)
+        elif group.exit_signal:
+            code, value = (CLD_KILLED, status & 0x7F) if status & 0x7F else (CLD_EXITED, status >> 8)
+            uid = group.leader.cred.uid if group.leader is not None else 0
+            self.machine.signals.send_process(parent, SigInfo(group.exit_signal, code, group.pid, uid, value))
+        parent.child_wait.wake_all()
+
+    @staticmethod
+    def _is_deaf(parent: ThreadGroup) -> bool:
+        action = parent.signals.get(SIGCHLD)
+        return action.handler == SIG_IGN or bool(action.flags & SA_NOCLDWAIT)
+
+    def _reparent(self, group: ThreadGroup) -> None:
+        heir = group.parent
+        while heir is not None and not heir.subreaper and heir is not self.init:
+            heir = heir.parent
+        if heir is None or not heir.threads:
+            heir = self.init
+        for child in group.children.values():
+            child.parent = heir
+            if heir is not None and heir is not group:
+                child.exit_signal = SIGCHLD
+                heir.children[child.pid] = child
+        group.children = {}
+        if heir is not None:
+            heir.child_wait.wake_all()
+
+    def forget(self, group: ThreadGroup) -> None:
+        """A zombie was waited for: the pid is free again, its times go to the parent."""
+        parent = group.parent
+        if parent is not None:
+            parent.children.pop(group.pid, None)
+            parent.cutime += group.utime + group.cutime
+            parent.cstime += group.stime + group.cstime
+        self.groups.pop(group.pid, None)
+
+    def kill_all(self) -> None:
+        """The machine ends: every task dies, in pid order, without the timeline: no greenlet is left behind."""
+        scheduler = self.machine.scheduler
+        for pid in sorted(self.groups):
+            group = self.groups.get(pid)
+            if group is not None and group.threads:
+                self.machine.signals.kill_group(group, 9)
+        scheduler.drain([self.tasks[tid] for tid in sorted(self.tasks)])
+
+    def run_init(self, task: Task) -> int:
+        """The built-in init, where no program is: reaps orphans for ever."""
+        group = task.group
+        queue: WaitQueue = group.child_wait
+        while True:
+            for child in [c for c in group.children.values() if c.exit_status is not None]:
+                self.forget(child)
+            queue.sleep(task, interruptible=True)

@@ -1,0 +1,180 @@
+"""One virtual CPU: what runs on it, until when, and what waits for it.
+
+`current` is the task that has the CPU. Its greenlet may be running (at the timeline's `now`), or the CPU is busy with time
+that the task owes: then the CPU's timer is armed at the smaller of `until`, where that time ends, and `slice_end`. An
+interrupt pushes both back (`steal`); a preemption (`preempt`) leaves the rest with the task. All here is bookkeeping that may be
+called from any context; only `act`, the timer's callback, runs in the timeline's loop and goes on to run the task.
+
+Invariant: when `current` is set and its greenlet is not running, the timer is armed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drivers.clock import CPU_RANK, FOREVER
+from kernel.sched.policy import EXPIRED, MIGRATED, PREEMPTED, RunQueue
+from kernel.task import RUNNABLE, RUNNING
+
+if TYPE_CHECKING:
+    from kernel.sched.scheduler import Scheduler
+    from kernel.task import Task
+
+
+class Cpu:
+    """A virtual CPU. `number` counts over the whole timeline, `id` within the machine."""
+
+    __slots__ = (
+        "busy_ns", "busy_until", "current", "id", "interrupt_ns", "last", "queue", "rank", "scheduler", "since",
+        "slice_end", "switches", "timer", "until",
+    )  # fmt: skip
+
+    def __init__(self, scheduler: Scheduler, ident: int, number: int, queue: RunQueue) -> None:
+        self.scheduler = scheduler
+        self.id = ident
+        self.rank = CPU_RANK + number
+        self.queue = queue
+        self.timer = scheduler.timeline.timer(self.act, self.rank)
+        self.current: Task | None = None
+        self.last: Task | None = None
+        self.until = 0
+        """When the time that `current` owes will have elapsed."""
+        self.slice_end = FOREVER
+        """When `current` must give way; FOREVER while nobody else waits."""
+        self.busy_until = 0
+        """An interrupt, or what the last task still owed the kernel, occupies the CPU until then."""
+        self.since = 0
+        """From when on `current` is to be charged."""
+        self.switches = 0
+        self.busy_ns = 0
+        self.interrupt_ns = 0
+
+    def act(self, now: int) -> None:
+        """The timer: the time owed has elapsed, and the task goes on; or its slice is over."""
+        task = self.current
+        if task is None:
+            return
+        if self.until > now:
+            if self.slice_end <= now:
+                self.expire(now)
+            else:
+                self.arm()
+            return
+        self.scheduler.resume(self, task)
+
+    def arm(self) -> None:
+        """Set the timer to what comes first."""
+        until, slice_end = self.until, self.slice_end
+        self.timer.arm(until if until < slice_end else slice_end)
+
+    def account(self, now: int) -> None:
+        """Charge `current` for the time since the last charge."""
+        task = self.current
+        if task is not None and now > self.since:
+            self.busy_ns += now - self.since
+            self.queue.charge(task, now - self.since)
+            self.since = now
+
+    def dispatch(self, task: Task, reason: str, now: int) -> None:
+        """Give the CPU to `task`, which is on no queue. The switch and what it owes elapse first."""
+        scheduler = self.scheduler
+        start = now if now > self.busy_until else self.busy_until
+        if self.last is not task:
+            start += scheduler.switch_ns
+            self.switches += 1
+        if scheduler.trace is not None:
+            scheduler.trace.switch(self.id, self.last, task, reason, now)
+        self.last = self.current = task
+        task.state = RUNNING
+        task.cpu = self
+        task.waited_ns += now - task.ready_ns
+        self.since = now
+        self.until = start + task.owe
+        task.owe = 0
+        # The slice counts from the dispatch; the switch is charged to whom it serves.
+        self.slice_end = start + self.queue.slice(task) if len(self.queue) else FOREVER
+
+    def contend(self, now: int) -> None:
+        """Somebody else waits now: what was an endless slice gets an end."""
+        task = self.current
+        if task is not None and self.slice_end == FOREVER:
+            self.account(now)
+            self.slice_end = max(now, self.since) + self.queue.slice(task)
+            if self.scheduler.running is not task:
+                self.arm()
+            else:
+                self.scheduler.meter.stale()
+
+    def expire(self, now: int) -> None:
+        """The slice of `current`, which owes time, is over: others first, if there are any."""
+        if len(self.queue):
+            self.preempt(now, EXPIRED)
+        else:
+            self.account(now)
+            self.slice_end = FOREVER
+            self.arm()
+
+    def preempt(self, now: int, reason: str = PREEMPTED) -> None:
+        """Take the CPU from `current`, whose greenlet is not running; the rest of its time stays with it."""
+        task = self.current
+        assert task is not None
+        self.account(now)
+        task.owe = max(self.until - now, 0)
+        task.nivcsw += 1
+        self.release(task, reason, now)
+        self.next(now, reason)
+
+    def release(self, task: Task, reason: str, now: int) -> None:
+        """Put `task`, which has the CPU but must give way, back into the queue."""
+        task.state = RUNNABLE
+        task.ready_ns = now
+        self.current = None
+        self.queue.enqueue(task, reason)
+
+    def next(self, now: int, reason: str) -> None:
+        """Choose and dispatch the next task, and arm the timer; idle when there is none to be had."""
+        if self.choose(now, reason) is not None:
+            self.arm()
+
+    def choose(self, now: int, reason: str) -> Task | None:
+        """Choose and dispatch the next task, leaving the timer to the caller; None, and idle, when there is none."""
+        task = self.queue.pick()
+        if task is None:
+            task = self.scheduler.steal_for(self)
+            if task is not None:
+                reason = MIGRATED
+        if task is None:
+            self.current = None
+            self.timer.disarm()
+            if self.scheduler.trace is not None and self.last is not None:
+                self.scheduler.trace.switch(self.id, self.last, None, reason, now)
+            return None
+        self.dispatch(task, reason, now)
+        return task
+
+    def steal(self, ns: int) -> None:
+        """An interrupt takes the CPU for `ns`."""
+        if not self.scheduler.virtual:
+            return
+        self.interrupt_ns += ns
+        now = self.scheduler.timeline.now
+        if self.current is None:
+            self.busy_until = max(now, self.busy_until) + ns
+        elif self.scheduler.running is self.current:
+            self.scheduler.meter.owe(ns)
+        else:
+            self.until += ns
+            self.since += ns
+            if self.slice_end != FOREVER:
+                self.slice_end += ns
+            self.arm()
+
+    def cut(self, now: int) -> int:
+        """End the time that `current` owes at `now` (a signal has come); how much was left."""
+        left = max(self.until - now, 0)
+        self.until = now
+        self.arm()
+        return left
+
+    def __repr__(self) -> str:
+        return f"<Cpu {self.id} {self.current}>"

@@ -1,0 +1,386 @@
+"""Signals: sending, and delivery on the way back to user mode (signal(7)).
+
+A signal is sent to a process (any thread that does not block it takes it) or to one thread. It is dropped at once when it is
+ignored and nobody blocks it; standard signals coalesce, real-time ones (32 to 64) queue in order. Sending disturbs the task
+that will take it: an interruptible sleep ends, `sys.cpu` is cut. Delivery happens in `user_return`, on the task's own
+stack: the handler is an ordinary call between two instructions of the program.
+
+SIGKILL and SIGSTOP can't be caught, blocked or ignored. Init (pid 1) gets only what it has handlers for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kernel.abi import (
+    CLD_CONTINUED,
+    CLD_STOPPED,
+    SA_NOCLDSTOP,
+    SA_NODEFER,
+    SA_RESETHAND,
+    SA_RESTART,
+    SI_KERNEL,
+    SIG_DFL,
+    SIG_IGN,
+    SIGABRT,
+    SIGBUS,
+    SIGCHLD,
+    SIGCONT,
+    SIGFPE,
+    SIGILL,
+    SIGKILL,
+    SIGQUIT,
+    SIGSEGV,
+    SIGSTOP,
+    SIGSYS,
+    SIGTRAP,
+    SIGTSTP,
+    SIGTTIN,
+    SIGTTOU,
+    SIGURG,
+    SIGWINCH,
+    SIGXCPU,
+    SIGXFSZ,
+)  # fmt: skip
+from kernel.task import (
+    SLEEPING,
+    STOPPED,
+    WORK_DIE,
+    WORK_RESCHED,
+    WORK_SIGNAL,
+    ZOMBIE,
+    Killed,
+    Task,
+    ThreadGroup,
+)
+
+if TYPE_CHECKING:
+    from kernel.machine import Machine
+
+
+def bit(signum: int) -> int:
+    """The signal's bit in a mask."""
+    return 1 << signum - 1
+
+
+STOPS = bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU)
+IGNORED = bit(SIGCHLD) | bit(SIGCONT) | bit(SIGURG) | bit(SIGWINCH)
+"""Default action: ignore."""
+DUMPS = (
+    bit(SIGQUIT) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGABRT) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGSEGV) | bit(SIGXCPU)
+    | bit(SIGXFSZ) | bit(SIGSYS)
+)  # fmt: skip
+"""Default action: die with a core dump. None is written (RLIMIT_CORE is 0), so wait status has no core bit."""
+UNBLOCKABLE = bit(SIGKILL) | bit(SIGSTOP)
+SYNCHRONOUS = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGFPE) | bit(SIGSYS)
+"""Delivered before all others."""
+
+
+class SigInfo:
+    """siginfo_t: what a handler is told."""
+
+    __slots__ = ("si_addr", "si_code", "si_pid", "si_signo", "si_status", "si_uid", "si_value")
+
+    def __init__(
+        self, si_signo: int, si_code: int = SI_KERNEL, si_pid: int = 0, si_uid: int = 0, si_status: int = 0,
+        si_value: int = 0, si_addr: int = 0,
+    ) -> None:  # fmt: skip
+        self.si_signo = si_signo
+        self.si_code = si_code
+        self.si_pid = si_pid
+        self.si_uid = si_uid
+        self.si_status = si_status
+        self.si_value = si_value
+        self.si_addr = si_addr
+
+    def __repr__(self) -> str:
+        return f"<SigInfo {self.si_signo} code={self.si_code} pid={self.si_pid}>"
+
+
+class Action:
+    """struct sigaction. `handler` is SIG_DFL, SIG_IGN or a callable `handler(sys, signum, info)`."""
+
+    __slots__ = ("flags", "handler", "mask")
+
+    def __init__(self, handler: Any = SIG_DFL, flags: int = 0, mask: int = 0) -> None:
+        self.handler = handler
+        self.flags = flags
+        self.mask = mask
+
+
+DEFAULT = Action()
+
+
+class SignalState:
+    """The dispositions of a process; shared under CLONE_SIGHAND, else copied."""
+
+    __slots__ = ("actions",)
+
+    def __init__(self) -> None:
+        self.actions: dict[int, Action] = {}
+
+    def get(self, signum: int) -> Action:
+        return self.actions.get(signum, DEFAULT)
+
+    def copy(self) -> SignalState:
+        new = SignalState()
+        new.actions = dict(self.actions)
+        return new
+
+    def reset_for_exec(self) -> None:
+        """execve: handlers go back to the default, ignored stays ignored."""
+        self.actions = {n: Action(SIG_IGN) for n, a in self.actions.items() if a.handler == SIG_IGN}
+
+
+class Signals:
+    """Sending and delivery, for one machine."""
+
+    __slots__ = ("machine",)
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    # ---- sending ----
+
+    def ignored(self, group: ThreadGroup, signum: int) -> bool:
+        """Whether delivering the signal would do nothing at all."""
+        handler = group.signals.get(signum).handler
+        if handler == SIG_IGN:
+            return not bit(signum) & UNBLOCKABLE
+        if handler != SIG_DFL:
+            return False
+        if group.pid == 1:
+            return True
+        return bool(bit(signum) & IGNORED)
+
+    def _prepare(self, group: ThreadGroup, signum: int) -> None:
+        """Stop signals and SIGCONT cancel each other; SIGCONT and SIGKILL start a stopped process again, even when blocked."""
+        mask = bit(signum)
+        if mask & STOPS:
+            _discard(group, bit(SIGCONT))
+        elif signum == SIGCONT or signum == SIGKILL:
+            if signum == SIGCONT:
+                _discard(group, STOPS)
+            if group.stopped:
+                group.stopped = 0
+                if signum == SIGCONT:
+                    group.continued = True
+                    self._tell_parent(group, CLD_CONTINUED, SIGCONT)
+                for task in list(group.threads.values()):
+                    if task.state == STOPPED:
+                        self.machine.scheduler.awaken(task, 0)
+
+    def send_process(self, group: ThreadGroup, info: SigInfo) -> None:
+        """kill(2): to the process. Nothing happens to a zombie."""
+        signum = info.si_signo
+        if not group.threads:
+            return
+        self._prepare(group, signum)
+        taker = next((t for t in group.threads.values() if not t.blocked & bit(signum)), None)
+        if self.ignored(group, signum) and (taker is not None or signum == SIGKILL):
+            return
+        if signum == SIGKILL:
+            self.kill_group(group, SIGKILL)
+            return
+        _queue(group.pending, info)
+        if taker is not None:
+            self._notify(taker)
+        else:
+            self._notify_waiters(group, signum)
+
+    def send_thread(self, task: Task, what: int | SigInfo) -> None:
+        """tgkill(2), or the kernel itself (SIGPIPE, SIGSEGV): to one thread."""
+        info = SigInfo(what) if isinstance(what, int) else what
+        signum = info.si_signo
+        if task.state >= ZOMBIE:
+            return
+        self._prepare(task.group, signum)
+        blocked = task.blocked & bit(signum) and not bit(signum) & UNBLOCKABLE
+        if not blocked and self.ignored(task.group, signum):
+            return
+        if signum == SIGKILL:
+            self.kill_group(task.group, SIGKILL)
+            return
+        _queue(task.pending, info)
+        if not blocked:
+            self._notify(task)
+        else:
+            self._notify_waiters(task.group, signum)
+
+    def _notify(self, task: Task) -> None:
+        task.work |= WORK_SIGNAL
+        self.machine.scheduler.disturb(task)
+
+    def _notify_waiters(self, group: ThreadGroup, signum: int) -> None:
+        """Threads in sigtimedwait, and signalfd readers, wait for blocked signals."""
+        queue = self.machine.signal_wait.get(group.pid)
+        if queue is not None:
+            queue.wake_all()
+
+    def kill_group(self, group: ThreadGroup, status: int) -> None:
+        """Every thread of the process dies; `status` is its wait status (unless it is dying already)."""
+        if not group.exiting:
+            group.exiting = True
+            group.exit_status = None
+            group.threads and next(iter(group.threads.values()))
+            for task in group.threads.values():
+                task.exit_code = status
+        for task in list(group.threads.values()):
+            self.kill_task(task)
+
+    def kill_task(self, task: Task) -> None:
+        """This thread dies at its next chance."""
+        if task.work & WORK_DIE or task.state >= ZOMBIE:
+            return
+        task.work |= WORK_DIE
+        if task.state == STOPPED:
+            self.machine.scheduler.awaken(task, 0)
+        else:
+            self.machine.scheduler.disturb(task)
+
+    def _tell_parent(self, group: ThreadGroup, code: int, status: int) -> None:
+        """SIGCHLD for a stop or a continuation."""
+        parent = group.parent
+        if parent is None:
+            return
+        if not parent.signals.get(SIGCHLD).flags & SA_NOCLDSTOP:
+            leader = group.leader
+            uid = leader.cred.uid if leader is not None else 0
+            self.send_process(parent, SigInfo(SIGCHLD, code, group.pid, uid, status))
+        parent.child_wait.wake_all()
+
+    # ---- delivery ----
+
+    def user_return(self, task: Task) -> None:
+        """Settle everything in `task.work`; the task goes back to user mode afterwards. May raise Killed."""
+        while task.work:
+            if task.work & WORK_DIE:
+                raise Killed
+            if task.work & WORK_SIGNAL:
+                self.deliver(task)
+            if task.work & WORK_RESCHED:
+                task.work &= ~WORK_RESCHED
+                self.machine.scheduler.reschedule(task)
+
+    def deliver(self, task: Task) -> tuple[bool, bool]:
+        """Act on every pending signal that is not blocked. (a handler ran, all of them had SA_RESTART).
+
+        Raises Killed when one of them is the end.
+        """
+        ran, restartable = False, True
+        if task.work & WORK_DIE:
+            raise Killed
+        saved = task.real_blocked
+        while True:
+            info = self.take(task, ~task.blocked)
+            if info is None:
+                break
+            signum = info.si_signo
+            action = task.group.signals.get(signum)
+            handler = action.handler
+            if self.machine.trace.active:
+                self.machine.trace.signal(task, info)
+            if handler == SIG_IGN:
+                continue
+            if handler == SIG_DFL:
+                self._default(task, signum)
+                continue
+            ran = True
+            if not action.flags & SA_RESTART:
+                restartable = False
+            before = task.blocked if saved is None else saved
+            task.real_blocked = saved = None
+            self._handle(task, action, info, before)
+        if saved is not None:
+            self.set_blocked(task, saved)
+            task.real_blocked = None
+        self.recalculate(task)
+        return ran, restartable
+
+    def _handle(self, task: Task, action: Action, info: SigInfo, before: int) -> None:
+        signum = info.si_signo
+        mask = task.blocked | action.mask
+        if not action.flags & SA_NODEFER:
+            mask |= bit(signum)
+        if action.flags & SA_RESETHAND:
+            task.group.signals.actions.pop(signum, None)
+        self.set_blocked(task, mask)
+        try:
+            action.handler(task.sys, signum, info)
+        finally:
+            self.set_blocked(task, before)
+
+    def _default(self, task: Task, signum: int) -> None:
+        mask = bit(signum)
+        group = task.group
+        if mask & IGNORED or group.pid == 1:
+            return
+        if mask & STOPS:
+            group.stopped = signum
+            group.stop_reported = False
+            self._tell_parent(group, CLD_STOPPED, signum)
+            for other in list(group.threads.values()):
+                if other is not task:
+                    other.work |= WORK_SIGNAL
+                    self.machine.scheduler.disturb(other)
+            self.halt(task)
+            return
+        self.kill_group(group, signum)
+        raise Killed
+
+    def halt(self, task: Task) -> None:
+        """Stay stopped until the process is continued or killed."""
+        while task.group.stopped:
+            self.machine.scheduler.stop(task)
+        if task.work & WORK_DIE:
+            raise Killed
+
+    def take(self, task: Task, mask: int) -> SigInfo | None:
+        """The next pending signal among `mask`, its thread's own before the process's; lowest number first."""
+        if task.group.stopped and mask == ~task.blocked:
+            self.halt(task)
+        for pending in (task.pending, task.group.pending):
+            best: SigInfo | None = None
+            for info in pending:
+                if mask & bit(info.si_signo) and (best is None or _rank(info) < _rank(best)):
+                    best = info
+            if best is not None:
+                pending.remove(best)
+                return best
+        return None
+
+    def recalculate(self, task: Task) -> None:
+        """Set or clear WORK_SIGNAL by what is pending and not blocked."""
+        free = ~task.blocked
+        for info in (*task.pending, *task.group.pending):
+            if free & bit(info.si_signo):
+                task.work |= WORK_SIGNAL
+                return
+        if not task.group.stopped:
+            task.work &= ~WORK_SIGNAL
+
+    def set_blocked(self, task: Task, mask: int) -> None:
+        """Change the signal mask; what it uncovers will be delivered on the way back."""
+        task.blocked = mask & ~UNBLOCKABLE
+        self.recalculate(task)
+
+
+def _rank(info: SigInfo) -> tuple[bool, int]:
+    return not bit(info.si_signo) & SYNCHRONOUS, info.si_signo
+
+
+def _queue(pending: list[SigInfo], info: SigInfo) -> None:
+    if info.si_signo < 32 and any(p.si_signo == info.si_signo for p in pending):
+        return
+    pending.append(info)
+
+
+def _discard(group: ThreadGroup, mask: int) -> None:
+    group.pending[:] = [i for i in group.pending if not bit(i.si_signo) & mask]
+    for task in group.threads.values():
+        task.pending[:] = [i for i in task.pending if not bit(i.si_signo) & mask]
+
+
+def asleep(task: Task) -> bool:
+    """Whether the task is in an interruptible sleep (for ps and the report of a deadlock)."""
+    return task.state == SLEEPING and task.interruptible

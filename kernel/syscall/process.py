@@ -1,0 +1,460 @@
+"""System calls of processes: clone, execve, exit, wait4, ids, groups and sessions, scheduling, limits.
+
+`sys.spawn(function, *args)` is fork for Python: the child runs `function(sys, *args)` with copies of the descriptors, handlers,
+directory and environment. Python closures are shared, not copied. `fork` itself can't be had: a Python frame can't be copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kernel.abi import (
+    CLONE_FILES,
+    CLONE_FS,
+    CLONE_SIGHAND,
+    CLONE_THREAD,
+    CLONE_VFORK,
+    CLONE_VM,
+    ECHILD,
+    EINVAL,
+    EPERM,
+    ESRCH,
+    RLIM_INFINITY,
+    SIGCHLD,
+    WCONTINUED,
+    WNOHANG,
+    WUNTRACED,
+)
+from kernel.exec.load import load
+from kernel.exec.python import function_entry
+from kernel.process import CONTINUED_STATUS, STOPPED_STATUS, exit_status
+from kernel.sched.policy import CREATED
+from kernel.sched.wait import WaitQueue
+from kernel.syscall.table import python, syscall
+from kernel.task import WORK_DIE, Killed, Task, ThreadGroup
+
+if TYPE_CHECKING:
+    from kernel.machine import Machine
+
+RLIM_NLIMITS = 16
+WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | 0xE0000000
+THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
+
+
+class Rusage:
+    """struct rusage, as far as anything is counted. Times are nanoseconds."""
+
+    __slots__ = ("ru_maxrss", "ru_nivcsw", "ru_nvcsw", "ru_stime", "ru_utime")
+
+    def __init__(self, user: int = 0, system: int = 0, voluntary: int = 0, involuntary: int = 0) -> None:
+        self.ru_utime = user
+        self.ru_stime = system
+        self.ru_nvcsw = voluntary
+        self.ru_nivcsw = involuntary
+        self.ru_maxrss = 0
+
+    def __repr__(self) -> str:
+        return f"Rusage(utime={self.ru_utime}, stime={self.ru_stime})"
+
+
+# ---- beginning ----
+
+
+@syscall(220, "clone", "=child_stack=NULL", "cloneflags", "", returns="int")
+def sys_clone(task: Task, flags: int, entry: Callable[[Task], Any]) -> int:
+    machine = task.machine
+    task.spend(machine.costs.thread if flags & CLONE_VM else machine.costs.spawn)
+    child = machine.processes.clone(task, entry, flags)
+    wait = None
+    if flags & CLONE_VFORK:
+        wait = child.group.vfork_wait = WaitQueue()
+    machine.scheduler.enqueue(child, CREATED)
+    while wait is not None and child.group.vfork_wait is wait:
+        wait.sleep(task, interruptible=False)
+    return child.tid
+
+
+@python("spawn")
+def spawn(task: Task, function: Callable[..., Any], *args: Any) -> int:
+    """A child process that runs `function(sys, *args)`; its pid."""
+    if not callable(function):
+        raise TypeError(f"spawn takes a function, not {function!r:.60}")
+    child: int = sys_clone(task, SIGCHLD, function_entry(task.machine.meter.tick, function, args))
+    return child
+
+
+@python("clone")
+def clone(task: Task, function: Callable[..., Any], *args: Any, flags: int = THREAD) -> int:
+    """A thread (or, with fewer flags, a process) that runs `function(sys, *args)`; its tid."""
+    if not callable(function):
+        raise TypeError(f"clone takes a function, not {function!r:.60}")
+    child: int = sys_clone(task, flags, function_entry(task.machine.meter.tick, function, args))
+    return child
+
+
+@python("fork")
+def fork(task: Task) -> int:
+    """Not to be had for Python."""
+    raise OSError(38, "fork: a Python frame cannot be copied; use sys.spawn(function, *args), sys.clone or sys.execve")
+
+
+@syscall(221, "execve", "path", "strings", "env")
+def sys_execve(task: Task, path: str | bytes, argv: list[str], envp: dict[str, str] | list[str] | None = None) -> int:
+    """Does not return: the task goes on at the bottom of its stack with the new program."""
+    machine = task.machine
+    task.spend(machine.costs.execve)
+    program, name, words = load(task, path, [*argv])
+    group = task.group
+    for other in list(group.threads.values()):
+        if other is not task:
+            machine.signals.kill_task(other)
+    if task.tid != group.pid:
+        _become_leader(machine, task, group)
+    task.entry = program.entry(words)
+    task.comm = name.rpartition("/")[2][:15]
+    group.exe = name
+    group.cmdline = [w.encode("utf-8", "surrogateescape") for w in words]
+    if envp is not None:
+        pairs = envp.items() if isinstance(envp, dict) else (e.partition("=")[::2] for e in envp)
+        task.environ = dict(pairs)
+    if task.files.users > 1:
+        shared = task.files
+        task.files = shared.copy()
+        shared.release()
+    task.files.close_on_exec()
+    group.signals = group.signals.copy()
+    group.signals.reset_for_exec()
+    machine.processes.vfork_done(group)
+    group.execed = group.started = True
+    task.work |= WORK_DIE  # the old program unwinds; `Machine._main` starts the new one
+    return 0
+
+
+def _become_leader(machine: Machine, task: Task, group: ThreadGroup) -> None:
+    """A thread that is not the leader calls execve: it takes over the process's id."""
+    table = machine.processes.tasks
+    del table[task.tid]
+    group.threads.pop(task.tid)
+    task.tid = group.pid
+    table[task.tid] = group.threads[task.tid] = task
+    group.leader = task
+
+
+@syscall(94, "exit_group", "int", returns="none")
+def sys_exit_group(task: Task, status: int) -> None:
+    task.machine.processes.exit_group(task, exit_status(status))
+
+
+@syscall(93, "exit", "int", returns="none")
+def sys_exit(task: Task, status: int) -> None:
+    """The thread ends; with the last one the process."""
+    task.exit_code = exit_status(status)
+    if len(task.group.threads) == 1:
+        task.machine.processes.exit_group(task, task.exit_code)
+    task.work |= WORK_DIE
+    raise Killed
+
+
+@python("exit")
+def exit_(task: Task, status: int = 0) -> None:
+    """The whole process ends, as the C library's exit; `sys.exit_thread` ends one thread."""
+    sys_exit_group(task, status)
+
+
+@python("exit_thread")
+def exit_thread(task: Task, status: int = 0) -> None:
+    sys_exit(task, status)
+
+
+# ---- waiting ----
+
+
+def _waitable(parent: ThreadGroup, pid: int) -> list[ThreadGroup]:
+    children = parent.children
+    if pid > 0:
+        child = children.get(pid)
+        return [child] if child is not None else []
+    if pid == -1:
+        return list(children.values())
+    group = -pid if pid < -1 else parent.pgid
+    return [c for c in children.values() if c.pgid == group]
+
+
+def _report(machine: Machine, child: ThreadGroup, options: int) -> int | None:
+    """The status to report of a child, consumed; None when there is nothing new."""
+    if child.exit_status is not None:
+        status = child.exit_status
+        machine.processes.forget(child)
+        return status
+    if child.stopped and not child.stop_reported and options & WUNTRACED:
+        child.stop_reported = True
+        return STOPPED_STATUS | child.stopped << 8
+    if child.continued and options & WCONTINUED:
+        child.continued = False
+        return CONTINUED_STATUS
+    return None
+
+
+@syscall(260, "wait4", "int", "result:wstatus", "waitopts", "=NULL", returns="first")
+def sys_wait4(task: Task, pid: int, options: int) -> tuple[int, int, Rusage]:
+    if options & ~WAIT_OPTIONS:
+        raise OSError(EINVAL, f"wait4: options {options:#x}")
+    if pid == -(1 << 31):
+        raise OSError(ESRCH, "wait4: no such process group")
+    machine = task.machine
+    parent = task.group
+    while True:
+        children = _waitable(parent, pid)
+        if not children:
+            raise OSError(ECHILD, f"wait4: pid {parent.pid} has no child to wait for (asked for {pid})")
+        for child in children:
+            status = _report(machine, child, options)
+            if status is not None:
+                user, system = child.times()
+                return child.pid, status, Rusage(user + child.cutime, system + child.cstime)
+        if options & WNOHANG:
+            return 0, 0, Rusage()
+        parent.child_wait.sleep(task)
+
+
+@python("wait4")
+def wait4(task: Task, pid: int = -1, options: int = 0) -> tuple[int, int, Rusage]:
+    """(pid, status, rusage); pid 0 with WNOHANG when no child has changed."""
+    result: tuple[int, int, Rusage] = sys_wait4(task, pid, options)
+    return result
+
+
+@syscall(165, "getrusage", "int", "result:ptr", returns="zero")
+def sys_getrusage(task: Task, who: int) -> Rusage:
+    task.machine.meter.book()
+    if who == 0:
+        user, system = task.group.times()
+        return Rusage(user, system, task.nvcsw, task.nivcsw)
+    if who == -1:
+        return Rusage(task.group.cutime, task.group.cstime)
+    if who == 1:
+        return Rusage(task.utime, task.stime, task.nvcsw, task.nivcsw)
+    raise OSError(EINVAL, f"getrusage: who is {who}")
+
+
+@python("getrusage")
+def getrusage(task: Task, who: int = 0) -> Rusage:
+    result: Rusage = sys_getrusage(task, who)
+    return result
+
+
+# ---- who am I ----
+
+
+@syscall(172, "getpid")
+def sys_getpid(task: Task) -> int:
+    return task.group.pid
+
+
+@syscall(173, "getppid")
+def sys_getppid(task: Task) -> int:
+    parent = task.group.parent
+    return parent.pid if parent is not None else 0
+
+
+@syscall(178, "gettid")
+def sys_gettid(task: Task) -> int:
+    return task.tid
+
+
+@syscall(174, "getuid")
+def sys_getuid(task: Task) -> int:
+    return task.cred.uid
+
+
+@syscall(175, "geteuid")
+def sys_geteuid(task: Task) -> int:
+    return task.cred.euid
+
+
+@syscall(176, "getgid")
+def sys_getgid(task: Task) -> int:
+    return task.cred.gid
+
+
+@syscall(177, "getegid")
+def sys_getegid(task: Task) -> int:
+    return task.cred.egid
+
+
+@syscall(146, "setuid", "int")
+def sys_setuid(task: Task, uid: int) -> int:
+    _check_id(uid)
+    cred = task.cred.copy()
+    if task.cred.capable(7):
+        cred.uid = cred.euid = cred.suid = cred.fsuid = uid
+    elif uid in (cred.uid, cred.suid):
+        cred.euid = cred.fsuid = uid
+    else:
+        raise OSError(EPERM, f"setuid({uid}) by uid {cred.euid}")
+    task.cred = cred
+    return 0
+
+
+@syscall(144, "setgid", "int")
+def sys_setgid(task: Task, gid: int) -> int:
+    _check_id(gid)
+    cred = task.cred.copy()
+    if task.cred.capable(6):
+        cred.gid = cred.egid = cred.sgid = cred.fsgid = gid
+    elif gid in (cred.gid, cred.sgid):
+        cred.egid = cred.fsgid = gid
+    else:
+        raise OSError(EPERM, f"setgid({gid}) by uid {cred.euid}")
+    task.cred = cred
+    return 0
+
+
+def _check_id(value: int) -> None:
+    if not 0 <= value < 0xFFFFFFFF:
+        raise OSError(EINVAL, f"{value} is no id")
+
+
+# ---- groups and sessions ----
+
+
+def find(task: Task, pid: int) -> ThreadGroup:
+    """The process with that pid, 0 being the caller's; ESRCH."""
+    group = task.machine.processes.groups.get(pid) if pid else task.group
+    if group is None:
+        raise OSError(ESRCH, f"no process {pid}")
+    return group
+
+
+@syscall(154, "setpgid", "int", "int")
+def sys_setpgid(task: Task, pid: int, pgid: int) -> int:
+    if pgid < 0:
+        raise OSError(EINVAL, f"setpgid: group {pgid}")
+    caller = task.group
+    group = find(task, pid)
+    if group is not caller and group.parent is not caller:
+        raise OSError(ESRCH, f"setpgid: {pid} is neither the caller nor a child of it")
+    if group is not caller:
+        if group.sid != caller.sid:
+            raise OSError(EPERM, f"setpgid: {pid} is in another session")
+        if group.started:
+            raise OSError(13, f"setpgid: {pid} has called execve")
+    if group.sid == group.pid:
+        raise OSError(EPERM, f"setpgid: {group.pid} is a session leader")
+    target = pgid or group.pid
+    if target != group.pid:
+        members = task.machine.processes.groups.values()
+        if not any(g.pgid == target and g.sid == caller.sid for g in members):
+            raise OSError(EPERM, f"setpgid: no group {target} in this session")
+    group.pgid = target
+    return 0
+
+
+@syscall(155, "getpgid", "int")
+def sys_getpgid(task: Task, pid: int = 0) -> int:
+    return find(task, pid).pgid
+
+
+@syscall(156, "getsid", "int")
+def sys_getsid(task: Task, pid: int = 0) -> int:
+    return find(task, pid).sid
+
+
+@python("getpgrp")
+def getpgrp(task: Task) -> int:
+    pgid: int = sys_getpgid(task, 0)
+    return pgid
+
+
+@syscall(157, "setsid")
+def sys_setsid(task: Task) -> int:
+    group = task.group
+    if any(g.pgid == group.pid for g in task.machine.processes.groups.values()):
+        raise OSError(EPERM, f"setsid: {group.pid} leads a process group")
+    group.sid = group.pgid = group.pid
+    group.tty = None
+    return group.sid
+
+
+# ---- scheduling ----
+
+
+@syscall(124, "sched_yield")
+def sys_sched_yield(task: Task) -> int:
+    task.machine.scheduler.yield_cpu(task)
+    return 0
+
+
+@syscall(122, "sched_setaffinity", "int", "mask")
+def sys_sched_setaffinity(task: Task, pid: int, cpus: int) -> int:
+    machine = task.machine
+    mask = cpus & (1 << len(machine.scheduler.cpus)) - 1
+    if not mask:
+        raise OSError(EINVAL, f"sched_setaffinity: none of this machine's CPUs is in {cpus:#x}")
+    target = machine.tasks.get(pid) if pid else task
+    if target is None:
+        raise OSError(ESRCH, f"no thread {pid}")
+    machine.scheduler.set_affinity(target, mask)
+    return 0
+
+
+@python("sched_setaffinity")
+def sched_setaffinity(task: Task, pid: int, cpus: Any) -> None:
+    """`cpus`: the numbers of the CPUs that the thread may run on, or a bit mask."""
+    mask = cpus if isinstance(cpus, int) else sum(1 << c for c in {*cpus})
+    sys_sched_setaffinity(task, pid, mask)
+
+
+@syscall(123, "sched_getaffinity", "int", "result:mask", returns="zero")
+def sys_sched_getaffinity(task: Task, pid: int) -> int:
+    target = task.machine.tasks.get(pid) if pid else task
+    if target is None:
+        raise OSError(ESRCH, f"no thread {pid}")
+    whole: int = (1 << len(task.machine.scheduler.cpus)) - 1
+    return whole if target.affinity is None else target.affinity
+
+
+@python("sched_getaffinity")
+def sched_getaffinity(task: Task, pid: int = 0) -> list[int]:
+    """The numbers of the CPUs that the thread may run on, ascending."""
+    mask: int = sys_sched_getaffinity(task, pid)
+    return [i for i in range(mask.bit_length()) if mask >> i & 1]
+
+
+@syscall(168, "getcpu", "result:ptr", "=NULL", "=NULL", returns="zero")
+def sys_getcpu(task: Task) -> int:
+    return task.cpu.id
+
+
+@python("cpu")
+def cpu(task: Task, ns: int) -> None:
+    """Use `ns` of CPU time, in user mode. Not a system call."""
+    task.machine.meter.burn(ns)
+
+
+# ---- limits ----
+
+
+@syscall(261, "prlimit64", "int", "rlimit", "limits", "result:limits", returns="zero")
+def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tuple[int, int]:
+    if not 0 <= resource < RLIM_NLIMITS:
+        raise OSError(EINVAL, f"prlimit64: resource {resource}")
+    group = find(task, pid)
+    old = group.rlimits.get(resource, (RLIM_INFINITY, RLIM_INFINITY))
+    if limits is not None:
+        soft, hard = (RLIM_INFINITY if v in (-1, RLIM_INFINITY) else v for v in limits)
+        if (soft if soft >= 0 else RLIM_INFINITY) > (hard if hard >= 0 else RLIM_INFINITY):
+            raise OSError(EINVAL, f"prlimit64: the soft limit {soft} is above the hard limit {hard}")
+        if hard > old[1] and not task.cred.capable(24):
+            raise OSError(EPERM, "prlimit64: raising a hard limit")
+        group.rlimits[resource] = (soft, hard)
+    return old
+
+
+@python("prlimit64")
+def prlimit64(task: Task, pid: int, resource: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(soft, hard) as they were."""
+    old: tuple[int, int] = sys_prlimit64(task, pid, resource, limits)
+    return old
+

@@ -1,0 +1,212 @@
+"""System calls of time: clocks, sleeping, interval timers. All times are integer nanoseconds in the Python ABI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.abi import (
+    CLOCK_BOOTTIME,
+    CLOCK_MONOTONIC,
+    CLOCK_MONOTONIC_COARSE,
+    CLOCK_MONOTONIC_RAW,
+    CLOCK_PROCESS_CPUTIME_ID,
+    CLOCK_REALTIME,
+    CLOCK_REALTIME_COARSE,
+    CLOCK_TAI,
+    CLOCK_THREAD_CPUTIME_ID,
+    EINVAL,
+    EOPNOTSUPP,
+    SIGALRM,
+)
+from kernel.sched.wait import Interrupted
+from kernel.signal import SigInfo
+from kernel.syscall.table import NO_HANDLER_RULE, python, syscall
+
+if TYPE_CHECKING:
+    from kernel.task import Task, ThreadGroup
+
+TIMER_ABSTIME = 1
+ITIMER_REAL = 0
+SECOND = 1_000_000_000
+LONGEST = (1 << 63) - 1
+SI_KERNEL = 0x80
+
+_MONOTONIC = (CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME)
+_REALTIME = (CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI)
+
+
+def read_clock(task: Task, clock: int) -> int:
+    """The clock's time in nanoseconds; EINVAL for a clock that does not exist."""
+    machine = task.machine
+    if clock in _MONOTONIC:
+        return machine.timeline.now
+    if clock in _REALTIME:
+        return machine.timeline.now + machine.timeline.epoch_ns
+    if clock == CLOCK_PROCESS_CPUTIME_ID:
+        machine.meter.book()
+        return sum(task.group.times())
+    if clock == CLOCK_THREAD_CPUTIME_ID:
+        machine.meter.book()
+        return task.utime + task.stime
+    raise OSError(EINVAL, f"no clock {clock}")
+
+
+@syscall(113, "clock_gettime", "clock", "result:timespec", returns="zero")
+def sys_clock_gettime(task: Task, clock: int) -> int:
+    return read_clock(task, clock)
+
+
+@syscall(114, "clock_getres", "clock", "result:timespec", returns="zero")
+def sys_clock_getres(task: Task, clock: int) -> int:
+    read_clock(task, clock)
+    return 4_000_000 if clock in (CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE) else 1
+
+
+@python("time")
+def time(task: Task) -> int:
+    """Seconds since 1970."""
+    now: int = sys_clock_gettime(task, CLOCK_REALTIME)
+    return now // SECOND
+
+
+# ---- sleeping ----
+
+
+def sleep_until(task: Task, deadline: int) -> int:
+    """Sleep to a time of the timeline. After a stop or an ignored signal it goes on to the same deadline."""
+    try:
+        task.block(max(deadline - task.now, 0))
+    except Interrupted:
+        raise Interrupted(lambda: sleep_until(task, deadline)) from None
+    return 0
+
+
+def _checked(ns: int) -> int:
+    if not 0 <= ns <= LONGEST:
+        raise OSError(EINVAL, f"{ns} ns is no time to sleep")
+    return ns
+
+
+@syscall(101, "nanosleep", "timespec", "remaining", restart=NO_HANDLER_RULE)
+def sys_nanosleep(task: Task, ns: int, remaining: list[int] | None = None) -> int:
+    deadline = task.now + _checked(ns)
+    if remaining is not None:
+        remaining[:] = [deadline]
+    return sleep_until(task, deadline)
+
+
+@syscall(115, "clock_nanosleep", "clock", "timerflags", "timespec", "remaining", restart=NO_HANDLER_RULE)
+def sys_clock_nanosleep(task: Task, clock: int, flags: int, ns: int, remaining: list[int] | None = None) -> int:
+    _checked(ns)
+    if clock == CLOCK_THREAD_CPUTIME_ID:
+        raise OSError(EINVAL, "clock_nanosleep: a thread's own CPU time does not pass while it sleeps")
+    if clock == CLOCK_PROCESS_CPUTIME_ID:
+        raise OSError(EOPNOTSUPP, "clock_nanosleep on CPU time is not implemented")
+    now = read_clock(task, clock)
+    deadline = task.now + (ns - now if flags & TIMER_ABSTIME else ns)
+    if remaining is not None and not flags & TIMER_ABSTIME:
+        remaining[:] = [deadline]
+    return sleep_until(task, deadline)
+
+
+@python("nanosleep")
+def nanosleep(task: Task, ns: int) -> None:
+    """Sleep. When a handler interrupts it: EINTR, and the error's `remaining_ns` says how much was left."""
+    remaining: list[int] = []
+    try:
+        sys_nanosleep(task, ns, remaining)
+    except OSError as error:
+        _tell_remaining(task, error, remaining)
+        raise
+
+
+@python("clock_nanosleep")
+def clock_nanosleep(task: Task, clock: int, flags: int, ns: int) -> None:
+    """As nanosleep; with TIMER_ABSTIME (1) until the clock says `ns`."""
+    remaining: list[int] = []
+    try:
+        sys_clock_nanosleep(task, clock, flags, ns, remaining)
+    except OSError as error:
+        _tell_remaining(task, error, remaining)
+        raise
+
+
+def _tell_remaining(task: Task, error: OSError, remaining: list[int]) -> None:
+    if remaining:
+        error.remaining_ns = max(remaining[0] - task.now, 0)  # type: ignore[attr-defined]
+
+
+# ---- interval timers ----
+
+
+class IntervalTimer:
+    """ITIMER_REAL of a process: SIGALRM at the deadline, and again every `interval`."""
+
+    __slots__ = ("group", "interval", "task_machine", "timer")
+
+    def __init__(self, task: Task) -> None:
+        self.group: ThreadGroup = task.group
+        self.task_machine = task.machine
+        self.interval = 0
+        self.timer = task.machine.timeline.timer(self._expire)
+
+    def _expire(self, now: int) -> None:
+        if not self.group.threads:
+            return
+        if self.interval:
+            self.timer.arm(now + self.interval)
+        self.task_machine.signals.send_process(self.group, SigInfo(SIGALRM, SI_KERNEL))
+
+    def get(self) -> tuple[int, int]:
+        """(interval, time left)."""
+        deadline = self.timer.deadline
+        return self.interval, max(deadline - self.task_machine.timeline.now, 1) if deadline is not None else 0
+
+    def set(self, interval: int, value: int) -> None:
+        self.interval = interval
+        if value:
+            self.timer.arm(self.task_machine.timeline.now + value)
+        else:
+            self.timer.disarm()
+
+
+def _timer(task: Task, which: int) -> IntervalTimer:
+    if which != ITIMER_REAL:
+        if which in (1, 2):
+            raise OSError(EOPNOTSUPP, f"interval timer {which} (CPU time) is not implemented")
+        raise OSError(EINVAL, f"no interval timer {which}")
+    timer = task.group.itimer
+    if timer is None:
+        timer = task.group.itimer = IntervalTimer(task)
+    return timer
+
+
+@syscall(103, "setitimer", "itimer", "itimerval", "itimerval", "result:itimerval", returns="zero")
+def sys_setitimer(task: Task, which: int, value: int, interval: int = 0) -> tuple[int, int]:
+    """Microsecond steps, as the call's structure has them."""
+    _checked(value)
+    _checked(interval)
+    timer = _timer(task, which)
+    old = timer.get()
+    timer.set(interval, value)
+    return old[1], old[0]
+
+
+@syscall(102, "getitimer", "itimer", "result:itimerval", returns="zero")
+def sys_getitimer(task: Task, which: int) -> tuple[int, int]:
+    interval, left = _timer(task, which).get()
+    return left, interval
+
+
+@python("setitimer")
+def setitimer(task: Task, which: int, value_ns: int, interval_ns: int = 0) -> tuple[int, int]:
+    """(time left, interval) of the timer as it was, in nanoseconds."""
+    old: tuple[int, int] = sys_setitimer(task, which, value_ns, interval_ns)
+    return old
+
+
+@python("alarm")
+def alarm(task: Task, seconds: int) -> int:
+    """SIGALRM in so many seconds (0: none); the seconds that were left of the alarm before, rounded up."""
+    left: int = sys_setitimer(task, ITIMER_REAL, seconds * SECOND, 0)[0]
+    return 0 if not left else max((left + SECOND // 2) // SECOND, 1)

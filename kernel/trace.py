@@ -1,0 +1,161 @@
+"""Traces: what the kernel tells whoever subscribes, and nothing at all when nobody does.
+
+`machine.trace.append(subscriber)` subscribes. A subscriber has any of the methods of `Subscriber`; those it lacks are not
+called. Events carry the timeline's `now`, so that two runs of one seed give the same trace. System calls are traced in the
+table's slow path, which a task takes only while `task.traced`.
+"""
+
+from __future__ import annotations
+
+from errno import EINTR
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kernel.sched.wait import Interrupted
+from kernel.task import Killed
+
+if TYPE_CHECKING:
+    from kernel.machine import Machine
+    from kernel.signal import SigInfo
+    from kernel.syscall.table import Call
+    from kernel.task import Task
+
+RESTARTS = {
+    "sys": "ERESTARTSYS (To be restarted if SA_RESTART is set)",
+    "nohand": "ERESTARTNOHAND (To be restarted if no handler)",
+    "never": "ERESTARTNOINTR (To be restarted)",
+    "block": "ERESTART_RESTARTBLOCK (Interrupted by signal)",
+}
+"""What strace prints for a call that a signal interrupted."""
+
+
+class Unfinished:
+    """In place of a result: the call did not return, and why."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+
+
+class Subscriber(Protocol):
+    """Everything that can be heard."""
+
+    def call_begins(self, task: Task, call: Call, args: tuple[Any, ...], now: int) -> None: ...
+
+    def call_ends(self, task: Task, call: Call, args: tuple[Any, ...], result: Any, now: int) -> None:
+        """`result` is what the handler returned, an OSError, or Unfinished."""
+
+    def signal(self, task: Task, info: SigInfo, now: int) -> None:
+        """A signal is taken up by the task."""
+
+    def ended(self, task: Task, status: int, now: int) -> None:
+        """The task is gone; `status` is encoded as for wait."""
+
+    def switch(self, cpu: int, before: Task | None, after: Task | None, reason: str, now: int) -> None: ...
+
+    def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None: ...
+
+
+class SchedulerTrace(Protocol):
+    """What the scheduler tells its trace."""
+
+    def switch(self, cpu: int, before: Task | None, after: Task | None, reason: str, now: int) -> None: ...
+
+    def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None: ...
+
+
+class Trace:
+    """The subscribers of one machine."""
+
+    __slots__ = ("_calls", "_machine", "_scheduling", "active", "subscribers")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self.subscribers: list[Any] = []
+        self._calls: list[Any] = []
+        self._scheduling: list[Any] = []
+        self.active = False
+        """Whether system calls and signals are heard by anybody."""
+
+    def append(self, subscriber: Any) -> None:
+        """From now on, tell this subscriber too."""
+        self.subscribers.append(subscriber)
+        self._refresh()
+
+    def remove(self, subscriber: Any) -> None:
+        self.subscribers.remove(subscriber)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self._calls = [s for s in self.subscribers if hasattr(s, "call_begins")]
+        self._scheduling = [s for s in self.subscribers if hasattr(s, "switch")]
+        self.active = bool(self._calls)
+        machine = self._machine
+        machine.scheduler.trace = self if self._scheduling else None
+        for task in machine.tasks.values():
+            task.traced = self.active
+
+    # ---- events ----
+
+    def system_call(self, call: Call, task: Task, args: tuple[Any, ...]) -> Any:
+        """Perform a system call, telling everybody. The way back to user mode is settled here too."""
+        signals = self._machine.signals
+        resume = None
+        while True:
+            self._begin(task, call, args)
+            try:
+                result = call.attempt(task, args, resume)
+            except OSError as error:
+                self._end(task, call, args, error)
+                if task.work:
+                    signals.user_return(task)
+                raise
+            except Killed:
+                self._end(task, call, args, Unfinished())
+                raise
+            except Interrupted as stop:
+                resumable = bool(stop.args)
+                self._end(task, call, args, Unfinished(RESTARTS["block" if resumable else call.restart]))
+                ran, restartable = signals.deliver(task)
+                if not call.restarts(ran, restartable, resumable):
+                    raise OSError(EINTR, "Interrupted system call") from None
+                resume = stop.args[0] if resumable else None
+                continue
+            self._end(task, call, args, result)
+            if task.work:
+                signals.user_return(task)
+            return result
+
+    def _begin(self, task: Task, call: Call, args: tuple[Any, ...]) -> None:
+        now = self._machine.timeline.now
+        for subscriber in self._calls:
+            subscriber.call_begins(task, call, args, now)
+
+    def _end(self, task: Task, call: Call, args: tuple[Any, ...], result: Any) -> None:
+        now = self._machine.timeline.now
+        for subscriber in self._calls:
+            subscriber.call_ends(task, call, args, result, now)
+
+    def note(self, task: Task, name: str, args: tuple[Any, ...], result: Any) -> None:
+        """A system call that is no function of the table (a program's first execve, a return from a handler)."""
+        from kernel.syscall.table import BY_NAME
+
+        if self.active and name in BY_NAME:
+            self._begin(task, BY_NAME[name], args)
+            self._end(task, BY_NAME[name], args, result)
+
+    def signal(self, task: Task, info: SigInfo) -> None:
+        for subscriber in self._calls:
+            subscriber.signal(task, info, self._machine.timeline.now)
+
+    def ended(self, task: Task, status: int) -> None:
+        for subscriber in self._calls:
+            subscriber.ended(task, status, self._machine.timeline.now)
+
+    def switch(self, cpu: int, before: Task | None, after: Task | None, reason: str, now: int) -> None:
+        for subscriber in self._scheduling:
+            subscriber.switch(cpu, before, after, reason, now)
+
+    def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None:
+        for subscriber in self._scheduling:
+            subscriber.wakeup(waker, task, reason, now)
