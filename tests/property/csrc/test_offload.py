@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from csrc import Frame, ffi, lib
 
+BASE = settings.default.max_examples  # 100; fewer in a brief run
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << i for i in range(8))
 ETHER = bytes.fromhex("020000000001020000000002")
 
@@ -161,7 +162,7 @@ def test_gso_of_pieces(t: Tcp, size: int, cuts: list[int]) -> None:
     assert Frame(memoryview(image)[14:], ethernet=False, gso_size=size).segments() == [f[14:] for f in want]
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * BASE)
 @given(super_segment(60), st.integers(0, 70), st.data())
 def test_gso_of_damaged_frames_keeps_inside_its_buffers(t: Tcp, size: int, choice: st.DataObject) -> None:
     image = bytearray(t.image())
@@ -392,7 +393,7 @@ def gro(frames: list[bytes], trusted: list[bool]) -> list[tuple[bytes, int, int,
     return result
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * BASE)
 @given(super_segment(), st.integers(1, 200))
 def test_gro_undoes_gso(t: Tcp, size: int) -> None:
     t = t._replace(flags=(t.flags | ACK) & ~(SYN | RST | URG), ip_options=b"", payload=t.payload or b"x")
@@ -454,7 +455,7 @@ def traffic(draw: st.DrawFn) -> tuple[list[bytes], list[bool]]:
     return result, [draw(st.integers(0, 9)) == 0 for _ in result]
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * BASE)
 @given(traffic())
 def test_gro_is_the_oracle(case: tuple[list[bytes], list[bool]]) -> None:
     frames, trusted = case

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from csrc import ffi, lib
 
+BASE = settings.default.max_examples  # 100; fewer in a brief run
 OK, ETH_SHORT, L3_OTHER, IP_SHORT, IP_VERSION, IP_HEADER_LEN, IP_CHECKSUM, IP_OPTIONS, IP_FRAGMENT = range(9)
 L4_OTHER, UDP_SHORT, UDP_CHECKSUM, TCP_SHORT, TCP_OFFSET, TCP_CHECKSUM = range(9, 15)
 ETHERNET, L4_TRUSTED, L3_TRUSTED = 1, 2, 4
@@ -377,14 +378,14 @@ def damaged(draw: st.DrawFn) -> bytes:
 FLAGS = st.sampled_from([0, 0, L4_TRUSTED, L3_TRUSTED, L3_TRUSTED | L4_TRUSTED])
 
 
-@settings(max_examples=600)
+@settings(max_examples=6 * BASE)
 @given(packet(), FLAGS)
 def test_whole_packets(buf: bytes, flags: int) -> None:
     check(buf, flags | ETHERNET)
     check(buf[14:], flags)
 
 
-@settings(max_examples=900)
+@settings(max_examples=9 * BASE)
 @given(damaged(), FLAGS)
 def test_damaged_packets(buf: bytes, flags: int) -> None:
     check(buf, flags | ETHERNET)
@@ -399,7 +400,7 @@ def test_noise(buf: bytes, flags: int) -> None:
     check(buf, flags)
 
 
-@settings(max_examples=20)
+@settings(max_examples=BASE * 20 // 100)
 @given(packet())
 def test_every_truncation(buf: bytes) -> None:
     for n in range(len(buf)):
@@ -407,7 +408,7 @@ def test_every_truncation(buf: bytes) -> None:
         check(buf[:n], ETHERNET | L3_TRUSTED | L4_TRUSTED)
 
 
-@settings(max_examples=40)
+@settings(max_examples=BASE * 40 // 100)
 @given(packet(), st.binary(min_size=1, max_size=46))
 def test_ethernet_padding_is_not_payload(buf: bytes, padding: bytes) -> None:
     assert check(buf + padding, ETHERNET) == oracle(buf, ETHERNET)["verdict"]

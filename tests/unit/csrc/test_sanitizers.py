@@ -91,7 +91,8 @@ def test_the_product_has_no_planted_bugs() -> None:
 
 def test_property_tests_under_the_sanitizers(built: Path) -> None:
     done = run(
-        built, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-c", os.devnull,
+        built, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=brief",
+        "--import-mode=importlib", "-c", os.devnull,
         "--rootdir", str(ROOT / "tests" / "property" / "csrc"), str(ROOT / "tests" / "property" / "csrc"),
         "-k", "not scapy and not every_verdict and not merged_and_refused",
     )  # fmt: skip
