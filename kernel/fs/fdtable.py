@@ -49,6 +49,10 @@ class FdTable:
                 return fd
         return max(least, len(files))
 
+    def lowest(self) -> int:
+        """The descriptor that `install` would give now."""
+        return self._lowest(0)
+
     def _set(self, fd: int, file: File, cloexec: bool) -> None:
         files = self.files
         while len(files) <= fd:

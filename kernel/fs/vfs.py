@@ -296,7 +296,7 @@ class FileSystem(Protocol):
 class Vfs:
     """The mount tree of a machine, the device registry and the filesystem types it can mount."""
 
-    __slots__ = ("_anon", "_dev", "_mount_id", "devices", "machine", "mounts", "now", "root", "types")
+    __slots__ = ("_anon", "_dev", "_mount_id", "devices", "machine", "mounts", "now", "root", "types", "unix_names")
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.now = now
@@ -308,6 +308,7 @@ class Vfs:
         self.root: Path | None = None
         self.machine: Any = None
         self._anon: dict[str, AnonFs] = {}
+        self.unix_names: dict[bytes, Any] = {}  # abstract names of Unix sockets
 
     def anon(self, name: str, magic: int) -> AnonFs:
         """The filesystem without names that gives pipes, sockets and the like their inodes."""

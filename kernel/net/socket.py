@@ -1,0 +1,335 @@
+"""Sockets as files: blocking, timeouts and signals around sockets that never block.
+
+Every kind of socket (those of the network stack, Unix ones) has the same calls, given the time, which answer at once or
+raise BlockingIOError; `on_ready(sock)` tells when that may have changed. Here a task sleeps on the wait queues that
+`on_ready` wakes and calls again. After each call the network is driven, so that what the stack wants to send leaves.
+
+Rules from socket(7), send(2), recv(2): O_NONBLOCK and MSG_DONTWAIT give EAGAIN; SO_RCVTIMEO and SO_SNDTIMEO bound a
+sleep and make an interrupted call EINTR instead of restarting it; a stream send goes on until everything is taken,
+and gives the number of bytes that were when it is stopped; EPIPE comes with SIGPIPE unless MSG_NOSIGNAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kernel import abi
+from kernel.abi import (
+    EAGAIN,
+    EALREADY,
+    EINPROGRESS,
+    EINTR,
+    EINVAL,
+    EISCONN,
+    ENOTCONN,
+    EPIPE,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    MSG_PEEK,
+    MSG_WAITALL,
+    O_NONBLOCK,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLPRI,
+    POLLRDHUP,
+    POLLRDNORM,
+    POLLWRNORM,
+    SIGPIPE,
+    SO_ERROR,
+    SOCK_STREAM,
+    SOL_SOCKET,
+)
+from kernel.fs.file import File, FileOps, Sink, Source
+from kernel.fs.vfs import Inode, error
+from kernel.ipc.pipe import own
+from kernel.sched.wait import Interrupted, WaitQueue
+
+_READ = POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR
+_WRITE = POLLOUT | POLLHUP | POLLERR
+_SEND_CHUNK = 1 << 20
+
+
+class AnySocket(Protocol):
+    """What a socket of the stack and a Unix socket have in common."""
+
+    family: int
+    type: int
+    proto: int
+    on_ready: Callable[[Any], None] | None
+    rcvtimeo_ns: int
+    sndtimeo_ns: int
+
+    def readiness(self) -> int: ...
+    def bind(self, addr: Any) -> None: ...
+    def listen(self, n: int) -> None: ...
+    def accept(self, now: int) -> tuple[Any, Any]: ...
+    def connect(self, addr: Any, now: int) -> None: ...
+    def sendto(self, data: Any, addr: Any, now: int, flags: int = 0) -> int: ...
+    def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, Any]: ...
+    def shutdown(self, how: int, now: int) -> None: ...
+    def close(self, now: int) -> None: ...
+    def getsockname(self) -> Any: ...
+    def getpeername(self) -> Any: ...
+    def setsockopt(self, level: int, name: int, value: int | bytes) -> None: ...
+    def getsockopt(self, level: int, name: int, n: int | None = None) -> int | bytes: ...
+
+
+class SocketState:
+    """`file.private` of a socket: the socket, who waits for it, and whether a blocking connect is under way."""
+
+    __slots__ = ("connecting", "machine", "readers", "sock", "writers")
+
+    def __init__(self, machine: Any, sock: Any) -> None:
+        self.machine = machine
+        self.sock = sock
+        self.readers = WaitQueue()
+        self.writers = WaitQueue()
+        self.connecting = False
+        sock.on_ready = self.ready
+
+    def ready(self, sock: Any) -> None:
+        """The socket's readiness may have changed."""
+        mask = sock.readiness()
+        if mask & _READ:
+            self.readers.wake_all(mask | POLLRDNORM if mask & POLLIN else mask)
+        if mask & _WRITE:
+            self.writers.wake_all(mask | POLLWRNORM if mask & POLLOUT else mask)
+
+    def wait(self, task: Any, queue: WaitQueue, deadline: int | None) -> None:
+        """Sleep until the queue is woken. EAGAIN at the deadline; a signal is EINTR when there is a deadline."""
+        if deadline is None:
+            queue.sleep(task)
+            return
+        left = deadline - task.now
+        try:
+            if left <= 0 or not queue.sleep(task, left):
+                raise error(EAGAIN, "timed out")
+        except Interrupted:
+            raise error(EINTR) from None
+
+
+class SocketOps(FileOps):
+    """Operations on an open socket."""
+
+    __slots__ = ()
+
+    # ---- data ----
+
+    def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
+        if not n:
+            return 0
+        data, _ = self.receive(file, task, n, 0)
+        return sink.put(data) if data else 0
+
+    def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
+        return self.send(file, task, source, n, 0, None)
+
+    def receive(self, file: File, task: Any, n: int, flags: int) -> tuple[bytes, Any]:
+        """recvfrom(2): (data, where it came from)."""
+        state: SocketState = file.private
+        sock = state.sock
+        below = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL | abi.MSG_CMSG_CLOEXEC)
+        data, addr = self._receive_once(state, file, task, n, flags, below, None)
+        if flags & MSG_WAITALL and sock.type == SOCK_STREAM and not flags & MSG_PEEK and 0 < len(data) < n:
+            parts = [data]
+            missing = n - len(data)
+            deadline = task.now + sock.rcvtimeo_ns if sock.rcvtimeo_ns else None
+            while missing:
+                try:
+                    more, _ = self._receive_once(state, file, task, missing, flags, below, deadline)
+                except (OSError, Interrupted):
+                    break
+                if not more:
+                    break
+                parts.append(more)
+                missing -= len(more)
+            data = b"".join(parts)
+        task.spend(state.machine.costs.copy(len(data)))
+        return data, addr
+
+    def _receive_once(
+        self, state: SocketState, file: File, task: Any, n: int, flags: int, below: int, deadline: int | None
+    ) -> tuple[bytes, Any]:
+        sock = state.sock
+        while True:
+            try:
+                result: tuple[bytes, Any] = sock.recvfrom(n, task.now, below)
+            except BlockingIOError:
+                if file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:
+                    raise
+                if deadline is None and sock.rcvtimeo_ns:
+                    deadline = task.now + sock.rcvtimeo_ns
+                state.wait(task, state.readers, deadline)
+                continue
+            state.machine.network.drive()
+            return result
+
+    def send(self, file: File, task: Any, source: Source, n: int, flags: int, addr: Any) -> int:
+        """sendto(2). A stream takes parts until all is sent; a datagram goes whole."""
+        state: SocketState = file.private
+        sock = state.sock
+        below = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)
+        stream = sock.type == SOCK_STREAM
+        task.spend(state.machine.costs.copy(n))
+        done = 0
+        deadline: int | None = None
+        chunk: Any = own(source.peek(_SEND_CHUNK if stream else n))
+        try:
+            while True:
+                try:
+                    sent = sock.sendto(chunk, addr, task.now, below)
+                except BlockingIOError:
+                    state.machine.network.drive()
+                    if file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:
+                        raise
+                    if deadline is None and sock.sndtimeo_ns:
+                        deadline = task.now + sock.sndtimeo_ns
+                    state.wait(task, state.writers, deadline)
+                    continue
+                source.skip(sent)
+                done += sent
+                state.machine.network.drive()
+                if not stream or done >= n:
+                    return done
+                if sent == len(chunk):
+                    chunk = own(source.peek(_SEND_CHUNK))
+                else:
+                    chunk = memoryview(chunk)[sent:]
+        except Interrupted:
+            if done:
+                return done
+            raise
+        except OSError as failure:
+            if done:
+                return done
+            if failure.errno == EPIPE and stream and not flags & MSG_NOSIGNAL:
+                task.send_signal(SIGPIPE)
+            raise
+
+    # ---- connections ----
+
+    def connect(self, file: File, task: Any, addr: Any) -> None:
+        """connect(2): waits for the handshake unless O_NONBLOCK."""
+        state: SocketState = file.private
+        sock = state.sock
+        deadline = task.now + sock.sndtimeo_ns if sock.sndtimeo_ns else None
+        try:
+            sock.connect(addr, task.now)
+            state.machine.network.drive()
+            state.connecting = False
+            return
+        except OSError as failure:
+            state.machine.network.drive()
+            if failure.errno == EISCONN and state.connecting:
+                state.connecting = False
+                return
+            if failure.errno not in (EINPROGRESS, EALREADY, EAGAIN):
+                state.connecting = False
+                raise
+            if file.flags & O_NONBLOCK:
+                raise
+            if failure.errno == EAGAIN and sock.family != abi.AF_UNIX:
+                raise
+        state.connecting = True
+        while not sock.readiness() & (POLLOUT | POLLERR | POLLHUP):
+            if deadline is None:
+                state.writers.sleep(task)
+                continue
+            left = deadline - task.now
+            try:
+                if left <= 0 or not state.writers.sleep(task, left):
+                    raise error(EINPROGRESS, "timed out")
+            except Interrupted:
+                raise error(EINTR) from None
+        state.connecting = False
+        code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        if isinstance(code, int) and code:
+            raise error(code)
+
+    def accept(self, file: File, task: Any) -> tuple[Any, Any]:
+        """accept4(2) without the descriptor: (socket, peer's address)."""
+        state: SocketState = file.private
+        sock = state.sock
+        deadline: int | None = None
+        while True:
+            try:
+                new, addr = sock.accept(task.now)
+            except BlockingIOError:
+                if file.flags & O_NONBLOCK:
+                    raise
+                if deadline is None and sock.rcvtimeo_ns:
+                    deadline = task.now + sock.rcvtimeo_ns
+                state.wait(task, state.readers, deadline)
+                continue
+            state.machine.network.drive()
+            return new, addr
+
+    def shutdown(self, file: File, task: Any, how: int) -> None:
+        state: SocketState = file.private
+        try:
+            state.sock.shutdown(how, task.now)
+        finally:
+            state.machine.network.drive()
+
+    # ---- files ----
+
+    def poll(self, file: File) -> int:
+        mask: int = file.private.sock.readiness()
+        if mask & POLLIN:
+            mask |= POLLRDNORM
+        if mask & POLLOUT:
+            mask |= POLLWRNORM
+        return mask
+
+    def wait_queues(self, file: File) -> tuple[Any, ...]:
+        state: SocketState = file.private
+        return (state.readers, state.writers)
+
+    def ioctl(self, file: File, task: Any, request: int, arg: Any) -> Any:
+        sock = file.private.sock
+        if request in (abi.FIONREAD, abi.TIOCOUTQ):
+            name = "inq" if request == abi.FIONREAD else "outq"
+            count = getattr(sock, name, None)
+            if count is not None:
+                return count() if callable(count) else count
+            queue = getattr(sock, "queue", None)
+            if request == abi.FIONREAD and queue is not None:
+                return len(queue[0][0]) if queue else 0
+            raise error(EINVAL, f"ioctl {request:#x} on this socket")
+        if request == abi.SIOCATMARK:
+            at_mark = getattr(sock, "at_mark", None)
+            return int(at_mark()) if at_mark is not None else 0
+        return super().ioctl(file, task, request, arg)
+
+    def release(self, file: File) -> None:
+        state: SocketState = file.private
+        sock = state.sock
+        sock.on_ready = None
+        machine = state.machine
+        sock.close(machine.timeline.now)
+        machine.network.drive()
+
+
+SOCKET = SocketOps()
+
+
+def socket_file(task: Any, sock: Any, flags: int) -> File:
+    """A new description of a socket, with O_NONBLOCK from SOCK_NONBLOCK."""
+    machine = task.machine
+    inode: Inode = machine.vfs.anon("sockfs", abi.SOCKFS_MAGIC).inode(abi.S_IFSOCK | 0o777)
+    status = abi.O_RDWR | (O_NONBLOCK if flags & abi.SOCK_NONBLOCK else 0)
+    return File(SOCKET, status, inode, None, SocketState(machine, sock))
+
+
+def socket_of(file: File) -> Any:
+    """The socket behind a description; ENOTSOCK."""
+    state = file.private
+    if not isinstance(state, SocketState):
+        raise error(abi.ENOTSOCK)
+    return state.sock
+
+
+__all__ = ["ENOTCONN", "SOCKET", "AnySocket", "SocketState", "socket_file", "socket_of"]

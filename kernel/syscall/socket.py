@@ -1,0 +1,387 @@
+"""System calls on sockets."""
+
+from __future__ import annotations
+
+import array
+from typing import Any
+
+from kernel import abi
+from kernel.abi import AF_INET, AF_INET6, AF_UNIX, EAFNOSUPPORT, ECONNREFUSED, EFAULT, EINVAL, EMFILE, EOPNOTSUPP
+from kernel.fs import operations
+from kernel.fs.file import File
+from kernel.fs.namei import MAY_WRITE, check
+from kernel.fs.user import file_of, install, lookup, nofile, pathname, text
+from kernel.fs.vfs import error
+from kernel.net.socket import SOCKET, socket_file, socket_of
+from kernel.net.unix import UnixSocket, join
+from kernel.syscall.file import gather
+from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
+
+_TYPE_FLAGS = abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC
+Address = Any  # (text, port) or (text, port, flowinfo, scope); str or bytes for Unix sockets
+
+
+def _socket(task: Any, fd: int) -> tuple[File, Any]:
+    file = file_of(task, fd)
+    return file, socket_of(file)
+
+
+def _make(task: Any, domain: int, kind: int, proto: int) -> Any:
+    if domain == AF_UNIX:
+        if proto not in (0, AF_UNIX):
+            raise error(abi.EPROTONOSUPPORT)
+        if kind == abi.SOCK_RAW:
+            kind = abi.SOCK_DGRAM
+        if kind not in (abi.SOCK_STREAM, abi.SOCK_DGRAM, abi.SOCK_SEQPACKET):
+            raise error(abi.ESOCKTNOSUPPORT)
+        cred = task.cred
+        return UnixSocket(kind, (task.group.pid, cred.euid, cred.egid), task.machine.vfs.unix_names)
+    if not isinstance(domain, int) or not 0 <= domain < abi.AF_MAX:
+        raise error(EAFNOSUPPORT)
+    if not 0 <= kind <= abi.SOCK_PACKET:
+        raise error(EINVAL, "socket type")
+    if domain not in (AF_INET, AF_INET6, abi.AF_PACKET):
+        raise error(EAFNOSUPPORT)
+    if kind == abi.SOCK_RAW and task.cred.euid != 0:
+        raise error(abi.EPERM, "raw sockets need CAP_NET_RAW")
+    return task.machine.stack.socket(domain, kind, proto)
+
+
+@syscall(198, "socket", "domain", "socktype", "proto")
+def sys_socket(task: Any, domain: int, type: int, proto: int = 0) -> int:
+    if type & ~(abi.SOCK_TYPE_MASK | _TYPE_FLAGS):
+        raise error(EINVAL, "socket type")
+    sock = _make(task, domain, type & abi.SOCK_TYPE_MASK, proto)
+    return install(task, socket_file(task, sock, type), bool(type & abi.SOCK_CLOEXEC))
+
+
+@syscall(199, "socketpair", "domain", "socktype", "proto", returns="fds")
+def sys_socketpair(task: Any, domain: int, type: int, proto: int = 0) -> tuple[int, int]:
+    if type & ~(abi.SOCK_TYPE_MASK | _TYPE_FLAGS):
+        raise error(EINVAL, "socket type")
+    if domain != AF_UNIX:
+        raise error(EOPNOTSUPP if domain in (AF_INET, AF_INET6) else EAFNOSUPPORT)
+    a = _make(task, domain, type & abi.SOCK_TYPE_MASK, proto)
+    b = _make(task, domain, type & abi.SOCK_TYPE_MASK, proto)
+    join(a, b)
+    a.peercred = b.peercred = a.cred
+    cloexec = bool(type & abi.SOCK_CLOEXEC)
+    one, two = socket_file(task, a, type), socket_file(task, b, type)
+    try:
+        first = install(task, one, cloexec)
+    except OSError:
+        two.put()
+        raise
+    try:
+        return first, install(task, two, cloexec)
+    except OSError:
+        task.files.close(first)
+        raise
+
+
+# ---- addresses ----
+
+
+def _unix_name(addr: Address) -> bytes:
+    if not isinstance(addr, (str, bytes)):
+        raise error(EINVAL, "a Unix address is a path")
+    name = addr.encode("utf-8", "surrogateescape") if isinstance(addr, str) else bytes(addr)
+    if len(name) > 108:
+        raise error(EINVAL, "a Unix address holds 108 bytes")
+    return name
+
+
+def _unix_target(task: Any, addr: Address) -> UnixSocket:
+    """The socket that has the name; ECONNREFUSED when nobody has it."""
+    name = _unix_name(addr)
+    if not name:
+        raise error(EINVAL, "empty address")
+    if name[:1] == b"\0":
+        found: UnixSocket | None = task.machine.vfs.unix_names.get(name)
+    else:
+        inode = lookup(task, abi.AT_FDCWD, pathname(name)).inode
+        check(inode, task.cred, MAY_WRITE)
+        found = inode.socket
+    if found is None:
+        raise error(ECONNREFUSED, addr)
+    return found
+
+
+def _inet(addr: Address) -> Address:
+    if not isinstance(addr, (tuple, list)):
+        raise error(EFAULT if addr is None or isinstance(addr, (int, float)) else EINVAL, "an address is (text, port)")
+    return tuple(addr)
+
+
+@syscall(200, "bind", "fd", "sockaddr")
+def sys_bind(task: Any, fd: int, addr: Address) -> int:
+    _, sock = _socket(task, fd)
+    if sock.family == AF_UNIX:
+        name = _unix_name(addr)
+        if sock.name:
+            raise error(EINVAL, "bound already")
+        if not name or name[:1] == b"\0":
+            sock.bind(name or b"\0%05x" % (len(task.machine.vfs.unix_names) + 1))
+        else:
+            path = pathname(name)
+            sock.bind_inode(operations.make_socket(task, path, 0o777), text(path))
+        return 0
+    addr = _inet(addr)
+    if len(addr) > 1 and isinstance(addr[1], int) and 0 < addr[1] < 1024 and task.cred.euid != 0:
+        raise error(abi.EACCES, "ports below 1024 need CAP_NET_BIND_SERVICE")
+    sock.bind(addr)
+    return 0
+
+
+@syscall(201, "listen", "fd", "int")
+def sys_listen(task: Any, fd: int, backlog: int = 128) -> int:
+    _, sock = _socket(task, fd)
+    sock.listen(backlog)
+    task.machine.network.drive()
+    return 0
+
+
+@syscall(242, "accept4", "fd", "sockaddr_out", "accept_flags")
+def sys_accept4(task: Any, fd: int, addr: Any = None, flags: int = 0) -> tuple[int, Address]:
+    if flags & ~_TYPE_FLAGS:
+        raise error(EINVAL, "accept4 flags")
+    file, _ = _socket(task, fd)
+    most = nofile(task)
+    if 0 <= most <= task.files.lowest():
+        raise error(EMFILE, f"limit of {most} descriptors")
+    new, peer = SOCKET.accept(file, task)
+    return install(task, socket_file(task, new, flags), bool(flags & abi.SOCK_CLOEXEC)), peer
+
+
+@python("accept4")
+def accept4(task: Any, fd: int, flags: int = 0) -> tuple[int, Address]:
+    result: tuple[int, Address] = sys_accept4(task, fd, None, flags)
+    return result
+
+
+@syscall(202, "accept", "fd", "sockaddr_out")
+def sys_accept(task: Any, fd: int, addr: Any = None) -> tuple[int, Address]:
+    result: tuple[int, Address] = sys_accept4.handler(task, fd, addr, 0)  # type: ignore[attr-defined]
+    return result
+
+
+@syscall(203, "connect", "fd", "sockaddr")
+def sys_connect(task: Any, fd: int, addr: Address) -> int:
+    file, sock = _socket(task, fd)
+    if sock.family == AF_UNIX:
+        while True:
+            target = None if addr is None and sock.type == abi.SOCK_DGRAM else _unix_target(task, addr)
+            try:
+                sock.connect(target, task.now)
+                return 0
+            except BlockingIOError:
+                if file.flags & abi.O_NONBLOCK:
+                    raise
+                file.private.wait(task, file.private.writers, None)
+    SOCKET.connect(file, task, None if addr is None and sock.type != abi.SOCK_STREAM else _inet(addr))
+    return 0
+
+
+@syscall(204, "getsockname", "fd", returns="sockaddr")
+def sys_getsockname(task: Any, fd: int) -> Address:
+    return _socket(task, fd)[1].getsockname()
+
+
+@syscall(205, "getpeername", "fd", returns="sockaddr")
+def sys_getpeername(task: Any, fd: int) -> Address:
+    return _socket(task, fd)[1].getpeername()
+
+
+# ---- data ----
+
+
+def _target(task: Any, sock: Any, addr: Address) -> Any:
+    if addr is None:
+        return None
+    return _unix_target(task, addr) if sock.family == AF_UNIX else _inet(addr)
+
+
+@syscall(206, "sendto", "fd", "source", "size", "msg_flags", "sockaddr")
+def sys_sendto(task: Any, fd: int, source: Source, count: int, flags: int = 0, addr: Address = None) -> int:
+    file, sock = _socket(task, fd)
+    file.count += 1
+    try:
+        return SOCKET.send(file, task, source, count, flags, _target(task, sock, addr))
+    finally:
+        file.put()
+
+
+@python("sendto")
+def sendto(task: Any, fd: int, data: Any, flags: int = 0, addr: Address = None) -> int:
+    source = BytesSource(data)
+    sent: int = sys_sendto(task, fd, source, source.left, flags, addr)
+    return sent
+
+
+@python("send")
+def send(task: Any, fd: int, data: Any, flags: int = 0) -> int:
+    return sendto(task, fd, data, flags)
+
+
+@syscall(207, "recvfrom", "fd", "sink", "size", "msg_flags", "sockaddr_out")
+def sys_recvfrom(task: Any, fd: int, sink: Sink, count: int, flags: int = 0, addr: Any = None) -> tuple[int, Address]:
+    """(bytes put, where they came from)."""
+    file, _ = _socket(task, fd)
+    file.count += 1
+    try:
+        data, peer = SOCKET.receive(file, task, count, flags)
+        return sink.put(data), peer
+    finally:
+        file.put()
+
+
+@python("recvfrom")
+def recvfrom(task: Any, fd: int, n: int, flags: int = 0) -> tuple[bytes, Address]:
+    if not isinstance(n, int) or n < 0:
+        raise error(EINVAL, "count")
+    sink = BytesSink(min(n, abi.MAX_RW_COUNT))
+    _, peer = sys_recvfrom(task, fd, sink, sink.room, flags, None)
+    return sink.value(), peer
+
+
+@python("recv")
+def recv(task: Any, fd: int, n: int, flags: int = 0) -> bytes:
+    return recvfrom(task, fd, n, flags)[0]
+
+
+@syscall(211, "sendmsg", "fd", "msghdr", "msg_flags")
+def sys_sendmsg(task: Any, fd: int, message: tuple[Source, Any, Address], flags: int = 0) -> int:
+    """`message` is (source, ancillary data, address)."""
+    source, ancillary, addr = message
+    file, sock = _socket(task, fd)
+    target = _target(task, sock, addr)
+    count = source.left
+    if not ancillary:
+        return SOCKET.send(file, task, source, count, flags, target)
+    if sock.family != AF_UNIX:
+        raise error(EINVAL, "ancillary data")
+    parcels = _pack_ancillary(task, ancillary)
+    data = bytes(source.peek(count))
+    while True:
+        try:
+            return int(sock.sendto(data, target, task.now, flags & ~abi.MSG_DONTWAIT & ~abi.MSG_NOSIGNAL, parcels))
+        except BlockingIOError:
+            if file.flags & abi.O_NONBLOCK or flags & abi.MSG_DONTWAIT:
+                raise
+            file.private.wait(task, file.private.writers, None)
+        except BrokenPipeError:
+            if not flags & abi.MSG_NOSIGNAL:
+                task.send_signal(abi.SIGPIPE)
+            raise
+
+
+def _pack_ancillary(task: Any, ancillary: Any) -> list[tuple[int, int, list[File]]]:
+    """SCM_RIGHTS with descriptors as an array or bytes of ints: each description gains a holder, in flight."""
+    parcels: list[tuple[int, int, list[File]]] = []
+    for level, kind, payload in ancillary:
+        if level != abi.SOL_SOCKET or kind != abi.SCM_RIGHTS:
+            raise error(EINVAL, "ancillary data")
+        fds = array.array("i")
+        fds.frombytes(bytes(payload))
+        parcels.append((level, kind, [task.files.get(fd).get() for fd in fds]))
+    return parcels
+
+
+@python("sendmsg")
+def sendmsg(task: Any, fd: int, buffers: Any, ancdata: Any = (), flags: int = 0, addr: Address = None) -> int:
+    sent: int = sys_sendmsg(task, fd, (gather(buffers), ancdata, addr), flags)
+    return sent
+
+
+@syscall(212, "recvmsg", "fd", "msghdr_out", "msg_flags")
+def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -> tuple[int, Any, int, Address]:
+    """`message` is (sink, room for ancillary data); gives (bytes, ancillary data, message flags, address)."""
+    sink, room = message
+    file, sock = _socket(task, fd)
+    if not hasattr(sock, "recvmsg"):
+        data, peer = SOCKET.receive(file, task, sink.room, flags)
+        return sink.put(data), [], 0, peer
+    below = flags & ~(abi.MSG_DONTWAIT | abi.MSG_CMSG_CLOEXEC | abi.MSG_WAITALL)
+    deadline = task.now + sock.rcvtimeo_ns if sock.rcvtimeo_ns else None
+    while True:
+        try:
+            result = sock.recvmsg(sink.room, task.now, below)
+            break
+        except BlockingIOError:
+            if file.flags & abi.O_NONBLOCK or flags & abi.MSG_DONTWAIT:
+                raise
+            file.private.wait(task, file.private.readers, deadline)
+    task.machine.network.drive()
+    if sock.family == AF_UNIX:
+        data, parcels, message_flags, peer = result
+        received, cut = _unpack_ancillary(task, parcels, room, flags)
+        return sink.put(data), received, message_flags | cut, peer
+    data, peer, message_flags, _ = result
+    return sink.put(data), [], message_flags, peer
+
+
+def _unpack_ancillary(task: Any, parcels: Any, room: int, flags: int) -> tuple[list[tuple[int, int, bytes]], int]:
+    """Gives the receiver descriptors for what was passed; what there is no room for is closed (MSG_CTRUNC)."""
+    received: list[tuple[int, int, bytes]] = []
+    cut = 0
+    cloexec = bool(flags & abi.MSG_CMSG_CLOEXEC)
+    for level, kind, passed in parcels or ():
+        fds = array.array("i")
+        space = max(0, room - 16) // 4
+        for file in passed:
+            if len(fds) >= space:
+                cut = abi.MSG_CTRUNC
+                if not flags & abi.MSG_PEEK:
+                    file.put()
+                continue
+            fds.append(install(task, file.get() if flags & abi.MSG_PEEK else file, cloexec))
+        if fds:
+            received.append((level, kind, fds.tobytes()))
+            room -= 16 + 4 * len(fds)
+    return received, cut
+
+
+@python("recvmsg")
+def recvmsg(task: Any, fd: int, n: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, Any, int, Address]:
+    if not isinstance(n, int) or n < 0:
+        raise error(EINVAL, "count")
+    sink = BytesSink(min(n, abi.MAX_RW_COUNT))
+    _, ancillary, message_flags, peer = sys_recvmsg(task, fd, (sink, ancbufsize), flags)
+    return sink.value(), ancillary, message_flags, peer
+
+
+# ---- the rest ----
+
+
+@syscall(210, "shutdown", "fd", "shutdown_how")
+def sys_shutdown(task: Any, fd: int, how: int) -> int:
+    file, _ = _socket(task, fd)
+    SOCKET.shutdown(file, task, how)
+    return 0
+
+
+@syscall(208, "setsockopt", "fd", "sol", "sockopt", "optval")
+def sys_setsockopt(task: Any, fd: int, level: int, name: int, value: int | bytes) -> int:
+    _, sock = _socket(task, fd)
+    if isinstance(value, str):
+        value = value.encode()
+    if not isinstance(value, (int, bytes, bytearray, memoryview)):
+        raise error(EFAULT, "an option value is an int or bytes")
+    if isinstance(value, int) and not -(1 << 31) <= value < 1 << 32:
+        raise error(EINVAL, "an int option has 32 bits")
+    if isinstance(value, int) and value >= 1 << 31:
+        value -= 1 << 32
+    if level == abi.SOL_SOCKET and name in (abi.SO_RCVBUFFORCE, abi.SO_SNDBUFFORCE, abi.SO_MARK) and task.cred.euid:
+        raise error(abi.EPERM, "this option needs CAP_NET_ADMIN")
+    sock.setsockopt(level, name, int(value) if isinstance(value, int) else bytes(value))
+    task.machine.network.drive()
+    return 0
+
+
+@syscall(209, "getsockopt", "fd", "sol", "sockopt", "int", returns="optval")
+def sys_getsockopt(task: Any, fd: int, level: int, name: int, n: int | None = None) -> int | bytes:
+    _, sock = _socket(task, fd)
+    if n is not None and n < 0:
+        raise error(EINVAL, "length")
+    value: int | bytes = sock.getsockopt(level, name, n)
+    return value
