@@ -1,0 +1,109 @@
+"""`make bench`: what things cost, beside the host's own kernel in the same run.
+
+docs/performance.md says how to read the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tools.bench import report
+from tools.bench.measures import NETWORK, Figure, Options, Session, session, simulate
+from tools.bench.rig import Unavailable
+from tools.bench.targets import BY_NAME
+
+
+def parser() -> argparse.ArgumentParser:
+    about = "What things cost, beside the host's own kernel in the same run."
+    p = argparse.ArgumentParser(prog="python -m tools.bench", description=about)
+    names = ", ".join(BY_NAME)
+    p.add_argument("--only", action="append", metavar="NAME", help=f"one of {names}, or how some of them begin")
+    p.add_argument("--check", action="store_true", help="exit 1 when a figure misses its floor")
+    p.add_argument("--json", action="store_true", help="print JSON")
+    p.add_argument("--markdown", action="store_true", help="print the table for docs/performance.md")
+    p.add_argument("--profile", action="store_true", help="sample the machine's process (slows it a little)")
+    p.add_argument("--runs", type=int, default=3, metavar="N",
+                   help="runs of each figure (default 3); the median counts")  # fmt: skip
+    p.add_argument("--seconds", type=float, default=1.0, metavar="S", help="length of a run (default 1)")
+    p.add_argument("--megabytes", type=float, default=100.0, metavar="MB", help="of the simulated flow (default 100)")
+    return p
+
+
+def chosen(words: list[str] | None) -> list[str]:
+    if not words:
+        return list(BY_NAME)
+    names = [name for name in BY_NAME if any(name == w or (w not in BY_NAME and name.startswith(w)) for w in words)]
+    if not names:
+        raise Unavailable(f"--only {' '.join(words)}: there are {', '.join(BY_NAME)}")
+    return names
+
+
+def progress(line: str) -> None:
+    print(f"bench: {line}", file=sys.stderr, flush=True)
+
+
+def measure(names: list[str], options: Options, profiles: dict[str, Any]) -> list[Figure]:
+    figures: dict[str, Figure] = {}
+    with ExitStack() as stack:
+        running: Session | None = None
+        for name in [n for n in NETWORK if n in names]:
+            if running is None:
+                running = stack.enter_context(session(options, progress))
+            figures[name] = NETWORK[name](running)
+            if options.profile is not None:
+                running.stop()
+                collect(name, options.profile, profiles)
+    if "simulate" in names:
+        figures["simulate"] = simulate(options, progress)
+        if options.profile is not None:
+            collect("simulate", options.profile, profiles)
+    return [figures[name] for name in names]
+
+
+def collect(name: str, path: str, profiles: dict[str, Any]) -> None:
+    file = Path(path)
+    if file.exists() and file.stat().st_size:
+        profiles[name] = json.loads(file.read_text())
+        file.unlink()
+
+
+def main() -> int:
+    args = parser().parse_args()
+    profiles: dict[str, Any] = {}
+    cpu = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options = Options(max(1, args.runs), max(0.1, args.seconds), cpu, args.megabytes)
+    with tempfile.TemporaryDirectory(prefix="terrella-bench-") as directory:
+        if args.profile:
+            options.profile = str(Path(directory) / "profile.json")
+        try:
+            figures = measure(chosen(args.only), options, profiles)
+        except Unavailable as why:
+            print(f"bench: {why}", file=sys.stderr)
+            return 2
+    if args.json:
+        print(report.as_json(figures, profiles))
+    elif args.markdown:
+        print(report.markdown(figures))
+    else:
+        report.table(figures)
+        for name, found in profiles.items():
+            print()
+            print(report.profile(name, found))
+    missed = [line for figure in figures for line in figure.target.misses(figure.value, figure.ratio)]
+    for line in missed:
+        print(f"bench: below its floor: {line}", file=sys.stderr)
+    return 1 if args.check and missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,158 @@
+"""What the network figures are measured on: a machine on a TAP, and the host's kernel behind a veth pair.
+
+    namespace "near"                                  namespace "far"
+      peer (the load) ── tap0 ═══ the machine
+                     └── veth ════════════════════════ peer serve
+
+The load runs in `near`; so does the machine's process, whose TAP is made there. Both ends of the veth pair are the
+host's kernel, with the same services and the same client. Everything is removed at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+MACHINE_IP, NEAR_IP = "10.91.0.2", "10.91.0.1"
+VETH_FAR_IP, VETH_NEAR_IP = "10.92.0.2", "10.92.0.1"
+READY_S = 15.0
+HERE = Path(__file__).resolve().parent
+SYSCTLS = {
+    "net/ipv4/tcp_max_tw_buckets": "2000",  # else the client runs out of ports
+    "net/ipv4/ip_local_port_range": "2048 65535",
+}
+
+
+class Unavailable(Exception):
+    """The machine that measures lacks something; the message says what."""
+
+
+class Server:
+    """A process that answers: the machine, or the kernel's services."""
+
+    def __init__(self, child: subprocess.Popen[bytes], address: str) -> None:
+        self.child = child
+        self.address = address
+        self.all_cpus = os.sched_getaffinity(child.pid)
+
+    def wait_until_ready(self) -> None:
+        assert self.child.stdout is not None
+        if not select.select([self.child.stdout], [], [], READY_S)[0]:
+            raise Unavailable(f"{self.child.args!r} is not ready after {READY_S:.0f} s")
+        if not self.child.stdout.readline():
+            raise Unavailable(f"{self.child.args!r} ended with status {self.child.wait()} before it was ready")
+
+    def cpu_ns(self) -> int:
+        """CPU time of all its threads so far (/proc/PID/task/*/schedstat)."""
+        total = 0
+        for stat in Path(f"/proc/{self.child.pid}/task").glob("*/schedstat"):
+            total += int(stat.read_text().split()[0])
+        return total
+
+    def pin(self, cpu: int | None) -> None:
+        os.sched_setaffinity(self.child.pid, self.all_cpus if cpu is None else {cpu})
+
+    def stop(self) -> None:
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+            try:
+                self.child.wait(20)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+        if self.child.stdout is not None:
+            self.child.stdout.close()
+
+
+class Rig:
+    """Context manager. `machine(plain)` and `kernel()` start the servers; `load` runs one measurement."""
+
+    def __init__(self, profile: str | None = None) -> None:
+        self.profile = profile
+        self.near = f"trlbench{os.getpid()}a"
+        self.far = f"trlbench{os.getpid()}b"
+        self._cleanup = ExitStack()
+        self._kernel: Server | None = None
+
+    def __enter__(self) -> Rig:
+        if not sys.platform.startswith("linux") or os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
+            raise Unavailable("the network figures need Linux, root and /dev/net/tun")
+        for tool in ("ip", "gcc"):
+            if shutil.which(tool) is None:
+                raise Unavailable(f"the network figures need {tool!r}")
+        try:
+            self._set_up()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._cleanup.close()
+
+    def _set_up(self) -> None:
+        self.workdir = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="terrella-bench-")))
+        self.peer = str(self.workdir / "peer")
+        subprocess.run(["gcc", "-std=c11", "-O2", "-o", self.peer, str(HERE / "peer.c")], check=True)
+        for name in (self.near, self.far):
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            self._cleanup.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
+        subprocess.run(
+            ["ip", "link", "add", "veth0", "netns", self.near, "type", "veth", "peer", "veth0", "netns", self.far],
+            check=True,
+        )
+        for name, address in ((self.near, VETH_NEAR_IP), (self.far, VETH_FAR_IP)):
+            for link in ("lo", "veth0"):
+                subprocess.run(["ip", "-n", name, "link", "set", link, "up"], check=True)
+            subprocess.run(["ip", "-n", name, "address", "add", f"{address}/24", "dev", "veth0"], check=True)
+            for path, value in SYSCTLS.items():
+                self._run_in(name, "sh", "-c", f"echo {value} > /proc/sys/{path}")
+
+    def _run_in(self, name: str, *command: str) -> str:
+        done = subprocess.run(["ip", "netns", "exec", name, *command], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Unavailable(f"{' '.join(command)}: status {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def _serve(self, name: str, address: str, *command: str) -> Server:
+        child = subprocess.Popen(["ip", "netns", "exec", name, *command], stdout=subprocess.PIPE)
+        server = Server(child, address)
+        self._cleanup.callback(server.stop)
+        server.wait_until_ready()
+        return server
+
+    def kernel(self) -> Server:
+        """The host's kernel behind the veth pair, started once."""
+        if self._kernel is None:
+            self._kernel = self._serve(self.far, VETH_FAR_IP, self.peer, "serve", VETH_FAR_IP)
+        return self._kernel
+
+    def machine(self, plain: bool) -> Server:
+        """`terrella up` on a TAP of its own, with vnet headers or with plain frames. Stop it before the next."""
+        up = ["up", "--tap", "tap0", "--ip", f"{MACHINE_IP}/24", "--host-ip", f"{NEAR_IP}/24"]
+        command = [sys.executable, "-m", "tools.bench.machine", *(["--plain"] if plain else []), *up]
+        if self.profile is not None:
+            command[1:3] = ["-m", "tools.bench.sampler", self.profile, "tools.bench.machine"]
+        return self._serve(self.near, MACHINE_IP, *command)
+
+    def load(self, server: Server, kind: str, port: int, seconds: float, cpu: int | None = None) -> dict[str, float]:
+        """One run of the client against a server; both stay on `cpu` if it is given."""
+        server.pin(cpu)
+        try:
+            core = "-1" if cpu is None else str(cpu)
+            before = server.cpu_ns()
+            out = self._run_in(self.near, self.peer, kind, server.address, str(port), str(seconds), core)
+            figures: dict[str, float] = json.loads(out)
+            figures["cpu_seconds"] = (server.cpu_ns() - before) / 1e9
+        finally:
+            server.pin(None)
+        return figures

@@ -1,0 +1,51 @@
+"""What each figure is, and what it has to reach.
+
+`floor` is checked by `--check` and says "not broken": it has room for a slow, busy machine. `next` is the aim of the
+work that follows, shown beside the figure and not checked. Ratios are ours divided by the peer's in the same run, so
+more is better for rates and less is better for times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    name: str
+    what: str
+    unit: str
+    more_is_better: bool
+    floor: float  # of the value, in `unit`
+    floor_ratio: float | None  # of the ratio to the peer, where there is one
+    next: str
+
+    def misses(self, value: float, ratio: float | None) -> list[str]:
+        """Why the figure fails its floors; empty when it meets them."""
+        sign = 1 if self.more_is_better else -1
+        found = []
+        if sign * value < sign * self.floor:
+            found.append(f"{self.name}: {value:.4g} {self.unit}, floor {self.floor:g}")
+        if ratio is not None and self.floor_ratio is not None and sign * ratio < sign * self.floor_ratio:
+            found.append(f"{self.name}: {ratio:.3g} times the peer, floor {self.floor_ratio:g}")
+        return found
+
+
+TARGETS = (
+    Target("bulk-in", "received over a TAP with vnet headers", "GB/s", True, 0.5, 0.08,
+           ">= 0.5x veth, >= 4x lwIP"),
+    Target("bulk-out", "sent over a TAP with vnet headers", "GB/s", True, 0.5, 0.08,
+           ">= 0.5x veth, >= 4x lwIP"),
+    Target("bulk-in-plain", "received over a TAP in frames of 1514 bytes", "GB/s", True, 0.1, None,
+           ">= 1.65x lwIP"),
+    Target("bulk-out-plain", "sent over a TAP in frames of 1514 bytes", "GB/s", True, 0.1, None,
+           ">= 1.35x lwIP"),
+    Target("echo", "one byte there and back, median, both ends on one core", "us", False, 250, None,
+           "<= 25 us"),
+    Target("connect", "connect, one byte there and back, close; both ends on one core", "/s", True, 800, None,
+           ">= 8200/s"),
+    Target("simulate", "data segments of one simulated flow per second of real time, capture on", "/s", True,
+           3000, None, ">= 61000/s (ns-3)"),
+)  # fmt: skip
+
+BY_NAME = {target.name: target for target in TARGETS}
