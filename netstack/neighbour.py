@@ -195,6 +195,8 @@ class Neighbour:
                 return
         if state != old or mac != self.mac:
             self.updated = now
+        if mac != self.mac and state != REACHABLE:
+            self.confirmed = now - 2 * self.table.reachable_ns  # nothing is known about the new station
         self.mac = mac
         self.state = state
         self.probes = 0
