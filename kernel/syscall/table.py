@@ -195,17 +195,17 @@ _ENTRY = """\
 def {name}(task{params}):
     task.trap()
     if task.traced:
-        return task.machine.trace.system_call(call, task, ({names}))
+        return task.machine.trace.system_call(__call, task, ({names}))
     try:
-        result = handler(task{args})
+        result = __handler(task{args})
     except OSError:
         if task.work:
             task.machine.signals.user_return(task)
         raise
     except Interrupted as stop:
-        result = call.interrupted(task, ({names}), stop)
+        result = __call.interrupted(task, ({names}), stop)
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise call.mistaken(({names}), error) from error
+        raise __call.mistaken(({names}), error) from error
     if task.work:
         task.machine.signals.user_return(task)
     return result
@@ -214,7 +214,7 @@ def {name}(task{params}):
 
 def _compile_entry(call: Call) -> Callable[..., Any]:
     """The entry of a call, with the handler's own arguments (no packing on the hot path)."""
-    namespace: dict[str, Any] = {"call": call, "handler": call.handler, "Interrupted": Interrupted}
+    namespace: dict[str, Any] = {"__call": call, "__handler": call.handler, "Interrupted": Interrupted}
     params = ""
     for p in call.parameters:
         if p.default is inspect.Parameter.empty:
