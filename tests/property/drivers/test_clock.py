@@ -154,3 +154,53 @@ def test_draws_stay_in_range_and_repeat(seed: int, name: str, n: int) -> None:
     items = list(range(20))
     a.shuffle(items)
     assert sorted(items) == list(range(20))
+
+
+def test_a_long_run_with_many_timers_swept_again_and_again() -> None:
+    """Dense times, many ties, and enough dead entries that the heap is swept while a run is under way."""
+    rng = Stream(1, "long")
+    sweeps = 0
+
+    class Counting(VirtualTimeline):
+        __slots__ = ()
+
+        def _sweep(self) -> None:
+            nonlocal sweeps
+            before = len(self._heap)
+            super()._sweep()
+            sweeps += len(self._heap) < before
+
+    line = Counting()
+    armed: dict[int, tuple[int, int]] = {}
+    log: list[tuple[int, int]] = []
+    expected: list[tuple[int, int]] = []
+    sequence = 0
+
+    def change() -> None:
+        nonlocal sequence
+        i, what = rng.below(200), rng.random()
+        if what < 0.25:
+            timers[i].disarm()
+            armed.pop(i, None)
+        else:
+            at = line.now + rng.below(50 if what < 0.7 else 5)
+            timers[i].arm(at)
+            if i not in armed or armed[i][0] != at:
+                sequence += 1
+                armed[i] = (at, sequence)
+
+    def fired(i: int, now: int) -> None:
+        log.append((i, now))
+        first = min(armed, key=armed.__getitem__)
+        expected.append((first, armed.pop(first)[0]))
+        for _ in range(rng.below(30)):
+            change()
+
+    timers = [line.timer(lambda now, i=i: fired(i, now)) for i in range(200)]
+    for _ in range(100):
+        change()
+    while len(log) < 3000:
+        line.run(until=line.now + 20)
+        change()
+        assert len(line._heap) <= 2 * len(armed) + 200
+    assert log == expected and sweeps > 20

@@ -79,6 +79,17 @@ def test_the_table_is_bounded_and_makes_room_by_age_only() -> None:
     assert [net.switch.where(MACS[i]) for i in (3, 4, 5)] == [None, None, 0]
 
 
+def test_room_is_made_by_the_longest_silent_address() -> None:
+    net = Net(table_size=2, ageing_ns=10 * SECOND)
+    net.send(0, MACS[3], BROADCAST)
+    net.send(0, MACS[4], BROADCAST)
+    net.line.run(until=9 * SECOND)
+    net.send(0, MACS[3], BROADCAST)
+    net.line.run(until=12 * SECOND)
+    net.send(0, MACS[5], BROADCAST)
+    assert [net.switch.where(MACS[i]) for i in (3, 4, 5)] == [0, None, 0]
+
+
 def test_each_cable_has_its_impairments() -> None:
     line = VirtualTimeline()
     switch = Switch(line)
