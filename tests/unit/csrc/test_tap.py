@@ -54,7 +54,8 @@ def write(frames):
 def tcp(payload, gso_size=0, flags=16, seq=2**32 - 1000, cuts=()):
     seg = ffi.new("struct trl_tcp_out *", {
         "sport": 9, "dport": 9, "seq": seq, "ack": 77, "tcp_flags": flags, "window": 500,
-        "tcp_options": lib.TRL_OPT_TIMESTAMP, "tsval": 5, "payload_len": len(payload), "ip_id": 65530, "dont_fragment": 1})
+        "tcp_options": lib.TRL_OPT_TIMESTAMP, "tsval": 5, "payload_len": len(payload), "ip_id": 65530,
+        "dont_fragment": 1})
     if VERSION == 4:
         ip = b"\x45" + bytes(7) + b"\x40\6\0\0" + bytes([10, 0, 0, 2, 10, 0, 0, 1])
     else:
