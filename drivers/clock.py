@@ -427,13 +427,14 @@ class RealTimeline(_Deadlines):
     may call too).
     """
 
-    __slots__ = ("_alarm", "_poll", "_posted", "_wake_r", "_wake_w", "_watched", "epoch_ns")
+    __slots__ = ("_alarm", "_poll", "_posted", "_stopping", "_wake_r", "_wake_w", "_watched", "epoch_ns")
 
     def __init__(self, seed: int | str = 0) -> None:
         super().__init__(seed)
         self.epoch_ns = time.time_ns() - time.monotonic_ns()
         self._watched: dict[int, Callback] = {}
         self._posted: deque[Callback] = deque()
+        self._stopping = False
         self._poll: select.epoll | None = None
         self._alarm: _Alarm | None = None
         if hasattr(select, "epoll"):
@@ -479,23 +480,26 @@ class RealTimeline(_Deadlines):
         self.wake()
 
     def stop(self) -> None:
-        """End the run under way; also ends a wait."""
+        """End the run under way, and a wait; with none under way the next run ends at once, so that a signal that
+        comes a moment too early is not lost."""
+        self._stopping = True
         if self._running:
             self.limit = -1
-            self.wake()
+        self.wake()
 
     def run(self, until: int | None = None) -> None:
         """Run until the time, until stop(), or until nothing is armed, watched or posted."""
         self._enter(until)
         try:
-            while self.limit >= 0 and (self._watched or self._posted or self.peek() is not None):
+            while not self._stopping and (self._watched or self._posted or self.peek() is not None):
                 if until is not None and time.monotonic_ns() >= until and not self._due(until):
                     return
                 self._turn(True)
-            if self.limit >= 0 and until is not None:
-                while self.limit > time.monotonic_ns():
+            if until is not None:
+                while not self._stopping and until > time.monotonic_ns():
                     self._turn(True)
         finally:
+            self._stopping = False
             self._leave()
 
     def step(self, block: bool = True, until: int | None = None) -> bool:

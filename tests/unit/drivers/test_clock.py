@@ -303,6 +303,29 @@ def test_stop_from_a_signal_handler_ends_a_wait(real: RealTimeline) -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
+def test_a_stop_that_comes_before_the_run_is_not_lost(real: RealTimeline) -> None:
+    real.timer(print).arm(real.now + 60_000 * MS)
+    real.stop()
+    real.run()
+    real.stop()
+    real.step()  # does not wait either
+    real.run(until=real.now + 60_000 * MS)
+
+
+def test_what_a_real_callback_raises_propagates_and_the_rest_goes_on(real: RealTimeline) -> None:
+    log: list[int] = []
+
+    def fail(now: int) -> None:
+        raise ZeroDivisionError
+
+    real.timer(fail).arm(0)
+    real.timer(log.append).arm(1)
+    with pytest.raises(ZeroDivisionError):
+        real.run()
+    real.run()
+    assert len(log) == 1 and real.peek() is None
+
+
 def test_real_callbacks_that_arm_for_the_past_do_not_starve_descriptors(real: RealTimeline) -> None:
     r, w = os.pipe()
     os.write(w, b"x")
