@@ -142,8 +142,10 @@ def missed_frames(name: str) -> int:
     return 0
 
 
-def configure(name: str, mtu_bytes: int, host_ip: str | None) -> None:
-    """Bring the host's end up with its MTU and, if given, its address."""
+def configure(name: str, mtu_bytes: int, host_ip: str | None, queue: int | None = None) -> None:
+    """Bring the host's end up with its MTU and, if given, its address and its queue's length in frames."""
+    if queue is not None:
+        set_queue_length(name, queue)
     if mtu(name) != mtu_bytes:
         set_mtu(name, mtu_bytes)
     if host_ip is not None:

@@ -27,6 +27,7 @@ from drivers.net.device import new_counters
 
 POLL_S = 0.1  # how soon the helper thread notices that the port was closed
 BACKLOG = 4096  # raw frames the helper thread may hold; beyond that they are dropped and counted
+QUEUE = 8192  # frames that may wait in the kernel for a TAP made here
 LINK_HEADERS = 18  # Ethernet and one VLAN tag
 
 
@@ -56,7 +57,7 @@ class ScapyPort:
         if socket is None:
             socket = _open_tap(name)
             try:
-                hostif.configure(name, mtu, host_ip)
+                hostif.configure(name, mtu, host_ip, QUEUE)
             except BaseException:
                 socket.close()
                 raise

@@ -1,0 +1,87 @@
+"""The bench's own arithmetic: floors, medians, tables, and a sampler that sees what it should."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.bench import report
+from tools.bench.__main__ import chosen
+from tools.bench.measures import NETWORK, Figure, _figure
+from tools.bench.rig import Unavailable
+from tools.bench.targets import BY_NAME, TARGETS
+
+
+def test_every_network_figure_has_a_target_and_the_other_is_the_simulation() -> None:
+    assert set(BY_NAME) == set(NETWORK) | {"simulate"}
+    assert len(BY_NAME) == len(TARGETS)
+
+
+def test_a_floor_is_missed_on_the_wrong_side_only() -> None:
+    rate, delay = BY_NAME["bulk-in"], BY_NAME["echo"]
+    assert not rate.misses(rate.floor, rate.floor_ratio) and not delay.misses(delay.floor, None)
+    assert rate.misses(rate.floor * 0.99, None) and not rate.misses(rate.floor * 2, None)
+    assert delay.misses(delay.floor * 1.01, None) and not delay.misses(delay.floor / 2, None)
+    assert len(rate.misses(rate.floor / 2, rate.floor_ratio / 2 if rate.floor_ratio else None)) == 2
+
+
+def test_a_figure_is_a_median_and_its_ratio_is_to_the_peers_median() -> None:
+    figure = _figure("bulk-in", [1.0, 5.0, 2.0], [4.0, 4.0, 100.0], {})
+    assert (figure.value, figure.low, figure.high, figure.peer, figure.ratio) == (2.0, 1.0, 5.0, 4.0, 0.5)
+    assert _figure("simulate", [3.0], [], {}).ratio is None
+
+
+def test_only_takes_names_and_beginnings_and_refuses_the_rest() -> None:
+    assert chosen(None) == list(BY_NAME)
+    assert chosen(["bulk-in"]) == ["bulk-in"]
+    assert chosen(["bulk"]) == [name for name in BY_NAME if name.startswith("bulk")]
+    with pytest.raises(Unavailable, match="there are bulk-in"):
+        chosen(["nothing"])
+
+
+def test_the_tables_hold_the_same_figures() -> None:
+    figures = [
+        Figure("bulk-in", 2.345, 2.0, 3.0, 3, 4.6, 0.51, {"cpu_s_per_gb": 0.31}),
+        Figure("simulate", 61234.0, 6e4, 7e4, 1, extra={"megabytes": 100.0}),
+    ]
+    text = report.markdown(figures).splitlines()
+    assert text[2].startswith("| bulk-in | 2.35 GB/s | 2..3 of 3 | 4.6 GB/s | 0.51 | 0.31 CPU s/GB |")
+    assert "61,234 /s" in text[3]
+    assert len({line.count("|") for line in text[:4]}) == 1
+    parsed = json.loads(report.as_json(figures, {}))
+    assert [f["value"] for f in parsed["figures"]] == [2.345, 61234.0]
+    assert parsed["figures"][0]["misses"] == []
+
+
+BUSY = """
+def busy(n):
+    total = 0
+    for i in range(n):
+        total += i * i
+    return total
+def idle():
+    return 1
+if __name__ == "__main__":
+    for _ in range(40):
+        busy(50_000)
+        idle()
+"""
+
+
+def test_the_sampler_names_the_function_that_burns_the_time(tmp_path: Path) -> None:
+    (tmp_path / "burner.py").write_text(BUSY)
+    out = tmp_path / "out.json"
+    root = Path(__file__).resolve().parents[4]
+    code = f"import sys; sys.path[:0] = [{str(root)!r}, {str(tmp_path)!r}]; " + (
+        f"from tools.bench.sampler import main; sys.exit(main(['x', {str(out)!r}, 'burner']))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    found = json.loads(out.read_text())
+    assert found["samples"] >= 5
+    top = found["functions"][0]
+    assert top["function"].endswith("burner.py:busy") and top["own"] > 0.8
+    assert "where the time goes" in report.profile("x", found)
