@@ -260,7 +260,9 @@ class Socket:
         raise error(errno.ENOPROTOOPT, f"no option {name} at level {level}")
 
     def get_protocol_option(self, level: int, name: int) -> int | bytes:
-        raise error(errno.ENOPROTOOPT, f"no option {name} at level {level}")
+        # Linux: reading at a level that this protocol does not have is EOPNOTSUPP, writing ENOPROTOOPT.
+        code = errno.ENOPROTOOPT if level == IPPROTO_IP else errno.EOPNOTSUPP
+        raise error(code, f"no option {name} at level {level}")
 
     def buffers_changed(self) -> None:
         """rcvbuf or sndbuf was set."""

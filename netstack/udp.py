@@ -94,12 +94,12 @@ class Udp:
         """A path for one datagram; kept, since most go where the last one went."""
         key = (dst, src, interface.index if interface is not None else 0)
         path = self._paths.get(key)
+        if path is not None and path.mtu < path.link_mtu:
+            self.stack.routes.pmtu_of(dst, now)  # may have expired: that changes the generation
         if path is None or path.generation != self.stack.routes.generation:
             if len(self._paths) >= PATHS_MAX:
                 self._paths.clear()
             path = self._paths[key] = find_path(self.stack, dst, src, interface, now)
-        elif path.mtu < path.link_mtu:
-            self.stack.routes.pmtu_of(dst, now)  # may have expired: that changes the generation
         return path
 
     # Input.

@@ -1,6 +1,8 @@
-"""Fragments in any order, with duplicates, give exactly the datagram; overlaps give nothing; memory goes back to zero."""
+"""Fragments in any order, with duplicates, give exactly the datagram; overlaps give nothing; memory ends at zero."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +21,7 @@ def cut_datagram(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     cuts = sorted(draw(st.sets(st.integers(1, max(1, (len(body) - 1) // 8)), min_size=1, max_size=8)))
     edges = [0, *[c * 8 for c in cuts if c * 8 < len(body)], len(body)]
     pieces = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         head = IP(whole[:20])
         del head.len, head.chksum
         head.frag, head.flags = start // 8, "MF" if end < len(body) else 0

@@ -11,7 +11,9 @@ from netstack.route import Route, RouteTable
 
 BITS = st.integers(0, 32)
 # Few distinct high bits, so that prefixes nest.
-ADDRESS = st.builds(lambda a, b: (a << 24 | b).to_bytes(4, "big"), st.sampled_from([10, 11, 192]), st.integers(0, 2**24 - 1))
+ADDRESS = st.builds(
+    lambda a, b: (a << 24 | b).to_bytes(4, "big"), st.sampled_from([10, 11, 192]), st.integers(0, 2**24 - 1)
+)
 
 
 @given(st.lists(st.tuples(ADDRESS, BITS, st.integers(0, 3)), max_size=30), st.lists(ADDRESS, min_size=1, max_size=20))

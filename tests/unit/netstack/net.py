@@ -29,7 +29,9 @@ def refit(frame: bytes | bytearray) -> bytes:
 class Host:
     """A stack with eth0, 10.0.0.1/24; `peer` is 10.0.0.2 and exists only as packets."""
 
-    def __init__(self, seed: int = 1, resolve: bool = True, mtu: int = 1500, gso: bool = False, **settings: object) -> None:
+    def __init__(
+        self, seed: int = 1, resolve: bool = True, mtu: int = 1500, gso: bool = False, **settings: object
+    ) -> None:
         names = {name.replace("__", "."): value for name, value in settings.items()}
         self.stack = Stack(random.Random(seed), Settings(**names))
         self.stack.add_interface("eth0", OUR_MAC, mtu=mtu, gso=gso)

@@ -27,7 +27,9 @@ def entry(host: Host, address: str = PEER_IP) -> Neighbour | None:
     return table.lookup(bytes(int(x) for x in address.split(".")))
 
 
-def arp(op: int, smac: str, sip: str, tip: str, dst: str = "ff:ff:ff:ff:ff:ff", tmac: str = "00:00:00:00:00:00") -> Ether:
+def arp(
+    op: int, smac: str, sip: str, tip: str, dst: str = "ff:ff:ff:ff:ff:ff", tmac: str = "00:00:00:00:00:00"
+) -> Ether:
     return Ether(src=smac, dst=dst) / ARP(op=op, hwsrc=smac, psrc=sip, hwdst=tmac, pdst=tip)
 
 

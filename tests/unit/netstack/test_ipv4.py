@@ -136,7 +136,9 @@ def test_the_cache_of_accepted_addresses_is_bounded_and_follows_changes() -> Non
 
 
 def piece(ident: int, at: int, data: bytes, more: bool, **ip: object) -> Ether:
-    head = IP(**{"src": PEER_IP, "dst": OUR_IP, "id": ident, "proto": 17, "frag": at, "flags": "MF" if more else 0, **ip})
+    head = IP(
+        **{"src": PEER_IP, "dst": OUR_IP, "id": ident, "proto": 17, "frag": at, "flags": "MF" if more else 0, **ip}
+    )
     return eth() / head / Raw(data)
 
 
