@@ -33,7 +33,7 @@ from kernel.sched.wait import Interrupted, WaitQueue
 from kernel.signal import Signals
 from kernel.syscall.table import Sys
 from kernel.task import SLEEPING, WORK_DIE, Killed, Task, ThreadGroup
-from kernel.trace import Trace
+from kernel.trace import Trace, Unfinished
 from netstack.settings import Settings
 from netstack.stack import Stack
 
@@ -166,6 +166,7 @@ class Machine:
             task = self.processes.create(self.processes.run_init, "init")
             self._furnish(task, None)
             task.group.rlimits = dict(LIMITS)
+            task.traced, task.builtin = False, True
             init = task.group
             self.scheduler.enqueue(task)
         return init
@@ -218,6 +219,8 @@ class Machine:
                 if task.work:
                     self.signals.user_return(task)
                 code = exit_status(outcome(task.entry(task)))
+                if task.traced:
+                    self.trace.note(task, "exit_group" if task.tid == task.pid else "exit", (code >> 8,), Unfinished())
             except Killed:
                 code = task.exit_code
                 if task.group.execed and not task.group.exiting:

@@ -167,12 +167,12 @@ class Processes:
             files.release()
         if fs is not None:
             machine.release_fs(fs)
-        machine.meter.settle()
+        machine.meter.spend(machine.costs.exit)
         self.vfork_done(group)
         group.utime += task.utime
         group.stime += task.stime
         del group.threads[task.tid]
-        if machine.trace.active:
+        if task.traced:
             machine.trace.ended(task, status)
         task.state = ZOMBIE if not group.threads else DEAD
         if self.tasks.get(task.tid) is task:

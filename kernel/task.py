@@ -117,7 +117,7 @@ class Task:
     """One thread of execution."""
 
     __slots__ = (
-        "affinity", "blocked", "burn_left", "burning", "clear_tid", "comm", "cpu", "cred", "entry", "environ",
+        "affinity", "blocked", "builtin", "burn_left", "burning", "clear_tid", "comm", "cpu", "cred", "entry", "environ",
         "exit_code", "files", "fs", "greenlet", "group", "interruptible", "machine",
         "nice", "nivcsw", "nvcsw", "outcome", "owe", "pending", "policy_data", "ready_ns", "real_blocked", "slice_left", "spend", "state", "stime", "sys", "tid", "timer",
         "traced", "trap", "utime", "waited_ns", "work",
@@ -143,6 +143,8 @@ class Task:
         self.trap: Callable[[], None] = machine.meter.trap
         self.work = 0
         self.traced = False
+        self.builtin = False
+        """Part of the kernel (the init of a machine that has no other): never traced."""
         self.owe = 0
         self.burning = False
         self.burn_left = 0

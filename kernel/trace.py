@@ -93,7 +93,7 @@ class Trace:
         machine = self._machine
         machine.scheduler.trace = self if self._scheduling else None
         for task in machine.tasks.values():
-            task.traced = self.active
+            task.traced = self.active and not task.builtin
 
     # ---- events ----
 

@@ -1,0 +1,273 @@
+"""`Lab`: many machines, links and switches on one clock, every run of a seed the same.
+
+    with Lab(seed=7) as lab:
+        a = lab.host("a", "10.0.0.1/24", cpus=2)
+        b = lab.host("b", "10.0.0.2/24")
+        lab.link(a, b, rate="10Mbit", delay="20ms", loss="1%", queue=100)
+        server = b.spawn(serve)                 # runs serve(sys) on b
+        client = a.spawn(fetch, "10.0.0.2")     # runs fetch(sys, "10.0.0.2") on a
+        lab.capture(a, "a.pcapng")
+        lab.run(until="60s")
+        client.exit_code, a.output, lab.now
+
+Times are virtual, in integer nanoseconds or as text ("20ms"). Addresses of machines (MAC) and everything random come from the seed and the
+names, in the order in which things were made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import IO, Any
+
+from drivers.capture import Pcapng
+from drivers.clock import VirtualTimeline
+from drivers.console import MemoryConsole
+from drivers.net.device import NetDevice
+from drivers.net.impairments import Impairments, parse_time
+from drivers.net.switch import Switch
+from drivers.net.wire import Wire
+from kernel.machine import Machine
+from kernel.process import shell_status
+from kernel.task import Task, ThreadGroup
+from netstack.settings import Settings
+from netstack.stack import Stack
+
+Destination = str | os.PathLike[str] | IO[bytes]
+
+
+class LabError(RuntimeError):
+    """The lab was asked for something it cannot do; the message says what to do instead."""
+
+
+class Process:
+    """A program started from outside: what it is and how it ended."""
+
+    __slots__ = ("_group", "host")
+
+    def __init__(self, host: Host, group: ThreadGroup) -> None:
+        self.host = host
+        self._group = group
+
+    @property
+    def pid(self) -> int:
+        return self._group.pid
+
+    @property
+    def status(self) -> int | None:
+        """The wait status, as Linux encodes it; None while it runs."""
+        return self._group.exit_status
+
+    @property
+    def exit_code(self) -> int | None:
+        """0 to 255, or 128 + the number of the signal that ended it; None while it runs."""
+        return None if self._group.exit_status is None else shell_status(self._group.exit_status)
+
+    def __repr__(self) -> str:
+        state = "running" if self.status is None else f"exit code {self.exit_code}"
+        return f"<Process {self.pid} on {self.host.name}: {state}>"
+
+
+class Host:
+    """A machine of the lab."""
+
+    __slots__ = ("_captures", "_lab", "_next", "addresses", "machine", "name", "number", "processes")
+
+    def __init__(self, lab: Lab, number: int, name: str, addresses: tuple[str, ...], machine: Machine) -> None:
+        self._lab = lab
+        self.number = number
+        self.name = name
+        self.addresses = addresses
+        self.machine = machine
+        self.processes: list[Process] = []
+        self._next = 0
+        self._captures: list[Pcapng] = []
+
+    def spawn(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Process:
+        """Start `function(sys, *args)` as a process of this host."""
+        process = Process(self, self.machine.spawn(function, *args, name=name))
+        self.processes.append(process)
+        return process
+
+    def program(self, path: str | os.PathLike[str], *argv: str) -> Process:
+        """Start the program in a .py file of the host computer; argv[0] is its path."""
+        with open(path, encoding="utf-8") as file:
+            source = file.read()
+        process = Process(self, self.machine.exec(source, os.fspath(path), [os.fspath(path), *argv]))
+        self.processes.append(process)
+        return process
+
+    @property
+    def stack(self) -> Stack:
+        """Its network: interfaces, routes, counters, settings."""
+        return self.machine.stack
+
+    @property
+    def output(self) -> str:
+        """What its programs wrote to the console so far."""
+        console = self.machine.console
+        return bytes(console.output).decode("utf-8", "replace") if isinstance(console, MemoryConsole) else ""
+
+    @property
+    def address(self) -> str:
+        """Its first address, without the prefix."""
+        if not self.addresses:
+            raise LabError(f"host {self.name} has no address: give one, as in lab.host({self.name!r}, '10.0.0.1/24')")
+        return self.addresses[0].partition("/")[0]
+
+    def mac(self) -> bytes:
+        """The next address for a network card: locally administered, by host and card number."""
+        return bytes((0x02, 0, self.number >> 8, self.number & 0xFF, 0, self._next))
+
+    def plug(self, device: NetDevice, *addresses: str) -> str:
+        """A network card: the name of the interface. Without addresses, the first card takes those of the host."""
+        name = f"eth{self._next}"
+        if not addresses and self._next == 0:
+            addresses = self.addresses
+        self._next += 1
+        self.machine.attach(device, *addresses, name=name)
+        for capture in self._captures:
+            self.machine.network.capture(name, capture)
+        return name
+
+    def record(self, capture: Pcapng) -> None:
+        """Write every frame of every card, present and future."""
+        self._captures.append(capture)
+        for name in self.machine.network.interfaces:
+            self.machine.network.capture(name, capture)
+
+    def __repr__(self) -> str:
+        return f"<Host {self.name} {' '.join(self.addresses)}>"
+
+
+class Lab:
+    """A small world. Close it (or use `with`): tasks that sleep at the end are killed, in pid order."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.timeline = VirtualTimeline(seed)
+        self.hosts: dict[str, Host] = {}
+        self.wires: list[Wire] = []
+        self.switches: list[Switch] = []
+        self._captures: list[Pcapng] = []
+        self._cpus = 0
+        self.closed = False
+
+    @property
+    def now(self) -> int:
+        """Virtual nanoseconds since the lab began."""
+        return self.timeline.now
+
+    # ---- building ----
+
+    def host(
+        self, name: str, *cidrs: str, cpus: int = 1, policy: str = "rr", settings: Settings | dict[str, Any] | None = None
+    ) -> Host:
+        """A machine with these addresses on its first network card. `settings`: sysctls, {"net.ipv4.tcp_sack": 0}."""
+        if name in self.hosts:
+            raise LabError(f"there is a host {name!r} already: names are what randomness is drawn by, so they must differ")
+        if isinstance(settings, dict):
+            settings = Settings(**settings)
+        machine = Machine(
+            name, self.timeline, cpus=cpus, policy=policy, settings=settings, first_cpu=self._cpus,
+            console=MemoryConsole(),
+        )  # fmt: skip
+        self._cpus += cpus
+        host = self.hosts[name] = Host(self, len(self.hosts) + 1, name, cidrs, machine)
+        return host
+
+    def switch(self, name: str | None = None) -> Switch:
+        """A learning switch; join hosts to it with `link(host, switch)`."""
+        switch = Switch(self.timeline, name or f"switch{len(self.switches)}")
+        self.switches.append(switch)
+        return switch
+
+    def link(
+        self, a: Host, b: Host | Switch, *, rate: int | str | None = None, delay: int | str = 0, loss: Any = 0.0,
+        queue: int | str | None = 1000, jitter: int | str = 0, reorder: float | str = 0.0, duplicate: float | str = 0.0,
+        corrupt: float | str = 0.0, back: Impairments | None = None, addresses: tuple[str, str] | None = None,
+        mtu: int = 1500,
+    ) -> Wire | None:  # fmt: skip
+        """A cable with netem's impairments, the same each way unless `back` says otherwise (from b to a).
+
+        `addresses` are those of the two ends, for hosts with several cards. The wire, for a cable between two hosts.
+        """
+        there = Impairments(
+            rate=rate, delay=delay, jitter=jitter, loss=loss, reorder=reorder, duplicate=duplicate, corrupt=corrupt, queue=queue
+        )
+        mine = addresses[:1] if addresses else ()
+        if isinstance(b, Switch):
+            a.plug(b.attach(a.mac(), there, back, mtu=mtu), *mine)
+            return None
+        if a is b:
+            raise LabError(f"a cable from {a.name} to itself: its programs reach each other over lo already")
+        wire = Wire(
+            self.timeline, there, back, name=f"{a.name}-{b.name}.{len(self.wires)}", macs=(a.mac(), b.mac()), mtu=mtu
+        )
+        self.wires.append(wire)
+        a.plug(wire.a, *mine)
+        b.plug(wire.b, *(addresses[1:] if addresses else ()))
+        return wire
+
+    def capture(self, host: Host, destination: Destination) -> Pcapng:
+        """Write what passes the host's network cards to a pcapng file (complete once the lab is closed)."""
+        capture = Pcapng(destination, epoch_ns=self.timeline.epoch_ns)
+        self._captures.append(capture)
+        host.record(capture)
+        return capture
+
+    # ---- running ----
+
+    def run(self, until: int | str | None = None) -> bool:
+        """Let time pass until the virtual time `until`; without it, until every program started with `spawn` has ended.
+
+        True when that came about; False when it cannot, because every program sleeps and nothing is left to happen.
+        """
+        if until is not None:
+            end = parse_time(until, "until")
+            self.timeline.run(max(end, self.now))
+            return True
+        waiting = [p for host in self.hosts.values() for p in host.processes if p.status is None]
+        left = len(waiting)
+
+        def ended(group: ThreadGroup) -> None:
+            nonlocal left
+            if any(p._group is group for p in waiting):
+                left -= 1
+                if not left:
+                    self.timeline.stop()
+
+        machines = [host.machine for host in self.hosts.values()]
+        for machine in machines:
+            machine.on_process_end.append(ended)
+        try:
+            if left:
+                self.timeline.run()
+        finally:
+            for machine in machines:
+                machine.on_process_end.remove(ended)
+        return not left
+
+    def sleepers(self) -> list[tuple[Host, Task]]:
+        """Who sleeps: what to look at when `run` says False."""
+        return [(host, task) for host in self.hosts.values() for task in host.machine.sleepers()]
+
+    def close(self) -> None:
+        """Kill everything, in the order of hosts and pids; complete the captures. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        for host in self.hosts.values():
+            host.machine.close()
+        for wire in self.wires:
+            wire.close()
+        for switch in self.switches:
+            switch.close()
+        for capture in self._captures:
+            capture.close()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
