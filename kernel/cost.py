@@ -36,9 +36,9 @@ class Costs:
     """Protocol work for one frame or super-segment received."""
     transmit: int = 500
     """Handing one frame or super-segment to a device."""
-    spawn: int = 40_000
-    """A new process (fork's bookkeeping)."""
-    thread: int = 8_000
+    spawn: int = 5_000
+    """A new process: tables, no memory. Small, so that a handful of them does not blur what they then do."""
+    thread: int = 4_000
     """A new thread."""
     execve: int = 150_000
     """Replacing a program."""
