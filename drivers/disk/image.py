@@ -41,7 +41,9 @@ class ImageDisk:
             if size == 0 and create is not None:
                 size = create * SECTOR_SIZE
                 os.ftruncate(fd, size)
-            if size % SECTOR_SIZE or size == 0:
+            if size == 0:
+                raise OSError(errno.EINVAL, f"{self.path} is empty: `terrella mkfs` makes a disk image")
+            if size % SECTOR_SIZE:
                 raise OSError(
                     errno.EINVAL,
                     f"{self.path} has {size} bytes, which is no whole number of {SECTOR_SIZE}-byte sectors:"

@@ -113,6 +113,21 @@ def parse_share(value: str | float, what: str = "loss") -> float:
     return share
 
 
+def parse_loss(value: float | str | Losses) -> float | Losses:
+    """A probability, "random 3%", or the model "gemodel p [r [1-h [1-k]]]" with tc's defaults."""
+    if not isinstance(value, str | int | float):
+        return value
+    words = value.split() if isinstance(value, str) else []
+    if words[:1] == ["random"] and len(words) == 2:
+        return parse_share(words[1], "loss")
+    if words[:1] == ["gemodel"]:
+        shares = [parse_share(word, "loss gemodel") for word in words[1:]]
+        if not 1 <= len(shares) <= 4:
+            raise ValueError(f"loss {value!r}: gemodel takes one to four shares, as in 'gemodel 1% 10% 70% 0.1%'")
+        return GilbertElliott(shares[0], *(shares[1:] or [1.0 - shares[0]]))
+    return parse_share(value, "loss")
+
+
 def parse_count(value: str | int | None, what: str = "queue") -> int | None:
     """A number of frames; None is without limit."""
     if value is None:
@@ -154,7 +169,7 @@ class Impairments:
         self.rate = parse_rate(rate)
         self.delay = parse_time(delay, "delay")
         self.jitter = parse_time(jitter, "jitter")
-        self.loss: float | Losses = parse_share(loss, "loss") if isinstance(loss, str | int | float) else loss
+        self.loss = parse_loss(loss)
         self.reorder = parse_share(reorder, "reorder")
         self.duplicate = parse_share(duplicate, "duplicate")
         self.corrupt = parse_share(corrupt, "corrupt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drivers.net.impairments import Impairments, parse_rate, parse_share, parse_time
+from drivers.net.impairments import GilbertElliott, Impairments, parse_rate, parse_share, parse_time
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,13 @@ def test_unlimited_and_untouched() -> None:
     assert Impairments(queue=None).queue is None
     with pytest.raises(TypeError):
         Impairments().but(lag="3ms")
+
+
+def test_loss_models() -> None:
+    assert Impairments(loss="random 3%").loss == 0.03
+    assert Impairments(loss="gemodel 1%").loss == GilbertElliott(0.01, 0.99)
+    assert Impairments(loss="gemodel 1% 10% 70% 0.1%").loss == GilbertElliott(0.01, 0.1, 0.7, 0.001)
+    assert Impairments(loss="gemodel 1%").touches
+    for text in ("gemodel", "gemodel 1% 2% 3% 4% 5%", "gemodel x", "random", "state 1%"):
+        with pytest.raises(ValueError, match="loss"):
+            Impairments(loss=text)
