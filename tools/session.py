@@ -5,18 +5,40 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from tools.errors import FAILED, CommandError
 from tools.program import read_program
 
 if TYPE_CHECKING:
     from kernel.machine import Machine
-    from kernel.task import ThreadGroup
+    from kernel.task import Task, ThreadGroup
 
 LINE = "terrella: "
+
+
+class ProgramTrace:
+    """strace of the program and its descendants: init, which only reaps, is left out."""
+
+    __slots__ = ("call_begins", "call_ends", "close", "ended", "signal")
+
+    def __init__(self, write: Callable[[str], Any], follow: bool) -> None:
+        from kernel.strace import Strace
+
+        strace = Strace(write, follow=follow)
+        self.close = strace.close
+        for name in ("call_begins", "call_ends", "signal", "ended"):
+            setattr(self, name, _but_init(getattr(strace, name)))
+
+
+def _but_init(event: Callable[..., None]) -> Callable[..., None]:
+    def heard(task: Task, *args: Any) -> None:
+        if task.tid != 1:
+            event(task, *args)
+
+    return heard
 
 
 def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
@@ -34,9 +56,10 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
         machine.boot_program(reap)
         machine.timeline.run()  # until init waits
         if trace is not None:
-            from kernel.strace import Strace
-
-            machine.trace.append(Strace(trace.write))
+            strace = ProgramTrace(trace.write, follow=args.strace_file is not None)
+            machine.trace.append(strace)
+            cleanup.callback(strace.close)
+            cleanup.callback(machine.trace.remove, strace)  # before the machine kills what is left
         program = machine.exec(source, args.program, list(argv), dict(os.environ))
         connect_streams(machine, program)
         machine.run(process=program)

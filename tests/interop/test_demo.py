@@ -32,7 +32,7 @@ def test_the_demo_shows_its_main_job(terrella: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     said = done.stdout
     assert "\x1b[" not in said, "no colours and no animation off a terminal"
-    assert re.search(r"connect\(\d+, .*\) = 0", said) and re.search(r"^.*read\(", said, re.M), "the client under strace"
+    assert re.search(r"connect\(\d+, .*\)\s+= 0", said) and re.search(r"^.*read\(", said, re.M), "strace"
     assert any("⠀" <= c <= "⣿" for c in said), "the congestion window drawn"
     for word in ("cwnd", "ssthresh", "segments", "retransmi", "goodput", "virtual", "measured", "demo.pcapng"):
         assert word in said, word
