@@ -136,9 +136,9 @@ class Timer:
         if at_ns == deadline:
             return
         owner = self._owner
-        order = self.rank
-        if order is None:
-            owner._sequence = order = owner._sequence + 1
+        owner._sequence = order = owner._sequence + 1  # also for ranks: unchanged means that nothing was armed
+        if self.rank is not None:
+            order = self.rank
         self.deadline = at_ns
         entry = self._entry
         if entry is not None:
