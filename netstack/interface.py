@@ -66,14 +66,6 @@ class Interface:
         self.neighbours: NeighbourTable | None = None
         self.neighbours6: NeighbourTable | None = None
 
-    def enqueue(self, frame: Frame) -> bool:
-        """Queue for the device; False when the queue is full (the frame is dropped)."""
-        if len(self.queue) >= self.txqueuelen:
-            self.dropped += 1
-            return False
-        self.queue.append(frame)
-        return True
-
     def address_of(self, version: int) -> bytes | None:
         """The primary address of that IP version, or None."""
         for address in self.addresses:

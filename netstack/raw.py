@@ -92,9 +92,8 @@ class Raw:
     def icmp_error(self, error_in: IcmpError, now: int) -> bool:
         found = False
         for sock in self.sockets.get(error_in.proto, ()):
-            if (
-                sock.local[0] not in (bytes(4), error_in.src)
-                or (sock.remote is not None and sock.remote[0] != error_in.dst)
+            if sock.local[0] not in (bytes(4), error_in.src) or (
+                sock.remote is not None and sock.remote[0] != error_in.dst
             ):
                 continue
             found = True

@@ -169,7 +169,7 @@ class Path:
 
     __slots__ = (
         "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop", "route",
-        "src", "stack", "template", "version",
+        "src", "stack", "template", "unicast", "version",
     )  # fmt: skip
 
     def __init__(
@@ -184,6 +184,7 @@ class Path:
         self.metrics: dict[str, int] = route.metrics if route is not None else {}
         self.version = 4 if len(dst) == 4 else 6
         self.local = interface.loopback
+        self.unicast = not is_multicast(dst) and not (len(dst) == 4 and stack.is_broadcast(dst))
         self.link_mtu = interface.mtu
         self.mtu = mtu
         self.generation = stack.routes.generation
@@ -282,6 +283,8 @@ def find_path(
         raise OSError(errno.EAFNOSUPPORT, "source and destination are of different IP versions")
     if not any(dst):  # Linux: the unspecified address means this host
         dst = src or (b"\x7f\x00\x00\x01" if len(dst) == 4 else b"\x00" * 15 + b"\x01")
+    if src is not None and not stack.is_local(src) and not stack.settings.ip_nonlocal_bind:
+        raise OSError(errno.EINVAL, f"{format_ip(src)} is not an address of this host")
     if dst in stack.local or (len(dst) == 4 and dst[0] == 127):
         source = src or dst
         return Path(stack, stack.loopback, source, dst, dst, None, stack.loopback.mtu)

@@ -3,7 +3,8 @@
 Frames go in with `receive`, come out with `transmit`; time comes in as `now` and goes out as `next_deadline`. After
 each `receive`, `on_deadline` and user call the owner drains `transmit(now)` and looks at `next_deadline()`;
 `on_output` is called when an outgoing queue stops being empty, for owners that want to be told. Frames to the host's
-own addresses travel through the interface "lo", which is always there and is drained inside `transmit`.
+own addresses travel through the interface "lo", which is always there and is drained inside `transmit`. Callbacks
+(`on_output`, a socket's `on_ready`) may make socket calls, but not call `receive`, `transmit` or `on_deadline`.
 
 `receive` is the hot path: one `trl_parse` into a reused struct, then a table indexed by its verdict. Nothing that
 arrives may raise. This file holds what comes before IP: is the frame for us, and is it well formed (IEEE 802.3, RFC
@@ -26,7 +27,7 @@ from netstack.interface import Address, Interface
 from netstack.ipv4 import Ipv4
 from netstack.neighbour import NeighbourTable
 from netstack.raw import Raw
-from netstack.route import LOCAL, Path, Route, RouteTable, find_path
+from netstack.route import Path, Route, RouteTable, find_path
 from netstack.settings import Settings
 from netstack.sockets import make_socket
 from netstack.timers import Timers
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 PARSE_ETHERNET = int(lib.TRL_PARSE_ETHERNET)
 PARSE_TRUSTED = int(lib.TRL_PARSE_L4_TRUSTED)
 LOOPBACK_MTU = 65536
-ACCEPTED_MAX = 4096
 
 _from_buffer = ffi.from_buffer
 _parse = lib.trl_parse
@@ -392,6 +392,3 @@ class Stack:
     def on_deadline(self, now: int) -> None:
         self.now = now
         self.timers.run(now)
-
-
-__all__ = ["LOCAL", "Stack"]

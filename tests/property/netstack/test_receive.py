@@ -1,4 +1,4 @@
-"""Whatever arrives, the stack does not raise, stays within its bounds, and one counter says why a packet was thrown away."""
+"""Whatever arrives, the stack does not raise, stays within its bounds, and one counter says why it threw it away."""
 
 from __future__ import annotations
 
