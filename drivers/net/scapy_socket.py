@@ -358,6 +358,8 @@ def _classes() -> Any:
                 x.sent_time = self.station.timeline.now / SECOND
             image = bytes(packet)
             station = self.station
+            if not station.ethernet and isinstance(packet, Ether | ARP):
+                raise ValueError(f"{station.port.name} carries bare IP: give its wire MAC addresses, or send IP")
             if station.ethernet and isinstance(packet, IP | IPv6):
                 kind = b"\x08\x00" if isinstance(packet, IP) else b"\x86\xdd"
                 image = station.resolve(packet.dst) + station.mac + kind + image

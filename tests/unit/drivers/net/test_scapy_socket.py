@@ -269,3 +269,9 @@ def test_the_methods_are_exact_even_where_the_simulation_is_slower_than_the_host
         port.later(i * 100_000, slow(i))
     assert len(sock.sniff(timeout=0.001)) == 10  # a millisecond that takes the host twenty
     assert timeline.now == 1_000_000
+
+
+def test_ethernet_on_a_wire_of_bare_ip_is_an_error(timeline):
+    sock = ScapySocket(Port(timeline, responder, mac=None), timeline)
+    with pytest.raises(ValueError, match="bare IP"):
+        sock.send(Ether(dst="02:00:00:00:00:02") / IP(dst="10.0.0.2") / ICMP())
