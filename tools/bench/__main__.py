@@ -50,21 +50,28 @@ def progress(line: str) -> None:
 
 
 def measure(names: list[str], options: Options, profiles: dict[str, Any]) -> list[Figure]:
+    """The figures that can be had here; Unavailable when none can."""
     figures: dict[str, Figure] = {}
-    with ExitStack() as stack:
-        running: Session | None = None
-        for name in [n for n in NETWORK if n in names]:
-            if running is None:
-                running = stack.enter_context(session(options, progress))
-            figures[name] = NETWORK[name](running)
-            if options.profile is not None:
-                running.stop()
-                collect(name, options.profile, profiles)
+    network = [n for n in NETWORK if n in names]
+    try:
+        with ExitStack() as stack:
+            running: Session | None = None
+            for name in network:
+                if running is None:
+                    running = stack.enter_context(session(options, progress))
+                figures[name] = NETWORK[name](running)
+                if options.profile is not None:
+                    running.stop()
+                    collect(name, options.profile, profiles)
+    except Unavailable as why:
+        if "simulate" not in names:
+            raise
+        progress(f"{', '.join(n for n in network if n not in figures)} not measured: {why}")
     if "simulate" in names:
         figures["simulate"] = simulate(options, progress)
         if options.profile is not None:
             collect("simulate", options.profile, profiles)
-    return [figures[name] for name in names]
+    return [figures[name] for name in names if name in figures]
 
 
 def collect(name: str, path: str, profiles: dict[str, Any]) -> None:
@@ -83,7 +90,8 @@ def main() -> int:
         if args.profile:
             options.profile = str(Path(directory) / "profile.json")
         try:
-            figures = measure(chosen(args.only), options, profiles)
+            names = chosen(args.only)
+            figures = measure(names, options, profiles)
         except Unavailable as why:
             print(f"bench: {why}", file=sys.stderr)
             return 2
@@ -96,7 +104,8 @@ def main() -> int:
         for name, found in profiles.items():
             print()
             print(report.profile(name, found))
-    missed = [line for figure in figures for line in figure.target.misses(figure.value, figure.ratio)]
+    missed = [f"{name}: not measured" for name in names if name not in [figure.name for figure in figures]]
+    missed += [line for figure in figures for line in figure.target.misses(figure.value, figure.ratio)]
     for line in missed:
         print(f"bench: below its floor: {line}", file=sys.stderr)
     return 1 if args.check and missed else 0
