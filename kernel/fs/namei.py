@@ -178,9 +178,9 @@ class Walk:
             name = todo.pop()
             inode = here.dentry.inode
             if inode.mode & S_IFMT != S_IFDIR:
-                raise error(ENOTDIR, path.decode(errors="replace"))
+                raise error(ENOTDIR, path)
             if not permitted(inode, cred, MAY_EXEC):
-                raise error(EACCES, path.decode(errors="replace"))
+                raise error(EACCES, path)
             if name == b".":
                 if stop_before_last and not todo:
                     return here, name, DOT, slashes
@@ -194,7 +194,7 @@ class Walk:
                 return here, name, NORM, slashes
             there = self.step(here, name)
             if there is None:
-                raise error(ENOENT, path.decode(errors="replace"))
+                raise error(ENOENT, path)
             if there.dentry.inode.is_link and (todo or follow or must_dir):
                 target = self.follow(there)
                 if isinstance(target, Path):
@@ -210,7 +210,7 @@ class Walk:
                 continue
             here = there
         if must_dir and not here.dentry.inode.is_dir:
-            raise error(ENOTDIR, path.decode(errors="replace"))
+            raise error(ENOTDIR, path)
         return here, b"", NORM, slashes
 
     def step(self, here: Path, name: bytes) -> Path | None:

@@ -69,7 +69,7 @@ _KNOWN = (
     | _O_TMPFILE
 )  # fmt: skip
 _PATH_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | abi.O_CLOEXEC
-_AT_OPEN = O_CREAT | O_EXCL | abi.O_NOCTTY | O_TRUNC | abi.O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW | _O_TMPFILE
+_AT_OPEN = O_CREAT | O_EXCL | abi.O_NOCTTY | O_TRUNC | abi.O_CLOEXEC
 """Flags that only matter to open and are not kept in the description."""
 
 
@@ -114,7 +114,7 @@ def _create(task: Any, parent: Path, name: bytes, mode: int, rdev: int = 0, targ
 
 def open_file(task: Any, path: bytes, flags: int, mode: int = 0, base: Path | None = None) -> File:
     """openat(2) without the descriptor."""
-    flags &= _KNOWN
+    flags = flags & _KNOWN | abi.O_LARGEFILE  # as every 64-bit kernel does
     if flags & O_PATH:
         flags &= _PATH_FLAGS
     if flags & _O_TMPFILE:
@@ -131,25 +131,25 @@ def open_file(task: Any, path: bytes, flags: int, mode: int = 0, base: Path | No
     here, name, kind, slashes = w.parent(path, base)
     while True:
         if kind != NORM:
-            raise error(EEXIST if flags & O_EXCL else EISDIR, path.decode(errors="replace"))
+            raise error(EEXIST if flags & O_EXCL else EISDIR, path)
         if slashes:
-            raise error(EISDIR, path.decode(errors="replace"))
+            raise error(EISDIR, path)
         found = w.step(here, name)
         if found is None:
             return open_path(task, _create(task, here, name, S_IFREG | mode & 0o7777), flags, created=True)
         if flags & O_EXCL:
-            raise error(EEXIST, path.decode(errors="replace"))
+            raise error(EEXIST, path)
         if not found.inode.is_link:
             break
         if flags & O_NOFOLLOW:
-            raise error(ELOOP, path.decode(errors="replace"))
+            raise error(ELOOP, path)
         target = w.follow(found)
         if isinstance(target, Path):
             found = target
             break
         here, name, kind, slashes = w.parent(target, here)
     if found.inode.is_dir:
-        raise error(EISDIR, path.decode(errors="replace"))
+        raise error(EISDIR, path)
     return open_path(task, found, flags)
 
 
@@ -222,11 +222,11 @@ def _new_name(task: Any, path: bytes, base: Path | None, want_dir: bool = False)
     w = walk(task)
     here, name, kind, slashes = w.parent(path, base)
     if kind != NORM:
-        raise error(EEXIST, path.decode(errors="replace"))
+        raise error(EEXIST, path)
     if w.step(here, name) is not None:
-        raise error(EEXIST, path.decode(errors="replace"))
+        raise error(EEXIST, path)
     if slashes and not want_dir:
-        raise error(ENOENT, path.decode(errors="replace"))
+        raise error(ENOENT, path)
     return here, name
 
 
@@ -252,7 +252,7 @@ def make_socket(task: Any, path: bytes, mode: int) -> Inode:
     try:
         here, name = _new_name(task, path, None)
     except FileExistsError:
-        raise error(abi.EADDRINUSE, path.decode(errors="replace")) from None
+        raise error(abi.EADDRINUSE, path) from None
     return _create(task, here, name, S_IFSOCK | mode).inode
 
 
@@ -315,13 +315,13 @@ def unlink(task: Any, path: bytes, base: Path | None = None) -> None:
     w = walk(task)
     here, name, kind, slashes = w.parent(path, base)
     if kind != NORM:
-        raise error(EISDIR, path.decode(errors="replace"))
+        raise error(EISDIR, path)
     writable_mount(here)
     victim = w.child(here.dentry, name)
     if victim is None:
-        raise error(ENOENT, path.decode(errors="replace"))
+        raise error(ENOENT, path)
     if slashes:
-        raise error(EISDIR if victim.inode.is_dir else ENOTDIR, path.decode(errors="replace"))
+        raise error(EISDIR if victim.inode.is_dir else ENOTDIR, path)
     _may_delete(task, here, victim, False)
     if _is_mountpoint(task, victim):
         raise error(EBUSY)
@@ -333,11 +333,11 @@ def rmdir(task: Any, path: bytes, base: Path | None = None) -> None:
     w = walk(task)
     here, name, kind, _ = w.parent(path, base)
     if kind != NORM:
-        raise error({DOT: EINVAL, DOTDOT: ENOTEMPTY}.get(kind, EBUSY), path.decode(errors="replace"))
+        raise error({DOT: EINVAL, DOTDOT: ENOTEMPTY}.get(kind, EBUSY), path)
     writable_mount(here)
     victim = w.child(here.dentry, name)
     if victim is None:
-        raise error(ENOENT, path.decode(errors="replace"))
+        raise error(ENOENT, path)
     _may_delete(task, here, victim, True)
     if _is_mountpoint(task, victim):
         raise error(EBUSY)

@@ -19,6 +19,7 @@ sleep: it runs on the kernel stack of the task that made the call.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -32,9 +33,17 @@ if TYPE_CHECKING:
 
 
 def error(number: int, what: object = "") -> OSError:
-    """The `OSError` subclass Python maps `number` to, with its name and what it was about."""
-    text = abi.errno_name(number)
-    return OSError(number, f"{text} {what}" if what != "" else text)
+    """The `OSError` subclass for `number`, with Linux's text, as a program would see it there.
+
+    A path (bytes) becomes the error's filename; anything else that `what` says is a note for who reads the traceback.
+    """
+    text = os.strerror(number)
+    if isinstance(what, bytes):
+        return OSError(number, text, what.decode("utf-8", "surrogateescape"))
+    failure = OSError(number, text)
+    if what != "":
+        failure.add_note(f"{abi.errno_name(number)}: {what}")
+    return failure
 
 
 class Inode:
