@@ -467,6 +467,17 @@ class RealTimeline(_Deadlines):
         if self._watched.pop(fd, None) is not None and self._poll is not None:
             self._poll.unregister(fd)
 
+    def announce(self, fd: int) -> None:
+        """Have whoever watches `fd` called soon, as if it were readable: something waits that the descriptor does
+        not tell of."""
+
+        def called(now: int) -> None:
+            callback = self._watched.get(fd)
+            if callback is not None:
+                callback(now)
+
+        self._posted.append(called)
+
     def wake(self) -> None:
         """End a wait. Callable from any thread and from a signal handler."""
         try:

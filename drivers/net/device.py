@@ -7,7 +7,7 @@ into a transmitted frame's buffers after `transmit` has returned, so senders may
 
 `on_receive` is the interrupt line of a simulated device: it is called when the receive queue stops being
 empty, and not again before the queue has been emptied by `receive`. A real device has a descriptor (`fileno`)
-that is readable instead; it may call `on_receive` too, when a frame comes that the descriptor does not tell of.
+that is readable instead.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class Impaired:
     """A NetDevice around a NetDevice.
 
     Its descriptor is the inner device's: when that is readable, call `receive`, which takes what has come in
-    and gives what has arrived by now, perhaps nothing. What arrives later is announced by `on_receive`, from
-    the timeline's loop.
+    and gives what has arrived by now, perhaps nothing. What arrives later is announced by
+    `on_receive`, or, when that is not set, through the timeline to whoever watches the descriptor.
     """
 
     __slots__ = (
@@ -86,8 +86,12 @@ class Impaired:
             self._missed += len(frames) - room
             frames = frames[:room]
         ring.extend(frames)
-        if idle and frames and not self._receiving and self.on_receive is not None:
+        if not idle or not frames or self._receiving:
+            return
+        if self.on_receive is not None:
             self.on_receive()
+        elif isinstance(self._timeline, RealTimeline) and (fd := self.device.fileno()) is not None:
+            self._timeline.announce(fd)
 
     @property
     def counters(self) -> dict[str, int]:

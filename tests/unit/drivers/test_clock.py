@@ -262,6 +262,20 @@ def test_watched_descriptors_are_reported_until_read_and_not_after_unwatch(real:
     os.close(w)
 
 
+def test_an_announced_descriptor_is_reported_once_and_not_after_unwatch(real: RealTimeline) -> None:
+    r, w = os.pipe()
+    seen: list[int] = []
+    real.watch(r, seen.append)
+    real.announce(r)
+    assert real.step() and len(seen) == 1 and not real.step(block=False)
+    real.announce(r)
+    real.unwatch(r)
+    real.step(block=False)
+    assert len(seen) == 1
+    os.close(r)
+    os.close(w)
+
+
 def test_a_watch_replaced_by_another_callback(real: RealTimeline) -> None:
     r, w = os.pipe()
     first: list[int] = []

@@ -69,25 +69,29 @@ def numbered(i: int) -> bytes:
     return bytes([i]) * 60
 
 
-def pump(line: RealTimeline, device: Impaired) -> list[tuple[int, int]]:
-    """Bind the device to the timeline as a kernel would; (time, number) of what it receives."""
+def pump(line: RealTimeline, device: Impaired, interrupt: bool) -> list[tuple[int, int]]:
+    """Bind the device as a kernel would, by watching and, if asked, by its interrupt; (time, number) received."""
     got: list[tuple[int, int]] = []
 
     def take(now: int = 0) -> None:
         while frames := device.receive(8):
             got.extend((line.now, frame.data[0]) for frame in frames)
 
-    device.on_receive = take
+    if interrupt:
+        device.on_receive = take
     fd = device.fileno()
     assert fd is not None
     line.watch(fd, take)
     return got
 
 
-def test_both_directions_are_delayed_in_real_time(real: RealTimeline, pair: tuple[Socket, socket.socket]) -> None:
+@pytest.mark.parametrize("interrupt", [True, False])
+def test_both_directions_are_delayed_in_real_time(
+    real: RealTimeline, pair: tuple[Socket, socket.socket], interrupt: bool
+) -> None:
     inner, far = pair
     device = impair(inner, real, Impairments(delay="3ms"), Impairments(delay="2ms"))
-    got = pump(real, device)
+    got = pump(real, device, interrupt)
     start = real.now
     far.send(numbered(1))
     device.transmit([Frame.of(numbered(2)), Frame.of(numbered(3))], start)
