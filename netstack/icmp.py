@@ -241,6 +241,8 @@ class Icmp:
         if stack.raw.count:
             stack.raw.icmp_error(error, now)
         if error.proto == IPPROTO_TCP:
+            # Our own finding, no router's opinion: it ends an attempt to connect, as on Linux.
+            error.fatal = True
             stack.tcp.icmp_error(error, now)
         elif error.proto == IPPROTO_UDP:
             stack.udp.icmp_error(error, now)

@@ -24,6 +24,8 @@ SECOND = 1_000_000_000
 ETHERTYPE_IPV4 = b"\x08\x00"
 ETHERTYPE_IPV6 = b"\x86\xdd"
 PMTU_EXCEPTIONS = 2048
+MAX_MTU4 = 65535  # what the length field can say, whatever the link (lo) could take
+MAX_MTU6 = 65535 + 40
 
 UNICAST, LOCAL, BROADCAST, MULTICAST, BLACKHOLE, UNREACHABLE, PROHIBIT = range(7)
 REFUSALS = {BLACKHOLE: errno.EINVAL, UNREACHABLE: errno.EHOSTUNREACH, PROHIBIT: errno.EACCES}
@@ -185,8 +187,9 @@ class Path:
         self.version = 4 if len(dst) == 4 else 6
         self.local = interface.loopback
         self.unicast = not is_multicast(dst) and not (len(dst) == 4 and stack.is_broadcast(dst))
-        self.link_mtu = interface.mtu
-        self.mtu = mtu
+        most = MAX_MTU4 if self.version == 4 else MAX_MTU6
+        self.link_mtu = min(interface.mtu, most)
+        self.mtu = min(mtu, most)
         self.generation = stack.routes.generation
         self.neighbour: Neighbour | None = None
         ethernet = b""

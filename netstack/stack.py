@@ -30,6 +30,7 @@ from netstack.raw import Raw
 from netstack.route import Path, Route, RouteTable, find_path
 from netstack.settings import Settings
 from netstack.sockets import make_socket
+from netstack.tcp.engine import Tcp
 from netstack.timers import Timers
 from netstack.udp import Udp
 
@@ -42,25 +43,6 @@ LOOPBACK_MTU = 65536
 
 _from_buffer = ffi.from_buffer
 _parse = lib.trl_parse
-
-
-def _tcp_class() -> Any:
-    try:
-        from netstack.tcp.engine import Tcp
-    except ModuleNotFoundError:
-        return _NoTcp
-    return Tcp
-
-
-class _NoTcp:
-    def __init__(self, **parts: Any) -> None:
-        pass
-
-    def input(self, pkt: Any, frame: Frame, interface: Interface, now: int) -> None:
-        pass
-
-    def icmp_error(self, error: Any, now: int) -> None:
-        pass
 
 
 class Rng(Protocol):
@@ -81,6 +63,7 @@ class Stack:
         self.routes = RouteTable()
         self.now = 0
         self.interfaces: dict[str, Interface] = {}
+        self._links: tuple[Interface, ...] = ()  # all but lo
         self.local: dict[bytes, Interface] = {}  # our own addresses
         self.broadcasts: dict[bytes, Interface] = {}  # directed broadcast addresses of our networks
         self.neighbour_queued = 0
@@ -96,7 +79,7 @@ class Stack:
         self.ipv4 = Ipv4(self)
         self.icmp = Icmp(self)
         self.udp = Udp(self)
-        self.tcp = _tcp_class()(
+        self.tcp = Tcp(
             route=self.route,
             timers=self.timers,
             settings=self.settings,
@@ -124,6 +107,7 @@ class Stack:
         if hardware is not None:
             interface.neighbours = NeighbourTable(self, interface, "neigh_", self.arp.solicitor(interface))
         self.interfaces[name] = interface
+        self._links += (interface,)
         return interface
 
     def add_address(self, name: str, cidr: str) -> None:
@@ -339,11 +323,12 @@ class Stack:
         """Everything that waits to be sent, as (interface name, frame). Where the interface has no gso,
         super-segments come out split and checksums complete."""
         self.now = now
-        self._drain_loopback(now)
-        for interface in list(self.interfaces.values()):
-            if interface.loopback:
-                continue
+        if self.loopback.queue:
+            self._drain_loopback(now)
+        for interface in self._links:
             queue = interface.queue
+            if not queue:
+                continue
             name = interface.name
             gso = interface.gso
             while queue:
