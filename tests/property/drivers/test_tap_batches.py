@@ -1,0 +1,143 @@
+"""The TAP's batches over a socket pair: whatever pieces a frame is made of, its bytes and order come through."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+if sys.platform != "linux":
+    pytest.skip("a TAP is Linux's", allow_module_level=True)
+
+from csrc import Frame
+from csrc import ffi as leaf_ffi
+from csrc import lib as leaf_lib
+from csrc.tap import ffi, lib
+from drivers.net.tap import VNET_BYTES, TapDevice
+
+HEADER = bytes([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xB5])
+
+
+@contextmanager
+def device(vnet: bool) -> Iterator[tuple[TapDevice, socket.socket]]:
+    """A TapDevice whose descriptor is one end of a pair that keeps message boundaries, as a TAP does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        end.setblocking(False)
+    tap = TapDevice.__new__(TapDevice)
+    tap.name, tap.mtu, tap.vnet, tap.mac = "pair", 1500, vnet, bytes(6)
+    tap._final = None
+    tap._tap = ffi.new("struct trl_tap *")
+    tap._fd = tap._tap.fd = os.dup(ours.fileno())
+    tap._tap.vnet = VNET_BYTES if vnet else 0
+    tap._tap.flags = lib.TRL_PARSE_ETHERNET
+    tap._prepare()
+    try:
+        yield tap, theirs
+    finally:
+        tap.close()
+        ours.close()
+        theirs.close()
+
+
+def arriving(theirs: socket.socket, strip: int) -> list[bytes]:
+    found = []
+    while select.select([theirs], [], [], 0)[0]:
+        message = theirs.recv(1 << 17)
+        assert not any(message[:strip]), "a complete frame leaves nothing to the kernel"
+        found.append(message[strip:])
+    return found
+
+
+frames = st.lists(
+    st.tuples(
+        st.one_of(st.integers(0, 60), st.just(2034), st.integers(1900, 9000)),  # the linear part after the header
+        st.lists(st.one_of(st.integers(0, 20), st.integers(400, 3000)), max_size=6),
+        st.sampled_from([bytes, bytearray, memoryview]),
+    ),
+    max_size=150,
+)
+
+
+@settings(max_examples=40)
+@given(st.booleans(), frames)
+def test_what_is_transmitted_arrives_in_order_and_whole(vnet: bool, shapes: list) -> None:  # type: ignore[type-arg]
+    with device(vnet) as (tap, theirs):
+        sent = []
+        for i, (linear, pieces, kind) in enumerate(shapes):
+            data = HEADER + bytes([i & 255]) * linear
+            sent.append(Frame(kind(data), tuple(kind(bytes([j]) * n) for j, n in enumerate(pieces))))
+        expected = [bytes(f) for f in sent]
+        got: list[bytes] = []
+        for at in range(0, len(sent), 40):  # less than the pair's buffer
+            tap.transmit(sent[at : at + 40], 0)
+            got += arriving(theirs, tap._tap.vnet)
+        assert got == expected
+        assert tap._tap.tx_frames == len(expected) and tap._tap.tx_dropped == tap._tap.tx_malformed == 0
+
+
+@pytest.mark.parametrize("vnet", [True, False])
+def test_more_pieces_than_a_batch_or_a_writev_takes(vnet: bool) -> None:
+    with device(vnet) as (tap, theirs):
+        for pieces in (63, 64, 65, 700, 1023, 1024, 1025, 3000):
+            many = Frame(HEADER, tuple(bytes([i & 255]) for i in range(pieces)))
+            one = Frame(HEADER + b"x")
+            tap.transmit([one, many, many, one], 0)
+            assert arriving(theirs, tap._tap.vnet) == [bytes(f) for f in (one, many, many, one)]
+
+
+def test_a_queue_that_is_full_loses_the_rest_and_counts_it() -> None:
+    with device(False) as (tap, theirs):
+        tap.transmit([Frame(HEADER + bytes(60000)) for _ in range(400)], 0)
+        got = len(arriving(theirs, 0))
+        assert 0 < got < 400
+        assert tap._tap.tx_frames == got and tap._tap.tx_dropped == 400 - got
+
+
+@settings(max_examples=40)
+@given(st.booleans(), st.lists(st.integers(0, 1486), max_size=120), st.integers(1, 80))
+def test_what_arrives_is_received_in_order_and_within_the_budget(vnet: bool, sizes: list[int], budget: int) -> None:
+    with device(vnet) as (tap, theirs):
+        sent = [HEADER + bytes([i & 255]) * n for i, n in enumerate(sizes)]
+        for image in sent:
+            theirs.send(bytes(tap._tap.vnet) + image)
+        got: list[Frame] = []
+        while batch := tap.receive(budget):
+            assert len(batch) <= budget
+            got += batch
+        assert [bytes(f) for f in got] == sent
+        assert [f.gso_segs for f in got] == [1] * len(sent)
+
+
+def segment(seq: int, payload: bytes) -> bytes:
+    ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0x4000, 64, 6, 0, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
+    template = HEADER[:12] + b"\x08\x00" + ip
+    fields = {"sport": 1, "dport": 2, "seq": seq, "tcp_flags": 16, "window": 9, "payload_len": len(payload)}
+    fields["dont_fragment"] = 1  # else segments with one IP identification are not of one train
+    out = leaf_ffi.new("uint8_t[128]")
+    head = leaf_lib.trl_tcp_emit(out, 128, template, len(template), 14, leaf_ffi.new("struct trl_tcp_out *", fields))
+    return bytes(Frame(bytes(leaf_ffi.buffer(out, head)), (payload,), csum_start=34, csum_offset=16))
+
+
+@given(st.integers(2, 40), st.integers(1, 1460))
+def test_plain_segments_come_coalesced_and_views_survive_later_batches(count: int, size: int) -> None:
+    stream = bytes(i * 7 & 255 for i in range(count * size))
+    with device(False) as (tap, theirs):
+        kept: list[Frame] = []
+        for _ in range(3):
+            for i in range(count):
+                theirs.send(segment(1000 + i * size, stream[i * size : (i + 1) * size]))
+            kept += tap.receive(64)
+        assert len(kept) == 3
+        for frame in kept:
+            assert frame.csum_ok and frame.gso_segs * size >= frame.length - 54
+        assert b"".join(bytes(memoryview(f.data)[54:]) for f in kept) == 3 * stream
