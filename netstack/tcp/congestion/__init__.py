@@ -1,0 +1,82 @@
+"""Congestion control: the seam, and the registry of what can be chosen by name (`TCP_CONGESTION`, tcp_congestion_control).
+
+An algorithm is a class with the five methods of `CongestionControl` and a `name`; one instance serves one connection and
+keeps its own state. It is given the connection `c` and reads and writes there: `cwnd`, `ssthresh`, `cwnd_cnt` (segments),
+`srtt_us`, `min_rtt_us`, `snd_una`, `snd_nxt`, `in_flight()`, `cwnd_limited()`. All arithmetic is on integers.
+
+During recovery cwnd belongs to PRR (RFC 6937); an algorithm only says where it should end (`ssthresh`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+# Events: the first segment after nothing was out; cwnd is about to be cut for having been idle; a timeout began.
+TX_START, CWND_RESTART, LOSS = range(3)
+
+
+class CongestionControl(Protocol):
+    name: str
+
+    def ssthresh(self, c: Connection) -> int:
+        """The slow start threshold after a loss, in segments (RFC 5681 equation 4)."""
+
+    def cong_avoid(self, c: Connection, ack: int, acked: int, now: int) -> None:
+        """`acked` segments were delivered outside of recovery: raise `c.cwnd`."""
+
+    def undo_cwnd(self, c: Connection) -> int:
+        """The window to go back to when a reduction turns out to have been unneeded."""
+
+    def pkts_acked(self, c: Connection, acked: int, rtt_us: int, now: int) -> None:
+        """A round-trip sample (-1: none) with what was acknowledged."""
+
+    def event(self, c: Connection, kind: int, now: int) -> None:
+        """TX_START, CWND_RESTART or LOSS."""
+
+
+def slow_start(c: Connection, acked: int) -> int:
+    """RFC 5681 section 3.1: a segment for each one acknowledged, up to ssthresh; what is left over is returned."""
+    cwnd = c.cwnd
+    new = cwnd + acked
+    if new > c.ssthresh:
+        new = c.ssthresh
+    c.cwnd = new if new < c.cwnd_clamp else c.cwnd_clamp
+    return int(acked - (new - cwnd))
+
+
+def additive_increase(c: Connection, w: int, acked: int) -> None:
+    """One segment for every `w` acknowledged (RFC 5681 equation 3 with w = cwnd)."""
+    if c.cwnd_cnt >= w:
+        c.cwnd_cnt = 0
+        c.cwnd += 1
+    c.cwnd_cnt += acked
+    if c.cwnd_cnt >= w:
+        grow = c.cwnd_cnt // w
+        c.cwnd_cnt -= grow * w
+        c.cwnd += grow
+    if c.cwnd > c.cwnd_clamp:
+        c.cwnd = c.cwnd_clamp
+
+
+_registry: dict[str, type[CongestionControl]] = {}
+
+
+def register(algorithm: type[CongestionControl]) -> type[CongestionControl]:
+    """Class decorator: make an algorithm available under its `name`."""
+    _registry[algorithm.name] = algorithm
+    return algorithm
+
+
+def create(name: str) -> CongestionControl:
+    """A fresh instance; KeyError when there is none of that name."""
+    return _registry[name]()
+
+
+def available() -> list[str]:
+    return list(_registry)
+
+
+from netstack.tcp.congestion import cubic, reno  # noqa: E402, F401  (they register themselves)

@@ -1,0 +1,183 @@
+"""CUBIC (RFC 9438) with HyStart, in Linux's integer arithmetic.
+
+After a loss at W_max the window follows W(t) = C (t - K)^3 + W_max, t being the time since the loss: fast at first, flat near
+W_max, then probing. It never grows slower than Reno would (section 4.3). C is 0.4, beta is 717/1024. Times are in units of
+1/1024 s, windows in segments, and `cnt` says how many acknowledged segments raise cwnd by one.
+
+HyStart ends slow start before it overflows the queue: when a round's train of ACKs lasts half the minimum delay, or
+when the delay has grown by an eighth of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.tcp.congestion import LOSS, TX_START, additive_increase, register, slow_start
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+MS = 1_000_000
+BETA = 717                                              # of 1024
+BIC_SCALE = 41
+RTT_SCALE = BIC_SCALE * 10                              # C * 1024
+BETA_SCALE = 8 * (1024 + BETA) // 3 // (1024 - BETA)    # Reno's increase with this beta, times 8
+CUBE_FACTOR = (1 << 40) // RTT_SCALE
+LOW_WINDOW = 16
+MIN_SAMPLES = 8
+ACK_DELTA_US = 2000
+INFINITE = 1 << 62
+
+
+def cube_root(n: int) -> int:
+    """The integer cube root."""
+    if n < 1:
+        return 0
+    x = 1 << -(-n.bit_length() // 3)
+    while True:
+        y = (2 * x + n // (x * x)) // 3
+        if y >= x:
+            return x
+        x = y
+
+
+@register
+class Cubic:
+    name = "cubic"
+    __slots__ = (
+        "ack_cnt", "cnt", "curr_rtt", "delay_min", "end_seq", "epoch_ns", "found", "k", "last_ack_us", "last_cwnd",
+        "last_max_cwnd", "last_ns", "origin", "reno_cwnd", "round_start_us", "sample_cnt",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.end_seq = -1
+        self.round_start_us = self.last_ack_us = 0
+        self.curr_rtt = INFINITE
+        self.sample_cnt = 0
+        self.reset()
+
+    def reset(self) -> None:
+        self.cnt = 0
+        self.last_max_cwnd = 0
+        self.last_cwnd = 0
+        self.last_ns = 0
+        self.origin = 0
+        self.k = 0
+        self.delay_min = 0
+        self.epoch_ns = 0
+        self.ack_cnt = 0
+        self.reno_cwnd = 0
+        self.found = False
+
+    def ssthresh(self, c: Connection) -> int:
+        """RFC 9438 section 4.6, and 4.7 (fast convergence)."""
+        self.epoch_ns = 0
+        cwnd = c.cwnd
+        if cwnd < self.last_max_cwnd:
+            self.last_max_cwnd = cwnd * (1024 + BETA) // 2048
+        else:
+            self.last_max_cwnd = cwnd
+        return int(max(cwnd * BETA // 1024, 2))
+
+    def cong_avoid(self, c: Connection, ack: int, acked: int, now: int) -> None:
+        if not c.cwnd_limited():
+            return
+        if c.cwnd < c.ssthresh:
+            acked = slow_start(c, acked)
+            if not acked:
+                return
+        self.update(c.cwnd, acked, now)
+        additive_increase(c, self.cnt, acked)
+
+    def update(self, cwnd: int, acked: int, now: int) -> None:
+        """RFC 9438 sections 4.2 to 4.5: set `cnt`."""
+        self.ack_cnt += acked
+        if self.last_cwnd == cwnd and now - self.last_ns <= 31 * MS:
+            return
+        if not self.epoch_ns or now // MS != self.last_ns // MS:
+            self.last_cwnd = cwnd
+            self.last_ns = now
+            if not self.epoch_ns:
+                self.epoch_ns = now or 1
+                self.ack_cnt = acked
+                self.reno_cwnd = cwnd
+                if self.last_max_cwnd <= cwnd:
+                    self.k = 0
+                    self.origin = cwnd
+                else:
+                    self.k = cube_root(CUBE_FACTOR * (self.last_max_cwnd - cwnd))
+                    self.origin = self.last_max_cwnd
+            t = ((now - self.epoch_ns) // MS + self.delay_min // 1000) * 1024 // 1000
+            offset = t - self.k
+            if offset < 0:
+                target = self.origin - (RTT_SCALE * -offset * -offset * -offset >> 40)
+            else:
+                target = self.origin + (RTT_SCALE * offset * offset * offset >> 40)
+            self.cnt = cwnd // (target - cwnd) if target > cwnd else 100 * cwnd
+            if not self.last_max_cwnd and self.cnt > 20:
+                self.cnt = 20
+        # Section 4.3: at least as fast as Reno.
+        delta = cwnd * BETA_SCALE >> 3
+        if delta and self.ack_cnt > delta:
+            steps = (self.ack_cnt - 1) // delta
+            self.ack_cnt -= steps * delta
+            self.reno_cwnd += steps
+        if self.reno_cwnd > cwnd:
+            most = cwnd // (self.reno_cwnd - cwnd)
+            if self.cnt > most:
+                self.cnt = most
+        if self.cnt < 2:
+            self.cnt = 2
+
+    def undo_cwnd(self, c: Connection) -> int:
+        return int(max(c.cwnd, c.prior_cwnd))
+
+    def pkts_acked(self, c: Connection, acked: int, rtt_us: int, now: int) -> None:
+        if rtt_us < 0:
+            return
+        if self.epoch_ns and now - self.epoch_ns < 1000 * MS:
+            return  # right after recovery the delay is not the path's
+        delay = rtt_us or 1
+        if not self.delay_min or self.delay_min > delay:
+            self.delay_min = delay
+        if not self.found and c.cwnd < c.ssthresh and c.cwnd >= LOW_WINDOW:
+            self.hystart(c, delay, now)
+
+    def hystart(self, c: Connection, delay: int, now: int) -> None:
+        now_us = now // 1000
+        if c.snd_una > self.end_seq:
+            self.round_start_us = self.last_ack_us = now_us
+            self.end_seq = c.snd_nxt
+            self.curr_rtt = INFINITE
+            self.sample_cnt = 0
+        if now_us - self.last_ack_us <= ACK_DELTA_US:
+            self.last_ack_us = now_us
+            rate = c.pacing_rate
+            spread = min(1000, 65536 * 4 * 1_000_000 // rate) if rate else 0
+            if now_us - self.round_start_us > (self.delay_min + spread) >> 1:
+                self.found = True
+                c.counters.TCPHystartTrainDetect += 1
+                c.counters.TCPHystartTrainCwnd += c.cwnd
+                c.ssthresh = c.cwnd
+        if self.curr_rtt > delay:
+            self.curr_rtt = delay
+        if self.sample_cnt < MIN_SAMPLES:
+            self.sample_cnt += 1
+        elif self.curr_rtt > self.delay_min + min(max(self.delay_min >> 3, 4000), 16000):
+            self.found = True
+            c.counters.TCPHystartDelayDetect += 1
+            c.counters.TCPHystartDelayCwnd += c.cwnd
+            c.ssthresh = c.cwnd
+
+    def event(self, c: Connection, kind: int, now: int) -> None:
+        if kind == TX_START:
+            # Time without anything to send is not time of growth.
+            idle = now - c.lsndtime_ns
+            if self.epoch_ns and idle > 0:
+                self.epoch_ns = min(self.epoch_ns + idle, now)
+        elif kind == LOSS:
+            self.reset()
+            self.round_start_us = self.last_ack_us = now // 1000
+            self.end_seq = c.snd_nxt
+            self.curr_rtt = INFINITE
+            self.sample_cnt = 0

@@ -1,0 +1,703 @@
+"""A connection: the TCB with everything that acts on it bound together. It is the only place that knows all the parts.
+
+It is driven by `segment_arrives`, by user calls (`socket`), and by `on_timer`. Its deadlines are slots (`rtx_ns`, `delack_ns`,
+`comp_sack_ns`, `keepalive_ns`, `fin_wait_ns`; 0 is off); one timer of the stack stands at or before the earliest of
+them, and is only moved when a deadline comes to lie before it: one that was put off is noticed when the timer fires.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from csrc import ffi
+from netstack.tcp import congestion, delack, fsm, output, rack, recovery, rto, window
+from netstack.tcp import options as opt
+from netstack.tcp.congestion import TX_START
+from netstack.tcp.scoreboard import Sent, cut, link_last, new_head
+from netstack.tcp.segment import (
+    ACK,
+    CWR,
+    ECE,
+    FIN,
+    OPT_MSS,
+    OPT_SACK_PERMITTED,
+    OPT_WSCALE,
+    SYN,
+    URG,
+)  # fmt: skip
+from netstack.tcp.seq import MASK
+from netstack.tcp.tcb import (
+    CA_OPEN,
+    CLOSE_WAIT,
+    CLOSED,
+    ESTABLISHED,
+    FIN_WAIT_2,
+    INFINITE_SSTHRESH,
+    LOSS_PROBE,
+    MS,
+    PROBE0,
+    REO_TIMEOUT,
+    RETRANS,
+    SECOND,
+    SYN_RECEIVED,
+    SYN_SENT,
+    ZEROS,
+    Tcb,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from netstack.tcp.engine import Tcp
+    from netstack.tcp.segment import Segment
+
+_from_buffer = ffi.from_buffer
+_new = ffi.new
+NEVER = 1 << 62
+EVER = (1 << 32) - 1    # min_rtt of a path not measured yet, in microseconds
+
+
+class Connection(Tcb):
+    """One connection. `sock` is its socket, or None before accept and after close (`orphan`)."""
+
+    __slots__ = ("counters", "debug", "engine", "fin_out", "listener", "log", "orphan", "send", "settings", "sock", "tcp_counters")
+
+    segment_arrives = fsm.segment_arrives
+
+    def __init__(self, engine: Tcp, key: bytes, path: Any, lport: int, rport: int) -> None:
+        for name in ZEROS:
+            setattr(self, name, 0)
+        self.engine = engine
+        settings = self.settings = engine.settings
+        self.counters = engine.tcpext
+        self.tcp_counters = engine.counters
+        self.send = engine.send
+        self.sock: Any = None
+        self.listener: Any = None
+        self.orphan = False
+        self.log: Callable[..., None] | None = engine.log
+        self.debug: Callable[..., None] | None = None
+        self.fin_out = False
+        self.key = key
+        self.state = CLOSED
+        self.unsent = deque()
+        self.rtx = []
+        self.ts_head = new_head()
+        self.rcvq: Any = deque()
+        self.ooo: Any = []
+        self.sacks = []
+        self.dsack = None
+        self.sack_cache: Any = ()
+        self.timer: Any = None
+        self.urg_data = -1
+        self.out = _new("struct trl_tcp_out *")
+        self.out.sport = lport
+        self.out.dport = rport
+        self.out.dont_fragment = 1
+        self.ip_id = engine.below(65536)
+        self.set_path(path)
+        self.cc = congestion.create(settings.tcp_congestion_control)
+        self.cwnd = settings.tcp_init_cwnd
+        self.ssthresh = INFINITE_SSTHRESH
+        self.cwnd_clamp = INFINITE_SSTHRESH
+        self.reordering = settings.tcp_reordering
+        self.min_rtt_us = EVER
+        self.rto_ns = settings.tcp_timeout_init_ms * MS
+        self.mdev_us = settings.tcp_timeout_init_ms * 1000
+        self.rack_steps = 1
+        self.retransmit_hint = -1
+        self.rcvlowat = 1
+        self.scaling_ratio = window.DEFAULT_RATIO
+        self.rcvbuf = settings.tcp_rmem[1]
+        self.sndbuf = settings.tcp_wmem[1]
+        self.notsent_lowat = settings.tcp_notsent_lowat
+        self.keep_idle = settings.tcp_keepalive_time
+        self.keep_intvl = settings.tcp_keepalive_intvl
+        self.keep_cnt = settings.tcp_keepalive_probes
+        self.linger2 = 0
+        self.mss_cache = opt.MSS_DEFAULT
+        self.mss_clamp = opt.MSS_DEFAULT
+        self.app_limited = -1
+
+    # The path.
+
+    def set_path(self, path: Any) -> None:
+        self.path = path
+        self.tmpl = _from_buffer(path.template)
+        self.tmpl_len = len(path.template)
+        self.l3 = path.l3
+        self.l4 = path.l3 + (20 if path.version == 4 else 40)
+        self.mtu = path.mtu
+        rto_min = path.metrics.get("rto_min", 0) if path.metrics else 0
+        self.rto_min_us = rto_min * 1000 if rto_min else self.settings.tcp_rto_min_us
+        sock = self.sock
+        if sock is not None:
+            self.set_ip(sock.tos, sock.ttl)
+
+    def set_ip(self, tos: int, ttl: int) -> None:
+        """IP_TOS and IP_TTL of the socket."""
+        self.tos_now = self.out.tos = tos & 0xFC
+        if ttl >= 0:
+            template = bytearray(self.path.template)
+            template[self.l3 + (8 if self.path.version == 4 else 7)] = ttl
+            self.tmpl = _from_buffer(template)
+
+    def reroute(self, now: int) -> None:
+        """Routes changed: look the path up again; keep the old one when there is none any more."""
+        path = self.path
+        try:
+            new = self.engine.route(path.dst, path.src)
+        except OSError as why:
+            path.generation = path.stack.routes.generation
+            self.soft_error = why.errno or 0
+            return
+        mtu = self.mtu
+        self.set_path(new)
+        if new.mtu != mtu:
+            self.sync_mss()
+
+    def init_cwnd(self) -> int:
+        metrics = self.path.metrics
+        return int((metrics.get("initcwnd", 0) if metrics else 0) or self.settings.tcp_init_cwnd)
+
+    def sync_mss(self) -> None:
+        """The MSS to send with, after path, window or options changed."""
+        self.mss_cache = opt.effective_mss(
+            self.path.version, self.mtu, self.mss_clamp, self.option_bytes, self.max_window, self.settings.tcp_min_snd_mss
+        )
+
+    # Opening.
+
+    def init_receive(self, rcv_wnd: int, clamp: int, wscale: int) -> None:
+        self.rcv_wnd = self.rcv_ssthresh = rcv_wnd
+        self.window_clamp = clamp
+        self.rcv_wscale = wscale
+
+    def connect(self, now: int) -> None:
+        """OPEN, active (3.10.1): <SEQ=ISS><CTL=SYN>."""
+        settings = self.settings
+        path = self.path
+        metrics = path.metrics or {}
+        self.iss = self.engine.isn(self.key, now)
+        self.snd_una = self.snd_sml = self.iss
+        self.snd_nxt = self.write_seq = self.iss + 1
+        self.rtt_seq = self.pushed_seq = self.iss
+        self.ts_ok = bool(settings.tcp_timestamps)
+        self.ts_offset = self.engine.ts_offset(self.key) if settings.tcp_timestamps == 1 else 0
+        self.sack_ok = bool(settings.tcp_sack)
+        self.wscale_ok = bool(settings.tcp_window_scaling)
+        self.ecn_ok = settings.tcp_ecn == 1
+        self.option_bytes = opt.TIMESTAMP_BYTES if self.ts_ok else 0
+        self.advmss = opt.advertised_mss(path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss)
+        self.mss_clamp = self.user_mss or 65535
+        self.sync_mss()
+        self.rcv_mss = max(88, min(self.advmss, self.mss_cache, opt.MSS_DEFAULT))
+        self.init_receive(*window.initial(
+            window.win_from_space(self, self.rcvbuf), self.advmss, self.window_clamp, self.wscale_ok, metrics.get("initrwnd", 0),
+            settings.tcp_rmem[2], settings.rmem_max,
+        ))  # fmt: skip
+        self.syn_stamp_ns = now
+        rec = Sent(self.iss, self.iss + 1, (), 0, SYN, self.mss_cache)
+        fsm.move(self, fsm.OPEN_ACTIVE)
+        self.retrans_stamp_ns = now
+        self.rtx.append(rec)
+        self.packets_out = 1
+        self.resend_syn(rec, now, again=False)
+        rto.arm(self, RETRANS, self.rto_ns, now)
+
+    def resend_syn(self, rec: Sent, now: int, again: bool = True) -> bool:
+        """Put a SYN or SYN-ACK on the wire; `again` when it is a retransmission."""
+        out = self.out
+        bits = OPT_MSS
+        out.mss = self.advmss + (opt.TIMESTAMP_BYTES if self.state == SYN_RECEIVED and self.ts_ok else 0)
+        if self.wscale_ok:
+            bits |= OPT_WSCALE
+            out.wscale = self.rcv_wscale
+        if self.sack_ok:
+            bits |= OPT_SACK_PERMITTED
+        flags = rec.flags
+        if self.ecn_ok:
+            if flags & ACK:
+                flags |= ECE
+            elif again and self.settings.tcp_ecn_fallback:
+                self.ecn_ok = False
+            else:
+                flags |= ECE | CWR
+        rec.xmit_ns = now
+        rec.sends += 1
+        link_last(self, rec)
+        if again:
+            self.tcp_counters.RetransSegs += 1
+            self.counters.TCPSynRetrans += 1
+            self.total_retrans += 1
+            rec.marks |= 2 | 8
+            self.retrans_out = 1
+            if not self.retrans_stamp_ns:
+                self.retrans_stamp_ns = now
+        output.emit(self, self.iss, flags, (), 0, now, options=bits)
+        return True
+
+    def established(self, now: int) -> None:
+        """The handshake is over: begin to transfer (buffers, window, cwnd)."""
+        settings = self.settings
+        metrics = self.path.metrics or {}
+        self.sync_mss()
+        if not self.sndbuf_locked:
+            self.expand_sndbuf()
+        full = window.win_from_space(self, self.rcvbuf)
+        self.rcvq_space = min(self.rcv_ssthresh, self.rcv_wnd, 10 * self.advmss)
+        self.rcvq_space_ns = now
+        self.rcvq_space_seq = self.copied_seq
+        if self.window_clamp >= full:
+            self.window_clamp = full
+            if settings.tcp_app_win and full > 4 * self.advmss:
+                self.window_clamp = max(full - (full >> settings.tcp_app_win), 4 * self.advmss)
+        if settings.tcp_app_win and self.window_clamp > 2 * self.advmss and self.window_clamp + self.advmss > full:
+            self.window_clamp = max(2 * self.advmss, full - self.advmss)
+        self.rcv_ssthresh = min(self.rcv_ssthresh, self.window_clamp)
+        self.rcv_mss = max(88, min(self.advmss, self.mss_cache, self.rcv_wnd // 2, opt.MSS_DEFAULT))
+        self.cwnd_stamp_ns = now
+        self.lrcvtime_ns = self.rcv_tstamp_ns = now
+        if not self.srtt_us:
+            # RFC 6298 (5.7): the SYN was retransmitted and there is no sample.
+            self.rttvar_us = self.mdev_us = self.mdev_max_us = 3_000_000
+            self.rto_ns = 3 * SECOND
+        self.cwnd = 1 if self.total_retrans > 1 else self.init_cwnd()
+        if metrics.get("cwnd"):
+            self.cwnd_clamp = metrics["cwnd"]
+            self.cwnd = min(self.cwnd, self.cwnd_clamp)
+        self.ca_state = CA_OPEN
+        self.retransmits = 0
+        self.backoff = 0
+        self.retrans_stamp_ns = 0
+        self.high_seq = self.snd_una
+        self.highest_sack = self.snd_una
+        self.undo_marker = 0
+        self.snd_wl1 = self.snd_wl1 or self.irs
+        self.lsndtime_ns = now
+        self.cwnd_usage_seq = self.snd_nxt
+        if self.keepalive_on:
+            self.start_keepalive(now)
+        self.wake_pending = True
+
+    def syn_data_pending(self) -> bool:
+        return False
+
+    def expand_sndbuf(self) -> None:
+        """Room for twice the congestion window (Linux's tcp_sndbuf_expand)."""
+        per_mss = max(self.mss_clamp, self.mss_cache) + 320 + 320
+        per_mss = (1 << (per_mss - 1).bit_length()) + 256
+        segs = max(self.cwnd, 10, self.reordering + 1)
+        size = min(2 * segs * per_mss, self.settings.tcp_wmem[2])
+        if size > self.sndbuf:
+            self.sndbuf = size
+
+    # User calls that move the machine.
+
+    def queue(self, data: Any) -> None:
+        """SEND: data waits to be sent. The buffer is kept, not copied: it must not change."""
+        size = len(data)
+        self.unsent.append(data)
+        self.unsent_bytes += size
+        self.write_seq += size
+
+    def push(self, now: int, more: bool = False) -> None:
+        if not self.packets_out and self.lsndtime_ns:
+            output.after_idle(self, now)
+        if not more:
+            self.pushed_seq = self.write_seq
+        output.write(self, now, cork=more)
+
+    def send_fin(self, now: int) -> None:
+        """CLOSE (3.10.4): FIN goes after all the data."""
+        self.fin_queued = True
+        self.fin_out = True
+        if self.unsent_bytes:
+            self.pushed_seq = self.write_seq
+        self.write_seq += 1
+        output.write(self, now, nagle=False)
+
+    def fin_sent(self) -> bool:
+        return self.fin_out
+
+    def abort(self, now: int) -> None:
+        """ABORT (3.10.5): RST, when the peer may know of us, and gone."""
+        if self.state not in (CLOSED, SYN_SENT):
+            output.send_reset(self, now)
+        self.done(now)
+
+    # What the machine does to itself.
+
+    def state_changed(self, old: int, new: int) -> None:
+        counters = self.tcp_counters
+        if new == ESTABLISHED:
+            counters.CurrEstab += 1
+        elif old in (ESTABLISHED, CLOSE_WAIT) and new not in (ESTABLISHED, CLOSE_WAIT):
+            counters.CurrEstab -= 1
+        if new == CLOSED:
+            if old in (SYN_SENT, SYN_RECEIVED):
+                counters.AttemptFails += 1
+            elif old == ESTABLISHED or old == CLOSE_WAIT:
+                counters.EstabResets += 1
+
+    def fin_arrives(self, now: int) -> None:
+        fsm.fin_arrives(self, now)
+
+    def reset_by_peer(self, now: int) -> None:
+        """3.10.7, RST: all queues flushed, the user told."""
+        state = self.state
+        if state == SYN_SENT:
+            self.fail(errno.ECONNREFUSED, now)
+        elif state == CLOSE_WAIT:
+            self.fail(errno.EPIPE, now)
+        else:
+            self.fail(errno.ECONNRESET, now)
+
+    def fail(self, code: int, now: int) -> None:
+        """The connection ends with an error."""
+        if self.sock is not None:
+            self.sock.so_error = code
+        self.done(now)
+
+    def timed_out(self, now: int) -> None:
+        """Retransmission was given up (R2 of RFC 9293 section 3.8.3)."""
+        self.counters.TCPAbortOnTimeout += 1
+        self.fail(self.soft_error or errno.ETIMEDOUT, now)
+
+    def done(self, now: int) -> None:
+        """CLOSED: the TCB is deleted; what was received stays readable."""
+        if self.state != CLOSED:
+            fsm.move(self, fsm.ABORT)
+        self.engine.forget(self)
+        self.unsent.clear()
+        self.unsent_bytes = 0
+        for rec in self.rtx:
+            rec.prev = rec.next = None
+        self.rtx.clear()
+        head = self.ts_head
+        head.prev = head.next = head
+        self.packets_out = self.sacked_out = self.lost_out = self.retrans_out = 0
+        self.pending = self.rtx_ns = self.delack_ns = self.comp_sack_ns = self.keepalive_ns = self.fin_wait_ns = 0
+        if self.timer is not None:
+            self.timer.disarm()
+            self.deadline_ns = 0
+        if self.listener is not None:
+            self.listener.child_gone(self)
+        sock = self.sock
+        if sock is not None:
+            sock.shutdown_mask = 3
+            self.wake_pending = True
+            self.wake()
+
+    def time_wait(self, now: int) -> None:
+        """Enter TIME-WAIT: a small block takes over (`timewait`), and this one is gone."""
+        fsm.move(self, fsm.RCV_FIN if self.state == FIN_WAIT_2 else fsm.ACK_OF_FIN)
+        self.engine.start_time_wait(self, now)
+        self.done(now)
+
+    def fin_wait_timeout(self, now: int) -> None:
+        """FIN-WAIT-2 of a socket that nobody holds any more does not last for ever (tcp_fin_timeout)."""
+        seconds = self.linger2 or self.settings.tcp_fin_timeout
+        self.fin_wait_ns = now + seconds * SECOND
+        self.rearm(self.fin_wait_ns)
+
+    def wake(self) -> None:
+        self.wake_pending = False
+        sock = self.sock
+        if sock is not None:
+            on_ready = sock.on_ready
+            if on_ready is not None:
+                on_ready(sock)
+        elif self.listener is not None and self.state == ESTABLISHED:
+            pass
+
+    def check_space(self) -> None:
+        """The send buffer may have room again."""
+        if self.was_full:
+            if not self.sndbuf_locked and self.cwnd <= self.packets_out + 2 * self.reordering + 1:
+                self.expand_sndbuf()
+            if self.writable():
+                self.was_full = False
+                self.wake_pending = True
+
+    def queued_bytes(self) -> int:
+        """Bytes of the send buffer in use: sent and not acknowledged, and not sent."""
+        return int(self.write_seq - self.snd_una)
+
+    def writable(self) -> bool:
+        used = self.write_seq - self.snd_una
+        return bool(self.sndbuf - used >= used >> 1 and self.unsent_bytes < self.notsent_lowat)
+
+    def cwnd_limited(self) -> bool:
+        """RFC 7661 in spirit: cwnd may only grow when it is what holds us back."""
+        if self.is_cwnd_limited:
+            return True
+        return bool(self.cwnd < self.ssthresh and self.cwnd < 2 * self.max_packets_out)
+
+    def trim_head(self, rec: Sent) -> None:
+        """Forget what was acknowledged of the first record."""
+        gone = self.snd_una - rec.seq
+        if gone > 0 and gone <= rec.length:
+            rec.frags = cut(rec.frags, gone)[1]
+            rec.length -= gone
+            rec.seq += gone
+
+    # Received signals.
+
+    def check_ce(self, seg: Segment) -> None:
+        """RFC 3168 section 6.1.3: CE is echoed until CWR comes."""
+        if seg.flags & CWR:
+            self.ecn_demand_cwr = False
+        mark = seg.tos & 3
+        if mark == 3:
+            if not self.ecn_demand_cwr:
+                delack.enter_quickack(self)
+                self.ecn_demand_cwr = True
+            self.ecn_seen = True
+        elif mark:
+            self.ecn_seen = True
+
+    def urgent(self, seg: Segment, seq: int) -> None:
+        """The urgent pointer (RFC 6093: it points to the byte after the urgent one, as everybody has it)."""
+        pointer = seg.urgent
+        if pointer and not self.settings.tcp_stdurg:
+            pointer -= 1
+        at = seq + pointer
+        if at < self.copied_seq or at < self.rcv_nxt or (self.urg_data >= 0 and at <= self.rcv_up):
+            at = self.rcv_up
+        else:
+            self.rcv_up = at
+            self.urg_data = 0x100  # announced, not here yet
+            self.wake_pending = True
+        if self.urg_data == 0x100 and 0 <= at - seq < seg.length:
+            self.urg_data = 0x200 | seg.payload[at - seq]
+            self.wake_pending = True
+
+    def rtt_from_ts(self, seg: Segment, now: int) -> None:
+        """The receiver's round trip, for the buffer's sake: from the echoed timestamp of full-sized data."""
+        tsecr = seg.tsecr
+        if tsecr == self.rcv_rtt_last_tsecr or not tsecr:
+            return
+        self.rcv_rtt_last_tsecr = tsecr
+        if seg.length >= self.rcv_mss:
+            delta = (now // MS + self.ts_offset - tsecr) & MASK
+            if delta < 120_000:
+                window.rcv_rtt_sample(self, (delta or 1) * 1000, False)
+
+    def oow_limited(self, length: int, flags: int, now: int) -> bool:
+        """Answers to segments out of the window are limited, but for those with data (tcp_invalid_ratelimit)."""
+        if length and not flags & SYN:
+            return False
+        last = self.last_oow_ns
+        if last and 0 <= now - last < self.settings.tcp_invalid_ratelimit * MS:
+            self.counters.TCPACKSkippedSeq += 1
+            return True
+        self.last_oow_ns = now
+        return False
+
+    def challenge_ack(self, now: int, syn: bool = False) -> None:
+        """RFC 5961: an ACK that a live peer will answer and a blind attacker cannot use; limited (section 7)."""
+        if syn:
+            self.counters.TCPSYNChallenge += 1
+        last = self.last_oow_ns
+        if last and 0 <= now - last < self.settings.tcp_invalid_ratelimit * MS:
+            self.counters.TCPACKSkippedChallenge += 1
+            return
+        self.last_oow_ns = now
+        if self.engine.challenge_allowed(now):
+            self.counters.TCPChallengeACK += 1
+            output.send_ack(self, now)
+
+    def icmp_frag_needed(self, mtu: int, now: int) -> None:
+        """RFC 1191, validated by the caller (RFC 5927): smaller segments from now on, and what was too big again."""
+        if mtu >= self.mtu:
+            return
+        self.mtu = mtu
+        old = self.mss_cache
+        self.sync_mss()
+        if self.mss_cache < old and self.rtx:
+            from netstack.tcp.scoreboard import mark_lost, unlink
+
+            for rec in self.rtx:
+                if rec.length and min(rec.length, rec.mss) > self.mss_cache and not rec.marks & 1:
+                    if not rec.marks & 4:
+                        mark_lost(self, rec)
+                        unlink(rec)
+                    elif rec.marks & 2:
+                        rec.marks &= ~2
+                        self.retrans_out -= rec.pcount
+            if self.lost_out:
+                self.undo_marker = 0
+                if self.ca_state < 3:
+                    self.high_seq = self.snd_nxt
+                    self.ssthresh = recovery.current_ssthresh(self)
+                    self.prior_ssthresh = 0
+                    self.undo_marker = 0
+                    recovery.set_ca_state(self, 4, now)
+                output.retransmit_lost(self, now)
+
+    # Time.
+
+    def rearm(self, at: int) -> None:
+        """A deadline was set: move the timer when it lies before."""
+        if self.timer is None:
+            self.timer = self.engine.timers.timer(self.on_timer)
+        if not self.deadline_ns or at < self.deadline_ns:
+            self.deadline_ns = at
+            self.timer.arm(at)
+
+    def on_timer(self, now: int) -> None:
+        """Run what is due, then stand at the earliest of what remains."""
+        self.deadline_ns = NEVER
+        if self.comp_sack_ns and self.comp_sack_ns <= now:
+            self.comp_sack_ns = 0
+            if self.compressed_ack:
+                output.send_ack(self, now)
+        if self.delack_ns and self.delack_ns <= now:
+            delack.expired(self, now)
+        if self.rtx_ns and self.rtx_ns <= now:
+            self.rtx_ns = 0
+            kind = self.pending
+            self.pending = 0
+            if kind == RETRANS:
+                self.retransmit_timeout(now)
+            elif kind == LOSS_PROBE:
+                self.pending = LOSS_PROBE
+                rack.send_probe(self, now)
+            elif kind == REO_TIMEOUT:
+                self.pending = REO_TIMEOUT
+                rack.reo_timeout(self, now)
+            elif kind == PROBE0:
+                self.probe_timeout(now)
+        if self.keepalive_ns and self.keepalive_ns <= now and self.state != CLOSED:
+            self.keepalive_timeout(now)
+        if self.fin_wait_ns and self.fin_wait_ns <= now and self.state == FIN_WAIT_2:
+            self.done(now)
+        if self.wake_pending:
+            self.wake()
+        if self.state == CLOSED:
+            self.deadline_ns = 0
+            return
+        at = NEVER
+        for deadline in (self.rtx_ns, self.delack_ns, self.comp_sack_ns, self.keepalive_ns, self.fin_wait_ns):
+            if deadline and deadline < at:
+                at = deadline
+        if at == NEVER:
+            self.deadline_ns = 0
+        else:
+            self.deadline_ns = at
+            self.timer.arm(at)
+
+    def orphan_retries(self, alive: bool) -> int:
+        retries: int = self.settings.tcp_orphan_retries
+        if self.soft_error and not alive:
+            return 0
+        return retries or (8 if alive else 0)
+
+    def retransmit_timeout(self, now: int) -> None:
+        """The retransmission timer (RFC 6298 section 5, RFC 9293 section 3.8.3)."""
+        settings = self.settings
+        if not self.packets_out:
+            return
+        state = self.state
+        handshake = state in (SYN_SENT, SYN_RECEIVED)
+        if not self.snd_wnd and not self.orphan and not handshake:
+            # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not time out by count.
+            if now - self.rcv_tstamp_ns > settings.tcp_rto_max_ms * MS and self.window_timed_out(now):
+                self.timed_out(now)
+                return
+            recovery.enter_loss(self, now)
+            output.retransmit(self, 0, 1, now)
+            self.next_rto(now)
+            return
+        self.counters.TCPTimeouts += 1
+        if handshake:
+            retries = self.syn_retries or (settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries)
+            if state == SYN_SENT:
+                retries += settings.tcp_syn_linear_timeouts
+            expired = self.retransmits >= retries
+            boundary = retries
+        else:
+            boundary = settings.tcp_retries2
+            if self.orphan:
+                boundary = self.orphan_retries(self.rto_ns < settings.tcp_rto_max_ms * MS)
+            expired = False
+        if not expired and (not handshake or self.user_timeout_ms):
+            expired = rto.timed_out(self, boundary, self.user_timeout_ms, now)
+        if expired:
+            self.timed_out(now)
+            return
+        recovery.enter_loss(self, now)
+        self.retransmits += 1
+        self.total_rto += 1
+        if not output.retransmit(self, 0, 1, now):
+            rto.arm(self, RETRANS, SECOND // 2, now)
+            return
+        self.next_rto(now)
+
+    def window_timed_out(self, now: int) -> bool:
+        timeout = self.user_timeout_ms * MS if self.user_timeout_ms else self.settings.tcp_rto_max_ms * 2 * MS
+        return bool(self.retrans_stamp_ns and now - self.retrans_stamp_ns > timeout)
+
+    def next_rto(self, now: int) -> None:
+        """RFC 6298 (5.5): back off, but linearly for the first SYNs."""
+        settings = self.settings
+        if self.state != SYN_SENT or self.total_rto > settings.tcp_syn_linear_timeouts:
+            self.backoff += 1
+            self.rto_ns = min(self.rto_ns << 1, settings.tcp_rto_max_ms * MS)
+        rto.arm(self, RETRANS, rto.clamp_to_user_timeout(self, now), now)
+
+    def probe_timeout(self, now: int) -> None:
+        """The persist timer. It goes on for as long as the peer answers (RFC 9293 section 3.8.6.1)."""
+        if self.packets_out or self.snd_nxt >= self.write_seq:
+            self.probes_out = 0
+            self.probes_stamp_ns = 0
+            return
+        if not self.probes_stamp_ns:
+            self.probes_stamp_ns = now
+        elif self.user_timeout_ms and now - self.probes_stamp_ns >= self.user_timeout_ms * MS:
+            self.timed_out(now)
+            return
+        most = self.settings.tcp_retries2
+        if self.orphan:
+            alive = output.probe0_when(self) < self.settings.tcp_rto_max_ms * MS
+            most = self.orphan_retries(alive)
+            if not alive and self.backoff >= most:
+                self.timed_out(now)
+                return
+        if self.probes_out >= most:
+            self.timed_out(now)
+            return
+        output.send_probe0(self, now)
+
+    def start_keepalive(self, now: int) -> None:
+        self.keepalive_ns = now + self.keep_idle * SECOND
+        self.rearm(self.keepalive_ns)
+
+    def keepalive_timeout(self, now: int) -> None:
+        """RFC 9293 section 3.8.4: probe a peer that has been silent."""
+        self.keepalive_ns = 0
+        if not self.keepalive_on or self.state in (CLOSED, SYN_SENT):
+            return
+        idle = self.keep_idle * SECOND
+        delay = idle
+        if not self.packets_out and self.snd_nxt >= self.write_seq:
+            elapsed = now - max(self.lrcvtime_ns, self.rcv_tstamp_ns)
+            if elapsed >= idle:
+                timeout = self.user_timeout_ms * MS
+                if (timeout and elapsed >= timeout and self.probes_out > 0) or (not timeout and self.probes_out >= self.keep_cnt):
+                    output.send_reset(self, now)
+                    self.timed_out(now)
+                    return
+                self.counters.TCPKeepAlive += 1
+                output.emit(self, self.snd_una - 1, ACK, (), 0, now)
+                self.probes_out += 1
+                delay = self.keep_intvl * SECOND
+            else:
+                delay = idle - elapsed
+        self.keepalive_ns = now + delay
+        self.rearm(self.keepalive_ns)
+
+
+__all__ = ["FIN", "TX_START", "URG", "Connection"]

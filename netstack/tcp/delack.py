@@ -1,0 +1,171 @@
+"""When to acknowledge (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2), with Linux's adaptive delay.
+
+At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one full-sized
+segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). Otherwise after `ato_ns`, the
+smoothed time between arrivals, between 40 ms and 200 ms. A connection that answers within that time is interactive ("pingpong"):
+its ACKs wait for the answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.tcp import output, window
+from netstack.tcp.tcb import MS
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+# Bits of ack_pending.
+SCHED, TIMER, PUSHED, PUSHED2, NOW = 1, 2, 4, 8, 16
+
+
+def incr_quickack(c: Connection, most: int) -> None:
+    quick = c.rcv_wnd // (2 * c.rcv_mss) if c.rcv_mss else 0
+    quick = min(quick or 2, most)
+    if quick > c.ack_quick:
+        c.ack_quick = quick
+
+
+def enter_quickack(c: Connection) -> None:
+    incr_quickack(c, c.settings.tcp_max_quickacks)
+    c.ack_pingpong = 0
+    c.ato_ns = c.settings.tcp_delack_min_ms * MS
+
+
+def in_pingpong(c: Connection) -> bool:
+    return bool(c.ack_pingpong >= c.settings.tcp_pingpong_thresh)
+
+
+def data_received(c: Connection, now: int) -> None:
+    """In-order data came: learn its rhythm."""
+    c.ack_pending |= SCHED
+    ato = c.ato_ns
+    if not ato:
+        incr_quickack(c, c.settings.tcp_quickack_segs)
+        c.ato_ns = c.settings.tcp_delack_min_ms * MS
+    else:
+        gap = now - c.lrcvtime_ns
+        least = c.settings.tcp_delack_min_ms * MS
+        if gap <= least >> 1:
+            c.ato_ns = (ato >> 1) + (least >> 1)
+        elif gap < ato:
+            ato = (ato >> 1) + gap
+            c.ato_ns = ato if ato < c.rto_ns else c.rto_ns
+        elif gap > c.rto_ns:
+            incr_quickack(c, c.settings.tcp_max_quickacks)
+    c.lrcvtime_ns = now
+
+
+def check(c: Connection, now: int) -> None:
+    """After a segment: acknowledge now, later or not at all."""
+    pending = c.ack_pending
+    if not pending & SCHED:
+        return
+    ahead = c.rcv_nxt - c.rcv_wup
+    if (
+        (ahead > c.rcv_mss and (c.rcv_nxt - c.copied_seq < c.rcvlowat or window.candidate(c) >= c.rcv_wnd))
+        or (c.ack_quick and not in_pingpong(c))
+        or pending & NOW
+    ):
+        output.send_ack(c, now)
+        return
+    if not c.ooo:
+        delay(c, now)
+        return
+    # Out of order: duplicate ACKs at once, but compress floods of SACKs after the third.
+    if not c.sack_ok or c.compressed_ack >= c.settings.tcp_comp_sack_nr:
+        output.send_ack(c, now)
+        return
+    if c.compressed_ack_rcv_nxt != c.rcv_nxt:
+        c.compressed_ack_rcv_nxt = c.rcv_nxt
+        c.dup_ack_counter = 0
+    if c.dup_ack_counter < 3:
+        c.dup_ack_counter += 1
+        output.send_ack(c, now)
+        return
+    c.compressed_ack += 1
+    if not c.comp_sack_ns:
+        rtt = c.rcv_rtt_us
+        if c.srtt_us and c.srtt_us < rtt:
+            rtt = c.srtt_us
+        c.comp_sack_ns = now + min(c.settings.tcp_comp_sack_delay_ns, rtt * 125 // 20)
+        c.rearm(c.comp_sack_ns)
+
+
+def delay(c: Connection, now: int) -> None:
+    """Arm the delayed-ACK deadline."""
+    settings = c.settings
+    least = settings.tcp_delack_min_ms * MS
+    ato = c.ato_ns
+    if ato > least:
+        most = settings.tcp_delack_max_ms * MS if in_pingpong(c) or c.ack_pending & PUSHED else 500 * MS
+        if c.srtt_us:
+            rtt = max((c.srtt_us >> 3) * 1000, least)
+            if rtt < most:
+                most = rtt
+        if ato > most:
+            ato = most
+    if ato > settings.tcp_delack_max_ms * MS:
+        ato = settings.tcp_delack_max_ms * MS
+    at = now + ato
+    if c.ack_pending & TIMER:
+        if c.delack_ns <= now + (ato >> 2):
+            output.send_ack(c, now)
+            return
+        if at >= c.delack_ns:
+            at = c.delack_ns
+    c.ack_pending |= SCHED | TIMER
+    c.delack_ns = at
+    if at < c.deadline_ns or not c.deadline_ns:
+        c.rearm(at)
+
+
+def expired(c: Connection, now: int) -> None:
+    """The delayed-ACK deadline passed."""
+    c.delack_ns = 0
+    if not c.ack_pending & TIMER:
+        return
+    c.ack_pending &= ~TIMER
+    if c.ack_pending & SCHED:
+        if not in_pingpong(c):
+            c.ato_ns = min(c.ato_ns << 1, c.rto_ns)
+        else:
+            c.ack_pingpong = 0
+            c.ato_ns = c.settings.tcp_delack_min_ms * MS
+        output.send_ack(c, now)
+        c.counters.DelayedACKs += 1
+
+
+def after_read(c: Connection, copied: int, now: int) -> None:
+    """The application read: send the ACK that was waiting for it, or a window update worth sending."""
+    pending = c.ack_pending
+    if pending & SCHED and (
+        c.rcv_nxt - c.rcv_wup > c.rcv_mss
+        or (copied > 0 and (pending & PUSHED2 or (pending & PUSHED and not in_pingpong(c))) and not c.rmem)
+    ):
+        output.send_ack(c, now)
+        return
+    if copied > 0 and not c.fin_received:
+        left = c.receive_window()
+        if 2 * left <= c.window_clamp:
+            new = window.candidate(c)
+            if new and new >= 2 * left:
+                output.send_ack(c, now)
+
+
+def sent(c: Connection) -> None:
+    """An acknowledgment left, alone or with data."""
+    if c.ack_quick:
+        used = 1 if c.ack_pending & SCHED else 0
+        if used >= c.ack_quick:
+            c.ack_quick = 0
+            c.ato_ns = c.settings.tcp_delack_min_ms * MS
+        else:
+            c.ack_quick -= used
+    c.ack_pending = 0
+    c.delack_ns = 0
+    if c.compressed_ack or c.comp_sack_ns:
+        c.counters.TCPAckCompressed += c.compressed_ack
+        c.compressed_ack = 0
+        c.comp_sack_ns = 0

@@ -1,0 +1,374 @@
+"""The TCP of one host: ports, demultiplexing, and the segments that belong to nobody (RFC 9293 sections 3.10.7.1, 3.5.2).
+
+Segments find their connection (or request, or TIME-WAIT block) by one dict lookup with `trl_pkt.key`; else a listener by port
+and address; else they get a RST. It is given only what it needs of the stack: `route`, `timers`, `settings`, `counters`, `rng`
+and `send(path, frame, now)`.
+
+Secrets (RFC 6528 initial sequence numbers, timestamp offsets, SYN cookies) are keyed BLAKE2 hashes, the key drawn from `rng` at
+the beginning.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable
+from hashlib import blake2s
+from typing import TYPE_CHECKING, Any
+
+from csrc import Frame, ffi, lib
+from netstack.tcp import output
+from netstack.tcp.listener import Listener, Request, ports
+from netstack.tcp.segment import ACK, FIN, OPT_TIMESTAMP, RST, SYN, Segment
+from netstack.tcp.seq import MASK, unwrap
+from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_SENT
+from netstack.tcp.timewait import TimeWait
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+COOKIE_MEMORY_NS = 120 * SECOND
+
+
+class Tcp:
+    """Everything TCP of one stack."""
+
+    __slots__ = (
+        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_scratch", "_secret", "_seg", "_tw_queue", "_tw_timer", "bound",
+        "counters", "listeners", "log", "now", "rng", "route", "send", "settings", "table", "tcpext", "timers", "tw_count",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        route: Callable[..., Any],
+        timers: Any,
+        settings: Any,
+        counters: Any,
+        rng: Any,
+        send: Callable[[Any, Any, int], Any],
+    ) -> None:
+        self.route = route
+        self.timers = timers
+        self.settings = settings
+        self.counters = counters.tcp
+        self.tcpext = counters.tcpext
+        self.rng = rng
+        self.send = send
+        self.log: Callable[..., None] | None = None     # given to new connections: one call per ACK
+        self._secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(8))
+        self.table: dict[bytes, Any] = {}
+        self.bound: dict[int, list[Any]] = {}           # sockets by local port
+        self.listeners: dict[int, list[Listener]] = {}
+        self._seg = Segment()
+        self._out = ffi.new("struct trl_tcp_out *")
+        self._scratch = ffi.new("uint8_t[128]")
+        self._tw_queue: deque[tuple[int, TimeWait]] = deque()
+        self._tw_timer = timers.timer(self._expire_time_waits)
+        self.tw_count = 0
+        self._challenge_ns = 0
+        self._challenge_count = 0
+        self._cookies_ns = -COOKIE_MEMORY_NS
+
+    def socket(self, stack: Any, family: int, proto: int) -> Any:
+        from netstack.tcp.socket import TcpSocket
+
+        return TcpSocket(stack, family, proto)
+
+    def below(self, n: int) -> int:
+        return int(self.rng.random() * n)
+
+    # Input.
+
+    def input(self, pkt: Any, frame: Any, interface: Any, now: int) -> None:
+        """A segment whose headers and checksum are good."""
+        seg = self._seg
+        seg.load(pkt, frame, interface)
+        self.counters.InSegs += 1
+        found = self.table.get(seg.key)
+        if found is not None:
+            found.segment_arrives(seg, now)
+        else:
+            self.listen_input(seg, now, None)
+
+    def listen_input(self, seg: Segment, now: int, isn: int | None) -> None:
+        """No connection: a listener, or 3.10.7.1 CLOSED."""
+        listener = self.find_listener(seg)
+        if listener is not None:
+            listener.segment_arrives(seg, now, isn)
+        else:
+            self.reset_for(seg, now)
+
+    def find_listener(self, seg: Segment) -> Listener | None:
+        """The listener bound to the segment's address, else to any (of several with SO_REUSEPORT, one by hash)."""
+        key = seg.key
+        group = self.listeners.get(int.from_bytes(key[-4:-2], "big"))
+        if not group:
+            return None
+        n = (len(key) - 4) // 2
+        local = key[:n]
+        best: list[Listener] = []
+        score = -1
+        for listener in group:
+            address = listener.sock.local[0]
+            device = listener.sock.bound_device
+            if device is not None and device is not seg.interface:
+                continue
+            if address == local:
+                here = 2
+            elif not any(address):
+                here = 1 if len(address) == n else 0
+            else:
+                continue
+            if device is not None:
+                here += 2
+            if here > score:
+                best, score = [listener], here
+            elif here == score:
+                best.append(listener)
+        if not best:
+            return None
+        return best[0] if len(best) == 1 else best[self.keyed(b"port" + key) % len(best)]
+
+    def unicast(self, seg: Segment) -> bool:
+        """A SYN to or from a group address is not answered (RFC 1122 section 4.2.3.10)."""
+        key = seg.key
+        n = (len(key) - 4) // 2
+        for address in (key[:n], key[n : 2 * n]):
+            if n == 4 and (address[0] >= 224 or not any(address)):
+                return False
+            if n == 16 and address[0] == 0xFF:
+                return False
+        return True
+
+    def reset_for(self, seg: Segment, now: int) -> None:
+        """3.10.7.1: a segment that is not for any connection gets a RST; a RST gets nothing."""
+        flags = seg.flags
+        if flags & RST or not self.unicast(seg):
+            return
+        key = seg.key
+        n = (len(key) - 4) // 2
+        try:
+            path = self.route(key[n : 2 * n], key[:n])
+        except OSError:
+            return
+        lport, rport = ports(key)
+        self.counters.OutRsts += 1
+        if flags & ACK:
+            self.reply(path, lport, rport, seg.ack, 0, RST, 0, now)
+        else:
+            end = seg.seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
+            self.reply(path, lport, rport, 0, end, RST | ACK, 0, now)
+
+    def reply(
+        self,
+        path: Any,
+        lport: int,
+        rport: int,
+        seq: int,
+        ack: int,
+        flags: int,
+        window: int,
+        now: int,
+        ts: tuple[int, int] | None = None,
+        options: int = 0,
+        mss: int = 0,
+        wscale: int = 0,
+        tos: int = 0,
+    ) -> None:
+        """A segment without payload that no connection sends."""
+        out = self._out
+        out.sport = lport
+        out.dport = rport
+        out.seq = seq & MASK
+        out.ack = ack & MASK
+        out.window = window
+        out.mss = mss
+        out.wscale = wscale
+        out.tos = tos
+        out.dont_fragment = 1
+        if ts is not None:
+            options |= OPT_TIMESTAMP
+            out.tsval, out.tsecr = ts
+        out.tcp_flags = flags
+        out.tcp_options = options
+        template = path.template
+        header = lib.trl_tcp_emit(self._scratch, 128, ffi.from_buffer(template), len(template), path.l3, out)
+        l4 = path.l3 + (20 if path.version == 4 else 40)
+        data = bytearray(ffi.buffer(self._scratch, header))
+        self.counters.OutSegs += 1
+        self.send(path, Frame(data, (), header, path.l3 != 0, 0, l4, 16), now)
+
+    # Connections.
+
+    def forget(self, c: Connection) -> None:
+        """The connection is gone: its key, and its port when nobody else holds it, are free."""
+        table = self.table
+        if table.get(c.key) is c:
+            del table[c.key]
+        sock = c.sock
+        if sock is not None and sock.closed:
+            sock.release_port()
+
+    def challenge_allowed(self, now: int) -> bool:
+        """RFC 5961 section 7: so many challenge ACKs per second for the whole host (Linux's default is no limit)."""
+        limit = self.settings.tcp_challenge_ack_limit
+        if limit >= 0x7FFFFFFF:
+            return True
+        second = now // SECOND
+        if self._challenge_ns != second:
+            self._challenge_ns = second
+            # Not exactly the limit, lest the count tell an observer something (CVE-2016-5696).
+            self._challenge_count = (limit + 1) // 2 + self.below(limit or 1)
+        if self._challenge_count <= 0:
+            return False
+        self._challenge_count -= 1
+        return True
+
+    def keyed(self, data: bytes) -> int:
+        return int.from_bytes(blake2s(data, digest_size=4, key=self._secret).digest(), "big")
+
+    def isn(self, key: bytes, now: int) -> int:
+        """RFC 6528: M + F(addresses, ports, secret), M counting 64 ns as Linux does."""
+        return (self.keyed(b"isn" + key) + (now >> 6)) & MASK
+
+    def ts_offset(self, key: bytes) -> int:
+        """RFC 7323 section 5.4: where the timestamp clock of this connection starts; by addresses, as Linux has it, so that PAWS
+        holds from one connection to the next."""
+        return self.keyed(b"ts" + key[:-4])
+
+    def cookies_sent(self, now: int) -> bool:
+        """Whether a cookie may still be on its way."""
+        if self.tcpext.SyncookiesSent != 0 and self._cookies_ns < 0:
+            self._cookies_ns = now
+        return bool(self.tcpext.SyncookiesSent)
+
+    # Ports (RFC 6056; bind(2), SO_REUSEADDR, SO_REUSEPORT as Linux).
+
+    def port_conflict(self, sock: Any, address: bytes, port: int, listening: bool = False) -> bool:
+        from netstack.tcp.socket import conflicts
+
+        for other in self.bound.get(port, ()):
+            if other is not sock and conflicts(sock, address, other, listening):
+                return True
+        if not sock.reuse_addr:
+            for tw in self.time_waits(port):
+                n = (len(tw.key) - 4) // 2
+                if not any(address) or tw.key[:n] == address:
+                    return True
+        return False
+
+    def time_waits(self, port: int) -> list[TimeWait]:
+        wire = port.to_bytes(2, "big")
+        if not self.tw_count:
+            return []
+        return [e for e in self.table.values() if e.__class__ is TimeWait and e.key[-4:-2] == wire]
+
+    def pick_bind_port(self, sock: Any, address: bytes) -> int:
+        """A free port for bind to port 0, or 0 when there is none."""
+        low, high = self.settings.ip_local_port_range
+        count = high - low + 1
+        start = self.below(count)
+        for step in range(count):
+            port = low + (start + step) % count
+            if port not in self.bound and not self.port_conflict(sock, address, port):
+                return int(port)
+        return 0
+
+    def pick_connect_port(self, local: bytes, remote: bytes, rport: int, now: int) -> int:
+        """RFC 6056 algorithm 3, in Linux's manner: a hash of the destination and a counter say where to begin."""
+        low, high = self.settings.ip_local_port_range
+        count = high - low + 1
+        start = self.below(count)
+        tail = rport.to_bytes(2, "big")
+        for step in range(count):
+            port = low + (start + step) % count
+            if port in self.bound:
+                continue
+            entry = self.table.get(local + remote + port.to_bytes(2, "big") + tail)
+            if entry is None or (entry.__class__ is TimeWait and entry.reusable_at(now)):
+                return int(port)
+        return 0
+
+    # TIME-WAIT.
+
+    def start_time_wait(self, c: Connection, now: int) -> None:
+        if self.tw_count >= self.settings.tcp_max_tw_buckets:
+            self.tcpext.TCPTimeWaitOverflow += 1
+            return
+        tw = TimeWait(c, now)
+        self.table[c.key] = tw
+        self.tw_count += 1
+        tw.restart(now)
+
+    def queue_time_wait(self, tw: TimeWait) -> None:
+        self._tw_queue.append((tw.deadline_ns, tw))
+        if self._tw_timer.deadline is None:
+            self._tw_timer.arm(self._tw_queue[0][0])
+
+    def end_time_wait(self, tw: TimeWait) -> None:
+        if self.table.get(tw.key) is tw:
+            del self.table[tw.key]
+            self.tw_count -= 1
+
+    def counters_ext_recycled(self) -> None:
+        self.tcpext.TWRecycled += 1
+
+    def _expire_time_waits(self, now: int) -> None:
+        queue = self._tw_queue
+        while queue and queue[0][0] <= now:
+            _, tw = queue.popleft()
+            if tw.deadline_ns <= now and self.table.get(tw.key) is tw:
+                self.tcpext.TW += 1
+                self.end_time_wait(tw)
+        while queue and (queue[0][1].deadline_ns != queue[0][0] or self.table.get(queue[0][1].key) is not queue[0][1]):
+            queue.popleft()
+        if queue:
+            self._tw_timer.arm(queue[0][0])
+
+    # ICMP (RFC 5927; RFC 1122 section 4.2.3.9).
+
+    def icmp_error(self, error: Any, now: int) -> None:
+        """An ICMP error whose quoted packet carries our addresses and ports."""
+        found = self.table.get(error.key)
+        if found is None:
+            return
+        if found.__class__ is TimeWait or found.__class__ is Request:
+            found.icmp(error, now)
+            return
+        c: Connection = found
+        seq = unwrap(int.from_bytes(error.l4[4:8], "big"), c.snd_una)
+        if c.state == CLOSED:
+            return
+        if not c.snd_una <= seq <= c.snd_nxt:
+            # RFC 5927 section 4.1: about nothing that is in flight.
+            self.tcpext.OutOfWindowIcmps += 1
+            return
+        if error.frag_needed or (error.version == 6 and error.type == 2):
+            mtu = error.mtu
+            sock = c.sock
+            if sock is not None and sock.ip_mtu_discover == 0:
+                return
+            floor = self.settings.route_min_pmtu if error.version == 4 else 1280
+            if mtu < floor:
+                mtu = floor
+            if mtu < c.mtu:
+                routes = c.path.stack.routes
+                routes.update_pmtu(error.dst, mtu, now, self.settings.route_mtu_expires * SECOND)
+                c.icmp_frag_needed(mtu, now)
+            return
+        code = error.errno
+        if not code:
+            return
+        if c.state == SYN_SENT:
+            c.fail(code, now)
+        else:
+            # RFC 1122 4.2.3.9: soft errors do not end a connection; they explain its end, if it comes.
+            c.soft_error = code
+
+    def connections(self) -> list[Any]:
+        """Everything in the table: connections, requests, TIME-WAIT blocks."""
+        return list(self.table.values())
+
+
+__all__ = ["MS", "Tcp", "errno", "output"]

@@ -1,0 +1,396 @@
+"""The state machine (RFC 9293 section 3.3.2) as a table, and SEGMENT ARRIVES (section 3.10.7) in the RFC's order.
+
+`TRANSITIONS[state][event]` is the whole of Figure 5; code changes the state only through `move`. TIME-WAIT with its own
+small block is in `timewait`, LISTEN and the passive SYN-RECEIVED in `listener`; what remains here are
+SYN-SENT (3.10.7.3) and the synchronized states (3.10.7.4), the latter with RFC 7323 (PAWS) before and RFC 5961 instead of
+the RFC 793 rules for RST, SYN and old ACKs. In front of it all is header prediction for the two cases that matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.tcp import ack as acking
+from netstack.tcp import delack, options, output, reassembly, rto
+from netstack.tcp.scoreboard import Sent
+from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_TIMESTAMP, PSH, RST, SYN, URG
+from netstack.tcp.seq import HALF, MASK, unwrap
+from netstack.tcp.tcb import (
+    CA_OPEN,
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    LISTEN,
+    SECOND,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.segment import Segment
+
+# Events.
+OPEN_ACTIVE, OPEN_PASSIVE, RCV_SYN, RCV_SYN_ACK, ACK_OF_SYN, CLOSE, RCV_FIN, ACK_OF_FIN, RCV_RST, TIMEOUT, ABORT = (
+    "active open", "passive open", "rcv SYN", "rcv SYN,ACK", "rcv ACK of SYN", "CLOSE", "rcv FIN", "rcv ACK of FIN", "rcv RST",
+    "timeout", "ABORT",
+)  # fmt: skip
+
+_GONE = {RCV_RST: CLOSED, TIMEOUT: CLOSED, ABORT: CLOSED}
+
+TRANSITIONS: dict[int, dict[str, int]] = {
+    CLOSED: {OPEN_ACTIVE: SYN_SENT, OPEN_PASSIVE: LISTEN},
+    LISTEN: {RCV_SYN: SYN_RECEIVED, CLOSE: CLOSED, ABORT: CLOSED},
+    SYN_SENT: {RCV_SYN_ACK: ESTABLISHED, RCV_SYN: SYN_RECEIVED, CLOSE: CLOSED, **_GONE},
+    SYN_RECEIVED: {ACK_OF_SYN: ESTABLISHED, CLOSE: FIN_WAIT_1, RCV_FIN: CLOSE_WAIT, **_GONE},
+    ESTABLISHED: {CLOSE: FIN_WAIT_1, RCV_FIN: CLOSE_WAIT, **_GONE},
+    FIN_WAIT_1: {ACK_OF_FIN: FIN_WAIT_2, RCV_FIN: CLOSING, **_GONE},
+    FIN_WAIT_2: {RCV_FIN: TIME_WAIT, **_GONE},
+    CLOSE_WAIT: {CLOSE: LAST_ACK, **_GONE},
+    CLOSING: {ACK_OF_FIN: TIME_WAIT, **_GONE},
+    LAST_ACK: {ACK_OF_FIN: CLOSED, **_GONE},
+    TIME_WAIT: {TIMEOUT: CLOSED, RCV_RST: CLOSED, ABORT: CLOSED},
+}
+
+TEXT_STATES = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2)     # where the peer may still send data
+WITHOUT_PLAIN_ACK = ~(PSH | ECE | CWR)
+PAWS_24_DAYS_NS = 24 * 86_400 * SECOND
+
+
+def move(c: Connection, event: str) -> int:
+    """Go where the table says; ValueError for an event the state does not have."""
+    state = TRANSITIONS[c.state].get(event)
+    if state is None:
+        raise ValueError(f"no transition for {event!r} in state {c.state}")
+    if c.state != state:
+        c.state_changed(c.state, state)
+        c.state = state
+    return state
+
+
+def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
+    """One segment for this connection."""
+    state = c.state
+    c.segs_in += seg.gso_segs
+    if state == ESTABLISHED and seg.flags & WITHOUT_PLAIN_ACK == ACK and not c.ooo and c.ca_state == CA_OPEN:
+        # Header prediction: the next data in order, or a good ACK, and nothing else that is new.
+        rcv_nxt = c.rcv_nxt
+        opts = seg.options
+        if seg.seq == rcv_nxt & MASK and (opts == OPT_TIMESTAMP if c.ts_ok else not opts):
+            length = seg.length
+            ts_good = True
+            if c.ts_ok:
+                tsval = seg.tsval
+                if (tsval - c.ts_recent) & MASK < HALF:
+                    c.saw_ts = True
+                    c.rcv_tsecr = seg.tsecr
+                else:
+                    ts_good = False
+            if ts_good:
+                una = c.snd_una
+                ack = una + ((seg.ack - una) & MASK)
+                if not length:
+                    if una < ack <= c.snd_nxt:
+                        if c.ts_ok and rcv_nxt == c.rcv_wup:
+                            c.ts_recent = tsval
+                            c.ts_recent_ns = now
+                        c.counters.TCPHPAcks += 1
+                        acking.process(c, seg, rcv_nxt, ack, now)
+                        after_ack(c, now)
+                        if c.wake_pending:
+                            c.wake()
+                        return
+                elif ack == una and c.rmem <= c.rcvbuf and length <= c.rcv_wup + c.rcv_wnd - rcv_nxt:
+                    if seg.window << c.snd_wscale == c.snd_wnd and not seg.flags & (ECE | CWR):
+                        if c.ts_ok:
+                            if rcv_nxt == c.rcv_wup:
+                                c.ts_recent = tsval
+                                c.ts_recent_ns = now
+                            c.rtt_from_ts(seg, now)
+                        c.counters.TCPHPHits += 1
+                        c.snd_wl1 = rcv_nxt
+                        c.rcv_tstamp_ns = now
+                        reassembly.in_order(c, seg, now)
+                        delack.check(c, now)
+                        c.wake()
+                        return
+    if state == SYN_SENT:
+        syn_sent(c, seg, now)
+    elif state != CLOSED:
+        synchronized(c, seg, now)
+    if c.wake_pending:
+        c.wake()
+
+
+def after_ack(c: Connection, now: int) -> None:
+    """An ACK may have opened cwnd, the window or the send buffer."""
+    if c.snd_nxt < c.write_seq:
+        output.write(c, now)
+    c.check_space()
+
+
+# 3.10.7.3 SYN-SENT.
+
+
+def syn_sent(c: Connection, seg: Segment, now: int) -> None:
+    flags = seg.flags
+    ack = 0
+    # First, the ACK bit.
+    if flags & ACK:
+        ack = unwrap(seg.ack, c.snd_nxt)
+        if ack <= c.iss or ack > c.snd_nxt:
+            if not flags & RST:
+                c.engine.reset_for(seg, now)
+            return
+        if c.ts_ok and seg.options & OPT_TIMESTAMP and seg.tsecr:
+            late = (now // 1_000_000 + c.ts_offset - seg.tsecr) & MASK
+            sent = (now - c.syn_stamp_ns) // 1_000_000
+            if late >= HALF or late > sent + 1:
+                c.counters.PAWSActive += 1
+                if not flags & RST:
+                    c.engine.reset_for(seg, now)
+                return
+    # Second, the RST bit.
+    if flags & RST:
+        if flags & ACK:
+            c.reset_by_peer(now)
+        return
+    # Fourth, the SYN bit.
+    if not flags & SYN:
+        return
+    c.irs = seg.seq
+    c.rcv_nxt = c.rcv_wup = c.copied_seq = c.irs + 1
+    c.snd_wl1 = c.irs
+    options.settle(c, seg, now)
+    if flags & ACK:
+        if c.ecn_ok and flags & (ECE | CWR) != ECE:
+            c.ecn_ok = False
+        seg_window = seg.window
+        c.snd_wnd = seg_window
+        c.max_window = seg_window
+        c.snd_wl1 = seg.seq
+        acking.process(c, seg, c.irs, ack, now)
+        c.snd_wnd = seg_window  # the window of a SYN is never scaled
+        move(c, RCV_SYN_ACK)
+        c.established(now)
+        if c.syn_data_pending():
+            delack.enter_quickack(c)
+            c.ack_pending |= delack.SCHED
+        output.write(c, now)
+        if c.snd_una == c.snd_nxt:
+            output.send_ack(c, now)
+        if seg.length or flags & FIN:
+            seg.flags &= ~SYN
+            reassembly.receive(c, seg, c.irs + 1, now)
+            delack.check(c, now)
+        return
+    # Simultaneous open.
+    c.ecn_ok = False
+    move(c, RCV_SYN)
+    c.snd_wnd = c.max_window = seg.window
+    rec: Sent = c.rtx[0]
+    rec.flags = SYN | ACK
+    c.resend_syn(rec, now, again=False)
+
+
+# 3.10.7.4 The other states.
+
+
+def synchronized(c: Connection, seg: Segment, now: int) -> None:
+    flags = seg.flags
+    seq = unwrap(seg.seq, c.rcv_nxt)
+    length = seg.length
+    end = seq + length + (flags & FIN) + (1 if flags & SYN else 0)
+    ts = c.ts_ok and seg.options & OPT_TIMESTAMP
+    c.saw_ts = bool(ts)
+    if ts:
+        c.rcv_tsecr = seg.tsecr
+        # RFC 7323 section 5.3 R1: PAWS.
+        if not paws_ok(c, seg, seq, end, now) and not flags & RST:
+            c.counters.PAWSEstab += 1
+            if flags & SYN:
+                c.challenge_ack(now, syn=True)
+            elif not c.oow_limited(length, flags, now):
+                duplicate_ack(c, seq, end, now)
+            return
+    # First, the sequence number.
+    right = c.rcv_nxt + c.receive_window()
+    if end < c.rcv_wup or (end - (flags & FIN) > right and (seq > right or c.rcvq)):
+        if not flags & RST:
+            if flags & SYN:
+                c.challenge_ack(now, syn=True)
+                return
+            if end >= c.rcv_wup:
+                c.counters.BeyondWindow += 1
+            if not c.oow_limited(length, flags, now):
+                duplicate_ack(c, seq, end, now)
+        elif reset_after_fin(c, seq):
+            c.reset_by_peer(now)
+        return
+    # Second, the RST bit (RFC 5961 section 3.2).
+    if flags & RST:
+        exact = seq == c.rcv_nxt or reset_after_fin(c, seq)
+        if not exact and c.sacks and seq == max(block[1] for block in c.sacks):
+            exact = True
+        if exact:
+            c.reset_by_peer(now)
+        else:
+            c.challenge_ack(now)
+        return
+    # Fourth, the SYN bit (RFC 5961 section 4.2).
+    if flags & SYN:
+        if not (
+            c.state == SYN_RECEIVED and flags & ACK and seq + 1 == end == c.rcv_nxt and unwrap(seg.ack, c.snd_nxt) == c.snd_nxt
+        ):
+            c.challenge_ack(now, syn=True)
+            return
+        seq += 1
+        seg.flags = flags = flags & ~SYN
+    # Fifth, the ACK field.
+    if not flags & ACK:
+        return
+    if ts and seq <= c.rcv_wup and (seg.tsval - c.ts_recent) & MASK < HALF:
+        # RFC 7323 section 4.3: a segment that holds Last.ACK.sent, or comes before it.
+        c.ts_recent = seg.tsval
+        c.ts_recent_ns = now
+    ack = unwrap(seg.ack, c.snd_una)
+    if c.state == SYN_RECEIVED:
+        if not c.snd_una < ack <= c.snd_nxt:
+            c.engine.reset_for(seg, now)
+            return
+        move(c, ACK_OF_SYN)
+        c.snd_wnd = c.max_window = seg.window << c.snd_wscale
+        c.snd_wl1 = seq
+        acking.process(c, seg, seq, ack, now)
+        c.established(now)
+        c.wake_pending = True
+    else:
+        verdict = acking.process(c, seg, seq, ack, now)
+        if verdict < 0:
+            # RFC 5961 section 5: neither a SEG.ACK that is too old nor one for what was never sent.
+            c.challenge_ack(now)
+            return
+        if verdict == 0 and not length and not flags & FIN:
+            after_ack(c, now)
+            return
+    if c.snd_una == c.write_seq and c.snd_una == c.snd_nxt and c.fin_sent():
+        if not fin_acknowledged(c, seg, seq, end, now):
+            return
+    state = c.state
+    # Sixth, the URG bit.
+    if flags & URG and state in TEXT_STATES:
+        c.urgent(seg, seq)
+    # Seventh and eighth: the text and the FIN.
+    if state in TEXT_STATES or state == CLOSE_WAIT or state == CLOSING or state == LAST_ACK:
+        if c.orphan and state in (FIN_WAIT_1, FIN_WAIT_2) and end - (flags & FIN) > c.rcv_nxt and end != seq:
+            # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more.
+            c.counters.TCPAbortOnData += 1
+            c.engine.reset_for(seg, now)
+            c.reset_by_peer(now)
+            return
+        if length or flags & FIN:
+            if c.ts_ok:
+                c.rtt_from_ts(seg, now)
+            if state in TEXT_STATES:
+                reassembly.receive(c, seg, seq, now)
+            elif seq < c.rcv_nxt and end <= c.rcv_nxt:
+                reassembly.receive(c, seg, seq, now)  # its FIN again: say so
+    if c.state == CLOSED or c.state == TIME_WAIT:
+        return
+    if c.snd_nxt < c.write_seq:
+        output.write(c, now)
+    c.check_space()
+    delack.check(c, now)
+
+
+def paws_ok(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
+    """RFC 7323 section 5: the timestamp is not from the past, or the past is longer ago than timestamps last."""
+    behind = (c.ts_recent - seg.tsval) & MASK
+    if behind == 0 or behind >= HALF:
+        return True
+    if now - c.ts_recent_ns >= PAWS_24_DAYS_NS:
+        return True
+    if not c.ts_recent:
+        return True
+    # A duplicate ACK that was overtaken does no harm, and carries SACK information.
+    ack = unwrap(seg.ack, c.snd_una)
+    if (
+        end == seq == c.rcv_nxt
+        and not seg.flags & (SYN | FIN | RST)
+        and ack == c.snd_una
+        and seg.window << c.snd_wscale == c.snd_wnd
+        and behind <= max(c.rto_ns // 1_000_000, 1)
+    ):
+        return True
+    return False
+
+
+def reset_after_fin(c: Connection, seq: int) -> bool:
+    """After a FIN, some peers number their RST from before it."""
+    return bool(c.fin_received and seq == c.rcv_nxt - 1 and c.state in (CLOSE_WAIT, LAST_ACK, CLOSING))
+
+
+def duplicate_ack(c: Connection, seq: int, end: int, now: int) -> None:
+    """An unacceptable segment is answered with an ACK (and D-SACK)."""
+    if end != seq and seq < c.rcv_nxt:
+        c.counters.DelayedACKLost += 1
+        delack.enter_quickack(c)
+        if c.sack_ok:
+            reassembly.set_dsack(c, seq, min(end, c.rcv_nxt))
+    output.send_ack(c, now)
+
+
+def fin_acknowledged(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
+    """Our FIN is acknowledged. False when the connection is gone."""
+    state = c.state
+    if state == FIN_WAIT_1:
+        move(c, ACK_OF_FIN)
+        c.wake_pending = True
+        if c.orphan:
+            if c.linger2 < 0:
+                c.counters.TCPAbortOnData += 1
+                c.done(now)
+                return False
+            if end != seq and end - (seg.flags & FIN) > c.rcv_nxt:
+                c.counters.TCPAbortOnData += 1
+                c.engine.reset_for(seg, now)
+                c.done(now)
+                return False
+            c.fin_wait_timeout(now)
+    elif state == CLOSING:
+        c.time_wait(now)
+        return False
+    elif state == LAST_ACK:
+        move(c, ACK_OF_FIN)
+        c.done(now)
+        return False
+    return True
+
+
+def fin_arrives(c: Connection, now: int) -> None:
+    """3.10.7.4, eighth: the FIN bit, in order. RCV.NXT has passed over it."""
+    c.fin_received = True
+    c.ack_pending |= delack.SCHED
+    c.wake_pending = True
+    for entry in c.ooo:
+        c.rmem -= len(entry[2]) + reassembly.OVERHEAD
+    c.ooo = []
+    c.sacks = []
+    state = c.state
+    if state in (SYN_RECEIVED, ESTABLISHED):
+        move(c, RCV_FIN)
+        c.ack_pingpong = c.settings.tcp_pingpong_thresh
+    elif state == FIN_WAIT_1:
+        output.send_ack(c, now)
+        move(c, RCV_FIN)
+    elif state == FIN_WAIT_2:
+        output.send_ack(c, now)
+        c.time_wait(now)
+
+
+__all__ = ["TRANSITIONS", "move", "rto", "segment_arrives"]

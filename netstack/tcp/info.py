@@ -1,0 +1,136 @@
+"""TCP_INFO: a connection's state as `struct tcp_info` of Linux's <linux/tcp.h>, as an object and as bytes."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from netstack.tcp.tcb import CLOSED, LISTEN, MS, NO_TIMER
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+# Name and struct format, in the order of the C struct (padding included).
+FIELDS: tuple[tuple[str, str], ...] = (
+    ("tcpi_state", "B"), ("tcpi_ca_state", "B"), ("tcpi_retransmits", "B"), ("tcpi_probes", "B"), ("tcpi_backoff", "B"),
+    ("tcpi_options", "B"), ("_wscale", "B"), ("_flags", "B"),
+    ("tcpi_rto", "I"), ("tcpi_ato", "I"), ("tcpi_snd_mss", "I"), ("tcpi_rcv_mss", "I"),
+    ("tcpi_unacked", "I"), ("tcpi_sacked", "I"), ("tcpi_lost", "I"), ("tcpi_retrans", "I"), ("tcpi_fackets", "I"),
+    ("tcpi_last_data_sent", "I"), ("tcpi_last_ack_sent", "I"), ("tcpi_last_data_recv", "I"), ("tcpi_last_ack_recv", "I"),
+    ("tcpi_pmtu", "I"), ("tcpi_rcv_ssthresh", "I"), ("tcpi_rtt", "I"), ("tcpi_rttvar", "I"), ("tcpi_snd_ssthresh", "I"),
+    ("tcpi_snd_cwnd", "I"), ("tcpi_advmss", "I"), ("tcpi_reordering", "I"), ("tcpi_rcv_rtt", "I"), ("tcpi_rcv_space", "I"),
+    ("tcpi_total_retrans", "I"),
+    ("tcpi_pacing_rate", "Q"), ("tcpi_max_pacing_rate", "Q"), ("tcpi_bytes_acked", "Q"), ("tcpi_bytes_received", "Q"),
+    ("tcpi_segs_out", "I"), ("tcpi_segs_in", "I"), ("tcpi_notsent_bytes", "I"), ("tcpi_min_rtt", "I"),
+    ("tcpi_data_segs_in", "I"), ("tcpi_data_segs_out", "I"), ("tcpi_delivery_rate", "Q"),
+    ("tcpi_busy_time", "Q"), ("tcpi_rwnd_limited", "Q"), ("tcpi_sndbuf_limited", "Q"),
+    ("tcpi_delivered", "I"), ("tcpi_delivered_ce", "I"), ("tcpi_bytes_sent", "Q"), ("tcpi_bytes_retrans", "Q"),
+    ("tcpi_dsack_dups", "I"), ("tcpi_reord_seen", "I"), ("tcpi_rcv_ooopack", "I"), ("tcpi_snd_wnd", "I"),
+    ("tcpi_rcv_wnd", "I"), ("tcpi_rehash", "I"), ("tcpi_total_rto", "H"), ("tcpi_total_rto_recoveries", "H"),
+    ("tcpi_total_rto_time", "I"),
+)  # fmt: skip
+FORMAT = "=" + "".join(code for _, code in FIELDS)
+
+OPT_TIMESTAMPS, OPT_SACK, OPT_WSCALE, OPT_ECN, OPT_ECN_SEEN = 1, 2, 4, 8, 16
+
+
+class TcpInfo:
+    """The fields of `struct tcp_info` as attributes; the two bit-field pairs are apart (tcpi_snd_wscale, tcpi_rcv_wscale)."""
+
+    if __debug__:
+
+        def __getattr__(self, name: str) -> int:
+            raise AttributeError(f"struct tcp_info has no field {name!r}")
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: value for name, value in vars(self).items() if name.startswith("tcpi_")}
+
+    def pack(self) -> bytes:
+        """The C struct, little endian as the host's."""
+        values = vars(self)
+        out = []
+        for name, code in FIELDS:
+            value = values.get(name, 0)
+            if name == "_wscale":
+                value = self.tcpi_snd_wscale | self.tcpi_rcv_wscale << 4
+            elif name == "_flags":
+                value = self.tcpi_delivery_rate_app_limited
+            bits = {"B": 8, "H": 16, "I": 32, "Q": 64}[code]
+            out.append(value & ((1 << bits) - 1))
+        return struct.pack(FORMAT, *out)
+
+
+def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
+    """TCP_INFO of a connection; of a socket without one only the state is set."""
+    info: Any = TcpInfo()
+    for name, _ in FIELDS:
+        if name.startswith("tcpi_"):
+            setattr(info, name, 0)
+    info.tcpi_snd_wscale = info.tcpi_rcv_wscale = 0
+    info.tcpi_delivery_rate_app_limited = info.tcpi_fastopen_client_fail = 0
+    info.tcpi_state = state
+    if c is None or state == LISTEN:
+        return info
+    info.tcpi_ca_state = c.ca_state
+    info.tcpi_retransmits = c.retransmits
+    info.tcpi_probes = c.probes_out
+    info.tcpi_backoff = c.backoff
+    options = 0
+    if c.ts_ok:
+        options |= OPT_TIMESTAMPS
+    if c.sack_ok:
+        options |= OPT_SACK
+    if c.wscale_ok:
+        options |= OPT_WSCALE
+        info.tcpi_snd_wscale = c.snd_wscale
+        info.tcpi_rcv_wscale = c.rcv_wscale
+    if c.ecn_ok:
+        options |= OPT_ECN
+    if c.ecn_seen:
+        options |= OPT_ECN_SEEN
+    info.tcpi_options = options
+    info.tcpi_rto = c.rto_ns // 1000
+    info.tcpi_ato = min(c.ato_ns, c.settings.tcp_delack_max_ms * MS) // 1000
+    info.tcpi_snd_mss = c.mss_cache
+    info.tcpi_rcv_mss = c.rcv_mss
+    info.tcpi_unacked = c.packets_out
+    info.tcpi_sacked = c.sacked_out
+    info.tcpi_lost = c.lost_out
+    info.tcpi_retrans = c.retrans_out
+    info.tcpi_last_data_sent = (now - c.lsndtime_ns) // MS
+    info.tcpi_last_data_recv = (now - c.lrcvtime_ns) // MS
+    info.tcpi_last_ack_recv = (now - c.rcv_tstamp_ns) // MS
+    info.tcpi_pmtu = c.mtu
+    info.tcpi_rcv_ssthresh = c.rcv_ssthresh
+    info.tcpi_rtt = c.srtt_us >> 3
+    info.tcpi_rttvar = c.mdev_us >> 2
+    info.tcpi_snd_ssthresh = c.ssthresh
+    info.tcpi_snd_cwnd = c.cwnd
+    info.tcpi_advmss = c.advmss
+    info.tcpi_reordering = c.reordering
+    info.tcpi_rcv_rtt = c.rcv_rtt_us >> 3
+    info.tcpi_rcv_space = c.rcvq_space
+    info.tcpi_total_retrans = c.total_retrans
+    info.tcpi_pacing_rate = c.pacing_rate or (1 << 64) - 1
+    info.tcpi_max_pacing_rate = (1 << 64) - 1
+    info.tcpi_bytes_acked = c.bytes_acked
+    info.tcpi_bytes_received = c.bytes_received
+    info.tcpi_segs_out = c.segs_out
+    info.tcpi_segs_in = c.segs_in
+    info.tcpi_notsent_bytes = max(0, c.write_seq - c.snd_nxt)
+    info.tcpi_min_rtt = c.min_rtt_us
+    info.tcpi_data_segs_in = c.data_segs_in
+    info.tcpi_data_segs_out = c.data_segs_out
+    info.tcpi_delivered = c.delivered
+    info.tcpi_delivered_ce = c.delivered_ce
+    info.tcpi_bytes_sent = c.bytes_sent
+    info.tcpi_bytes_retrans = c.bytes_retrans
+    info.tcpi_dsack_dups = c.dsack_dups
+    info.tcpi_reord_seen = c.reord_seen
+    info.tcpi_snd_wnd = c.snd_wnd
+    info.tcpi_rcv_wnd = c.receive_window()
+    info.tcpi_total_rto = c.total_rto
+    return info
+
+
+__all__ = ["CLOSED", "NO_TIMER", "TcpInfo", "collect"]

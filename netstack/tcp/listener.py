@@ -1,0 +1,468 @@
+"""LISTEN and the passive SYN-RECEIVED (RFC 9293 sections 3.10.7.2 and 3.10.7.4; RFC 4987).
+
+A SYN makes a `Request`: little state, its own SYN-ACK timer, bounded in number. When there are too many, SYN cookies
+(RFC 4987 section 3.6) keep the state in the SYN-ACK's sequence number, and in the low bits of its timestamp. The ACK
+that completes the handshake makes the connection and puts it into the accept queue; when that is full the ACK is
+dropped, and the SYN-ACK will be sent again, as on Linux.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from netstack.tcp import ack as acking
+from netstack.tcp import fsm, options, window
+from netstack.tcp.connection import Connection
+from netstack.tcp.scoreboard import SYN_ACKED
+from netstack.tcp.segment import (
+    ACK,
+    CWR,
+    ECE,
+    FIN,
+    OPT_MSS,
+    OPT_SACK_PERMITTED,
+    OPT_TIMESTAMP,
+    OPT_WSCALE,
+    RST,
+    SYN,
+)  # fmt: skip
+from netstack.tcp.seq import HALF, MASK, unwrap
+from netstack.tcp.tcb import MS, SECOND, SYN_RECEIVED
+
+if TYPE_CHECKING:
+    from netstack.tcp.engine import Tcp
+    from netstack.tcp.segment import Segment
+
+COOKIE_MSS = (536, 1300, 1440, 1460)    # of IPv4 and IPv6 alike
+COOKIE_PERIOD_NS = 60 * SECOND
+COOKIE_BITS = 24
+TS_BITS = 6                             # wscale 4, SACK 1, ECN 1
+NO_WSCALE = 15
+
+
+class Request:
+    """A connection asked for: SYN received, SYN-ACK sent (SYN-RECEIVED)."""
+
+    __slots__ = (
+        "acked",
+        "advmss",
+        "clamp",
+        "cookie",
+        "ecn_ok",
+        "engine",
+        "irs",
+        "iss",
+        "key",
+        "last_oow_ns",
+        "listener",
+        "lport",
+        "mss",
+        "path",
+        "peer_window",
+        "rcv_wnd",
+        "rcv_wscale",
+        "retrans",
+        "rport",
+        "sack_ok",
+        "sent_ns",
+        "snd_wscale",
+        "state",
+        "timeouts",
+        "timer",
+        "ts_offset",
+        "ts_ok",
+        "ts_recent",
+        "wscale_ok",
+    )  # fmt: skip
+
+    def __init__(self, listener: Listener, seg: Segment, path: Any, iss: int, now: int) -> None:
+        engine = self.engine = listener.engine
+        sock = listener.sock
+        settings = engine.settings
+        metrics = path.metrics or {}
+        self.listener = listener
+        self.key = seg.key
+        self.path = path
+        self.lport, self.rport = ports(seg.key)
+        self.state = SYN_RECEIVED
+        self.irs = seg.seq
+        self.iss = iss
+        opts = seg.options
+        self.mss = options.peer_mss(seg, sock.user_mss)
+        self.advmss = options.advertised_mss(path.version, path.link_mtu, metrics, sock.user_mss, settings.route_min_adv_mss)
+        self.ts_ok = bool(opts & OPT_TIMESTAMP and settings.tcp_timestamps)
+        self.ts_recent = seg.tsval if self.ts_ok else 0
+        self.ts_offset = engine.ts_offset(seg.key) if settings.tcp_timestamps == 1 else 0
+        self.sack_ok = bool(opts & OPT_SACK_PERMITTED and settings.tcp_sack)
+        self.wscale_ok = bool(opts & OPT_WSCALE and settings.tcp_window_scaling)
+        self.snd_wscale = min(seg.wscale, options.WSCALE_MAX) if self.wscale_ok else 0
+        self.ecn_ok = bool(settings.tcp_ecn in (1, 2) and seg.flags & (ECE | CWR) == ECE | CWR and not seg.tos & 3)
+        self.init_window()
+        self.peer_window = seg.window
+        self.sent_ns = now
+        self.retrans = 0
+        self.timeouts = 0
+        self.acked = False
+        self.cookie = False
+        self.last_oow_ns = 0
+        self.timer: Any = None
+
+    def init_window(self) -> None:
+        sock = self.listener.sock
+        settings = self.engine.settings
+        self.rcv_wnd, self.clamp, self.rcv_wscale = window.initial(
+            sock.rcvbuf * window.DEFAULT_RATIO >> 8, self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
+            sock.window_clamp, self.wscale_ok, (self.path.metrics or {}).get("initrwnd", 0), settings.tcp_rmem[2], settings.rmem_max,
+        )  # fmt: skip
+
+    def send_syn_ack(self, now: int, tsval: int = -1) -> None:
+        """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>."""
+        bits = OPT_MSS
+        if self.sack_ok:
+            bits |= OPT_SACK_PERMITTED
+        if self.wscale_ok:
+            bits |= OPT_WSCALE
+        flags = SYN | ACK | (ECE if self.ecn_ok else 0)
+        ts = None
+        if self.ts_ok:
+            ts = (tsval if tsval >= 0 else (now // MS + self.ts_offset) & MASK, self.ts_recent)
+        self.engine.reply(
+            self.path, self.lport, self.rport, self.iss, self.irs + 1, flags, min(self.rcv_wnd, 65535), now, ts=ts,
+            options=bits, mss=self.advmss, wscale=self.rcv_wscale, tos=self.listener.sock.tos & 0xFC,
+        )  # fmt: skip
+
+    def arm(self, now: int) -> None:
+        engine = self.engine
+        if self.timer is None:
+            self.timer = engine.timers.timer(self.on_timer)
+        rto = engine.settings.tcp_timeout_init_ms * MS << self.timeouts
+        self.timer.arm(now + min(rto, engine.settings.tcp_rto_max_ms * MS))
+
+    def on_timer(self, now: int) -> None:
+        """Send the SYN-ACK again: tcp_synack_retries times, and not while TCP_DEFER_ACCEPT only waits for data."""
+        listener = self.listener
+        defer = listener.sock.defer_accept
+        retries = listener.sock.syn_retries or self.engine.settings.tcp_synack_retries
+        expired = self.timeouts >= retries
+        resend = True
+        if defer:
+            expired = self.timeouts >= retries and (not self.acked or self.timeouts >= defer)
+            resend = not self.acked or self.timeouts >= defer - 1
+        if expired:
+            self.engine.counters.AttemptFails += 1
+            self.drop()
+            return
+        self.timeouts += 1
+        if resend:
+            self.retrans += 1
+            self.engine.counters.RetransSegs += 1
+            self.engine.tcpext.TCPSynRetrans += 1
+            self.send_syn_ack(now)
+        self.arm(now)
+
+    def drop(self) -> None:
+        if self.timer is not None:
+            self.timer.disarm()
+        self.listener.requests.pop(self.key, None)
+        table = self.engine.table
+        if table.get(self.key) is self:
+            del table[self.key]
+
+    def segment_arrives(self, seg: Segment, now: int) -> None:
+        """3.10.7.4 for SYN-RECEIVED, as far as a request can answer; the rest is the connection's."""
+        flags = seg.flags
+        engine = self.engine
+        ext = engine.tcpext
+        seq = unwrap(seg.seq, self.irs + 1)
+        end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
+        ts = self.ts_ok and seg.options & OPT_TIMESTAMP
+        paws_reject = False
+        if ts:
+            behind = (self.ts_recent - seg.tsval) & MASK
+            paws_reject = 0 < behind < HALF and not flags & RST
+        # A SYN again: the SYN-ACK again.
+        if flags & (SYN | RST | ACK) == SYN and seq == self.irs and not paws_reject:
+            if not self.limited(now):
+                self.retrans += 1
+                engine.counters.RetransSegs += 1
+                self.send_syn_ack(now)
+            return
+        right = self.irs + 1 + self.rcv_wnd
+        if paws_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
+            if not flags & RST and not self.limited(now):
+                engine.reply(
+                    self.path, self.lport, self.rport, self.iss + 1, self.irs + 1, ACK, min(self.rcv_wnd, 65535) >> self.rcv_wscale,
+                    now, ts=((now // MS + self.ts_offset) & MASK, self.ts_recent) if self.ts_ok else None,
+                )  # fmt: skip
+            if paws_reject:
+                ext.PAWSEstab += 1
+            return
+        if ts and seq <= self.irs + 1:
+            self.ts_recent = seg.tsval
+        if flags & (RST | SYN):
+            if seq == self.irs:
+                flags &= ~SYN
+                if not flags & RST:
+                    seg.flags = flags
+                    seq += 1
+            if flags & (RST | SYN):
+                ext.EmbryonicRsts += 1
+                if flags & RST and seq != self.irs + 1:
+                    return  # RFC 5961: only the exact sequence number
+                if not flags & RST:
+                    engine.reset_for(seg, now)
+                engine.counters.AttemptFails += 1
+                self.drop()
+                return
+        if not flags & ACK:
+            return
+        if unwrap(seg.ack, self.iss) != self.iss + 1:
+            engine.reset_for(seg, now)
+            return
+        if seg.options & OPT_TIMESTAMP and self.ts_ok and seg.tsecr:
+            late = (seg.tsecr - ((now // MS + self.ts_offset) & MASK)) & MASK
+            if 0 < late < HALF and not self.cookie:
+                ext.TSEcrRejected += 1
+                return
+        defer = self.listener.sock.defer_accept
+        if defer and self.timeouts < defer and not seg.length and not flags & FIN:
+            self.acked = True
+            ext.TCPDeferAcceptDrop += 1
+            return
+        self.listener.complete(self, seg, now)
+
+    def limited(self, now: int) -> bool:
+        last = self.last_oow_ns
+        if last and now - last < self.engine.settings.tcp_invalid_ratelimit * MS:
+            self.engine.tcpext.TCPACKSkippedSynRecv += 1
+            return True
+        self.last_oow_ns = now
+        return False
+
+    def icmp(self, error: Any, now: int) -> None:
+        """ICMP errors do not end a request; its timer will."""
+        seq = int.from_bytes(error.l4[4:8], "big")
+        if seq != self.iss & MASK:
+            self.engine.tcpext.OutOfWindowIcmps += 1
+        elif error.fatal:
+            self.drop()
+            self.engine.tcpext.ListenDrops += 1
+
+
+def ports(key: bytes) -> tuple[int, int]:
+    """(local, remote) port of a demultiplexing key."""
+    return int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
+
+
+class Listener:
+    """The queues of a listening socket."""
+
+    __slots__ = ("accept_queue", "backlog", "engine", "requests", "sock")
+
+    def __init__(self, engine: Tcp, sock: Any, backlog: int) -> None:
+        self.engine = engine
+        self.sock = sock
+        self.backlog = backlog
+        self.requests: dict[bytes, Request] = {}
+        self.accept_queue: deque[Connection] = deque()
+
+    def accept_full(self) -> bool:
+        return len(self.accept_queue) > self.backlog
+
+    def segment_arrives(self, seg: Segment, now: int, isn: int | None = None) -> None:
+        """3.10.7.2 LISTEN."""
+        flags = seg.flags
+        engine = self.engine
+        if flags & RST:
+            return
+        if flags & ACK:
+            if not flags & SYN and self.cookie_ack(seg, now):
+                return
+            engine.reset_for(seg, now)
+            return
+        if not flags & SYN or flags & FIN:
+            return
+        if not engine.unicast(seg):
+            return
+        settings = engine.settings
+        ext = engine.tcpext
+        cookie = settings.tcp_syncookies == 2
+        if isn is None and (cookie or len(self.requests) > self.backlog):
+            if not settings.tcp_syncookies:
+                ext.TCPReqQFullDrop += 1
+                ext.ListenDrops += 1
+                return
+            ext.TCPReqQFullDoCookies += 1
+            cookie = True
+        if self.accept_full():
+            ext.ListenOverflows += 1
+            ext.ListenDrops += 1
+            return
+        n = (len(seg.key) - 4) // 2
+        try:
+            path = engine.route(seg.key[n : 2 * n], seg.key[:n])
+        except OSError:
+            ext.ListenDrops += 1
+            return
+        if cookie:
+            self.send_cookie(seg, path, now)
+            return
+        if not settings.tcp_syncookies and settings.tcp_max_syn_backlog - len(self.requests) < settings.tcp_max_syn_backlog >> 2:
+            ext.ListenDrops += 1
+            return
+        request = Request(self, seg, path, isn if isn is not None else engine.isn(seg.key, now), now)
+        self.requests[seg.key] = request
+        engine.table[seg.key] = request
+        request.arm(now)
+        request.send_syn_ack(now)
+
+    def complete(self, request: Request, seg: Segment, now: int) -> None:
+        """The handshake's last ACK: make the connection, and let it have the segment."""
+        engine = self.engine
+        ext = engine.tcpext
+        if self.accept_full():
+            ext.ListenOverflows += 1
+            ext.ListenDrops += 1
+            if engine.settings.tcp_abort_on_overflow:
+                ext.EmbryonicRsts += 1
+                request.drop()
+                engine.reset_for(seg, now)
+            else:
+                request.acked = True
+            return
+        request.drop()
+        child = self.make(request, now)
+        engine.table[child.key] = child
+        engine.counters.PassiveOpens += 1
+        self.accept_queue.append(child)
+        child.segment_arrives(seg, now)
+        self.sock.wake()
+
+    def make(self, request: Request, now: int) -> Connection:
+        """A connection in SYN-RECEIVED with everything the request knows."""
+        sock = self.sock
+        engine = self.engine
+        c = Connection(engine, request.key, request.path, request.lport, request.rport)
+        c.listener = self
+        sock.inherit(c)
+        c.iss = request.iss
+        c.snd_una = c.snd_sml = c.rtt_seq = request.iss
+        c.snd_nxt = c.write_seq = c.pushed_seq = request.iss + 1
+        c.irs = request.irs
+        c.rcv_nxt = c.rcv_wup = c.copied_seq = request.irs + 1
+        c.snd_wl1 = request.irs
+        c.snd_wscale = request.snd_wscale
+        c.wscale_ok = request.wscale_ok
+        c.sack_ok = request.sack_ok
+        c.ts_ok = request.ts_ok
+        c.ts_offset = request.ts_offset
+        c.ts_recent = request.ts_recent
+        c.ts_recent_ns = now
+        c.ecn_ok = request.ecn_ok
+        c.user_mss = sock.user_mss
+        c.mss_clamp = request.mss
+        c.advmss = request.advmss - (options.TIMESTAMP_BYTES if request.ts_ok else 0)
+        c.option_bytes = options.TIMESTAMP_BYTES if request.ts_ok else 0
+        c.init_receive(request.rcv_wnd, request.clamp, request.rcv_wscale)
+        c.total_retrans = request.retrans
+        fsm.move(c, fsm.OPEN_PASSIVE)
+        fsm.move(c, fsm.RCV_SYN)
+        c.sync_mss()
+        c.snd_una = request.iss
+        c.max_window = request.peer_window
+        rtt = (now - request.sent_ns) // 1000 if not request.retrans and request.sent_ns else -1
+        acking.update_rtt(c, SYN_ACKED, rtt, -1, rtt, now)
+        return c
+
+    def child_gone(self, c: Connection) -> None:
+        """A connection ended before it was accepted: accept still gives it, and its user sees the error."""
+
+    def close(self, now: int) -> None:
+        for request in list(self.requests.values()):
+            request.drop()
+        while self.accept_queue:
+            child = self.accept_queue.popleft()
+            child.listener = None
+            child.orphan = True
+            child.abort(now)
+
+    # SYN cookies.
+
+    def send_cookie(self, seg: Segment, path: Any, now: int) -> None:
+        engine = self.engine
+        request = Request(self, seg, path, 0, now)
+        index = 0
+        for i, mss in enumerate(COOKIE_MSS):
+            if mss <= request.mss:
+                index = i
+        request.iss = cookie(engine, seg.key, seg.seq, index, now)
+        tsval = -1
+        if request.ts_ok:
+            low = (request.snd_wscale if request.wscale_ok else NO_WSCALE) | request.sack_ok << 4 | request.ecn_ok << 5
+            clock = (now // MS + request.ts_offset) & MASK
+            tsval = clock & ~((1 << TS_BITS) - 1) | low
+            if tsval > clock:
+                tsval = (tsval - (1 << TS_BITS)) & MASK
+        else:
+            request.wscale_ok = request.sack_ok = request.ecn_ok = False
+            request.init_window()
+        engine.tcpext.SyncookiesSent += 1
+        request.send_syn_ack(now, tsval)
+
+    def cookie_ack(self, seg: Segment, now: int) -> bool:
+        """An ACK without a request: does it return a cookie? True when a connection came of it (or it was dropped)."""
+        engine = self.engine
+        settings = engine.settings
+        if not settings.tcp_syncookies or seg.flags & RST:
+            return False
+        if settings.tcp_syncookies != 2 and not engine.cookies_sent(now):
+            return False
+        irs = (seg.seq - 1) & MASK
+        index = check_cookie(engine, seg.key, irs, (seg.ack - 1) & MASK, now)
+        if index < 0:
+            engine.tcpext.SyncookiesFailed += 1
+            return False
+        n = (len(seg.key) - 4) // 2
+        try:
+            path = engine.route(seg.key[n : 2 * n], seg.key[:n])
+        except OSError:
+            return True
+        engine.tcpext.SyncookiesRecv += 1
+        request = Request(self, seg, path, (seg.ack - 1) & MASK, now)
+        request.cookie = True
+        request.irs = irs
+        request.mss = COOKIE_MSS[index]
+        request.sent_ns = 0
+        request.ecn_ok = request.wscale_ok = request.sack_ok = False
+        request.snd_wscale = 0
+        if request.ts_ok:
+            low = (seg.tsecr - 0) & ((1 << TS_BITS) - 1)
+            wscale = low & 15
+            request.wscale_ok = wscale != NO_WSCALE and bool(settings.tcp_window_scaling)
+            request.snd_wscale = min(wscale, 14) if request.wscale_ok else 0
+            request.sack_ok = bool(low & 16 and settings.tcp_sack)
+            request.ecn_ok = bool(low & 32 and settings.tcp_ecn)
+        request.init_window()
+        self.complete(request, seg, now)
+        return True
+
+
+def cookie(engine: Tcp, key: bytes, irs: int, index: int, now: int) -> int:
+    """The ISN that carries the state: a keyed hash, the minute, and the index of the MSS."""
+    count = now // COOKIE_PERIOD_NS
+    first = engine.keyed(b"cookie0" + key)
+    second = engine.keyed(b"cookie1" + key + (count & MASK).to_bytes(4, "big"))
+    return (first + irs + (count << COOKIE_BITS) + ((second + index) & 0xFFFFFF)) & MASK
+
+
+def check_cookie(engine: Tcp, key: bytes, irs: int, value: int, now: int) -> int:
+    """The MSS index of a cookie at most two periods old, or -1."""
+    count = now // COOKIE_PERIOD_NS
+    value = (value - engine.keyed(b"cookie0" + key) - irs) & MASK
+    age = (count - (value >> COOKIE_BITS)) & 0xFF
+    if age >= 2:
+        return -1
+    second = engine.keyed(b"cookie1" + key + ((count - age) & MASK).to_bytes(4, "big"))
+    index = (value - second) & 0xFFFFFF
+    return index if index < len(COOKIE_MSS) else -1

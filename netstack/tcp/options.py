@@ -1,0 +1,75 @@
+"""Options of the SYNs: what is offered, and what comes of the peer's answer (RFC 9293 section 3.7.1, RFC 6691, RFC 7323, RFC 2018).
+
+MSS counts payload without options: what is announced is the interface's MTU less the fixed headers; what is sent is
+bounded by the peer's announcement and the path's MTU, less the options each segment carries. A peer that announces
+nothing gets 536 (220 on IPv6 in theory; Linux and this stack take 536).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.tcp.segment import OPT_MSS, OPT_SACK_PERMITTED, OPT_TIMESTAMP, OPT_WSCALE
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.segment import Segment
+
+MSS_DEFAULT = 536
+MSS_MIN = 48
+TIMESTAMP_BYTES = 12
+WSCALE_MAX = 14
+
+
+def advertised_mss(version: int, mtu: int, metrics: dict[str, int], user_mss: int, min_adv: int) -> int:
+    """The MSS option of our SYN."""
+    mss = metrics.get("advmss", 0) or max(mtu - (40 if version == 4 else 60), min_adv)
+    mss = min(mss, 65535 - 40)
+    if user_mss and user_mss < mss:
+        mss = user_mss
+    return mss
+
+
+def peer_mss(seg: Segment, user_mss: int) -> int:
+    """The MSS the peer announced, within reason (RFC 9293 3.7.1: none means 536)."""
+    mss = seg.mss if seg.options & OPT_MSS and seg.mss else 0
+    if user_mss and (not mss or user_mss < mss):
+        mss = user_mss if mss else min(user_mss, MSS_DEFAULT)
+    return mss or MSS_DEFAULT
+
+
+def settle(c: Connection, seg: Segment, now: int) -> None:
+    """Active side: the peer's SYN says which of the options offered are in force."""
+    opts = seg.options
+    c.mss_clamp = peer_mss(seg, c.user_mss)
+    if opts & OPT_WSCALE and c.wscale_ok:
+        c.snd_wscale = min(seg.wscale, WSCALE_MAX)
+    else:
+        c.wscale_ok = False
+        c.snd_wscale = 0
+        c.rcv_wscale = 0
+        c.window_clamp = min(c.window_clamp, 65535)
+    if opts & OPT_TIMESTAMP and c.ts_ok:
+        c.ts_recent = seg.tsval
+        c.ts_recent_ns = now
+        c.saw_ts = True
+        c.rcv_tsecr = seg.tsecr
+        c.option_bytes = TIMESTAMP_BYTES
+        c.advmss -= TIMESTAMP_BYTES
+    else:
+        c.ts_ok = False
+        c.option_bytes = 0
+    if not opts & OPT_SACK_PERMITTED:
+        c.sack_ok = False
+    c.sync_mss()
+
+
+def effective_mss(version: int, mtu: int, mss_clamp: int, option_bytes: int, max_window: int, min_snd: int) -> int:
+    """SendMSS (RFC 9293 section 3.7.1, Eff.snd.MSS), kept below half the largest window ever offered."""
+    mss = min(mtu - (40 if version == 4 else 60), mss_clamp) - option_bytes
+    mss = max(mss, min_snd)
+    if max_window:
+        cutoff = max_window >> 1 if max_window > MSS_DEFAULT else max_window
+        if mss > cutoff:
+            mss = max(cutoff, 68 - 20 - option_bytes)
+    return mss

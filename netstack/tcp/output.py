@@ -1,0 +1,587 @@
+"""What may be sent now, and sending it (RFC 9293 section 3.8; RFC 5681; RFC 1122 section 4.2.3.4; RFC 896).
+
+`write` sends new data as long as cwnd, the peer's window and Nagle's rule (Minshall's variant: only one small segment may be
+unacknowledged) allow, as super-segments whose payload is the application's own buffers. `retransmit_lost` sends again
+what recovery marked lost. `emit` puts the header in front: it is the one place where segments leave.
+
+Exceptions to "new data only within cwnd": a tail loss probe (`push_one=2`), and window probes, which lie in or just
+outside of the offered window by one byte at most.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from csrc import Frame, ffi, lib
+from netstack.tcp import delack, rack, rto, window
+from netstack.tcp.congestion import CWND_RESTART, TX_START
+from netstack.tcp.scoreboard import (
+    EVER_RETRANS,
+    LOST,
+    RETRANS_OUT,
+    SACKED,
+    Sent,
+    index_of,
+    link_last,
+    set_mss,
+    split,
+)  # fmt: skip
+from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_SACK, OPT_TIMESTAMP, PSH, RST, SYN
+from netstack.tcp.seq import MASK
+from netstack.tcp.tcb import (
+    CA_CWR,
+    CA_LOSS,
+    CA_OPEN,
+    CA_RECOVERY,
+    ESTABLISHED,
+    INFINITE_SSTHRESH,
+    LOSS_PROBE,
+    MS,
+    PROBE0,
+    RETRANS,
+    SYN_SENT,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+NAGLE_OFF, NAGLE_CORK, NAGLE_PUSH = 1, 2, 4
+GSO_MAX = 65_160        # payload of a super-segment: headers and 64 KiB - 1 of IP length
+MAX_FRAGS = 16          # more buffers than this in one segment are joined
+
+_scratch = ffi.new("uint8_t[128]")
+_tcp_emit = lib.trl_tcp_emit
+_buffer = ffi.buffer
+
+
+def emit(c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0) -> None:
+    """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB."""
+    path = c.path
+    if path.generation != path.stack.routes.generation:
+        c.reroute(now)
+        path = c.path
+    out = c.out
+    out.seq = seq & MASK
+    out.ack = c.rcv_nxt & MASK if flags & ACK else 0
+    out.window = window.select(c) if not flags & SYN else min(c.rcv_wnd, 65535)
+    if c.ts_ok:
+        options |= OPT_TIMESTAMP
+        out.tsval = (now // 1_000_000 + c.ts_offset) & MASK
+        out.tsecr = c.ts_recent
+    if (c.sacks or c.dsack is not None) and not flags & (SYN | RST):
+        blocks = c.sacks
+        if c.dsack is not None:
+            blocks = [c.dsack, *blocks]
+            c.dsack = None
+        blocks = blocks[: 3 if c.ts_ok else 4]
+        options |= OPT_SACK
+        out.nsack = len(blocks)
+        edges = out.sack
+        at = 0
+        for left, right in blocks:
+            edges[at] = left & MASK
+            edges[at + 1] = right & MASK
+            at += 2
+    if c.ecn_ok:
+        flags = ecn(c, seq, flags, length)
+    out.tcp_flags = flags
+    out.tcp_options = options
+    out.payload_len = length
+    c.ip_id = out.ip_id = (c.ip_id + 1) & 0xFFFF
+    header = _tcp_emit(_scratch, 128, c.tmpl, c.tmpl_len, c.l3, out)
+    if header < 0:
+        raise ValueError(f"trl_tcp_emit refused a segment of {length} bytes")
+    frame = Frame(bytearray(_buffer(_scratch, header)), frags, header + length, c.l3 != 0, gso, c.l4, 16)
+    counters = c.tcp_counters
+    if gso:
+        segs = (length + gso - 1) // gso
+        c.segs_out += segs
+        counters.OutSegs += segs
+        c.ip_id = (c.ip_id + segs - 1) & 0xFFFF
+    else:
+        c.segs_out += 1
+        counters.OutSegs += 1
+    if flags & ACK:
+        if c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns:
+            delack.sent(c)
+    c.send(path, frame, now)
+
+
+def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
+    """RFC 3168 section 6.1: ECE until CWR came; CWR once after a reduction; ECT only on new data."""
+    tos = c.tos_now & ~3
+    if not flags & (SYN | RST):
+        if length and seq >= c.snd_nxt:
+            tos |= 2
+            if c.ecn_queue_cwr:
+                c.ecn_queue_cwr = False
+                flags |= CWR
+        if c.ecn_demand_cwr and flags & ACK:
+            flags |= ECE
+    if tos != c.tos_now:
+        c.tos_now = c.out.tos = tos
+    return flags
+
+
+def send_ack(c: Connection, now: int) -> None:
+    """A bare acknowledgment, <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
+    emit(c, c.snd_nxt, ACK, (), 0, now)
+
+
+def current_mss(c: Connection) -> int:
+    """What fits beside the options of the moment (RFC 6691)."""
+    mss: int = c.mss_cache
+    if c.sacks or c.dsack is not None:
+        n = min(len(c.sacks) + (c.dsack is not None), 3 if c.ts_ok else 4)
+        mss -= 4 + 8 * n
+    return mss
+
+
+def tso_segs(c: Connection, mss: int) -> int:
+    """How many segments a super-segment may have: about a millisecond at the pacing rate, more on short paths."""
+    settings = c.settings
+    size = c.pacing_rate >> 10
+    shift = c.min_rtt_us >> settings.tcp_tso_rtt_log
+    if shift < 32:
+        size += GSO_MAX >> shift
+    if size > GSO_MAX or not c.pacing_rate:
+        size = GSO_MAX
+    segs = size // mss
+    if segs < settings.tcp_min_tso_segs:
+        segs = settings.tcp_min_tso_segs
+    most = GSO_MAX // mss
+    if segs > most:
+        segs = most
+    return int(segs) or 1
+
+
+def nagle_holds(c: Connection, nonagle: int) -> bool:
+    """Whether a segment smaller than the MSS has to wait."""
+    if nonagle & NAGLE_CORK:
+        return True
+    return bool(not nonagle and c.packets_out and c.snd_una < c.snd_sml <= c.snd_nxt)
+
+
+def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int) -> int:
+    """Wait for the next ACK rather than send a fraction of a super-segment? 0 no, 1 yes, 3 yes and cwnd is the limit."""
+    if c.ca_state >= CA_RECOVERY or now - c.tso_ns > MS:
+        return 0
+    send_win = c.snd_una + c.snd_wnd - c.snd_nxt
+    cong_win = (c.cwnd - in_flight) * mss
+    limit = send_win if send_win < cong_win else cong_win
+    if limit >= max_segs * mss:
+        return 0
+    divisor = c.settings.tcp_tso_win_divisor
+    if divisor and limit >= min(c.snd_wnd, c.cwnd * mss) // divisor:
+        return 0
+    if not c.rtx:
+        return 0
+    srtt_ns = (c.srtt_us >> 3) * 1000
+    if c.rtx[0].xmit_ns + srtt_ns - now > min(srtt_ns >> 1, MS):
+        return 0
+    if cong_win < send_win:
+        if cong_win <= c.unsent_bytes:
+            return 3
+    elif send_win <= c.unsent_bytes:
+        return 1
+    return 0 if c.fin_queued else 1
+
+
+def take(c: Connection, size: int) -> tuple[Any, ...]:
+    """The first `size` bytes of what waits to be sent, as views of the buffers they came in."""
+    unsent = c.unsent
+    c.unsent_bytes -= size
+    chunk = unsent[0]
+    have = len(chunk)
+    if have == size:
+        return (unsent.popleft(),)
+    if have > size:
+        view = memoryview(chunk)
+        unsent[0] = view[size:]
+        return (view[:size],)
+    frags = []
+    while size:
+        chunk = unsent[0]
+        have = len(chunk)
+        if have <= size:
+            frags.append(unsent.popleft())
+            size -= have
+        else:
+            view = memoryview(chunk)
+            frags.append(view[:size])
+            unsent[0] = view[size:]
+            break
+    if len(frags) > MAX_FRAGS:
+        return (b"".join(frags),)
+    return tuple(frags)
+
+
+def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: bool = False) -> None:
+    """Send what may be sent. `push_one` 2: one segment as a loss probe, whatever cwnd says."""
+    if c.snd_nxt >= c.write_seq:
+        return
+    nonagle = c.nonagle if nagle else NAGLE_OFF
+    if cork:
+        nonagle |= NAGLE_CORK
+    mss = current_mss(c)
+    max_segs = tso_segs(c, mss) if not push_one else 1
+    sent = 0
+    cwnd_limited = False
+    wnd_end = c.snd_una + c.snd_wnd
+    cwnd = c.cwnd
+    while True:
+        snd_nxt = c.snd_nxt
+        if snd_nxt >= c.write_seq:
+            break
+        in_flight = c.packets_out - c.sacked_out - c.lost_out + c.retrans_out
+        if in_flight >= cwnd:
+            if push_one != 2:
+                cwnd_limited = True
+                break
+            quota = 1
+        else:
+            quota = (cwnd >> 1) or 1
+            if quota > cwnd - in_flight:
+                quota = cwnd - in_flight
+        if quota > max_segs:
+            quota = max_segs
+        avail = c.unsent_bytes
+        room = wnd_end - snd_nxt
+        if avail <= mss:
+            if avail > room or (not avail and room <= 0):
+                break
+            if (
+                avail < mss
+                and not c.fin_queued
+                and nagle_holds(c, nonagle)
+                and not c.snd_up > snd_nxt
+            ):
+                break
+            size = avail
+        else:
+            if room < mss:
+                break
+            if not push_one:
+                defer = should_defer(c, in_flight, mss, max_segs, now)
+                if defer:
+                    cwnd_limited = cwnd_limited or defer == 3
+                    break
+            size = mss * quota
+            needed = avail if avail < room else room
+            if size > needed:
+                size = needed
+                partial = size % mss
+                if partial and nagle_holds(c, nonagle):
+                    size -= partial
+        end = snd_nxt + size
+        flags = ACK
+        if size == avail:
+            if c.fin_queued and end + 1 <= wnd_end:
+                flags = ACK | FIN
+                end += 1
+            if c.pushed_seq >= snd_nxt + size and size:
+                flags |= PSH
+        rec = Sent(snd_nxt, end, take(c, size) if size else (), size, flags, mss)
+        pcount = rec.pcount
+        if pcount > 1:
+            flags |= PSH
+        rec.xmit_ns = now
+        rec.sends = 1
+        rec.delivered = c.delivered
+        prior = c.packets_out
+        if not prior:
+            c.cc.event(c, TX_START, now)
+        # Hung into the flight before it leaves: what the wire hands back at once finds it.
+        emit(c, snd_nxt, flags, rec.frags, size, now, mss if pcount > 1 else 0)
+        c.rtx.append(rec)
+        head = c.ts_head
+        last = head.prev
+        last.next = rec
+        rec.prev = last
+        rec.next = head
+        head.prev = rec
+        c.snd_nxt = end
+        c.packets_out = prior + pcount
+        sent += pcount
+        if size:
+            c.data_segs_out += pcount
+            c.bytes_sent += size
+            c.counters.TCPOrigDataSent += pcount
+            if size < pcount * mss:
+                c.snd_sml = end
+            if now - c.lrcvtime_ns < c.ato_ns:
+                c.ack_pingpong += 1
+        if flags & FIN:
+            c.fin_queued = False
+        c.lsndtime_ns = now
+        c.tso_ns = now
+        if not prior or c.pending == LOSS_PROBE or c.pending == PROBE0:
+            rto.rearm(c, now)
+        if push_one:
+            break
+    if c.ca_state == CA_RECOVERY or c.ca_state == CA_CWR:
+        c.prr_out += sent
+    if c.packets_out - c.sacked_out - c.lost_out + c.retrans_out >= cwnd:
+        cwnd_limited = True
+    if sent or cwnd_limited:
+        cwnd_validate(c, cwnd_limited, now)
+    if sent:
+        if push_one != 2:
+            rack.schedule_probe(c, False, now)
+    elif not c.packets_out and not c.pending and c.snd_nxt < c.write_seq:
+        start_probing(c, now)
+
+
+def cwnd_validate(c: Connection, limited: bool, now: int) -> None:
+    """RFC 7661 as Linux has it: cwnd that the application does not use decays once per RTO."""
+    if c.snd_una >= c.cwnd_usage_seq or limited or (not c.is_cwnd_limited and c.packets_out > c.max_packets_out):
+        c.is_cwnd_limited = limited
+        c.max_packets_out = c.packets_out
+        c.cwnd_usage_seq = c.snd_nxt
+    if c.cwnd_limited():
+        c.cwnd_used = 0
+        c.cwnd_stamp_ns = now
+    else:
+        if c.packets_out > c.cwnd_used:
+            c.cwnd_used = c.packets_out
+        if c.settings.tcp_slow_start_after_idle and now - c.cwnd_stamp_ns >= c.rto_ns:
+            application_limited(c, now)
+
+
+def application_limited(c: Connection, now: int) -> None:
+    from netstack.tcp.recovery import current_ssthresh
+
+    if c.ca_state == CA_OPEN and not c.was_full:
+        used = max(c.cwnd_used, c.init_cwnd())
+        if used < c.cwnd:
+            c.ssthresh = current_ssthresh(c)
+            c.cwnd = (c.cwnd + used) >> 1
+        c.cwnd_used = 0
+    c.cwnd_stamp_ns = now
+
+
+def after_idle(c: Connection, now: int) -> None:
+    """RFC 2861 section 3.1: after an idle time of an RTO and more, cwnd is halved per RTO, down to the restart window."""
+    from netstack.tcp.recovery import current_ssthresh
+
+    idle = now - c.lsndtime_ns
+    if c.packets_out or not c.lsndtime_ns or idle <= c.rto_ns or not c.settings.tcp_slow_start_after_idle:
+        return
+    restart = c.init_cwnd()
+    c.cc.event(c, CWND_RESTART, now)
+    c.ssthresh = current_ssthresh(c)
+    cwnd = c.cwnd
+    restart = min(restart, cwnd)
+    idle -= c.rto_ns
+    while idle > 0 and cwnd > restart:
+        cwnd >>= 1
+        idle -= c.rto_ns
+    c.cwnd = max(cwnd, restart)
+    c.cwnd_stamp_ns = now
+    c.cwnd_used = 0
+
+
+# Retransmission.
+
+
+def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True) -> bool:
+    """Send record i again, at most `segs` segments of it. False when the peer's window does not allow it."""
+    rec = c.rtx[i]
+    if rec.seq < c.snd_una:
+        c.trim_head(rec)
+    mss = current_mss(c)
+    room = c.snd_una + c.snd_wnd - rec.seq
+    if room <= 0:
+        # A window shrunk below what is out: only the first segment is sent, and serves as a probe.
+        if rec.seq != c.snd_una:
+            return False
+        room = mss
+    if rec.flags & SYN:
+        return c.resend_syn(rec, now)
+    size = mss * segs
+    if size > room:
+        size = room // mss * mss or room
+    if rec.length > size:
+        split(c, i, size)
+    elif rec.pcount == 1 and rec.length < mss and c.settings.tcp_retrans_collapse:
+        collapse(c, i, min(mss, room))
+    set_mss(c, rec, mss)
+    flags = rec.flags | (PSH if rec.pcount > 1 else 0)
+    pcount = rec.pcount
+    c.tcp_counters.RetransSegs += pcount
+    c.total_retrans += pcount
+    c.bytes_retrans += rec.length
+    if c.debug is not None:
+        c.debug("retransmit", rec, now)
+    frags = rec.frags
+    if len(frags) > MAX_FRAGS:
+        frags = rec.frags = (b"".join(frags),)
+    rec.xmit_ns = now
+    rec.sends += 1
+    rec.delivered = c.delivered
+    marks = rec.marks | EVER_RETRANS
+    if counted:
+        marks |= RETRANS_OUT
+        c.retrans_out += pcount
+        if not c.retrans_stamp_ns:
+            c.retrans_stamp_ns = now
+        if c.undo_retrans < 0:
+            c.undo_retrans = 0
+        c.undo_retrans += pcount
+    rec.marks = marks
+    link_last(c, rec)
+    emit(c, rec.seq, flags, frags, rec.length, now, mss if pcount > 1 else 0)
+    return True
+
+
+def collapse(c: Connection, i: int, room: int) -> None:
+    """Take the small records after i into it, so that the retransmission is a full segment."""
+    rtx = c.rtx
+    rec = rtx[i]
+    while i + 1 < len(rtx):
+        other = rtx[i + 1]
+        if rec.flags & FIN or other.flags & SYN or other.pcount > 1 or other.marks & SACKED or rec.marks & SACKED:
+            break
+        if rec.length + other.length > room or other.end > c.snd_una + c.snd_wnd:
+            break
+        if not other.length:
+            break
+        rec.frags += other.frags
+        rec.length += other.length
+        rec.end = other.end
+        rec.flags |= other.flags
+        rec.marks |= other.marks & EVER_RETRANS
+        c.packets_out -= 1
+        if other.marks & LOST:
+            c.lost_out -= 1
+        if other.marks & RETRANS_OUT:
+            c.retrans_out -= 1
+        if not c.sack_ok and c.sacked_out:
+            c.sacked_out -= 1
+        if other.next is not None:
+            other.prev.next = other.next
+            other.next.prev = other.prev
+            other.prev = other.next = None
+        del rtx[i + 1]
+
+
+def retransmit_lost(c: Connection, now: int) -> None:
+    """Send again what is marked lost and not out yet, oldest first, within cwnd (RFC 6675 section 5 (C), NextSeg rule 1)."""
+    rtx = c.rtx
+    if not rtx:
+        return
+    hint = c.retransmit_hint
+    i = index_of(c, hint) if hint > rtx[0].seq else 0
+    if i < 0:
+        i = 0
+    max_segs = tso_segs(c, current_mss(c))
+    rearm = False
+    while i < len(rtx):
+        room = c.cwnd - c.in_flight()
+        if room <= 0 or c.retrans_out >= c.lost_out:
+            break
+        rec = rtx[i]
+        marks = rec.marks
+        if not marks & LOST or marks & (SACKED | RETRANS_OUT):
+            i += 1
+            continue
+        if not retransmit(c, i, min(room, max_segs), now):
+            break
+        if c.ca_state == CA_LOSS:
+            c.counters.TCPSlowStartRetrans += rec.pcount
+        else:
+            c.counters.TCPFastRetrans += rec.pcount
+            if c.ca_state in (CA_CWR, CA_RECOVERY):
+                c.prr_out += rec.pcount
+        if i == 0 and c.pending != 3:
+            rearm = True
+        i += 1
+    c.retransmit_hint = rtx[i].seq if i < len(rtx) else -1
+    if i >= len(rtx):
+        c.retransmit_hint = c.snd_nxt
+    if rearm:
+        rto.arm(c, RETRANS, c.rto_ns, now)
+
+
+# Zero windows: the persist timer (RFC 9293 section 3.8.6.1).
+
+
+def probe0_base_ns(c: Connection) -> int:
+    return int(max(c.rto_ns, c.rto_min_us * 1000))
+
+
+def start_probing(c: Connection, now: int) -> None:
+    """Nothing is out and nothing may be sent: probe, lest a lost window update stall us for ever."""
+    rto.arm(c, PROBE0, probe0_base_ns(c), now)
+
+
+def probe0_when(c: Connection) -> int:
+    most = c.settings.tcp_rto_max_ms * MS
+    return int(min(probe0_base_ns(c) << min(c.backoff, 30), most))
+
+
+def send_probe0(c: Connection, now: int) -> None:
+    """The persist timer: a segment if the window now allows one, else one that makes the peer answer."""
+    wake_up(c, now)
+    if c.packets_out or c.snd_nxt >= c.write_seq:
+        c.probes_out = 0
+        c.backoff = 0
+        c.probes_stamp_ns = 0
+        return
+    c.probes_out += 1
+    c.counters.TCPWinProbe += 1
+    if c.backoff < c.settings.tcp_retries2:
+        c.backoff += 1
+    delay = probe0_when(c)
+    if c.user_timeout_ms and c.probes_stamp_ns:
+        delay = max(1, min(delay, c.user_timeout_ms * MS - (now - c.probes_stamp_ns)))
+    rto.arm(c, PROBE0, delay, now)
+
+
+def wake_up(c: Connection, now: int) -> None:
+    """A segment out of the ordinary: into the window whatever Nagle says, or else just below it."""
+    if c.snd_nxt < c.write_seq and c.snd_nxt < c.snd_una + c.snd_wnd:
+        mss = current_mss(c)
+        room = c.snd_una + c.snd_wnd - c.snd_nxt
+        size = min(c.unsent_bytes, mss, room)
+        if c.pushed_seq < c.snd_nxt + size:
+            c.pushed_seq = c.snd_nxt + size
+        force(c, size, mss, now)
+        return
+    # A sequence number already acknowledged: not acceptable, so it is answered (RFC 9293 section 3.8.4).
+    emit(c, c.snd_una - 1, ACK, (), 0, now)
+
+
+def force(c: Connection, size: int, mss: int, now: int) -> None:
+    flags = ACK | PSH
+    end = c.snd_nxt + size
+    if size == c.unsent_bytes and c.fin_queued and end < c.snd_una + c.snd_wnd:
+        flags |= FIN
+        end += 1
+        c.fin_queued = False
+    rec = Sent(c.snd_nxt, end, take(c, size) if size else (), size, flags, mss)
+    rec.xmit_ns = now
+    rec.sends = 1
+    rec.delivered = c.delivered
+    prior = c.packets_out
+    c.rtx.append(rec)
+    link_last(c, rec)
+    seq = c.snd_nxt
+    emit(c, seq, flags, rec.frags, size, now)
+    c.snd_nxt = end
+    c.packets_out += rec.pcount
+    if size < mss:
+        c.snd_sml = end
+    c.lsndtime_ns = now
+    if not prior or c.pending == PROBE0:
+        rto.rearm(c, now)
+
+
+def send_reset(c: Connection, now: int) -> None:
+    """<SEQ=SND.NXT><CTL=RST,ACK>: we give the connection up (RFC 9293 section 3.10.5)."""
+    c.tcp_counters.OutRsts += 1
+    flags = RST | ACK if c.state != SYN_SENT else RST
+    emit(c, c.snd_nxt, flags, (), 0, now)
+
+
+__all__ = ["ESTABLISHED", "INFINITE_SSTHRESH", "emit", "retransmit", "send_ack", "write"]

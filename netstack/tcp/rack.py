@@ -1,0 +1,172 @@
+"""RACK-TLP (RFC 8985): loss detected by time, and a probe at the tail so that there is something to detect it with.
+
+RACK (section 6): a segment is lost when one sent sufficiently later has been delivered: "later" is RACK.rtt + the reordering
+window after its own transmission. The window is zero until reordering has been seen (then three SACKed segments are
+proof enough), else a quarter of the minimum round trip times a factor that D-SACKs raise. TLP (section 7): two round trips
+after the last transmission, if nothing is heard, send new data or the last segment again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.tcp import output, recovery, rto
+from netstack.tcp.scoreboard import (
+    DATA_SACKED,
+    DSACK_TLP,
+    LOST,
+    NOT_DUP,
+    RETRANS_OUT,
+    SND_UNA_ADVANCED,
+    mark_lost,
+    split,
+    unlink,
+)  # fmt: skip
+from netstack.tcp.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, LOSS_PROBE, MS, REO_TIMEOUT, RETRANS
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+TIMEOUT_MIN_NS = 2 * MS     # what a timer is late by at worst, and peers' timers
+RECOVERY_THRESH = 16        # recoveries for which a widened window persists (section 6.2 step 4)
+
+
+def reo_wnd_us(c: Connection) -> int:
+    """Section 6.2 step 4: RACK.reo_wnd."""
+    if not c.reord_seen:
+        if c.ca_state >= CA_RECOVERY:
+            return 0
+        if c.sacked_out >= c.reordering and not c.settings.tcp_recovery & 4:
+            return 0
+    return int(min((c.min_rtt_us >> 2) * c.rack_steps, c.srtt_us >> 3))
+
+
+def remaining_ns(c: Connection, xmit_ns: int, reo_us: int, now: int) -> int:
+    return int((c.rack_rtt_us + reo_us) * 1000 - (now - xmit_ns))
+
+
+def detect_loss(c: Connection, now: int) -> int:
+    """Section 6.2 step 5. Marks what is lost; returns the longest time to wait for what may yet be, or 0."""
+    reo_us = reo_wnd_us(c)
+    rack_ns, rack_end = c.rack_ns, c.rack_end
+    limit = (c.rack_rtt_us + reo_us) * 1000 - now
+    timeout = 0
+    head = c.ts_head
+    rec = head.next
+    while rec is not head:
+        following = rec.next
+        if not (rec.marks & LOST and not rec.marks & RETRANS_OUT):
+            sent = rec.xmit_ns
+            if not (rack_ns > sent or (rack_ns == sent and rack_end > rec.end)):
+                break
+            remaining = limit + sent
+            if remaining <= 0:
+                mark_lost(c, rec)
+                unlink(rec)
+            elif remaining > timeout:
+                timeout = remaining
+        rec = following
+    return timeout
+
+
+def mark_losses(c: Connection, now: int) -> bool:
+    """After an ACK: True when the reordering timer was set."""
+    if not c.rack_advanced:
+        return False
+    c.rack_advanced = False
+    timeout = detect_loss(c, now)
+    if timeout:
+        rto.arm(c, REO_TIMEOUT, timeout + TIMEOUT_MIN_NS, now)
+        return True
+    return False
+
+
+def reo_timeout(c: Connection, now: int) -> None:
+    """The reordering timer: what has not been delivered by now is lost."""
+    before = c.in_flight()
+    lost = c.lost
+    detect_loss(c, now)
+    if c.in_flight() != before:
+        if c.ca_state != CA_RECOVERY:
+            recovery.enter_recovery(c, False, now)
+            recovery.cwnd_reduction(c, 1, c.lost - lost, 0, now)
+        output.retransmit_lost(c, now)
+    if c.pending != RETRANS:
+        rto.rearm(c, now)
+
+
+def update_reo_wnd(c: Connection, prior_delivered: int) -> None:
+    """Section 6.2 step 4: widen on D-SACK, once a round trip; forget after sixteen recoveries without."""
+    if c.settings.tcp_recovery & 2 or not prior_delivered:
+        return
+    if prior_delivered < c.rack_last_delivered:
+        c.rack_dsack_seen = False
+    if c.rack_dsack_seen:
+        c.rack_steps = min(255, c.rack_steps + 1)
+        c.rack_dsack_seen = False
+        c.rack_last_delivered = c.delivered
+        c.rack_persist = RECOVERY_THRESH
+    elif not c.rack_persist:
+        c.rack_steps = 1
+
+
+# Tail loss probes.
+
+
+def schedule_probe(c: Connection, advancing: bool, now: int) -> bool:
+    """Section 7.2, TLP_calc_PTO: arm the probe timer, where a probe can help."""
+    if c.settings.tcp_early_retrans not in (3, 4) or not c.packets_out or not c.sack_ok or c.ca_state not in (CA_OPEN, CA_CWR):
+        return False
+    if c.srtt_us:
+        timeout = (c.srtt_us >> 2) * 1000
+        timeout += c.rto_min_us * 1000 if c.packets_out == 1 else TIMEOUT_MIN_NS
+    else:
+        timeout = c.settings.tcp_timeout_init_ms * MS
+    delta = c.rto_ns if advancing else rto.head_delta_ns(c, now)
+    if 0 < delta < timeout:
+        timeout = delta
+    rto.arm(c, LOSS_PROBE, timeout, now)
+    return True
+
+
+def send_probe(c: Connection, now: int) -> None:
+    """Section 7.3: new data if any may be sent, else the last segment again."""
+    if not c.tlp_high_seq:
+        c.tlp_retrans = False
+        mss = output.current_mss(c)
+        sent = False
+        if c.snd_nxt < c.write_seq:
+            if c.snd_nxt + min(mss, c.unsent_bytes) <= c.snd_una + c.snd_wnd:
+                before = c.packets_out
+                output.write(c, now, push_one=2, nagle=False)
+                sent = c.packets_out > before
+        elif c.rtx:
+            i = len(c.rtx) - 1
+            rec = c.rtx[i]
+            if rec.pcount > 1 and rec.length > (rec.pcount - 1) * rec.mss:
+                rec = split(c, i, (rec.pcount - 1) * rec.mss)
+                i += 1
+            sent = output.retransmit(c, i, 1, now, counted=False)
+            c.tlp_retrans = sent
+        if sent:
+            c.tlp_high_seq = c.snd_nxt
+            c.counters.TCPLossProbes += 1
+            c.pending = 0
+    rto.rearm(c, now)
+
+
+def probe_ack(c: Connection, ack: int, flag: int, now: int) -> None:
+    """Section 7.4: what an ACK says about the probe."""
+    if ack < c.tlp_high_seq:
+        return
+    if not c.tlp_retrans or flag & DSACK_TLP:
+        c.tlp_high_seq = 0
+    elif ack > c.tlp_high_seq:
+        # The probe repaired a loss: answer it as congestion.
+        recovery.init_cwnd_reduction(c, now)
+        recovery.set_ca_state(c, CA_CWR, now)
+        recovery.end_cwnd_reduction(c, now)
+        recovery.try_keep_open(c, now)
+        c.counters.TCPLossProbeRecovery += 1
+    elif not flag & (SND_UNA_ADVANCED | NOT_DUP | DATA_SACKED):
+        c.tlp_high_seq = 0

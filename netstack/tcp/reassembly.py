@@ -1,0 +1,251 @@
+"""In-order and out-of-order data (RFC 9293 section 3.10.7.4, seventh step), and the SACK blocks that tell of it (RFC 2018
+section 4, RFC 2883).
+
+`rcvq` holds buffers ready to be read; `ooo` holds (seq, end, payload, fin), disjoint and sorted, beyond RCV.NXT. `sacks` are
+up to four blocks, the most recently changed first; `dsack` is the duplicate range to report first, once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+from netstack.tcp import delack, window
+from netstack.tcp.segment import COPY_BELOW, FIN
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.segment import Segment
+
+OVERHEAD = window.OVERHEAD
+MAX_OOO = 20_000    # entries; memory is bounded by rcvbuf long before
+
+
+def set_dsack(c: Connection, seq: int, end: int) -> None:
+    if c.sack_ok and c.settings.tcp_dsack:
+        if seq < c.rcv_nxt:
+            c.counters.TCPDSACKOldSent += 1
+        else:
+            c.counters.TCPDSACKOfoSent += 1
+        c.dsack = (seq, end)
+
+
+def extend_dsack(c: Connection, seq: int, end: int) -> None:
+    if c.dsack is None:
+        set_dsack(c, seq, end)
+    else:
+        left, right = c.dsack
+        if seq <= right and left <= end:
+            c.dsack = (min(left, seq), max(right, end))
+
+
+def add_sack(c: Connection, seq: int, end: int) -> None:
+    """RFC 2018 section 4: the block with the segment just received comes first."""
+    sacks = c.sacks
+    kept = []
+    for left, right in sacks:
+        if left <= end and seq <= right:
+            seq = left if left < seq else seq
+            end = right if right > end else end
+        else:
+            kept.append((left, right))
+    kept.insert(0, (seq, end))
+    del kept[4:]
+    c.sacks = kept
+
+
+def make_room(c: Connection, size: int) -> bool:
+    """Whether a buffer of `size` may be queued; else try to grow the buffer, then to squeeze what is queued."""
+    if c.rmem <= c.rcvbuf:
+        return True
+    counters = c.counters
+    counters.PruneCalled += 1
+    most = c.settings.tcp_rmem[2]
+    if c.rcvbuf < most and not c.rcvbuf_locked and c.settings.tcp_moderate_rcvbuf:
+        c.rcvbuf = min(c.rmem, most)
+        c.rcv_ssthresh = min(c.window_clamp, 2 * c.advmss, c.rcv_ssthresh)
+    if c.rmem > c.rcvbuf and len(c.rcvq) > 1:
+        collapse(c)
+    if c.rmem > c.rcvbuf and c.ooo:
+        counters.OfoPruned += 1
+        while c.ooo and c.rmem > c.rcvbuf:
+            entry = c.ooo.pop()
+            c.rmem -= len(entry[2]) + OVERHEAD
+        c.sacks = []
+    if c.rmem <= c.rcvbuf:
+        return True
+    counters.RcvPruned += 1
+    return False
+
+
+def collapse(c: Connection) -> None:
+    """Join the queue into one buffer: the overhead of many small ones goes."""
+    queue = c.rcvq
+    size = 0
+    for chunk in queue:
+        size += len(chunk)
+    c.rmem -= size + OVERHEAD * len(queue)
+    joined = b"".join(queue)[c.rcvq_offset :]
+    c.rcvq_offset = 0
+    queue.clear()
+    queue.append(joined)
+    c.rmem += len(joined) + OVERHEAD
+    c.counters.TCPRcvCollapsed += 1
+
+
+def in_order(c: Connection, seg: Segment, now: int) -> None:
+    """The plain case: the payload begins at RCV.NXT, nothing is out of order, no FIN. Appended without a copy."""
+    length = seg.length
+    c.rcvq.append(seg.payload)
+    c.rmem += length + OVERHEAD
+    c.rcv_nxt += length
+    c.bytes_received += length
+    c.data_segs_in += seg.gso_segs
+    window.measure_rcv_mss(c, seg)
+    if not c.ts_ok:
+        window.rcv_rtt_measure(c, now)
+    delack.data_received(c, now)
+    if c.ecn_ok:
+        c.check_ce(seg)
+    if length >= 128:
+        window.grow(c, length)
+    c.wake_pending = True
+
+
+def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
+    """Text and FIN of an acceptable segment."""
+    length = seg.length
+    fin = seg.flags & FIN
+    end = seq + length + (1 if fin else 0)
+    if seq == end:
+        return
+    rcv_nxt = c.rcv_nxt
+    if seq == rcv_nxt or (seq < rcv_nxt < end):
+        room = c.receive_window()
+        if seq < rcv_nxt:
+            set_dsack(c, seq, rcv_nxt)
+        if room == 0 and length and end > rcv_nxt + (1 if fin else 0):
+            c.counters.TCPZeroWindowDrop += 1
+            out_of_window(c)
+            return
+        skip = rcv_nxt - seq
+        if length > skip:
+            if not make_room(c, length):
+                c.counters.TCPRcvQDrop += 1
+                out_of_window(c)
+                return
+            if skip:
+                view = memoryview(seg.payload)[skip:]
+                seg.payload = bytes(view) if len(view) < COPY_BELOW else view
+                seg.length = length - skip
+            in_order(c, seg, now)
+        if fin:
+            c.rcv_nxt = end
+            c.fin_arrives(now)
+        if c.ooo:
+            drain(c, now)
+            if not c.ooo:
+                c.ack_pending |= delack.NOW  # RFC 5681 section 4.2: a gap was filled
+        if c.sacks:
+            nxt = c.rcv_nxt
+            c.sacks = [block for block in c.sacks if block[0] > nxt] if c.ooo else []
+        return
+    if end <= rcv_nxt:
+        # Seen before. Tell so at once.
+        c.counters.DelayedACKLost += 1
+        set_dsack(c, seq, end)
+        out_of_window(c)
+        return
+    if seq >= rcv_nxt + c.receive_window():
+        out_of_window(c)
+        return
+    out_of_order(c, seg, seq, end, bool(fin), now)
+
+
+def out_of_window(c: Connection) -> None:
+    delack.enter_quickack(c)
+    c.ack_pending |= delack.SCHED
+
+
+def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now: int) -> None:
+    """Hold the segment until the gap before it is filled."""
+    counters = c.counters
+    if c.ecn_ok:
+        c.check_ce(seg)
+    if not make_room(c, seg.length) or len(c.ooo) >= MAX_OOO:
+        counters.TCPOFODrop += 1
+        c.ack_pending |= delack.SCHED
+        return
+    c.ack_pending |= delack.SCHED
+    c.data_segs_in += seg.gso_segs
+    counters.TCPOFOQueue += 1
+    window.measure_rcv_mss(c, seg)
+    ooo = c.ooo
+    payload: Any = seg.payload
+    left, right = seq, end
+    i = bisect_left(ooo, (seq,))
+    if i and ooo[i - 1][1] > seq:
+        before_end = ooo[i - 1][1]
+        if before_end >= end:
+            counters.TCPOFOMerge += 1
+            set_dsack(c, seq, end)
+            if c.sack_ok:
+                add_sack(c, seq, end)
+            return
+        set_dsack(c, seq, before_end)
+        left = before_end
+    j = i
+    while j < len(ooo) and ooo[j][1] <= right:
+        extend_dsack(c, ooo[j][0], ooo[j][1])
+        c.rmem -= len(ooo[j][2]) + OVERHEAD
+        counters.TCPOFOMerge += 1
+        j += 1
+    del ooo[i:j]
+    if i < len(ooo) and ooo[i][0] < right:
+        extend_dsack(c, ooo[i][0], right)
+        right = ooo[i][0]
+        fin = False
+    if left != seq or right != end:
+        payload = memoryview(payload)[left - seq : right - seq]
+        if len(payload) < COPY_BELOW:
+            payload = bytes(payload)
+    ooo.insert(i, (left, right, payload, fin))
+    c.rmem += len(payload) + OVERHEAD
+    if c.sack_ok:
+        add_sack(c, seq, end)
+    if seg.length >= 128:
+        window.grow(c, seg.length)
+
+
+def drain(c: Connection, now: int) -> None:
+    """The gap is filled: move what is in order now to the receive queue."""
+    ooo = c.ooo
+    duplicate_end = c.rcv_nxt
+    n = 0
+    while n < len(ooo):
+        seq, end, payload, fin = ooo[n]
+        rcv_nxt = c.rcv_nxt
+        if seq > rcv_nxt:
+            break
+        n += 1
+        if seq < duplicate_end:
+            extend_dsack(c, seq, min(end, duplicate_end))
+        size = len(payload)
+        c.rmem -= size + OVERHEAD
+        if end <= rcv_nxt:
+            continue
+        skip = rcv_nxt - seq
+        if skip < size:
+            if skip:
+                payload = memoryview(payload)[skip:]
+                size -= skip
+            c.rcvq.append(payload)
+            c.rmem += size + OVERHEAD
+            c.rcv_nxt += size
+            c.bytes_received += size
+            c.wake_pending = True
+        if fin:
+            c.rcv_nxt = end
+            c.fin_arrives(now)
+            break
+    del ooo[:n]

@@ -1,0 +1,130 @@
+"""The retransmission timeout (RFC 6298), with Linux's way of computing the variance, and how long to go on trying.
+
+`srtt_us` holds eight times SRTT and `mdev_us` four times the mean deviation, so that RFC 6298 (2.3) is shifts and adds.
+Linux differs from the RFC in two things. RTTVAR is the greatest mean deviation of the last round trip and decays only
+once per round trip, and its floor is the minimum RTO (200 ms), so that RTO = SRTT + max(200 ms, 4 * RTTVAR). And a sample
+below SRTT raises the deviation eight times less, lest a falling round trip inflate the RTO.
+
+Karn's algorithm (RFC 6298 section 3) is in the caller: samples come only from segments never retransmitted, or from timestamps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.tcp.tcb import MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+
+def sample(c: Connection, rtt_us: int) -> None:
+    """RFC 6298 (2.2) and (2.3): a new round-trip measurement."""
+    srtt = c.srtt_us
+    m = rtt_us or 1
+    if srtt:
+        m -= srtt >> 3
+        srtt += m
+        mdev = c.mdev_us
+        if m < 0:
+            m = -m - (mdev >> 2)
+            if m > 0:
+                m >>= 3
+        else:
+            m -= mdev >> 2
+        mdev = c.mdev_us = mdev + m
+        if mdev > c.mdev_max_us:
+            c.mdev_max_us = mdev
+            if mdev > c.rttvar_us:
+                c.rttvar_us = mdev
+        if c.snd_una > c.rtt_seq:
+            if c.mdev_max_us < c.rttvar_us:
+                c.rttvar_us -= (c.rttvar_us - c.mdev_max_us) >> 2
+            c.rtt_seq = c.snd_nxt
+            c.mdev_max_us = c.rto_min_us
+    else:
+        srtt = m << 3
+        c.mdev_us = m << 1
+        c.rttvar_us = max(c.mdev_us, c.rto_min_us)
+        c.mdev_max_us = c.rttvar_us
+        c.rtt_seq = c.snd_nxt
+    c.srtt_us = srtt if srtt > 1 else 1
+
+
+def computed_ns(c: Connection) -> int:
+    """SRTT + RTTVAR, in nanoseconds, within the upper bound of RFC 6298 (2.5)."""
+    rto = ((c.srtt_us >> 3) + c.rttvar_us) * 1000
+    most = c.settings.tcp_rto_max_ms * MS
+    return rto if rto < most else most
+
+
+def update_min_rtt(c: Connection, rtt_us: int, now: int) -> None:
+    """The smallest round trip of the last tcp_min_rtt_wlen seconds."""
+    if rtt_us <= c.min_rtt_us or now - c.min_rtt_ns > c.settings.tcp_min_rtt_wlen * SECOND:
+        c.min_rtt_us = rtt_us or 1
+        c.min_rtt_ns = now
+
+
+def head_delta_ns(c: Connection, now: int) -> int:
+    """How far ahead the RTO of the oldest segment lies, counted from when it was last sent."""
+    if c.rtx:
+        return c.rtx[0].xmit_ns + c.rto_ns - now
+    return c.rto_ns
+
+
+def arm(c: Connection, kind: int, delay_ns: int, now: int) -> None:
+    """Set what the retransmission deadline stands for, and when."""
+    most = c.settings.tcp_rto_max_ms * MS
+    c.pending = kind
+    at = now + (delay_ns if delay_ns < most else most)
+    c.rtx_ns = at
+    if at < c.deadline_ns or not c.deadline_ns:
+        c.rearm(at)
+
+
+def rearm(c: Connection, now: int) -> None:
+    """RFC 6298 (5.2), (5.3): off when all is acknowledged, else RTO from now."""
+    if not c.packets_out:
+        c.pending = 0
+        c.rtx_ns = 0
+        return
+    rto = c.rto_ns
+    if c.pending >= 2:  # a loss probe or RACK's timer stood in: what was left of the RTO counts
+        delta = head_delta_ns(c, now)
+        rto = delta if delta > 1000 else 1000
+    arm(c, RETRANS, rto, now)
+
+
+def model_ns(c: Connection, boundary: int, base_ns: int) -> int:
+    """How long `boundary` exponentially backed-off timeouts take (RFC 9293 section 3.8.3, R1 and R2)."""
+    most = c.settings.tcp_rto_max_ms * MS
+    linear = (most // base_ns).bit_length() - 1
+    if boundary <= linear:
+        return ((2 << boundary) - 1) * base_ns
+    return ((2 << linear) - 1) * base_ns + (boundary - linear) * most
+
+
+def timed_out(c: Connection, boundary: int, user_timeout_ms: int, now: int) -> bool:
+    """Whether retransmission has gone on for longer than `boundary` timeouts (or the user timeout, RFC 5482) would last."""
+    if not c.retransmits:
+        return False
+    start = c.retrans_stamp_ns or (c.rtx[0].xmit_ns if c.rtx else now)
+    if user_timeout_ms:
+        limit = user_timeout_ms * MS
+    else:
+        base = c.rto_min_us * 1000
+        if c.state in (SYN_SENT, SYN_RECEIVED):
+            base = c.settings.tcp_timeout_init_ms * MS
+        limit = model_ns(c, boundary, base)
+    return now - start >= limit
+
+
+def clamp_to_user_timeout(c: Connection, now: int) -> int:
+    """The RTO, cut so that the user timeout is noticed in time."""
+    rto: int = c.rto_ns
+    if not c.user_timeout_ms or not c.retrans_stamp_ns:
+        return rto
+    remaining = c.user_timeout_ms * MS - (now - c.retrans_stamp_ns)
+    if remaining <= 0:
+        return 1
+    return min(rto, remaining)

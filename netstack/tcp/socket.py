@@ -1,0 +1,853 @@
+"""The user's side of TCP (RFC 9293 section 3.9.1; tcp(7), socket(2) and friends as Linux has them).
+
+A `TcpSocket` is unconnected, listening (it has a `Listener`) or has a `Connection`. Calls never block: what would is
+`BlockingIOError`. Data given to `send` is kept by reference when it is `bytes`, and copied once otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from netstack.address import format_ip
+from netstack.socket import (
+    MSG_DONTWAIT,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    MSG_WAITALL,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    POLLPRI,
+    POLLRDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+    SO_KEEPALIVE,
+    SO_OOBINLINE,
+    SO_REUSEPORT,
+    SOCK_STREAM,
+    SockAddr,
+    Socket,
+    error,
+    option_int,
+    option_text,
+    would_block,
+)  # fmt: skip
+from netstack.tcp import congestion, delack, fsm, info, output, window
+from netstack.tcp.connection import Connection
+from netstack.tcp.listener import Listener
+from netstack.tcp.tcb import (
+    CLOSE_WAIT,
+    CLOSED,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LISTEN,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)  # fmt: skip
+from netstack.tcp.timewait import TimeWait
+
+if TYPE_CHECKING:
+    from netstack.stack import Stack
+
+SOL_TCP = 6
+(
+    TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_SYNCNT, TCP_LINGER2, TCP_DEFER_ACCEPT,
+    TCP_WINDOW_CLAMP, TCP_INFO, TCP_QUICKACK, TCP_CONGESTION,
+) = range(1, 14)  # fmt: skip
+TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
+TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT = 23, 24, 25
+SIOCINQ, SIOCATMARK, SIOCOUTQ = 0x541B, 0x8905, 0x5411
+
+MAX_WRITE = 65_160      # what one pass takes over the send buffer's limit, as one more skb does
+COALESCE = 16_384       # a small write joins the one before it when both are still unsent and this small
+SECOND = 1_000_000_000
+
+IPPROTO_TCP = 6
+
+
+def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
+    """Whether two sockets cannot share a local port (bind(2), Linux's inet_csk_bind_conflict)."""
+    other = b.local[0]
+    if any(address) and any(other) and address != other:
+        return False
+    if a.bound_device is not None and b.bound_device is not None and a.bound_device is not b.bound_device:
+        return False
+    if a.reuse_addr and b.reuse_addr and b.state != LISTEN and not listening:
+        return False
+    if a.flags.get(SO_REUSEPORT) and b.flags.get(SO_REUSEPORT):
+        return False
+    return not (listening and a.reuse_addr and b.reuse_addr and b.state != LISTEN)
+
+
+class TcpSocket(Socket):
+    __slots__ = (
+        "cc_name", "conn", "defer_accept", "keep", "linger2", "listener", "nonagle", "notsent_lowat", "oob_inline", "pinned", "port_held",
+        "quickack", "syn_retries", "user_mss", "user_timeout_ms", "window_clamp",
+    )  # fmt: skip
+
+    def __init__(self, stack: Stack, family: int, proto: int = IPPROTO_TCP) -> None:
+        super().__init__(stack, family, SOCK_STREAM, proto)
+        settings = stack.settings
+        self.conn: Connection | None = None
+        self.listener: Listener | None = None
+        self.port_held = False
+        self.pinned = False     # the port was asked for by bind
+        self.rcvbuf = settings.tcp_rmem[1]
+        self.sndbuf = settings.tcp_wmem[1]
+        self.nonagle = 0
+        self.user_mss = 0
+        self.syn_retries = 0
+        self.linger2 = 0
+        self.defer_accept = 0   # in SYN-ACK retransmissions
+        self.window_clamp = 0
+        self.user_timeout_ms = 0
+        self.notsent_lowat = 0
+        self.quickack = 1
+        self.oob_inline = False
+        self.cc_name: str = ""
+        self.keep = [0, 0, 0]
+
+    @property
+    def state(self) -> int:
+        """The connection's state (tcb's numbers); CLOSED without one."""
+        if self.listener is not None:
+            return LISTEN
+        return self.conn.state if self.conn is not None else CLOSED
+
+    def info(self, now: int | None = None) -> info.TcpInfo:
+        """TCP_INFO as an object with the fields of `struct tcp_info`."""
+        return info.collect(self.conn, self.state, self.stack.now if now is None else now)
+
+    # Ports.
+
+    def hold_port(self) -> None:
+        self.stack.tcp.bound.setdefault(self.local[1], []).append(self)
+        self.port_held = True
+
+    def release_port(self) -> None:
+        if self.port_held:
+            self.port_held = False
+            bound = self.stack.tcp.bound
+            group = bound.get(self.local[1])
+            if group and self in group:
+                group.remove(self)
+                if not group:
+                    del bound[self.local[1]]
+
+    def bind(self, addr: SockAddr) -> None:
+        self.check_open()
+        address, port = self.parse_address(addr)
+        if self.local[1] or self.conn is not None or self.listener is not None:
+            raise error(errno.EINVAL, "the socket is bound already")
+        self.check_local(address)
+        engine = self.stack.tcp
+        if not port:
+            port = engine.pick_bind_port(self, address)
+            if not port:
+                raise error(errno.EADDRINUSE, "no ephemeral port is free")
+        elif engine.port_conflict(self, address, port):
+            raise error(errno.EADDRINUSE, f"{format_ip(address)}:{port} is in use")
+        self.local = (address, port)
+        self.pinned = True
+        self.hold_port()
+
+    # Passive open.
+
+    def listen(self, n: int) -> None:
+        self.check_open()
+        if self.conn is not None and self.conn.state != CLOSED:
+            raise error(errno.EINVAL, "a connected socket cannot listen")
+        engine = self.stack.tcp
+        somaxconn = self.stack.settings.somaxconn
+        backlog = somaxconn if n < 0 or n > somaxconn else n
+        if self.listener is not None:
+            self.listener.backlog = backlog
+            return
+        if not self.local[1]:
+            port = engine.pick_bind_port(self, self.local[0])
+            if not port:
+                raise error(errno.EADDRINUSE, "no ephemeral port is free")
+            self.local = (self.local[0], port)
+            self.hold_port()
+        elif not self.port_held:
+            self.hold_port()
+        if engine.port_conflict(self, self.local[0], self.local[1], listening=True):
+            raise error(errno.EADDRINUSE, f"{format_ip(self.local[0])}:{self.local[1]} has a listener")
+        self.conn = None
+        self.shutdown_mask = 0
+        self.listener = Listener(engine, self, backlog)
+        engine.listeners.setdefault(self.local[1], []).append(self.listener)
+
+    def is_listening(self) -> bool:
+        return self.listener is not None
+
+    def stop_listening(self, now: int) -> None:
+        listener = self.listener
+        if listener is None:
+            return
+        self.listener = None
+        group = self.stack.tcp.listeners[self.local[1]]
+        group.remove(listener)
+        if not group:
+            del self.stack.tcp.listeners[self.local[1]]
+        listener.close(now)
+
+    def accept(self, now: int) -> tuple[TcpSocket, SockAddr]:
+        """The next connection: (socket, peer). EAGAIN when there is none, EINVAL when not listening."""
+        self.check_open()
+        listener = self.listener
+        if listener is None:
+            raise error(errno.EINVAL, "the socket is not listening")
+        if not listener.accept_queue:
+            raise would_block()
+        conn = listener.accept_queue.popleft()
+        conn.listener = None
+        key = conn.key
+        n = (len(key) - 4) // 2
+        sock = TcpSocket(self.stack, self.family)
+        sock.conn = conn
+        sock.local = (key[:n], conn.out.sport)
+        sock.remote = (key[n : 2 * n], conn.out.dport)
+        sock.copy_options(self)
+        if conn.state == CLOSED:
+            sock.so_error = errno.ECONNRESET
+            sock.shutdown_mask = 3
+        elif conn.fin_received:
+            sock.shutdown_mask = 1
+        sock.hold_port()
+        conn.sock = sock
+        return sock, sock.format_address(sock.remote)
+
+    def copy_options(self, listener: TcpSocket) -> None:
+        for name in (
+            "nonagle", "user_mss", "linger2", "user_timeout_ms", "notsent_lowat", "oob_inline", "window_clamp", "rcvbuf", "sndbuf",
+            "rcvbuf_locked", "sndbuf_locked", "rcvlowat", "linger", "reuse_addr", "tos", "ttl", "priority", "mark", "cc_name",
+            "bound_device", "ip_mtu_discover", "ip_minttl",
+        ):  # fmt: skip
+            setattr(self, name, getattr(listener, name))
+        self.flags = dict(listener.flags)
+        self.ip_flags = dict(listener.ip_flags)
+        self.keep = list(listener.keep)
+
+    def inherit(self, c: Connection) -> None:
+        """A connection begins with this socket's options."""
+        c.nonagle = self.nonagle
+        c.user_mss = self.user_mss
+        c.rcvbuf = self.rcvbuf
+        c.rcvbuf_locked = self.rcvbuf_locked
+        c.sndbuf = self.sndbuf
+        c.sndbuf_locked = self.sndbuf_locked
+        c.rcvlowat = self.rcvlowat
+        c.user_timeout_ms = self.user_timeout_ms
+        c.linger2 = self.linger2
+        c.syn_retries = self.syn_retries
+        c.window_clamp = self.window_clamp
+        c.keepalive_on = bool(self.flags.get(SO_KEEPALIVE))
+        if self.notsent_lowat:
+            c.notsent_lowat = self.notsent_lowat
+        idle, interval, count = self.keep
+        c.keep_idle = idle or c.keep_idle
+        c.keep_intvl = interval or c.keep_intvl
+        c.keep_cnt = count or c.keep_cnt
+        if self.cc_name and self.cc_name != c.cc.name:
+            c.cc = congestion.create(self.cc_name)
+        if self.tos or self.ttl >= 0:
+            c.set_ip(self.tos, self.ttl)
+
+    # Active open.
+
+    def connect(self, addr: SockAddr, now: int) -> None:
+        """Always BlockingIOError(EINPROGRESS) when the SYN has gone out; the outcome is in SO_ERROR and readiness."""
+        self.check_open()
+        if self.listener is not None:
+            raise error(errno.EISCONN, "a listening socket cannot connect")
+        old = self.conn
+        if old is not None:
+            if old.state in (SYN_SENT, SYN_RECEIVED):
+                raise error(errno.EALREADY)
+            if old.state != CLOSED or not self.so_error:
+                if old.state != CLOSED:
+                    raise error(errno.EISCONN)
+                if self.remote is not None and old.irs:
+                    raise error(errno.EISCONN)
+            if self.so_error:
+                self.conn = None
+                self.shutdown_mask = 0
+                self.take_error()
+            self.conn = None
+            self.shutdown_mask = 0
+        stack = self.stack
+        engine = stack.tcp
+        address, port = self.parse_address(addr)
+        wanted = self.local[0] if any(self.local[0]) else None
+        path = stack.route(address, wanted)
+        remote = path.dst
+        if len(remote) == 4 and (remote[0] >= 224 or stack.is_broadcast(remote)):
+            raise error(errno.ENETUNREACH, "TCP has no broadcast or multicast")
+        lport = self.local[1]
+        if not lport:
+            lport = engine.pick_connect_port(path.src, remote, port, now)
+            if not lport:
+                raise error(errno.EADDRNOTAVAIL, "no ephemeral port is free for this destination")
+        key = path.src + remote + lport.to_bytes(2, "big") + port.to_bytes(2, "big")
+        taken = engine.table.get(key)
+        reused = None
+        if taken is not None:
+            if taken.__class__ is not TimeWait or not taken.reusable_at(now):
+                raise error(errno.EADDRNOTAVAIL, "this connection exists already")
+            engine.end_time_wait(taken)
+            reused = taken
+        conn = Connection(engine, key, path, lport, port)
+        conn.sock = self
+        self.inherit(conn)
+        self.conn = conn
+        self.local = (path.src, lport)
+        self.remote = (remote, port)
+        if not self.port_held:
+            self.port_held = True
+            engine.bound.setdefault(lport, []).append(self)
+        engine.table[key] = conn
+        engine.counters.ActiveOpens += 1
+        conn.connect(now)
+        if reused is not None:
+            conn.ts_recent = reused.ts_recent
+        raise BlockingIOError(errno.EINPROGRESS, "Operation now in progress")
+
+    # Sending.
+
+    def send(self, data: Any, now: int, flags: int = 0) -> int:
+        """How many bytes were taken. EAGAIN when none fit; EPIPE after shutdown or without a connection."""
+        self.check_open()
+        conn = self.conn
+        if conn is None or (conn.state != ESTABLISHED and conn.state != CLOSE_WAIT) or self.so_error or self.shutdown_mask & 2:
+            self.refuse_send(conn)
+            assert conn is not None
+        size = len(data)
+        if not size:
+            return 0
+        if flags & MSG_OOB:
+            return self.send_urgent(conn, data, now)
+        used = conn.write_seq - conn.snd_una
+        room = conn.sndbuf - used
+        if room <= 0 or conn.unsent_bytes >= conn.notsent_lowat:
+            conn.was_full = True
+            raise would_block("the send buffer is full")
+        room = -(-room // MAX_WRITE) * MAX_WRITE
+        if conn.notsent_lowat < 1 << 31:
+            room = min(room, -(-(conn.notsent_lowat - conn.unsent_bytes) // MAX_WRITE) * MAX_WRITE)
+        if size > room:
+            data = memoryview(data)[:room]
+            size = room
+            conn.was_full = True
+        if data.__class__ is not bytes:
+            data = bytes(data)
+        unsent = conn.unsent
+        if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
+            unsent[-1] = bytes(unsent[-1]) + data
+            conn.unsent_bytes += size
+            conn.write_seq += size
+        else:
+            conn.queue(data)
+        conn.push(now, bool(flags & MSG_MORE))
+        return size
+
+    def refuse_send(self, conn: Connection | None) -> None:
+        """Why nothing can be sent now."""
+        self.take_error()
+        if self.listener is not None or conn is None or self.shutdown_mask & 2:
+            raise error(errno.EPIPE)
+        if conn.state in (SYN_SENT, SYN_RECEIVED):
+            raise would_block("the connection is not established yet")
+        raise error(errno.EPIPE)
+
+    def send_urgent(self, conn: Connection, data: Any, now: int) -> int:
+        """RFC 6093: the last byte of the data is the urgent one."""
+        conn.queue(bytes(data))
+        conn.snd_up = conn.write_seq
+        conn.push(now)
+        return len(data)
+
+    def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0) -> int:
+        """The address is ignored, as Linux does on a connected stream."""
+        return self.send(data, now, flags)
+
+    # Receiving.
+
+    def recv(self, n: int, now: int, flags: int = 0) -> bytes:
+        """Up to n bytes; b"" at the end of the stream. EAGAIN when there is nothing yet, ENOTCONN without a connection."""
+        if self.closed:
+            self.check_open()
+        conn = self.conn
+        if conn is None:
+            if self.listener is None:
+                self.take_error()
+            raise error(errno.ENOTCONN)
+        if flags & MSG_OOB:
+            return self.recv_urgent(conn, flags)
+        queue = conn.rcvq
+        if not queue or n <= 0:
+            if n <= 0:
+                return b""
+            return self.nothing(conn)
+        if conn.urg_data >= 0 and conn.rcv_up >= conn.copied_seq:
+            n = self.up_to_mark(conn, n)
+            if not n or not queue:
+                return self.nothing(conn)
+        available = conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)
+        if flags & MSG_WAITALL and not flags & MSG_DONTWAIT and available < n and not self.ended(conn):
+            low = min(n, conn.rcvbuf >> 1)
+            if available < low:
+                raise would_block()
+        if flags & MSG_PEEK:
+            return self.peek(conn, n)
+        chunk = queue[0]
+        offset = conn.rcvq_offset
+        have = len(chunk) - offset
+        freed = 0
+        if have > n:
+            data = bytes(memoryview(chunk)[offset : offset + n])
+            conn.rcvq_offset = offset + n
+            freed = n
+            size = n
+        elif have == n or len(queue) == 1:
+            queue.popleft()
+            conn.rcvq_offset = 0
+            data = bytes(chunk) if not offset else bytes(memoryview(chunk)[offset:])
+            size = have
+            freed = have + window.OVERHEAD
+        else:
+            parts = [memoryview(chunk)[offset:] if offset else chunk]
+            queue.popleft()
+            freed = have + window.OVERHEAD
+            size = have
+            conn.rcvq_offset = 0
+            while queue:
+                chunk = queue[0]
+                have = len(chunk)
+                if size + have > n:
+                    left = n - size
+                    if left:
+                        parts.append(memoryview(chunk)[:left])
+                        conn.rcvq_offset = left
+                        freed += left
+                        size = n
+                    break
+                parts.append(chunk)
+                queue.popleft()
+                freed += have + window.OVERHEAD
+                size += have
+            data = b"".join(parts)
+        if flags & MSG_TRUNC:
+            data = bytes(0)
+        conn.rmem -= freed
+        conn.copied_seq += size
+        if conn.state != CLOSED:
+            window.space_adjust(conn, now)
+            delack.after_read(conn, size, now)
+        return data
+
+    def ended(self, conn: Connection) -> bool:
+        return bool(conn.fin_received or self.so_error or self.shutdown_mask & 1 or conn.state == CLOSED)
+
+    def nothing(self, conn: Connection) -> bytes:
+        """No data: the end of the stream, an error, or not yet."""
+        if conn.fin_received:
+            return b""
+        if self.so_error:
+            self.take_error()
+        if self.shutdown_mask & 1:
+            return b""
+        if conn.state == CLOSED:
+            raise error(errno.ENOTCONN)
+        raise would_block()
+
+    def peek(self, conn: Connection, n: int) -> bytes:
+        parts = []
+        offset = conn.rcvq_offset
+        for chunk in conn.rcvq:
+            part = memoryview(chunk)[offset : offset + n]
+            offset = 0
+            parts.append(part)
+            n -= len(part)
+            if not n:
+                break
+        return b"".join(parts)
+
+    def up_to_mark(self, conn: Connection, n: int) -> int:
+        """A read stops before urgent data; the next one begins after it (the byte itself is only in band when inline)."""
+        distance = conn.rcv_up - conn.copied_seq
+        if distance:
+            return int(min(n, distance))
+        if self.oob_inline or self.flags.get(SO_OOBINLINE):
+            conn.urg_data = -1
+            return n
+        # Step over the urgent byte.
+        chunk = conn.rcvq[0]
+        conn.rcvq_offset += 1
+        conn.copied_seq += 1
+        conn.rmem -= 1
+        if conn.rcvq_offset >= len(chunk):
+            conn.rcvq.popleft()
+            conn.rcvq_offset = 0
+            conn.rmem -= window.OVERHEAD
+        if conn.urg_data & 0x400:
+            conn.urg_data = -1
+        return n
+
+    def recv_urgent(self, conn: Connection, flags: int) -> bytes:
+        """MSG_OOB: the urgent byte. EINVAL when there is none (or it is inline), EAGAIN when it is announced only."""
+        if self.flags.get(SO_OOBINLINE) or conn.urg_data < 0 or conn.urg_data & 0x400:
+            raise error(errno.EINVAL, "no urgent data")
+        if conn.state == CLOSED and not conn.fin_received:
+            raise error(errno.ENOTCONN)
+        if conn.urg_data & 0x200:
+            byte = bytes([conn.urg_data & 0xFF])
+            if not flags & MSG_PEEK:
+                conn.urg_data = 0x400
+                if conn.rcv_up < conn.copied_seq:
+                    conn.urg_data = -1
+            return byte
+        if conn.fin_received or self.shutdown_mask & 1:
+            return b""
+        raise would_block()
+
+    def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
+        return self.recv(n, now, flags), None
+
+    # Closing.
+
+    def shutdown(self, how: int, now: int) -> None:
+        """SHUT_WR sends FIN after what is queued; SHUT_RD only makes reads end. ENOTCONN without a connection."""
+        self.check_open()
+        if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
+            raise error(errno.EINVAL)
+        if self.listener is not None:
+            if how != SHUT_WR:
+                self.stop_listening(now)
+                self.wake()
+            return
+        conn = self.conn
+        if conn is None or conn.state == CLOSED:
+            raise error(errno.ENOTCONN)
+        if how in (SHUT_RD, SHUT_RDWR):
+            self.shutdown_mask |= 1
+        if how in (SHUT_WR, SHUT_RDWR) and not self.shutdown_mask & 2:
+            if conn.state == SYN_SENT:
+                self.shutdown_mask |= 2
+                conn.done(now)
+                self.wake()
+                return
+            self.shutdown_mask |= 2
+            if conn.state in (ESTABLISHED, SYN_RECEIVED, CLOSE_WAIT):
+                fsm.move(conn, fsm.CLOSE)
+                conn.send_fin(now)
+        self.wake()
+
+    def close(self, now: int) -> None:
+        """The descriptor is gone. The connection closes in the background, or is reset (unread data, SO_LINGER of 0)."""
+        if self.closed:
+            return
+        self.closed = True
+        self.on_ready = None
+        if self.listener is not None:
+            self.stop_listening(now)
+            self.release_port()
+            return
+        conn = self.conn
+        if conn is None or conn.state in (CLOSED, TIME_WAIT):
+            self.release_port()
+            return
+        conn.orphan = True
+        unread = conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)
+        state = conn.state
+        if unread > 0 and state not in (SYN_SENT,):
+            # RFC 2525 section 2.17: data was lost, the peer has to know.
+            conn.counters.TCPAbortOnClose += 1
+            conn.abort(now)
+        elif self.linger[0] and not self.linger[1]:
+            conn.counters.TCPAbortOnData += 1
+            conn.abort(now)
+        elif state == SYN_SENT:
+            conn.done(now)
+        elif state in (ESTABLISHED, SYN_RECEIVED, CLOSE_WAIT):
+            fsm.move(conn, fsm.CLOSE)
+            conn.send_fin(now)
+        elif state == FIN_WAIT_2:
+            if conn.linger2 < 0:
+                conn.counters.TCPAbortOnLinger += 1
+                conn.abort(now)
+            else:
+                conn.fin_wait_timeout(now)
+        elif state == FIN_WAIT_1:
+            pass
+        if conn.state == CLOSED:
+            self.release_port()
+
+    # Readiness.
+
+    def readiness(self) -> int:
+        listener = self.listener
+        if listener is not None:
+            return POLLIN if listener.accept_queue else 0
+        conn = self.conn
+        state = conn.state if conn is not None else CLOSED
+        mask = 0
+        shut = self.shutdown_mask
+        if conn is not None and conn.fin_received:
+            shut |= 1
+        if shut == 3 or state == CLOSED:
+            mask |= POLLHUP
+        if shut & 1:
+            mask |= POLLIN | POLLRDHUP
+        if conn is not None and state not in (SYN_SENT, SYN_RECEIVED):
+            ready = conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)
+            if ready > 0 and (ready >= conn.rcvlowat or mask & POLLIN or conn.rmem > conn.rcvbuf >> 1):
+                mask |= POLLIN
+            if shut & 2 or conn.writable():
+                mask |= POLLOUT
+            else:
+                conn.was_full = True
+            if conn.urg_data & 0x200 and conn.urg_data > 0:
+                mask |= POLLPRI
+        elif conn is None or state == CLOSED:
+            mask |= POLLOUT
+        if self.so_error:
+            mask |= POLLERR
+        return mask
+
+    def ioctl(self, request: int) -> int:
+        """SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCATMARK."""
+        conn = self.conn
+        if request == SIOCINQ:
+            if self.listener is not None:
+                raise error(errno.EINVAL)
+            return 0 if conn is None else max(0, conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0))
+        if request == SIOCOUTQ:
+            if self.listener is not None:
+                raise error(errno.EINVAL)
+            return 0 if conn is None or conn.state in (SYN_SENT, SYN_RECEIVED) else conn.write_seq - conn.snd_una
+        if request == SIOCATMARK:
+            return int(conn is not None and conn.urg_data >= 0 and conn.rcv_up == conn.copied_seq)
+        raise error(errno.ENOTTY)
+
+    # Options.
+
+    def buffers_changed(self) -> None:
+        conn = self.conn
+        if conn is not None:
+            if self.rcvbuf_locked:
+                conn.rcvbuf = self.rcvbuf
+                conn.rcvbuf_locked = True
+                clamp = window.win_from_space(conn, conn.rcvbuf)
+                if conn.window_clamp and clamp < conn.window_clamp:
+                    conn.window_clamp = clamp
+            if self.sndbuf_locked:
+                conn.sndbuf = self.sndbuf
+                conn.sndbuf_locked = True
+
+    def _get_socket(self, name: int) -> int | bytes:
+        conn = self.conn
+        if conn is not None:
+            self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf
+        return super()._get_socket(name)
+
+    def flag_changed(self, name: int) -> None:
+        conn = self.conn
+        if name == SO_KEEPALIVE and conn is not None:
+            on = bool(self.flags.get(SO_KEEPALIVE))
+            if on and not conn.keepalive_on and conn.state not in (CLOSED, SYN_SENT):
+                conn.keepalive_on = True
+                conn.start_keepalive(self.stack.now)
+            conn.keepalive_on = on
+            if not on:
+                conn.keepalive_ns = 0
+
+    def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
+        if level != SOL_TCP:
+            super().set_protocol_option(level, name, value)
+            return
+        conn = self.conn
+        now = self.stack.now
+        if name == TCP_CONGESTION:
+            self.set_congestion(option_text(value))
+            return
+        number = option_int(value)
+        if name == TCP_NODELAY:
+            self.set_nonagle(output.NAGLE_OFF, number != 0, now, push=True)
+        elif name == TCP_CORK:
+            self.set_nonagle(output.NAGLE_CORK, number != 0, now, push=not number)
+        elif name == TCP_MAXSEG:
+            if number and not 88 <= number <= 32767:
+                raise error(errno.EINVAL, "an MSS is 88 to 32767")
+            self.user_mss = number
+            if conn is not None:
+                conn.user_mss = number
+        elif name == TCP_KEEPIDLE:
+            self.set_keep(0, number, 32767)
+            if conn is not None and conn.keepalive_on and conn.state not in (CLOSED, LISTEN):
+                conn.start_keepalive(max(conn.rcv_tstamp_ns, conn.lrcvtime_ns))
+        elif name == TCP_KEEPINTVL:
+            self.set_keep(1, number, 32767)
+        elif name == TCP_KEEPCNT:
+            self.set_keep(2, number, 127)
+        elif name == TCP_SYNCNT:
+            if not 1 <= number <= 127:
+                raise error(errno.EINVAL)
+            self.syn_retries = number
+            if conn is not None:
+                conn.syn_retries = number
+        elif name == TCP_LINGER2:
+            self.linger2 = -1 if number < 0 else (0 if number > 120 else number)
+            if conn is not None:
+                conn.linger2 = self.linger2
+        elif name == TCP_DEFER_ACCEPT:
+            self.defer_accept = retransmissions_of(number, self.stack.settings)
+        elif name == TCP_WINDOW_CLAMP:
+            self.set_window_clamp(number)
+        elif name == TCP_QUICKACK:
+            self.set_quickack(number, now)
+        elif name == TCP_USER_TIMEOUT:
+            if number < 0:
+                raise error(errno.EINVAL)
+            self.user_timeout_ms = number
+            if conn is not None:
+                conn.user_timeout_ms = number
+        elif name == TCP_NOTSENT_LOWAT:
+            self.notsent_lowat = number & 0xFFFFFFFF
+            if conn is not None:
+                conn.notsent_lowat = self.notsent_lowat or self.stack.settings.tcp_notsent_lowat
+        elif name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
+            if number not in (0, 1):
+                raise error(errno.EINVAL)
+        else:
+            super().set_protocol_option(level, name, value)
+
+    def set_nonagle(self, bit: int, on: bool, now: int, push: bool) -> None:
+        self.nonagle = self.nonagle | bit if on else self.nonagle & ~bit
+        conn = self.conn
+        if conn is not None:
+            conn.nonagle = self.nonagle
+            if push and conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.unsent_bytes:
+                conn.pushed_seq = conn.write_seq
+                output.write(conn, now, nagle=bit != output.NAGLE_OFF)
+
+    def set_keep(self, index: int, number: int, most: int) -> None:
+        if not 1 <= number <= most:
+            raise error(errno.EINVAL)
+        self.keep[index] = number
+        conn = self.conn
+        if conn is not None:
+            setattr(conn, ("keep_idle", "keep_intvl", "keep_cnt")[index], number)
+
+    def set_window_clamp(self, number: int) -> None:
+        conn = self.conn
+        if not number:
+            if conn is not None and conn.state != CLOSED:
+                raise error(errno.EINVAL)
+            self.window_clamp = 0
+            return
+        clamp = max(number, 1152)   # half of Linux's SOCK_MIN_RCVBUF
+        self.window_clamp = clamp
+        if conn is not None:
+            conn.window_clamp = clamp
+            conn.rcv_ssthresh = min(max(conn.rcv_wnd, conn.rcv_ssthresh), clamp)
+
+    def set_quickack(self, number: int, now: int) -> None:
+        self.quickack = number
+        conn = self.conn
+        if conn is None:
+            return
+        if not number:
+            conn.ack_pingpong = self.stack.settings.tcp_pingpong_thresh
+            return
+        conn.ack_pingpong = 0
+        if conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.ack_pending & delack.SCHED:
+            conn.ack_pending |= delack.PUSHED
+            delack.after_read(conn, 1, now)
+            if not number & 1:
+                conn.ack_pingpong = self.stack.settings.tcp_pingpong_thresh
+
+    def set_congestion(self, name: str) -> None:
+        if name not in congestion.available():
+            raise error(errno.ENOENT, f"no congestion control {name!r}: there are {', '.join(congestion.available())}")
+        self.cc_name = name
+        conn = self.conn
+        if conn is not None and conn.cc.name != name:
+            conn.cc = congestion.create(name)
+
+    def get_protocol_option(self, level: int, name: int) -> int | bytes:
+        if level != SOL_TCP:
+            return super().get_protocol_option(level, name)
+        conn = self.conn
+        settings = self.stack.settings
+        if name == TCP_INFO:
+            return self.info().pack()
+        if name == TCP_CONGESTION:
+            text = conn.cc.name if conn is not None else self.cc_name or settings.tcp_congestion_control
+            return text.encode().ljust(16, b"\0")
+        if name == TCP_NODELAY:
+            return int(bool(self.nonagle & output.NAGLE_OFF))
+        if name == TCP_CORK:
+            return int(bool(self.nonagle & output.NAGLE_CORK))
+        if name == TCP_MAXSEG:
+            if self.user_mss and (conn is None or conn.state == CLOSED):
+                return self.user_mss
+            return int(conn.mss_cache) if conn is not None else 536
+        if name == TCP_KEEPIDLE:
+            return self.keep[0] or int(settings.tcp_keepalive_time)
+        if name == TCP_KEEPINTVL:
+            return self.keep[1] or int(settings.tcp_keepalive_intvl)
+        if name == TCP_KEEPCNT:
+            return self.keep[2] or int(settings.tcp_keepalive_probes)
+        if name == TCP_SYNCNT:
+            return self.syn_retries or int(settings.tcp_syn_retries)
+        if name == TCP_LINGER2:
+            return self.linger2 if self.linger2 < 0 else self.linger2 or int(settings.tcp_fin_timeout)
+        if name == TCP_DEFER_ACCEPT:
+            return seconds_of(self.defer_accept, settings)
+        if name == TCP_WINDOW_CLAMP:
+            return int(conn.window_clamp) if conn is not None else self.window_clamp
+        if name == TCP_QUICKACK:
+            return int(conn is None or not delack.in_pingpong(conn))
+        if name == TCP_USER_TIMEOUT:
+            return self.user_timeout_ms
+        if name == TCP_NOTSENT_LOWAT:
+            return self.notsent_lowat
+        if name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
+            return 0
+        return super().get_protocol_option(level, name)
+
+
+def retransmissions_of(seconds: int, settings: Any) -> int:
+    """How many SYN-ACK timeouts cover that time."""
+    if seconds <= 0:
+        return 0
+    timeout = settings.tcp_timeout_init_ms // 1000 or 1
+    period, count = timeout, 1
+    most = settings.tcp_rto_max_ms // 1000
+    while seconds > period and count < 255:
+        count += 1
+        timeout = min(timeout << 1, most)
+        period += timeout
+    return count
+
+
+def seconds_of(count: int, settings: Any) -> int:
+    if not count:
+        return 0
+    timeout = period = settings.tcp_timeout_init_ms // 1000 or 1
+    most = settings.tcp_rto_max_ms // 1000
+    for _ in range(count - 1):
+        timeout = min(timeout << 1, most)
+        period += timeout
+    return int(period)
+
+
+__all__ = ["TcpSocket"]

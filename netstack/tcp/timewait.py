@@ -1,0 +1,120 @@
+"""TIME-WAIT (RFC 9293 section 3.10.7.4; RFC 1337; RFC 6191): the small block that stands in for a closed connection.
+
+It answers what still arrives from the old connection, and lets a new one begin early when timestamps or sequence
+numbers prove the SYN to be newer. All blocks wait equally long, so one queue and one timer serve them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from netstack.tcp.segment import ACK, FIN, OPT_TIMESTAMP, RST, SYN
+from netstack.tcp.seq import HALF, MASK, unwrap
+from netstack.tcp.tcb import MS, SECOND, TIME_WAIT
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.engine import Tcp
+    from netstack.tcp.segment import Segment
+
+
+class TimeWait:
+    """What must be remembered of a connection for two maximum segment lifetimes."""
+
+    __slots__ = (
+        "deadline_ns",
+        "engine",
+        "key",
+        "last_oow_ns",
+        "lport",
+        "path",
+        "rcv_nxt",
+        "reusable",
+        "rport",
+        "since_ns",
+        "snd_nxt",
+        "state",
+        "ts_offset",
+        "ts_ok",
+        "ts_recent",
+        "ts_recent_ns",
+        "window",
+    )  # fmt: skip
+
+    def __init__(self, c: Connection, now: int) -> None:
+        self.engine: Tcp = c.engine
+        self.key: bytes = c.key
+        self.path: Any = c.path
+        self.lport: int = c.out.sport
+        self.rport: int = c.out.dport
+        self.state = TIME_WAIT
+        self.rcv_nxt: int = c.rcv_nxt
+        self.snd_nxt: int = c.snd_nxt
+        self.window = min(c.receive_window() >> c.rcv_wscale, 65535)
+        self.ts_ok: bool = c.ts_ok
+        self.ts_offset: int = c.ts_offset
+        self.ts_recent: int = c.ts_recent
+        self.ts_recent_ns: int = c.ts_recent_ns
+        self.last_oow_ns = 0
+        self.since_ns = now
+        self.deadline_ns = 0
+
+    def segment_arrives(self, seg: Segment, now: int) -> None:
+        flags = seg.flags
+        engine = self.engine
+        seq = unwrap(seg.seq, self.rcv_nxt)
+        end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
+        ts = self.ts_ok and seg.options & OPT_TIMESTAMP
+        behind = (self.ts_recent - seg.tsval) & MASK if ts else 0
+        paws_reject = bool(ts and 0 < behind < HALF and not flags & RST)
+        if not paws_reject and seq == self.rcv_nxt and (end == seq or flags & RST):
+            if flags & RST:
+                if not engine.settings.tcp_rfc1337:  # RFC 1337: assassination
+                    engine.end_time_wait(self)
+                return
+            self.restart(now)
+            if ts:
+                self.ts_recent = seg.tsval
+                self.ts_recent_ns = now
+            return
+        if (
+            flags & SYN
+            and not flags & (RST | ACK)
+            and not paws_reject
+            and (seq > self.rcv_nxt or (ts and behind >= HALF))
+        ):
+            # RFC 6191: a new incarnation. Its ISN lies beyond everything sent by the old one.
+            engine.end_time_wait(self)
+            engine.counters_ext_recycled()
+            engine.listen_input(seg, now, (self.snd_nxt + 65537) & MASK or 1)
+            return
+        if paws_reject:
+            engine.tcpext.PAWSEstab += 1
+        if flags & RST:
+            return
+        if paws_reject or flags & ACK:
+            self.restart(now)
+        last = self.last_oow_ns
+        if not seg.length and last and now - last < engine.settings.tcp_invalid_ratelimit * MS:
+            engine.tcpext.TCPACKSkippedTimeWait += 1
+            return
+        self.last_oow_ns = now
+        tsval = (now // MS + self.ts_offset) & MASK
+        engine.reply(
+            self.path, self.lport, self.rport, self.snd_nxt, self.rcv_nxt, ACK, self.window, now,
+            ts=(tsval, self.ts_recent) if self.ts_ok else None,
+        )  # fmt: skip
+
+    def restart(self, now: int) -> None:
+        self.deadline_ns = now + self.engine.settings.tcp_timewait_len_ms * MS
+        self.engine.queue_time_wait(self)
+
+    def icmp(self, error: Any, now: int) -> None:
+        pass
+
+    def reusable_at(self, now: int) -> bool:
+        """RFC 6191 section 2: an active open may take over the port pair once its timestamps will be newer."""
+        mode = self.engine.settings.tcp_tw_reuse
+        if not mode or not self.ts_ok or (mode == 2 and not self.path.local):
+            return False
+        return now - self.since_ns > min(self.engine.settings.tcp_tw_reuse_delay * MS, SECOND * 60)

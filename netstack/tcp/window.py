@@ -1,0 +1,214 @@
+"""The receive window: how much to offer (RFC 9293 section 3.8.6.2.2, silly window avoidance; RFC 7323 section 2), and
+how the buffer grows with what the application takes (dynamic right-sizing).
+
+Buffers are accounted as Linux does: each queued buffer costs its bytes and an overhead, `rcvbuf` bounds the sum, and
+`scaling_ratio`/256 of free buffer space is offered as window. `rcv_ssthresh` starts small and rises with well-formed data,
+`window_clamp` is what the whole buffer can offer. The right edge offered never moves left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.segment import Segment
+
+OVERHEAD = 640          # what a queued buffer costs beyond its bytes
+DEFAULT_RATIO = 128     # of 256
+
+
+def initial(
+    space: int, mss: int, clamp: int, wscale_ok: bool, init_rwnd: int, rmem_max: int, core_max: int, signed: bool = False
+) -> tuple[int, int, int]:
+    """Window, clamp and scale to begin with, from the free space. Returns (rcv_wnd, window_clamp, rcv_wscale)."""
+    if not clamp:
+        clamp = 65535 << 14
+    space = min(max(space, 0), clamp)
+    if space > mss:
+        space = space // mss * mss
+    rcv_wnd = min(space, 32767) if signed else space
+    if init_rwnd:
+        rcv_wnd = min(rcv_wnd, init_rwnd * mss)
+    wscale = 0
+    if wscale_ok:
+        most = min(max(space, rmem_max, core_max), clamp)
+        wscale = min(max(most.bit_length() - 16, 0), 14)
+    return rcv_wnd, min(65535 << wscale, clamp), wscale
+
+
+def win_from_space(c: Connection, space: int) -> int:
+    return int(space * c.scaling_ratio >> 8)
+
+
+def space_from_win(c: Connection, win: int) -> int:
+    return int((win << 8) // c.scaling_ratio)
+
+
+def free_space(c: Connection) -> int:
+    return int((c.rcvbuf - c.rmem) * c.scaling_ratio >> 8)
+
+
+def candidate(c: Connection) -> int:
+    """The window that would be offered now, were the edge free to move left."""
+    mss = c.rcv_mss
+    ratio = c.scaling_ratio
+    rcvbuf = c.rcvbuf
+    free = (rcvbuf - c.rmem) * ratio >> 8
+    allowed = rcvbuf * ratio >> 8
+    full = c.window_clamp
+    if allowed < full:
+        full = allowed
+    if mss > full:
+        mss = full
+        if mss <= 0:
+            return 0
+    wscale = c.rcv_wscale
+    if free < full >> 1:
+        c.ack_quick = 0
+        free = free >> wscale << wscale
+        if free < allowed >> 4 or free < mss:
+            return 0
+    if free > c.rcv_ssthresh:
+        free = c.rcv_ssthresh
+    if wscale:
+        unit = (1 << wscale) - 1
+        return int((free + unit) & ~unit)
+    window = c.rcv_wnd
+    if window <= free - mss or window > free:
+        window = free // mss * mss
+    elif mss == full and free > window + (full >> 1):
+        window = free
+    return int(window)
+
+
+def select(c: Connection) -> int:
+    """The window field of the segment about to be sent; the offer is noted (RCV.WND)."""
+    current = c.rcv_wup + c.rcv_wnd - c.rcv_nxt
+    if current < 0:
+        current = 0
+    new = candidate(c)
+    wscale = c.rcv_wscale
+    if new < current:
+        if new == 0:
+            c.counters.TCPWantZeroWindowAdv += 1
+        unit = (1 << wscale) - 1
+        new = (current + unit) & ~unit
+    old = c.rcv_wnd
+    c.rcv_wnd = new
+    c.rcv_wup = c.rcv_nxt
+    if new > 65535 << wscale:
+        new = 65535 << wscale
+    new >>= wscale
+    if not new:
+        if old:
+            c.counters.TCPToZeroWindowAdv += 1
+    elif not old:
+        c.counters.TCPFromZeroWindowAdv += 1
+    return int(new)
+
+
+def measure_rcv_mss(c: Connection, seg: Segment) -> None:
+    """Guess the peer's segment size: what "every second full-sized segment" and window updates go by."""
+    length = seg.length
+    size = seg.gso_size or length
+    if size >= c.rcv_mss:
+        if size != c.rcv_mss:
+            ratio = (length << 8) // (length + OVERHEAD) or 1
+            if ratio != c.scaling_ratio:
+                c.scaling_ratio = ratio
+                c.window_clamp = win_from_space(c, c.rcvbuf)
+                if c.window_clamp < c.rcvq_space:
+                    c.rcvq_space = c.window_clamp
+        c.rcv_mss = size if size < c.advmss else c.advmss
+        if seg.flags & 8:
+            c.ack_pending |= 4
+        return
+    full = length + 20 + (12 if c.ts_ok else 0)
+    if full >= 536 + 20 or full >= 88 + 20:
+        if length == c.last_seg_size:
+            c.rcv_mss = length
+            return
+        c.last_seg_size = length
+    if c.ack_pending & 4:
+        c.ack_pending |= 8
+    c.ack_pending |= 4
+
+
+def grow(c: Connection, length: int) -> None:
+    """Well-formed data came: let the offer rise by two segments or twice the data, as far as the buffer has room."""
+    free = (c.rcvbuf - c.rmem) * c.scaling_ratio >> 8
+    clamp = c.window_clamp
+    room = (free if free < clamp else clamp) - c.rcv_ssthresh
+    if room <= 0:
+        return
+    if (length + OVERHEAD) * c.scaling_ratio >> 8 <= length:
+        incr = 2 * c.advmss
+    else:
+        incr = _grow_by_parts(c, length)
+    if incr:
+        if incr < 2 * length:
+            incr = 2 * length
+        c.rcv_ssthresh += incr if incr < room else room
+        c.ack_quick |= 1
+
+
+def _grow_by_parts(c: Connection, length: int) -> int:
+    """Small payloads cost more than they bring: rise only while the offer is small against the largest buffer."""
+    truesize = win_from_space(c, length + OVERHEAD) >> 1
+    window = win_from_space(c, c.settings.tcp_rmem[2]) >> 1
+    while c.rcv_ssthresh <= window:
+        if truesize <= length:
+            return int(2 * c.rcv_mss)
+        truesize >>= 1
+        window >>= 1
+        if not window:
+            break
+    return 0
+
+
+def rcv_rtt_sample(c: Connection, rtt_us: int, win_dep: bool) -> None:
+    if rtt_us <= 0:
+        rtt_us = 1
+    old = c.rcv_rtt_us
+    if old:
+        if win_dep:
+            if rtt_us < old >> 3:
+                c.rcv_rtt_us = rtt_us << 3
+        else:
+            c.rcv_rtt_us = old - (old >> 3) + rtt_us
+    else:
+        c.rcv_rtt_us = rtt_us << 3
+
+
+def rcv_rtt_measure(c: Connection, now: int) -> None:
+    """Without timestamps: the time to receive one window is at most a round trip."""
+    if c.rcv_rtt_ns:
+        if c.rcv_nxt < c.rcv_rtt_seq:
+            return
+        rcv_rtt_sample(c, (now - c.rcv_rtt_ns) // 1000, True)
+    c.rcv_rtt_seq = c.rcv_nxt + c.rcv_wnd
+    c.rcv_rtt_ns = now
+
+
+def space_adjust(c: Connection, now: int) -> None:
+    """Dynamic right-sizing: once a round trip, make the buffer fit twice what the application took in it."""
+    elapsed = (now - c.rcvq_space_ns) // 1000
+    rtt = c.rcv_rtt_us
+    if elapsed < rtt >> 3 or not rtt:
+        return
+    copied = c.copied_seq - c.rcvq_space_seq
+    if copied > c.rcvq_space:
+        old = c.rcvq_space
+        c.rcvq_space = copied
+        if c.settings.tcp_moderate_rcvbuf and not c.rcvbuf_locked:
+            want = copied << 1
+            want += (want * (copied - old) // old) << 1 if old else want
+            if c.ooo:
+                want += c.ooo[-1][1] - c.rcv_nxt
+            rcvbuf = min(space_from_win(c, want), c.settings.tcp_rmem[2])
+            if rcvbuf > c.rcvbuf:
+                c.rcvbuf = rcvbuf
+                c.window_clamp = win_from_space(c, rcvbuf)
+    c.rcvq_space_seq = c.copied_seq
+    c.rcvq_space_ns = now
