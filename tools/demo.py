@@ -7,6 +7,7 @@ control block at fixed virtual times, so the picture belongs to the seed like ev
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from pathlib import Path
@@ -48,9 +49,9 @@ class Sampler:
         self.timer.arm(timeline.now)
 
     def _sample(self, now: int) -> None:
-        for one in self.stack.tcp.connections.values():
-            if not one.bytes_sent:
-                continue
+        for one in list(self.stack.tcp.table.values()):
+            if not getattr(one, "bytes_sent", 0):
+                continue  # a request, a block in TIME-WAIT, or a connection that has not begun
             if not self.begin:
                 self.begin = now
             self.end = now
@@ -123,7 +124,6 @@ class Demo:
     def simulate(self) -> None:
         """Boots both machines, moves the file, and keeps what is needed to tell of it."""
         from drivers.clock import RealTimeline
-        from drivers.console import MemoryConsole
         from kernel.strace import Strace
         from terrella import Lab
         from userland import httpd
@@ -139,15 +139,14 @@ class Demo:
             self.sampler = Sampler(server.stack, lab.timeline)
             server.spawn(serve, furnish, httpd.main)
             lab.run(until="10ms")
-            client.trace.append(Strace(self.calls.write, times=True))
-            screen = MemoryConsole()
-            process = client.spawn(download, fetch, console=screen, name="fetch")
+            client.machine.trace.append(Strace(self.calls.write, times=True))
+            process = client.spawn(download, fetch, name="fetch")
             start = lab.now
-            while process.exit_status is None and lab.now < LIMIT_NS:
-                lab.run(until=lab.now + 50_000_000)
+            while process.status is None and lab.now < LIMIT_NS:
+                lab.run(until=lab.now + 10_000_000)
             self.virtual_ns = self.sampler.end - start
             self.sampler.stop()
-            self.digest = bytes(screen.output).decode().split(" ")[0]
+            self.digest = client.output.split(" ")[0]
             self.server = server.stack.counters.as_dict()
         self.wall_ns = wall.now - began
         wall.close()
@@ -156,10 +155,8 @@ class Demo:
 
     def introduce(self, screen: Console) -> None:
         screen.print(f"[bold]terrella demo[/], seed {self.seed}: {SIZE:,} bytes from one simulated machine to another")
-        screen.print(
-            f"  [green]server[/] 10.0.0.1, httpd  ◄── {RATE}/s, {DELAY} each way, {LOSS} of all packets lost ──►"
-            "  [green]client[/] 10.0.0.2, fetch"
-        )
+        link = f"{RATE[:-4]} Mbit/s, {DELAY} each way, {LOSS} lost"
+        screen.print(f"  [green]httpd[/] 10.0.0.1  ◄── {link} ──►  [green]fetch[/] 10.0.0.2")
 
     def show_calls(self, screen: Console) -> None:
         screen.print("\n[bold]The client's system calls[/] (strace; times are virtual)")
@@ -175,21 +172,19 @@ class Demo:
     def show_window(self, screen: Console) -> None:
         sampler = self.sampler
         seconds = max((sampler.end - sampler.begin) / 1e9, 0.001)
-        top = max((y for _, y in sampler.cwnd), default=1.0)
-        screen.print(
-            "\n[bold]The server's congestion window[/], in segments: [cyan]cwnd[/] solid, [yellow]ssthresh[/] dotted,"
-            " [red]R[/] a retransmission"
-        )
-        width = max(40, min(100, screen.width - 10))
+        top = 15 * math.ceil(max((y for _, y in sampler.cwnd), default=1.0) / 15)  # thirds are whole numbers
+        legend = "[cyan]cwnd[/] solid, [yellow]ssthresh[/] dotted, [red]R[/] retransmission"
+        screen.print(f"\n[bold]The server's congestion window[/] in segments ({legend})")
+        width = max(40, min(100, screen.width - 12))
         curves = [Curve(sampler.cwnd, "cyan"), Curve(sampler.ssthresh, "yellow", dotted=True)]
-        for row in draw(curves, seconds, top * 1.05, width, 12, sampler.marks):
+        for row in draw(curves, seconds, top, width, 12, sampler.marks):
             screen.print(row, no_wrap=True)
 
     def summarize(self, screen: Console) -> bool:
         import hashlib
 
         tcp = self.server["Tcp"]
-        expected = hashlib.sha256((bytes(range(256)) * (SIZE // 256 + 1))[:SIZE]).hexdigest()
+        expected = hashlib.sha256(file_content()).hexdigest()
         whole = self.digest == expected
         sent, again = tcp["OutSegs"], tcp["RetransSegs"]
         goodput = SIZE * 8 / (self.virtual_ns / 1e9) / 1e6 if self.virtual_ns else 0.0
@@ -213,11 +208,22 @@ class Demo:
             (f"terrella demo --seed {self.seed + 1}", "other packets are lost; the same seed repeats this run exactly"),
             ("sudo .venv/bin/terrella up", "then, elsewhere: curl http://10.0.0.2/"),
         ):
-            screen.print(f"  {command:<44} {why}", markup=False, no_wrap=True)
+            screen.print(f"  {command}\n      {why}", markup=False, highlight=False)
+
+
+def file_content() -> bytes:
+    """SIZE bytes of text, so that system calls that show some of it can be read."""
+    lines = (b"line %6d of the file that httpd serves and fetch downloads\n" % n for n in range(SIZE // 60))
+    return b"".join(lines)[:SIZE]
 
 
 def shorten(line: str, width: int) -> str:
-    return line if len(line) <= width else line[: width - 3] + "..."
+    """A line of strace that fits: the result is kept, the arguments are cut."""
+    if len(line) <= width:
+        return line
+    call, equals, result = line.rpartition(" = ")
+    tail = f"...){equals}{result}" if equals else "..."
+    return call[: width - len(tail)] + tail
 
 
 def serve(sys: Any, furnish: Any, httpd: Any) -> int:
@@ -225,10 +231,10 @@ def serve(sys: Any, furnish: Any, httpd: Any) -> int:
     from userland.lib import write_file
 
     furnish(sys)
-    write_file(sys, "/srv/file.bin", (bytes(range(256)) * (SIZE // 256 + 1))[:SIZE])
+    write_file(sys, "/srv/file.txt", file_content())
     return int(httpd(sys, ["httpd"]) or 0)
 
 
 def download(sys: Any, fetch: Any) -> int:
     """The client's process."""
-    return int(fetch(sys, ["fetch", "-s", "-q", "http://10.0.0.1/file.bin"]))
+    return int(fetch(sys, ["fetch", "-s", "-q", "http://10.0.0.1/file.txt"]))

@@ -6,6 +6,7 @@ the result is text (with rich markup when colours are wanted), the same everywhe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Points = Sequence[tuple[float, float]]
@@ -54,13 +55,20 @@ def draw(
         text = "".join(line).rstrip()
         rows.append(" " * label_width + "  " + (f"[{mark_style}]{text}[/]" if mark_style else text))
     rows.append(" " * label_width + " └" + "─" * width)
-    ticks = [" "] * (width + 8)
-    for i in range(5):
-        label = _number(x_max * i / 4) + (" s" if i == 4 else "")
-        at = min(width * i // 4, width + 8 - len(label))
-        ticks[at : at + len(label)] = label
-    rows.append(" " * (label_width + 2) + "".join(ticks).rstrip())
+    rows.append(" " * (label_width + 2) + _ticks(x_max, width))
     return rows
+
+
+def _ticks(x_max: float, width: int) -> str:
+    """Labels below the x axis, at multiples of 1, 2 or 5 times a power of ten, the last one with the unit."""
+    step = 10.0 ** math.floor(math.log10(x_max)) if x_max > 0 else 1.0
+    step = next(step * f for f in (0.1, 0.2, 0.5, 1, 2, 5) if x_max / (step * f) <= 8)
+    text = ""
+    for i in range(int(x_max / step + 1e-9) + 1):
+        label = f"{i * step:.3g}"
+        if len(text) < width * i * step / x_max + 1:
+            text = text.ljust(int(width * i * step / x_max)) + label + " "
+    return text.rstrip() + " s"
 
 
 def _stroke(

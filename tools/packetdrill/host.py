@@ -89,7 +89,7 @@ class Host:
         self.machine = Machine("packetdrill", self.timeline, settings=own, costs=FREE)
         self.device = Recorder(mtu, self._sent)
         prefix = 64 if ends.v6 else 16
-        self.machine.attach(self.device, f"{ends.local}/{prefix}")
+        self.machine.attach(self.device, f"{ends.local}/{prefix}", name=self.device.name)
         self.update_route(route, first=True)
         self.inbox: deque[Call] = deque()
         self.bell = WaitQueue()

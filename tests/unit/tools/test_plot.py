@@ -17,7 +17,7 @@ def test_a_level_line_is_one_row_of_dots() -> None:
 def test_marks_and_axis() -> None:
     rows = draw([Curve([(0, 1)], "")], 8, 10, width=16, height=4, marks=[0, 4, 8], mark_style="")
     assert rows[4].strip() == "R       R      R"
-    assert rows[-1].split() == ["0", "2", "4", "6", "8", "s"]
+    assert rows[-1].split() == ["0", "1", "2", "3", "4", "5", "6", "7", "8", "s"]
 
 
 @given(
