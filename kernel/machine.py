@@ -22,6 +22,7 @@ from kernel.cost import Costs
 from kernel.exec.python import Program, function_entry, outcome, report
 from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
+from kernel.fs.mounts import mount_system
 from kernel.fs.namei import FsContext
 from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.vfs import Vfs
@@ -105,6 +106,7 @@ class Machine:
         vfs = Vfs(lambda: timeline.now + timeline.epoch_ns)
         vfs.machine = self
         vfs.mount_root(Tmpfs(vfs.new_dev(), vfs.now, mode=0o755, name="tmpfs"), b"tmpfs")
+        mount_system(self, vfs)
         return vfs
 
     def make_sys(self, task: Task) -> Sys:

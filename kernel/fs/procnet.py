@@ -1,0 +1,102 @@
+"""/proc/net: the network stack's sockets, interfaces, routes and counters in Linux's layout, proc_net(5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_TCP_HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+_UDP_HEAD = (
+    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
+    "pointer drops"
+)
+
+
+def _address(address: bytes, port: int) -> str:
+    """As the kernel prints it: 32-bit words in the machine's byte order."""
+    words = (address[at : at + 4] for at in range(0, len(address), 4))
+    return "".join(f"{int.from_bytes(word, 'little'):08X}" for word in words) + f":{port:04X}"
+
+
+def _sockets(found: Any, head: str, width: int) -> str:
+    lines = [head.ljust(width)]
+    for at, (local, remote, state, sent, received) in enumerate(found):
+        here, there = _address(*local), _address(*(remote or (bytes(len(local[0])), 0)))
+        queues = f"{sent:08X}:{received:08X} 00:00000000 00000000     0        0 0"
+        lines.append(f"{at:4}: {here} {there} {state:02X} {queues}".ljust(width))
+    return "\n".join(lines) + "\n"
+
+
+def tcp(stack: Any) -> str:
+    table = getattr(stack.tcp, "proc_entries", None)
+    return _sockets(table() if table is not None else (), _TCP_HEAD, 149)
+
+
+def udp(stack: Any) -> str:
+    found = []
+    seen = getattr(stack.udp, "proc_entries", None)
+    if seen is not None:
+        found = seen()
+    return _sockets(found, _UDP_HEAD, 127)
+
+
+def dev(stack: Any) -> str:
+    lines = [
+        "Inter-|   Receive                                                |  Transmit",
+        " face |bytes    packets errs drop fifo frame compressed multicast|"
+        "bytes    packets errs drop fifo colls carrier compressed",
+    ]
+    for name, interface in stack.interfaces.items():
+        counted = getattr(interface, "counters", None) or {}
+
+        def count(key: str, counted: Any = counted) -> int:
+            value = counted.get(key, 0) if isinstance(counted, dict) else getattr(counted, key, 0)
+            return int(value)
+
+        lines.append(
+            f"{name:>6}: {count('rx_bytes'):7} {count('rx_packets'):7} {count('rx_errors'):4} {count('rx_dropped'):4}"
+            f" {0:4} {0:5} {0:10} {0:9} {count('tx_bytes'):8} {count('tx_packets'):7} {count('tx_errors'):4}"
+            f" {count('tx_dropped'):4} {0:4} {0:5} {0:7} {0:10}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def route(stack: Any) -> str:
+    lines = ["Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT".ljust(127)]
+    for entry in stack.routes.all():
+        if len(entry.network) != 4:
+            continue
+        mask = (0xFFFFFFFF << (32 - entry.prefix) & 0xFFFFFFFF).to_bytes(4, "big")
+        gateway = entry.gateway or bytes(4)
+        flags = 1 | (2 if entry.gateway else 0) | (4 if entry.prefix == 32 else 0)
+        shown = [f"{int.from_bytes(value, 'little'):08X}" for value in (entry.network, gateway, mask)]
+        lines.append(
+            f"{entry.interface.name}\t{shown[0]}\t{shown[1]}\t{flags:04X}\t0\t0\t{entry.metric}\t{shown[2]}\t0\t0\t0".ljust(
+                127
+            )
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _groups(stack: Any, names: tuple[str, ...]) -> str:
+    """Linux's two lines per group: the names, then the values."""
+    counted = stack.counters.as_dict()
+    lines = []
+    for group, values in counted.items():
+        if group.lower() in names and values:
+            lines.append(f"{group}: " + " ".join(values))
+            lines.append(f"{group}: " + " ".join(str(value) for value in values.values()))
+    return "\n".join(lines) + "\n"
+
+
+def snmp(stack: Any) -> str:
+    return _groups(stack, ("ip", "icmp", "icmpmsg", "tcp", "udp", "udplite"))
+
+
+def netstat(stack: Any) -> str:
+    return _groups(stack, ("tcpext", "ipext"))
+
+
+FILES: dict[str, Callable[[Any], str]] = {
+    "tcp": tcp, "udp": udp, "dev": dev, "route": route, "snmp": snmp, "netstat": netstat,
+}  # fmt: skip
