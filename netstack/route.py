@@ -289,7 +289,7 @@ def find_path(
     if src is not None and not stack.is_local(src) and not stack.settings.ip_nonlocal_bind:
         raise OSError(errno.EINVAL, f"{format_ip(src)} is not an address of this host")
     if dst in stack.local or (len(dst) == 4 and dst[0] == 127):
-        source = src or dst
+        source = src or (dst if dst in stack.local else b"\x7f\x00\x00\x01")
         return Path(stack, stack.loopback, source, dst, dst, None, stack.loopback.mtu)
     if dst == b"\xff\xff\xff\xff" or (is_multicast(dst) and stack.routes.lookup(dst) is None):
         return _group_path(stack, dst, src, interface)

@@ -28,6 +28,7 @@ from netstack.socket import (
     IP_PMTUDISC_WANT,
     IP_RECVERR,
     IPPROTO_UDP,
+    MSG_DONTWAIT,
     MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
@@ -295,7 +296,8 @@ class UdpSocket(Socket):
             raise error(errno.EINVAL)
         self.take_error()
         if not self.queue:
-            if self.shutdown_mask & 1:
+            # Linux looks at the shutdown only where it would sleep: a caller that says it does not gets EAGAIN.
+            if self.shutdown_mask & 1 and not flags & MSG_DONTWAIT:
                 return b"", None, 0, 0
             raise would_block("no datagram waits")
         payload, source = self.queue[0]
@@ -317,6 +319,8 @@ class UdpSocket(Socket):
     def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0) -> int:
         """One datagram, sent whole or not at all. With MSG_MORE or UDP_CORK it is kept and grows."""
         self.check_open()
+        if not self.local[1]:
+            self.stack.udp.bind(self, self.local[0], 0)  # Linux binds before it looks at anything else
         if len(data) > 65535:
             raise error(errno.EMSGSIZE, f"{len(data)} bytes are no datagram")
         if flags & MSG_OOB:
@@ -362,8 +366,6 @@ class UdpSocket(Socket):
             raise error(errno.EACCES, "SO_BROADCAST is not set")
         source = self.local[0]
         path = stack.udp.path(dst, source if any(source) and not is_multicast(source) else None, self.bound_device, now)
-        if not self.local[1]:
-            stack.udp.bind(self, source, 0)
         body = bytearray(8 + len(data))
         sport = self.local[1]
         body[0:8] = (sport << 48 | dport << 32 | len(body) << 16).to_bytes(8, "big")
