@@ -92,7 +92,7 @@ def as_json(figures: Sequence[Figure], profiles: dict[str, Any]) -> str:
 
 def profile(name: str, report: dict[str, Any], most: int = 18) -> str:
     """A sampler's report: own share, share with everything called, function, and its hottest line."""
-    lines = [f"where the time goes: {name} ({report['samples']} samples of 1 ms CPU time)", "   own  whole  function"]
+    lines = [f"where the time goes: {name} ({report['samples']} samples of its CPU time)", "   own  whole  function"]
     for row in report["functions"][:most]:
         lines.append(f"{row['own']:6.1%} {row['whole']:6.1%}  {row['function']}")
         if row["at_line"] > 0.01:

@@ -141,8 +141,11 @@ class Rig:
         up = ["up", "--tap", "tap0", "--ip", f"{MACHINE_IP}/24", "--host-ip", f"{NEAR_IP}/24"]
         command = [sys.executable, "-m", "tools.bench.machine", *(["--plain"] if plain else []), *up]
         if self.profile is not None:
-            command[1:3] = ["-m", "tools.bench.sampler", self.profile, "tools.bench.machine"]
-        return self._serve(self.near, MACHINE_IP, *command)
+            command[1:3] = ["-m", "tools.bench.sampler", self.profile, "--wait", "tools.bench.machine"]
+        server = self._serve(self.near, MACHINE_IP, *command)
+        if self.profile is not None:
+            server.child.send_signal(signal.SIGUSR2)
+        return server
 
     def load(self, server: Server, kind: str, port: int, seconds: float, cpu: int | None = None) -> dict[str, float]:
         """One run of the client against a server; both stay on `cpu` if it is given."""
