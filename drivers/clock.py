@@ -303,7 +303,7 @@ class VirtualTimeline(_Deadlines):
         while heap:
             entry = heap[0]
             due = entry[0]
-            if due > to_ns or (due == to_ns and entry[1] > rank):
+            if due > to_ns or (due == to_ns and entry[1] >= rank):
                 break
             if entry[2]._live is entry:
                 return False

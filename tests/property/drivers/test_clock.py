@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from drivers.clock import CPU_RANK, Stream, VirtualTimeline
@@ -120,6 +120,7 @@ moves = st.one_of(
 
 
 @given(st.lists(moves, max_size=60), st.lists(st.one_of(st.none(), st.integers(-3, 60)), max_size=30))
+@example([("arm", TIMERS - 2, 0), ("advance", TIMERS - 2, 0)], [])
 def test_same_as_the_plain_timeline(script: list[tuple[str, int, int]], replies: list[int | None]) -> None:
     plain, lazy = Plain(list(replies)), Lazy(list(replies))
     for name, i, delta in script:
