@@ -65,6 +65,16 @@ class Connection(Tcb):
 
     segment_arrives = fsm.segment_arrives
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        snd_wl1: int
+        was_full: bool
+        rcv_up: int
+        rcv_rtt_last_tsecr: int
+        last_oow_ns: int
+
     def __init__(self, engine: Tcp, key: bytes, path: Any, lport: int, rport: int) -> None:
         for name in ZEROS:
             setattr(self, name, 0)

@@ -246,6 +246,7 @@ def drain(c: Connection, now: int) -> None:
             c.wake_pending = True
         if fin:
             c.rcv_nxt = end
+            del ooo[:n]
             c.fin_arrives(now)
-            break
+            return
     del ooo[:n]
