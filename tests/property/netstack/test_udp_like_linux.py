@@ -1,4 +1,4 @@
-"""The same calls on UDP sockets of this stack and of the host's Linux, over 127/8: the same results, the same errors."""
+"""The same calls on UDP sockets of this stack and of the host's Linux, over 127/8: same results, same errors."""
 
 from __future__ import annotations
 

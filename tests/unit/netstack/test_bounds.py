@@ -1,5 +1,7 @@
-"""Every table and queue that the outside, or a busy program, could make grow: flooded. (ARP's, the fragments', ICMP's and
-UDP's receive buffer are flooded in their own files.)"""
+"""Every table and queue that the outside, or a busy program, could make grow: flooded.
+
+Those of ARP, fragments, ICMP and UDP's receive buffer are flooded in their own files.
+"""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def test_flood_of_fragments_is_bounded() -> None:
 
 def test_flood_of_one_datagram_is_bounded() -> None:
     host = Host(net__ipv4__ipfrag_high_thresh=100_000)
-    for at in range(1, 8000, 2):
+    for at in range(1, 1000, 2):
         host.give(piece(1, at, b"z" * 8, True))
         assert host.stack.ipv4.reassembler.memory <= 100_000
     assert host.rejects()["FragmentMemory"] > 0
