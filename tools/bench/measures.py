@@ -127,7 +127,7 @@ def simulate(options: Options, progress: Progress) -> Figure:
     """Needs no privileges and no rig. Each run is a process of its own."""
     command = [sys.executable, "-m", "tools.bench.simulate", str(options.megabytes)]
     if options.profile is not None:
-        command[1:3] = ["-m", "tools.bench.sampler", options.profile, "tools.bench.simulate"]
+        command[1:3] = ["-m", "tools.bench.sampler", options.profile, "--wait", "tools.bench.simulate"]
     rates, runs = [], max(1, options.runs // 2)
     for i in range(runs):
         progress(f"simulate {i + 1}/{runs}")

@@ -2,9 +2,10 @@
 
     python -m tools.bench.sampler OUT.json [--wait] MODULE [ARG...]
 
-With `--wait` it starts looking when SIGUSR2 comes, so that a server's own start does not count. A sample lands on the line that was running; C code counts for the line that called it. Sampling, unlike tracing, costs
-nothing between samples and does not mind greenlets. The result names functions by their own samples and by those of
-everything they called.
+With `--wait` it starts looking when SIGUSR2 comes, so that a server's own start does not count. A sample
+lands on the line that was running; C code counts for the line that called it. Sampling, unlike tracing, costs
+nothing between samples and does not mind greenlets. The result names functions by their own samples and by
+those of everything they called.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Prints one line of JSON. `segments` is the stream in units of the MSS, so retran
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -60,6 +61,8 @@ def flow(total: int, capture: str) -> dict[str, float]:
         lab.capture(b, capture)
         a.spawn(source, total)
         b.spawn(sink, "10.0.0.1", received)
+        if callable(signal.getsignal(signal.SIGUSR2)):
+            signal.raise_signal(signal.SIGUSR2)  # a sampler waits for this
         start = time.perf_counter()
         lab.run()
         wall = time.perf_counter() - start
