@@ -52,13 +52,12 @@ def flags_text(value: Any, names: dict[int, str], zero: str = "0") -> str:
     return "|".join(parts)
 
 
-def names_of(prefix: str, *, widest_first: bool = True) -> dict[int, str]:
-    """{value: name} of the ABI's constants with that prefix."""
-    found = {
-        value: name
-        for name, value in vars(abi).items()
-        if name.startswith(prefix) and isinstance(value, int) and not isinstance(value, bool)
-    }
+def names_of(prefix: str, drop: tuple[str, ...] = (), widest_first: bool = True) -> dict[int, str]:
+    """{value: name} of the ABI's constants with that prefix, the first name of a value; `drop` lists prefixes that are not meant."""
+    found: dict[int, str] = {}
+    for name, value in vars(abi).items():
+        if name.startswith(prefix) and not (drop and name.startswith(drop)) and isinstance(value, int):
+            found.setdefault(value, name)
     keys = sorted(found, key=lambda v: (-bin(v).count("1"), v)) if widest_first else list(found)
     return {value: found[value] for value in keys}
 
@@ -102,7 +101,7 @@ def source(value: Any, args: tuple[Any, ...]) -> str:
     return quoted(shown, LONGEST)
 
 
-OPEN = {v: n for v, n in names_of("O_").items() if n not in ("O_ACCMODE", "O_NDELAY", "O_RSYNC", "O_RDONLY", "O_WRONLY", "O_RDWR")}
+OPEN = names_of("O_", ("O_ACCMODE", "O_NDELAY", "O_RSYNC", "O_RDONLY", "O_WRONLY", "O_RDWR"))
 
 
 def open_flags(value: Any, args: tuple[Any, ...]) -> str:
@@ -270,6 +269,30 @@ def address_length(value: Any) -> str:
     return "[0]"
 
 
+def named_address(value: Any, args: tuple[Any, ...]) -> str:
+    """An address that is passed in, with its length after it."""
+    return f"{sockaddr(value, args)}, {address_length(value).strip('[]')}"
+
+
+def fcntl_argument(value: Any, args: tuple[Any, ...]) -> str:
+    command = args[1] if len(args) > 1 else None
+    if command == abi.F_SETFD:
+        return "FD_CLOEXEC" if value == 1 else plain(value, args)
+    if command == abi.F_SETFL:
+        return open_flags(value, args)
+    return plain(value, args)
+
+
+def message(value: Any, args: tuple[Any, ...]) -> str:
+    """struct msghdr of sendmsg(fd, (source, ancillary data, address)) and recvmsg(fd, (sink, room))."""
+    data = source(value[0], args) if hasattr(value[0], "whole") else sink(value[0], args)
+    size = len(getattr(value[0], "whole", b"")) or sum(len(c) for c in getattr(value[0], "chunks", ()))
+    name = sockaddr(value[2], args) if len(value) > 2 else "NULL"
+    return (
+        f"{{msg_name={name}, msg_iov=[{{iov_base={data}, iov_len={size}}}], msg_iovlen=1, msg_controllen=0, msg_flags=0}}"
+    )
+
+
 SOCKET_TYPE = {v: n for v, n in names_of("SOCK_", widest_first=False).items() if v < 16}
 SOCKET_FLAGS = {abi.O_CLOEXEC: "SOCK_CLOEXEC", abi.O_NONBLOCK: "SOCK_NONBLOCK"}
 LEVELS = {abi.SOL_SOCKET: "SOL_SOCKET", 6: "SOL_TCP", 0: "SOL_IP", 41: "SOL_IPV6", 17: "SOL_UDP", 255: "SOL_RAW"}
@@ -301,19 +324,24 @@ def socket_option(value: Any, args: tuple[Any, ...]) -> str:
 
 
 SO = names_of("SO_", widest_first=False)
-TCP = {v: n for v, n in names_of("TCP_", widest_first=False).items() if not n.startswith("TCP_CA")}
+TCP = names_of("TCP_", ("TCP_CA",), widest_first=False)
 
 
 def option_value(value: Any, args: tuple[Any, ...]) -> str:
     return f"[{int(value)}]" if isinstance(value, int) else plain(value, args)
 
 
+def option_in(value: Any, args: tuple[Any, ...]) -> str:
+    """An option's value that is passed in, with its length after it."""
+    return f"[{int(value)}], 4" if isinstance(value, int) else f"{plain(value, args)}, {len(value)}"
+
+
 def _pollfd(entry: Any, word: str) -> str:
     return f"{{fd={entry[0]}, {word}={flags_text(entry[1], POLL)}}}"
 
 
-POLL = names_of("POLL", widest_first=False)
-EPOLL = {v: n for v, n in names_of("EPOLL").items() if not n.startswith(("EPOLL_CTL", "EPOLL_CLOEXEC"))}
+POLL = names_of("POLL", ("POLL_",), widest_first=False)
+EPOLL = names_of("EPOLL", ("EPOLL_CTL", "EPOLL_CLOEXEC"))
 
 
 def pollfds(value: Any, args: tuple[Any, ...]) -> str:
@@ -358,17 +386,17 @@ def limits(value: Any, args: tuple[Any, ...]) -> str:
 
 
 def _flags(prefix: str, drop: tuple[str, ...] = (), zero: str = "0") -> Decoder:
-    names = {v: n for v, n in names_of(prefix).items() if not n.startswith(drop or ("?",))}
+    names = names_of(prefix, drop)
     return lambda value, args: flags_text(value, names, zero)
 
 
 def _one(prefix: str, more: dict[int, str] | None = None, drop: tuple[str, ...] = ()) -> Decoder:
-    names = {v: n for v, n in names_of(prefix, widest_first=False).items() if not n.startswith(drop or ("?",))}
+    names = names_of(prefix, drop, widest_first=False)
     names.update(more or {})
     return lambda value, args: names.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args)
 
 
-BUFFER_KINDS = frozenset({"sink", "remaining"})
+BUFFER_KINDS = frozenset({"sink", "remaining", "msghdr_out"})
 """Shown when the call ends, not when it begins."""
 
 DECODERS: dict[str, Decoder] = {
@@ -376,10 +404,10 @@ DECODERS: dict[str, Decoder] = {
     "source": source, "open_flags": open_flags, "descriptor_flags": descriptor_flags, "signal": signum, "sigset": sigset, "sigaction": sigaction,
     "sighow": _one("SIG_", {0: "SIG_BLOCK", 1: "SIG_UNBLOCK", 2: "SIG_SETMASK"}, ("SIG_DFL", "SIG_IGN")), "timespec": timespec,
     "remaining": lambda value, args: "NULL", "itimerval": itimer_value, "itimerspec": itimerspec, "strings": strings,
-    "env": environment, "cloneflags": clone_flags, "sockaddr": sockaddr, "domain": _one("AF_"), "socktype": socket_type,
-    "protocol": protocol, "sockopt_level": lambda value, args: LEVELS.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args),
-    "sockopt": socket_option, "optval": option_value, "msg_flags": _flags("MSG_"), "sock_flags": lambda value, args: flags_text(value, SOCKET_FLAGS),
-    "shutdown": _one("SHUT_"), "pollfds": pollfds, "epoll_events": epoll_event, "epoll_op": _one("EPOLL_CTL_"),
+    "env": environment, "cloneflags": clone_flags, "sockaddr": named_address, "domain": _one("AF_"), "socktype": socket_type,
+    "proto": protocol, "sol": lambda value, args: LEVELS.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args),
+    "sockopt": socket_option, "optval": option_in, "msg_flags": _flags("MSG_"), "accept_flags": lambda value, args: flags_text(value, SOCKET_FLAGS),
+    "fcntl_arg": fcntl_argument, "msghdr": message, "msghdr_out": message, "shutdown_how": _one("SHUT_"), "pollfds": pollfds, "epoll_events": epoll_event, "epoll_op": _one("EPOLL_CTL_"),
     "epoll_flags": lambda value, args: "EPOLL_CLOEXEC" if value == abi.O_CLOEXEC else plain(value, args),
     "eventfd_flags": _flags("EFD_"), "timerfd_flags": _flags("TFD_", ("TFD_TIMER",)), "timerfd_settime_flags": _flags("TFD_TIMER"),
     "clock": _one("CLOCK_"), "timerflags": lambda value, args: "TIMER_ABSTIME" if value == 1 else plain(value, args),
@@ -436,6 +464,8 @@ OUTPUTS: dict[str, tuple[tuple[int, str], ...]] = {
     "epoll_pwait": ((1, "result:epoll_events"),),
     "epoll_pwait2": ((1, "result:epoll_events"),),
     "timerfd_settime": ((-1, "result:itimerspec"),),
+    "sockaddr": ((-1, "result:sockaddr"), (-1, "result:sockaddr_len")),
+    "getsockopt": ((-1, "result:optval"), (-1, "result:optlen")),
     "timerfd_gettime": ((-1, "result:itimerspec"),),
 }
 """Calls whose results stand among the arguments: (place, kind), by name or by `returns`."""

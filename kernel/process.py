@@ -168,6 +168,7 @@ class Processes:
         if fs is not None:
             machine.release_fs(fs)
         machine.meter.spend(machine.costs.exit)
+        machine.meter.book()
         self.vfork_done(group)
         group.utime += task.utime
         group.stime += task.stime

@@ -178,6 +178,8 @@ class Signals:
         self._prepare(group, signum)
         taker = next((t for t in group.threads.values() if not t.blocked & bit(signum)), None)
         if self.ignored(group, signum) and (taker is not None or signum == SIGKILL):
+            if taker is not None and taker.traced:
+                self.machine.trace.ignored(taker, info)
             return
         if signum == SIGKILL:
             self.kill_group(group, SIGKILL)
@@ -222,7 +224,6 @@ class Signals:
         if not group.exiting:
             group.exiting = True
             group.exit_status = None
-            group.threads and next(iter(group.threads.values()))
             for task in group.threads.values():
                 task.exit_code = status
         for task in list(group.threads.values()):

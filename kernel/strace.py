@@ -120,6 +120,15 @@ class Strace:
             self._open = None
 
 
+ALIASES = {
+    ("pipe2", "open_flags"): "descriptor_flags",
+    ("dup3", "open_flags"): "descriptor_flags",
+    ("fcntl", "int"): "fcntl_arg",
+    ("getsockopt", "int"): "",
+}
+"""Kinds that mean something else in one call."""
+
+
 def layout(call: Call) -> list[tuple[str, int | None]]:
     """What is shown, in order: (kind, index of the argument), index None for what is not an argument."""
     shown: list[tuple[str, int | None]] = []
@@ -128,9 +137,10 @@ def layout(call: Call) -> list[tuple[str, int | None]]:
         if kind.startswith(("=", "result:")):
             shown.append((kind, None))
         else:
-            if kind == "open_flags" and call.name != "openat":
-                kind = "descriptor_flags"
-            if kind:
+            kind = ALIASES.get((call.name, kind), kind)
+            if kind == "sockaddr_out":
+                shown += [("result:peer", None), ("result:peer_len", None)]
+            elif kind:
                 shown.append((kind, index))
             index += 1
     extra = OUTPUTS.get(call.name) or OUTPUTS.get(call.returns)
@@ -182,9 +192,11 @@ def returned(call: Call, args: tuple[Any, ...], result: Any) -> str:
         return f"-1 {errno_name(number)} ({os.strerror(number)})"
     if isinstance(result, Unfinished):
         return f"? {result.text}".rstrip()
-    how = RETURNED.get(call.returns)
+    how = RETURNED.get("cwd" if call.name == "getcwd" else call.returns)
     if how is not None:
         return _text(how, result, args)
+    if isinstance(result, tuple) and result and isinstance(result[0], int):
+        return str(result[0])
     if isinstance(result, bool) or result is None:
         return str(int(bool(result)))
     return str(result) if isinstance(result, int) else "0"
@@ -213,6 +225,10 @@ RETURNED: dict[str, Callable[[Any, tuple[Any, ...]], str]] = {
     "first": lambda result, args: str(result[0]),
     "signo": lambda result, args: f"{result.si_signo} ({signal_name(result.si_signo)})",
     "bytes": lambda result, args: str(len(result)),
+    "cwd": lambda result, args: str(len(result) + 1),
+    "fds": lambda result, args: "0",
+    "sockaddr": lambda result, args: "0",
+    "fdsets": lambda result, args: str(sum(len(ready) for ready in result)),
     "dents": lambda result, args: str(sum((20 + len(entry[1]) + 7) & ~7 for entry in result)),
     "pollfds": _pollfds,
     "epoll_events": lambda result, args: str(len(result)),

@@ -108,8 +108,9 @@ class ThreadGroup:
         """(user, system) CPU time of all threads, living and gone, in nanoseconds."""
         user, system = self.utime, self.stime
         for task in self.threads.values():
-            user += task.utime
-            system += task.stime
+            own = task.times()
+            user += own[0]
+            system += own[1]
         return user, system
 
 
@@ -175,6 +176,17 @@ class Task:
     def now(self) -> int:
         """The timeline's time."""
         return self.machine.timeline.now
+
+    def times(self) -> tuple[int, int]:
+        """(user, system) CPU time so far, in nanoseconds; what is booked but has not elapsed yet is left out."""
+        cpu = self.cpu
+        left = self.owe
+        if self.state == RUNNING and self.machine.scheduler.running is not self:
+            left = max(cpu.until - self.now, 0)
+        user, system = self.utime, self.stime
+        if self.burning:
+            return max(user - left, 0), system
+        return user - max(left - system, 0), max(system - left, 0)
 
     def block(self, timeout_ns: int | None, interruptible: bool = True) -> bool:
         """Sleep until `wakeup` (True) or the timeout (False); raises Interrupted. For WaitQueue and poll.

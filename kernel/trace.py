@@ -67,13 +67,15 @@ class SchedulerTrace(Protocol):
 class Trace:
     """The subscribers of one machine."""
 
-    __slots__ = ("_calls", "_machine", "_scheduling", "active", "subscribers")
+    __slots__ = ("_calls", "_ignored", "_machine", "_scheduling", "active", "subscribers")
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.subscribers: list[Any] = []
         self._calls: list[Any] = []
         self._scheduling: list[Any] = []
+        self._ignored: dict[int, list[SigInfo]] = {}
+        """Signals that did nothing, by tid: told after the call under way, where a traced task of Linux takes them."""
         self.active = False
         """Whether system calls and signals are heard by anybody."""
 
@@ -135,6 +137,13 @@ class Trace:
         now = self._machine.timeline.now
         for subscriber in self._calls:
             subscriber.call_ends(task, call, args, result, now)
+        if self._ignored:
+            for info in self._ignored.pop(task.tid, ()):
+                self.signal(task, info)
+
+    def ignored(self, task: Task, info: SigInfo) -> None:
+        """A signal whose disposition is to be ignored was sent to the task."""
+        self._ignored.setdefault(task.tid, []).append(info)
 
     def note(self, task: Task, name: str, args: tuple[Any, ...], result: Any) -> None:
         """A system call that is no function of the table (a program's first execve, a return from a handler)."""
@@ -149,6 +158,7 @@ class Trace:
             subscriber.signal(task, info, self._machine.timeline.now)
 
     def ended(self, task: Task, status: int) -> None:
+        self._ignored.pop(task.tid, None)
         for subscriber in self._calls:
             subscriber.ended(task, status, self._machine.timeline.now)
 

@@ -103,9 +103,8 @@ class Scheduler:
         if parent is not self.hub:
             getcurrent().parent = self.hub
 
-    def _switch_away(self, task: Task, reason: str) -> None:
-        """On the greenlet of `task`, which has given up its CPU: run the next one; return when it is its turn again."""
-        cpu = task.cpu
+    def _switch_away(self, task: Task, reason: str, cpu: Cpu) -> None:
+        """On the greenlet of `task`, which has given up `cpu`: run the next one; return when it is its turn again."""
         now = self.timeline.now
         debt = self.meter.end()
         if debt and self.virtual:
@@ -155,7 +154,7 @@ class Scheduler:
                 task.owe = end - now
                 task.nivcsw += 1
                 cpu.release(task, EXPIRED, now)
-                self._switch_away(task, EXPIRED)
+                self._switch_away(task, EXPIRED, cpu)
                 return
             cpu.slice_end = FOREVER
         if end <= cpu.slice_end and timeline.advance(end, cpu.rank):
@@ -180,7 +179,7 @@ class Scheduler:
             cpu.account(now)
             task.nivcsw += 1
             cpu.release(task, PREEMPTED, now)
-            self._switch_away(task, PREEMPTED)
+            self._switch_away(task, PREEMPTED, cpu)
 
     def yield_cpu(self, task: Task) -> None:
         """sched_yield: behind everybody else."""
@@ -190,7 +189,7 @@ class Scheduler:
         if len(cpu.queue) and not self.draining:
             task.nvcsw += 1
             cpu.release(task, YIELDED, now)
-            self._switch_away(task, YIELDED)
+            self._switch_away(task, YIELDED, cpu)
 
     # ---- sleep and wakeup ----
 
@@ -224,7 +223,7 @@ class Scheduler:
         cpu = task.cpu
         cpu.account(self.timeline.now)
         cpu.current = None
-        self._switch_away(task, reason)
+        self._switch_away(task, reason, cpu)
 
     def stop(self, task: Task) -> None:
         """Job control: the running task stops until `awaken`."""
@@ -333,7 +332,7 @@ class Scheduler:
             cpu.account(now)
             cpu.current = None
             self.enqueue(task, MIGRATED)
-            self._switch_away(task, MIGRATED)
+            self._switch_away(task, MIGRATED, cpu)
             return
         if task.state == RUNNING:
             cpu.account(now)

@@ -17,6 +17,7 @@ from kernel.abi import (
     CLONE_VFORK,
     CLONE_VM,
     ECHILD,
+    EFAULT,
     EINVAL,
     EPERM,
     ESRCH,
@@ -234,7 +235,7 @@ def sys_getrusage(task: Task, who: int) -> Rusage:
     if who == -1:
         return Rusage(task.group.cutime, task.group.cstime)
     if who == 1:
-        return Rusage(task.utime, task.stime, task.nvcsw, task.nivcsw)
+        return Rusage(*task.times(), task.nvcsw, task.nivcsw)
     raise OSError(EINVAL, f"getrusage: who is {who}")
 
 
@@ -443,10 +444,13 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
     group = find(task, pid)
     old = group.rlimits.get(resource, (RLIM_INFINITY, RLIM_INFINITY))
     if limits is not None:
-        soft, hard = (RLIM_INFINITY if v in (-1, RLIM_INFINITY) else v for v in limits)
+        try:
+            soft, hard = (int(v) for v in limits)
+        except (TypeError, ValueError):
+            raise OSError(EFAULT, f"prlimit64 takes (soft, hard), not {limits!r:.40}") from None
         if (soft if soft >= 0 else RLIM_INFINITY) > (hard if hard >= 0 else RLIM_INFINITY):
             raise OSError(EINVAL, f"prlimit64: the soft limit {soft} is above the hard limit {hard}")
-        if hard > old[1] and not task.cred.capable(24):
+        if 0 <= old[1] and not 0 <= hard <= old[1] and not task.cred.capable(24):
             raise OSError(EPERM, "prlimit64: raising a hard limit")
         group.rlimits[resource] = (soft, hard)
     return old

@@ -47,7 +47,7 @@ def read_clock(task: Task, clock: int) -> int:
         return sum(task.group.times())
     if clock == CLOCK_THREAD_CPUTIME_ID:
         machine.meter.book()
-        return task.utime + task.stime
+        return sum(task.times())
     raise OSError(EINVAL, f"no clock {clock}")
 
 
@@ -181,7 +181,7 @@ def _timer(task: Task, which: int) -> IntervalTimer:
     return timer
 
 
-@syscall(103, "setitimer", "itimer", "itimerval", "itimerval", "result:itimerval", returns="zero")
+@syscall(103, "setitimer", "itimer", "itimerval", "", "result:itimerval", returns="zero")
 def sys_setitimer(task: Task, which: int, value: int, interval: int = 0) -> tuple[int, int]:
     """Microsecond steps, as the call's structure has them."""
     _checked(value)
