@@ -104,6 +104,7 @@ class Host:
     def _process(self, sys: Any) -> None:
         """The process under test: makes the calls it is given, one after the other."""
         self.caller = Caller(sys, self.ends)
+        sys.rt_sigaction(abi.SIGPIPE, abi.SIG_IGN)
         while True:
             while not self.inbox:
                 self.bell.sleep(sys._task)
