@@ -1,7 +1,7 @@
 """The console as a file: a byte-transparent pipe to the outside.
 
-A read that finds nothing makes the whole machine wait for the host while virtual time stands still (in real time the task
-sleeps until the host's descriptor is readable). Line discipline and job control are the tty's, not done here.
+A read that finds nothing makes the whole machine wait for the host while virtual time stands still (in real time the
+task sleeps until the host's descriptor is readable). Line discipline and job control are the tty's, not done here.
 """
 
 from __future__ import annotations

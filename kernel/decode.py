@@ -1,7 +1,7 @@
 """Values of each kind of argument as strace writes them. `kernel/strace.py` says which kind stands where.
 
-A decoder gets the value and all arguments of the call (an ioctl's argument depends on its request). It must take any value: a program
-may pass anything.
+A decoder gets the value and all arguments of the call (an ioctl's argument depends on its request). It must take any
+value: a program may pass anything.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def flags_text(value: Any, names: dict[int, str], zero: str = "0") -> str:
 
 
 def names_of(prefix: str, drop: tuple[str, ...] = (), widest_first: bool = True) -> dict[int, str]:
-    """{value: name} of the ABI's constants with that prefix, the first name of a value; `drop` lists prefixes that are not meant."""
+    """{value: name} of the ABI's constants with that prefix, the first name of a value; `drop` lists prefixes that
+    are not meant.
+    """
     found: dict[int, str] = {}
     for name, value in vars(abi).items():
         if name.startswith(prefix) and not (drop and name.startswith(drop)) and isinstance(value, int):
@@ -251,7 +253,7 @@ def sockaddr(value: Any, args: tuple[Any, ...]) -> str:
         return f'{{sa_family=AF_INET, sin_port=htons({value[1]}), sin_addr=inet_addr("{value[0]}")}}'
     if isinstance(value, tuple) and len(value) == 4:
         return (
-            f'{{sa_family=AF_INET6, sin6_port=htons({value[1]}), sin6_flowinfo=htonl({value[2]}), '
+            f"{{sa_family=AF_INET6, sin6_port=htons({value[1]}), sin6_flowinfo=htonl({value[2]}), "
             f'inet_pton(AF_INET6, "{value[0]}", &sin6_addr), sin6_scope_id={value[3]}}}'
         )
     if isinstance(value, str | bytes):
@@ -288,9 +290,8 @@ def message(value: Any, args: tuple[Any, ...]) -> str:
     data = source(value[0], args) if hasattr(value[0], "whole") else sink(value[0], args)
     size = len(getattr(value[0], "whole", b"")) or sum(len(c) for c in getattr(value[0], "chunks", ()))
     name = sockaddr(value[2], args) if len(value) > 2 else "NULL"
-    return (
-        f"{{msg_name={name}, msg_iov=[{{iov_base={data}, iov_len={size}}}], msg_iovlen=1, msg_controllen=0, msg_flags=0}}"
-    )
+    iov = f"[{{iov_base={data}, iov_len={size}}}]"
+    return f"{{msg_name={name}, msg_iov={iov}, msg_iovlen=1, msg_controllen=0, msg_flags=0}}"
 
 
 SOCKET_TYPE = {v: n for v, n in names_of("SOCK_", widest_first=False).items() if v < 16}
@@ -308,9 +309,14 @@ def socket_type(value: Any, args: tuple[Any, ...]) -> str:
 
 def protocol(value: Any, args: tuple[Any, ...]) -> str:
     if args and args[0] in (abi.AF_INET, abi.AF_INET6) and isinstance(value, int):
-        return {0: "IPPROTO_IP", 1: "IPPROTO_ICMP", 6: "IPPROTO_TCP", 17: "IPPROTO_UDP", 58: "IPPROTO_ICMPV6", 255: "IPPROTO_RAW"}.get(
-            value, str(value)
-        )
+        return {
+            0: "IPPROTO_IP",
+            1: "IPPROTO_ICMP",
+            6: "IPPROTO_TCP",
+            17: "IPPROTO_UDP",
+            58: "IPPROTO_ICMPV6",
+            255: "IPPROTO_RAW",
+        }.get(value, str(value))
     return plain(value, args)
 
 
@@ -396,31 +402,76 @@ def _one(prefix: str, more: dict[int, str] | None = None, drop: tuple[str, ...] 
     return lambda value, args: names.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args)
 
 
+IOCTLS: dict[int, str] = {v: n for prefix in ("TIOC", "TC", "FIO") for v, n in names_of(prefix).items()}
+
 BUFFER_KINDS = frozenset({"sink", "remaining", "msghdr_out"})
 """Shown when the call ends, not when it begins."""
 
 DECODERS: dict[str, Decoder] = {
-    "int": plain, "fd": plain, "size": plain, "path": path, "dirfd": dirfd, "mode": mode, "mode_t": mode, "sink": sink,
-    "source": source, "open_flags": open_flags, "descriptor_flags": descriptor_flags, "signal": signum, "sigset": sigset, "sigaction": sigaction,
-    "sighow": _one("SIG_", {0: "SIG_BLOCK", 1: "SIG_UNBLOCK", 2: "SIG_SETMASK"}, ("SIG_DFL", "SIG_IGN")), "timespec": timespec,
-    "remaining": lambda value, args: "NULL", "itimerval": itimer_value, "itimerspec": itimerspec, "strings": strings,
-    "env": environment, "cloneflags": clone_flags, "sockaddr": named_address, "domain": _one("AF_"), "socktype": socket_type,
-    "proto": protocol, "sol": lambda value, args: LEVELS.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args),
-    "sockopt": socket_option, "optval": option_in, "msg_flags": _flags("MSG_"), "accept_flags": lambda value, args: flags_text(value, SOCKET_FLAGS),
-    "fcntl_arg": fcntl_argument, "msghdr": message, "msghdr_out": message, "shutdown_how": _one("SHUT_"), "pollfds": pollfds, "epoll_events": epoll_event, "epoll_op": _one("EPOLL_CTL_"),
+    "int": plain,
+    "fd": plain,
+    "size": plain,
+    "path": path,
+    "dirfd": dirfd,
+    "mode": mode,
+    "mode_t": mode,
+    "sink": sink,
+    "source": source,
+    "open_flags": open_flags,
+    "descriptor_flags": descriptor_flags,
+    "signal": signum,
+    "sigset": sigset,
+    "sigaction": sigaction,
+    "sighow": _one("SIG_", {0: "SIG_BLOCK", 1: "SIG_UNBLOCK", 2: "SIG_SETMASK"}, ("SIG_DFL", "SIG_IGN")),
+    "timespec": timespec,
+    "remaining": lambda value, args: "NULL",
+    "itimerval": itimer_value,
+    "itimerspec": itimerspec,
+    "strings": strings,
+    "env": environment,
+    "cloneflags": clone_flags,
+    "sockaddr": named_address,
+    "domain": _one("AF_"),
+    "socktype": socket_type,
+    "proto": protocol,
+    "sol": lambda value, args: LEVELS.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args),
+    "sockopt": socket_option,
+    "optval": option_in,
+    "msg_flags": _flags("MSG_"),
+    "accept_flags": lambda value, args: flags_text(value, SOCKET_FLAGS),
+    "fcntl_arg": fcntl_argument,
+    "msghdr": message,
+    "msghdr_out": message,
+    "shutdown_how": _one("SHUT_"),
+    "pollfds": pollfds,
+    "epoll_events": epoll_event,
+    "epoll_op": _one("EPOLL_CTL_"),
     "epoll_flags": lambda value, args: "EPOLL_CLOEXEC" if value == abi.O_CLOEXEC else plain(value, args),
-    "eventfd_flags": _flags("EFD_"), "timerfd_flags": _flags("TFD_", ("TFD_TIMER",)), "timerfd_settime_flags": _flags("TFD_TIMER"),
-    "clock": _one("CLOCK_"), "timerflags": lambda value, args: "TIMER_ABSTIME" if value == 1 else plain(value, args),
-    "whence": _one("SEEK_"), "fcntl_cmd": _one("F_", drop=("F_OK", "F_RDLCK", "F_WRLCK", "F_UNLCK")), "flock_op": _flags("LOCK_"),
+    "eventfd_flags": _flags("EFD_"),
+    "timerfd_flags": _flags("TFD_", ("TFD_TIMER",)),
+    "timerfd_settime_flags": _flags("TFD_TIMER"),
+    "clock": _one("CLOCK_"),
+    "timerflags": lambda value, args: "TIMER_ABSTIME" if value == 1 else plain(value, args),
+    "whence": _one("SEEK_"),
+    "fcntl_cmd": _one("F_", drop=("F_OK", "F_RDLCK", "F_WRLCK", "F_UNLCK")),
+    "flock_op": _flags("LOCK_"),
     "ioctl_cmd": lambda value, args: IOCTLS.get(value, f"{value:#x}") if isinstance(value, int) else plain(value, args),
-    "rename_flags": _flags("RENAME_"), "at_flags": _flags("AT_", ("AT_FDCWD", "AT_EACCESS", "AT_REMOVEDIR", "AT_STATX_SYNC")),
+    "rename_flags": _flags("RENAME_"),
+    "at_flags": _flags("AT_", ("AT_FDCWD", "AT_EACCESS", "AT_REMOVEDIR", "AT_STATX_SYNC")),
     "unlink_flags": lambda value, args: "AT_REMOVEDIR" if value == 0x200 else plain(value, args),
     "access_mode": lambda value, args: flags_text(value, {4: "R_OK", 2: "W_OK", 1: "X_OK"}, "F_OK"),
-    "umount_flags": _flags("MNT_"), "mount_flags": _flags("MS_"), "waitopts": _flags("W", ("WIF", "WEX", "WTERM", "WCORE", "WST", "W_OK")),
-    "rlimit": _one("RLIMIT_"), "limits": limits, "itimer": _one("ITIMER_", {0: "ITIMER_REAL", 1: "ITIMER_VIRTUAL", 2: "ITIMER_PROF"}),
-    "mask": lambda value, args: f"[{' '.join(str(i) for i in range(value.bit_length()) if value >> i & 1)}]" if isinstance(value, int) else "NULL",
-}  # fmt: skip
-IOCTLS = {**names_of("TIOC", widest_first=False), **names_of("TC", widest_first=False), **names_of("FIO", widest_first=False)}
+    "umount_flags": _flags("MNT_"),
+    "mount_flags": _flags("MS_"),
+    "waitopts": _flags("W", ("WIF", "WEX", "WTERM", "WCORE", "WST", "W_OK")),
+    "rlimit": _one("RLIMIT_"),
+    "limits": limits,
+    "itimer": _one("ITIMER_", {0: "ITIMER_REAL", 1: "ITIMER_VIRTUAL", 2: "ITIMER_PROF"}),
+    "mask": lambda value, args: (
+        f"[{' '.join(str(i) for i in range(value.bit_length()) if value >> i & 1)}]"
+        if isinstance(value, int)
+        else "NULL"
+    ),
+}
 
 RESULTS: dict[str, Decoder] = {
     "fds": lambda value, args: f"[{value[0]}, {value[1]}]",

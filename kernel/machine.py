@@ -52,11 +52,14 @@ class MachineStopped(RuntimeError):
 
 
 class Machine:
-    """One host. `cpus` virtual CPUs, a scheduling `policy` by name; `first_cpu` numbers its CPUs on a shared timeline."""
+    """One host. `cpus` virtual CPUs, a scheduling `policy` by name; `first_cpu` numbers its CPUs on a shared
+    timeline.
+    """
 
     __slots__ = (
-        "closed", "console", "costs", "fs_sharers", "lost_reports", "meter", "name", "network", "on_process_end", "processes",
-        "programs", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks", "timeline", "trace", "vfs",
+        "closed", "console", "costs", "fs_sharers", "lost_reports", "meter", "name", "network", "on_process_end",
+        "processes", "programs", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks",
+        "timeline", "trace", "vfs",
     )  # fmt: skip
 
     def __init__(
@@ -134,7 +137,7 @@ class Machine:
     ) -> ThreadGroup:
         """Start `function(sys, *args)` as a child of init, with the console on descriptors 0 to 2."""
         entry = function_entry(self.meter.tick, function, args)
-        return self._start(entry, name or getattr(function, "__name__", "?"), console)
+        return self._start(entry, name or str(getattr(function, "__name__", "?")), console)
 
     def exec(
         self, source: str, filename: str, argv: list[str], environ: dict[str, str] | None = None,

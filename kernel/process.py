@@ -1,10 +1,12 @@
 """Processes: how they come to be, how they end, and who hears of it.
 
-A task ends on its own greenlet, in `finish`: descriptors are closed, threads counted; with the last thread the process becomes
-a zombie that holds its exit status until its parent waits for it. Orphans go to the nearest subreaper, or to init (pid 1),
-which reaps. A parent that ignores SIGCHLD (or has SA_NOCLDWAIT) is not told, and nothing is left behind.
+A task ends on its own greenlet, in `finish`: descriptors are closed, threads counted; with the last thread the
+process becomes a zombie that holds its exit status until its parent waits for it. Orphans go to the nearest
+subreaper, or to init (pid 1), which reaps. A parent that ignores SIGCHLD (or has SA_NOCLDWAIT) is not told, and
+nothing is left behind.
 
-Wait status is Linux's: exit code << 8, or the number of the signal; 0x7f | signal << 8 when stopped; 0xffff when continued.
+Wait status is Linux's: exit code << 8, or the number of the signal; 0x7f | signal << 8 when stopped; 0xffff when
+continued.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Signals: sending, and delivery on the way back to user mode (signal(7)).
 
-A signal is sent to a process (any thread that does not block it takes it) or to one thread. It is dropped at once when it is
-ignored and nobody blocks it; standard signals coalesce, real-time ones (32 to 64) queue in order. Sending disturbs the task
-that will take it: an interruptible sleep ends, `sys.cpu` is cut. Delivery happens in `user_return`, on the task's own
-stack: the handler is an ordinary call between two instructions of the program.
+A signal is sent to a process (any thread that does not block it takes it) or to one thread. It is dropped at once
+when it is ignored and nobody blocks it; standard signals coalesce, real-time ones (32 to 64) queue in order. Sending
+disturbs the task that will take it: an interruptible sleep ends, `sys.cpu` is cut. Delivery happens in `user_return`,
+on the task's own stack: the handler is an ordinary call between two instructions of the program.
 
 SIGKILL and SIGSTOP can't be caught, blocked or ignored. Init (pid 1) gets only what it has handlers for.
 """
@@ -154,11 +154,13 @@ class Signals:
         return bool(bit(signum) & IGNORED)
 
     def _prepare(self, group: ThreadGroup, signum: int) -> None:
-        """Stop signals and SIGCONT cancel each other; SIGCONT and SIGKILL start a stopped process again, even when blocked."""
+        """Stop signals and SIGCONT cancel each other; SIGCONT and SIGKILL start a stopped process again, even when
+        blocked.
+        """
         mask = bit(signum)
         if mask & STOPS:
             _discard(group, bit(SIGCONT))
-        elif signum == SIGCONT or signum == SIGKILL:
+        elif signum in (SIGCONT, SIGKILL):
             if signum == SIGCONT:
                 _discard(group, STOPS)
             if group.stopped:

@@ -1,12 +1,13 @@
 """System calls in strace's own text.
 
-A subscriber of the machine's trace that writes one line per call, as strace -f does: the name really called, decoded arguments,
-`= result` from column 40 on, errno by name and message. When another task's event comes between begin and end of a call, the line
-is left `<unfinished ...>` and taken up again with `<... NAME resumed>`.
+A subscriber of the machine's trace that writes one line per call, as strace -f does: the name really called, decoded
+arguments, `= result` from column 40 on, errno by name and message. When another task's event comes between begin and
+end of a call, the line is left `<unfinished ...>` and taken up again with `<... NAME resumed>`.
 
-What each argument means is declared where the call is registered (`@syscall(63, "read", "fd", "sink", "size")`); `decode.py` turns
-a value of each kind into text. Kinds that begin with `=` are constants that take no argument; `result:KIND` shows what the call
-returned in the place where C has a pointer for it. Python values have no addresses: where strace shows one, the value is shown.
+What each argument means is declared where the call is registered (`@syscall(63, "read", "fd", "sink", "size")`);
+`decode.py` turns a value of each kind into text. Kinds that begin with `=` are constants that take no argument;
+`result:KIND` shows what the call returned in the place where C has a pointer for it. Python values have no addresses:
+where strace shows one, the value is shown.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ COLUMN = 40
 class Strace:
     """Writes lines to `write(text)`.
 
-    `follow`: prefix each line with the pid, as `strace -f -o FILE`; otherwise `[pid N]` once there is more than one task. `times`:
-    `-tt` (the machine's clock), `durations`: `-T`; both are virtual time in a simulation. `only`: names of calls to show.
+    `follow`: prefix each line with the pid, as `strace -f -o FILE`; otherwise `[pid N]` once there is more than one
+    task. `times`: `-tt` (the machine's clock), `durations`: `-T`; both are virtual time in a simulation. `only`:
+    names of calls to show.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from drivers.clock import Timer
     from kernel.machine import Machine
     from kernel.sched.cpu import Cpu
-    from kernel.signal import SignalState, SigInfo
+    from kernel.signal import SigInfo, SignalState
 
 NEW, RUNNABLE, RUNNING, SLEEPING, STOPPED, ZOMBIE, DEAD = range(7)
 STATE_LETTERS = "RRRSTZX"
@@ -61,9 +61,10 @@ class ThreadGroup:
     """A process: what its threads share whatever they were cloned with."""
 
     __slots__ = (
-        "child_wait", "children", "cmdline", "continued", "cstime", "cutime", "execed", "exe", "exit_signal", "itimer", "exit_status",
-        "exiting", "leader", "parent", "pending", "pgid", "pid", "rlimits", "sid", "signals", "start_ns", "started", "stime", "stopped",
-        "stop_reported", "subreaper", "threads", "tty", "utime", "vfork_wait",
+        "child_wait", "children", "cmdline", "continued", "cstime", "cutime", "exe", "execed", "exit_signal",
+        "exit_status", "exiting", "itimer", "leader", "parent", "pending", "pgid", "pid", "rlimits", "sid",
+        "signals", "start_ns", "started", "stime", "stop_reported", "stopped", "subreaper", "threads", "tty",
+        "utime", "vfork_wait",
     )  # fmt: skip
 
     def __init__(self, pid: int, parent: ThreadGroup | None, signals: SignalState) -> None:
@@ -72,8 +73,8 @@ class ThreadGroup:
         self.children: dict[int, ThreadGroup] = {}
         self.threads: dict[int, Task] = {}
         self.leader: Task | None = None
-        self.pgid = parent.pgid if parent else pid
-        self.sid = parent.sid if parent else pid
+        self.pgid: int = parent.pgid if parent else pid
+        self.sid: int = parent.sid if parent else pid
         self.tty: Any = parent.tty if parent else None
         self.signals = signals
         self.pending: list[SigInfo] = []
@@ -118,10 +119,10 @@ class Task:
     """One thread of execution."""
 
     __slots__ = (
-        "affinity", "blocked", "builtin", "burn_left", "burning", "clear_tid", "comm", "cpu", "cred", "entry", "environ",
-        "exit_code", "files", "fs", "greenlet", "group", "interruptible", "machine",
-        "nice", "nivcsw", "nvcsw", "outcome", "owe", "pending", "policy_data", "ready_ns", "real_blocked", "slice_left", "spend", "state", "stime", "sys", "tid", "timer",
-        "traced", "trap", "utime", "waited_ns", "work",
+        "affinity", "blocked", "builtin", "burn_left", "burning", "clear_tid", "comm", "cpu", "cred", "entry",
+        "environ", "exit_code", "files", "fs", "greenlet", "group", "interruptible", "machine", "nice", "nivcsw",
+        "nvcsw", "outcome", "owe", "pending", "policy_data", "ready_ns", "real_blocked", "slice_left", "spend",
+        "state", "stime", "sys", "tid", "timer", "traced", "trap", "utime", "waited_ns", "work",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, tid: int, group: ThreadGroup, entry: Callable[[Task], int | None]) -> None:

@@ -1,8 +1,8 @@
 """Traces: what the kernel tells whoever subscribes, and nothing at all when nobody does.
 
-`machine.trace.append(subscriber)` subscribes. A subscriber has any of the methods of `Subscriber`; those it lacks are not
-called. Events carry the timeline's `now`, so that two runs of one seed give the same trace. System calls are traced in the
-table's slow path, which a task takes only while `task.traced`.
+`machine.trace.append(subscriber)` subscribes. A subscriber has any of the methods of `Subscriber`; those it lacks are
+not called. Events carry the timeline's `now`, so that two runs of one seed give the same trace. System calls are
+traced in the table's slow path, which a task takes only while `task.traced`.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@
         lab.run(until="60s")
         client.exit_code, a.output, lab.now
 
-Times are virtual, in integer nanoseconds or as text ("20ms"). Addresses of machines (MAC) and everything random come from the seed and the
-names, in the order in which things were made.
+Times are virtual, in integer nanoseconds or as text ("20ms"). Addresses of machines (MAC) and everything random come
+from the seed and the names, in the order in which things were made.
 """
 
 from __future__ import annotations
@@ -161,11 +161,18 @@ class Lab:
     # ---- building ----
 
     def host(
-        self, name: str, *cidrs: str, cpus: int = 1, policy: str = "rr", settings: Settings | dict[str, Any] | None = None
+        self,
+        name: str,
+        *cidrs: str,
+        cpus: int = 1,
+        policy: str = "rr",
+        settings: Settings | dict[str, Any] | None = None,
     ) -> Host:
         """A machine with these addresses on its first network card. `settings`: sysctls, {"net.ipv4.tcp_sack": 0}."""
         if name in self.hosts:
-            raise LabError(f"there is a host {name!r} already: names are what randomness is drawn by, so they must differ")
+            raise LabError(
+                f"there is a host {name!r} already: names are what randomness is drawn by, so they must differ"
+            )
         if isinstance(settings, dict):
             settings = Settings(**settings)
         machine = Machine(
@@ -193,7 +200,14 @@ class Lab:
         `addresses` are those of the two ends, for hosts with several cards. The wire, for a cable between two hosts.
         """
         there = Impairments(
-            rate=rate, delay=delay, jitter=jitter, loss=loss, reorder=reorder, duplicate=duplicate, corrupt=corrupt, queue=queue
+            rate=rate,
+            delay=delay,
+            jitter=jitter,
+            loss=loss,
+            reorder=reorder,
+            duplicate=duplicate,
+            corrupt=corrupt,
+            queue=queue,
         )
         mine = addresses[:1] if addresses else ()
         if isinstance(b, Switch):

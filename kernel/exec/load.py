@@ -1,6 +1,7 @@
 """What execve does with a path: find the file, see what it is, give back a program.
 
-A Python program is a file that `def main` makes one; `#!` names an interpreter as in Linux, and `#!` with python in it is ours.
+A Python program is a file that `def main` makes one; `#!` names an interpreter as in Linux, and `#!` with python in
+it is ours.
 """
 
 from __future__ import annotations

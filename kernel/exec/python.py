@@ -1,8 +1,8 @@
 """Python programs and functions as what a task runs.
 
-A program is a file with `def main(sys, argv)`; it is compiled with ticks, run in a module of its own, and what `main` returns is
-the exit status: None is 0, an integer is taken & 0xff. An uncaught exception is 1, with the traceback on descriptor 2; the
-kernel's own frames are left out of it.
+A program is a file with `def main(sys, argv)`; it is compiled with ticks, run in a module of its own, and what `main`
+returns is the exit status: None is 0, an integer is taken & 0xff. An uncaught exception is 1, with the traceback on
+descriptor 2; the kernel's own frames are left out of it.
 """
 
 from __future__ import annotations
@@ -65,9 +65,11 @@ class Program:
         return run
 
 
-def function_entry(task_tick: Callable[[], None], function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[Task], Any]:
+def function_entry(
+    tick: Callable[[], None], function: Callable[..., Any], args: tuple[Any, ...]
+) -> Callable[[Task], Any]:
     """What a task runs for `spawn(function, *args)`: `function(sys, *args)`, with ticks."""
-    prepared = ticked(function, task_tick)
+    prepared = ticked(function, tick)
 
     def run(task: Task) -> Any:
         return prepared(task.sys, *args)

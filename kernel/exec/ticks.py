@@ -1,19 +1,19 @@
 """Ticks: how ordinary Python becomes something a scheduler can preempt and an accountant can charge.
 
 An AST pass puts a call of `__tick__` first in each loop body, comprehension, lambda and function of a program. A tick
-charges a fixed virtual time and, when the budget is used up, goes to the scheduler (`kernel/sched/meter.py`). File names and
-line numbers stay, so tracebacks show the user's own source.
+charges a fixed virtual time and, when the budget is used up, goes to the scheduler (`kernel/sched/meter.py`). File
+names and line numbers stay, so tracebacks show the user's own source.
 
-A program file is compiled whole, with `__tick__` among its globals. A function given to `spawn` is compiled again from its
-source, as a nested function of a factory whose parameters are its free variables and `__tick__`; then the new code gets the
-original's closure cells, so variables are still shared with the enclosing function. Functions that it names (globals and
-cells) and that have source are treated likewise and put in place of their names. What has no source (or is a method that is
-reached only through an object) runs without ticks: for that there is the watchdog.
+A program file is compiled whole, with `__tick__` among its globals. A function given to `spawn` is compiled again
+from its source, as a nested function of a factory whose parameters are its free variables and `__tick__`; then the
+new code gets the original's closure cells, so variables are still shared with the enclosing function. Functions that
+it names (globals and cells) and that have source are treated likewise and put in place of their names. What has no
+source (or is a method that is reached only through an object) runs without ticks: for that there is the watchdog.
 """
 
 from __future__ import annotations
-
 import __future__ as _future
+
 import ast
 import functools
 import inspect
@@ -37,7 +37,7 @@ class _Inserter(ast.NodeTransformer):
         node = ast.Call(ast.Name(TICK, ast.Load()), [], [])
         for part in (node, node.func):
             ast.copy_location(part, at)
-            part.end_lineno, part.end_col_offset = part.lineno, part.col_offset  # type: ignore[attr-defined]
+            part.end_lineno, part.end_col_offset = part.lineno, part.col_offset
         return node
 
     def _statement(self, at: ast.AST) -> ast.stmt:
@@ -46,16 +46,18 @@ class _Inserter(ast.NodeTransformer):
     def _loop(self, node: Any) -> ast.AST:
         self.generic_visit(node)
         node.body.insert(0, self._statement(node))
-        return node  # type: ignore[no-any-return]
+        return node
 
     visit_For = visit_AsyncFor = visit_While = _loop
 
     def _function(self, node: Any) -> ast.AST:
         self.generic_visit(node)
         first = node.body[0]
-        documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+        documented = (
+            isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+        )
         node.body.insert(1 if documented else 0, self._statement(node))
-        return node  # type: ignore[no-any-return]
+        return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = _function
 
@@ -99,7 +101,7 @@ def _find(tree: ast.Module, code: CodeType) -> ast.FunctionDef | ast.Lambda | No
             body = node.body
             first, last = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
             spots = [spot for spot in _spots(code) if spot != (node.lineno, 0)]
-            if all(first <= spot < last for spot in spots):  # type: ignore[operator]
+            if all(first <= spot < last for spot in spots):
                 return node
     return None
 

@@ -1,12 +1,13 @@
 """Network interfaces: devices bound to the stack.
 
-A simulated device raises its interrupt when its receive queue stops being empty. The interrupt takes a CPU (it is stolen
-from whoever runs there), and after its published cost the waiting frames are taken as one batch: each costs protocol work,
-which also elapses before the batch goes up the stack. Meanwhile the device does not interrupt again. A real device has a
-descriptor that the timeline watches, and its batches are handled as they come.
+A simulated device raises its interrupt when its receive queue stops being empty. The interrupt takes a CPU (it is
+stolen from whoever runs there), and after its published cost the waiting frames are taken as one batch: each costs
+protocol work, which also elapses before the batch goes up the stack. Meanwhile the device does not interrupt again. A
+real device has a descriptor that the timeline watches, and its batches are handled as they come.
 
-After everything that may have made the stack want to send or changed its timers, `drive` hands its frames to the devices, one
-batch per device, and sets the one timer that follows `stack.next_deadline()`. Captures see both directions here.
+After everything that may have made the stack want to send or changed its timers, `drive` hands its frames to the
+devices, one batch per device, and sets the one timer that follows `stack.next_deadline()`. Captures see both
+directions here.
 """
 
 from __future__ import annotations

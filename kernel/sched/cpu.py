@@ -1,9 +1,10 @@
 """One virtual CPU: what runs on it, until when, and what waits for it.
 
-`current` is the task that has the CPU. Its greenlet may be running (at the timeline's `now`), or the CPU is busy with time
-that the task owes: then the CPU's timer is armed at the smaller of `until`, where that time ends, and `slice_end`. An
-interrupt pushes both back (`steal`); a preemption (`preempt`) leaves the rest with the task. All here is bookkeeping that may be
-called from any context; only `act`, the timer's callback, runs in the timeline's loop and goes on to run the task.
+`current` is the task that has the CPU. Its greenlet may be running (at the timeline's `now`), or the CPU is busy with
+time that the task owes: then the CPU's timer is armed at the smaller of `until`, where that time ends, and
+`slice_end`. An interrupt pushes both back (`steal`); a preemption (`preempt`) leaves the rest with the task. All here
+is bookkeeping that may be called from any context; only `act`, the timer's callback, runs in the timeline's loop and
+goes on to run the task.
 
 Invariant: when `current` is set and its greenlet is not running, the timer is armed.
 """

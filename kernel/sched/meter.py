@@ -1,15 +1,15 @@
 """Meters: how CPU time is taken from a running task, fast enough to be asked at every turn of every loop.
 
-In virtual time the meter holds a *budget*: how much the running task may still use before anything else on the timeline acts
-or its slice ends. `tick` only adds to a counter and compares; `trap` and `spend` move the clock themselves while they stay
-inside the budget; past it, they go to the scheduler. Whatever shortens the budget is seen: new events by the timeline's
-count of armings, all else by `stale()`.
+In virtual time the meter holds a *budget*: how much the running task may still use before anything else on the
+timeline acts or its slice ends. `tick` only adds to a counter and compares; `trap` and `spend` move the clock
+themselves while they stay inside the budget; past it, they go to the scheduler. Whatever shortens the budget is seen:
+new events by the timeline's count of armings, all else by `stale()`.
 
 In real time charges only feed rusage; `tick` and `trap` look at the host's clock often enough for devices to be polled
 every 50 us.
 
-There is one meter per machine, for the one task of it whose greenlet runs. Its state lives in closure variables, which is
-what makes a tick cost 0.1 us. `user` and `system` are the CPU times not yet booked to the task.
+There is one meter per machine, for the one task of it whose greenlet runs. Its state lives in closure variables,
+which is what makes a tick cost 0.1 us. `user` and `system` are the CPU times not yet booked to the task.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ UserReturn = Callable[["Task"], None]
 class Meter:
     """What a meter offers, bound once."""
 
-    __slots__ = ("book", "burn", "end", "enter", "leave", "owe", "polled", "progress", "settle", "spend", "stale", "tick", "trap")
+    __slots__ = (
+        "book", "burn", "end", "enter", "leave", "owe", "polled", "progress", "settle", "spend", "stale", "tick",
+        "trap",
+    )  # fmt: skip
 
     tick: Callable[[], None]
     """User mode: one tick. May run signal handlers, may raise Killed."""

@@ -1,8 +1,8 @@
 """The seam between the scheduler and its policies.
 
-The mechanism (`scheduler.py`, `cpu.py`) knows what runs where and what time it is; a policy decides who is next. Each CPU
-has one run queue of the machine's policy. A policy sees CPU time only as `charge`, so that it works the same in virtual
-and in real time.
+The mechanism (`scheduler.py`, `cpu.py`) knows what runs where and what time it is; a policy decides who is next. Each
+CPU has one run queue of the machine's policy. A policy sees CPU time only as `charge`, so that it works the same in
+virtual and in real time.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Round robin: every runnable task gets a slice in turn.
 
 A task that sleeps keeps what is left of its slice, and when it wakes it runs at once with that: so a server answers
-promptly beside busy loops. When the slice is used up the task goes behind everybody else with a new one, so that tasks
-that keep waking each other cannot starve the rest: between two turns of a task every other one gets at most a slice, and
-one that has been waiting runs after at most (tasks - 1) slices.
+promptly beside busy loops. When the slice is used up the task goes behind everybody else with a new one, so that
+tasks that keep waking each other cannot starve the rest: between two turns of a task every other one gets at most a
+slice, and one that has been waiting runs after at most (tasks - 1) slices.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RoundRobin:
         return len(self.urgent) + len(self.turns)
 
     def enqueue(self, task: Task, reason: str) -> None:
-        if reason == EXPIRED or reason == YIELDED or task.slice_left <= 0:
+        if reason in (EXPIRED, YIELDED) or task.slice_left <= 0:
             task.slice_left = self.slice_ns
             self.turns.append(task)
         elif reason == WOKEN:

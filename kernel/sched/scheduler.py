@@ -1,12 +1,12 @@
 """The scheduler's mechanism: who runs, who sleeps, and the switches between them.
 
-Every task runs on its own greenlet. The *hub* is the greenlet in which the timeline's loop runs. Time passes for a task
-only in `elapse` and in sleep; when nothing else acts before that time is over, `elapse` returns at once, otherwise the CPU's timer
-is armed and the greenlet switches to the hub. A task that sleeps switches straight to the next one of its CPU when that one
-may go on at once. Whoever resumes a greenlet has told the meter first.
+Every task runs on its own greenlet. The *hub* is the greenlet in which the timeline's loop runs. Time passes for a
+task only in `elapse` and in sleep; when nothing else acts before that time is over, `elapse` returns at once,
+otherwise the CPU's timer is armed and the greenlet switches to the hub. A task that sleeps switches straight to the
+next one of its CPU when that one may go on at once. Whoever resumes a greenlet has told the meter first.
 
-Real time differs in two points only: switches and charges take no virtual time, and a running task returns to the hub at
-least every 50 us so that devices are polled.
+Real time differs in two points only: switches and charges take no virtual time, and a running task returns to the hub
+at least every 50 us so that devices are polled.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Scheduler:
     """The CPUs of one machine and what they run."""
 
     __slots__ = (
-        "costs", "cpus", "draining", "hub", "abandon", "main", "meter", "running", "switch_ns", "timeline", "trace", "virtual",
+        "abandon", "costs", "cpus", "draining", "hub", "main", "meter", "running", "switch_ns", "timeline",
+        "trace", "virtual",
     )  # fmt: skip
 
     def __init__(
@@ -278,7 +279,9 @@ class Scheduler:
             self.meter.stale()
 
     def _place(self, task: Task) -> Cpu:
-        """Where a task that has become runnable goes: its last CPU if idle, else an idle one, else the shortest queue."""
+        """Where a task that has become runnable goes: its last CPU if idle, else an idle one, else the shortest
+        queue.
+        """
         last = task.cpu
         allowed = task.affinity
         if last.current is None and (allowed is None or allowed >> last.id & 1):
@@ -308,7 +311,9 @@ class Scheduler:
         return task
 
     def disturb(self, task: Task) -> None:
-        """Something in `task.work` must be seen soon: end its sleep or its `sys.cpu`, or have it look at its next tick."""
+        """Something in `task.work` must be seen soon: end its sleep or its `sys.cpu`, or have it look at its next
+        tick.
+        """
         if task.state == SLEEPING:
             if task.interruptible:
                 self.awaken(task, BY_SIGNAL)

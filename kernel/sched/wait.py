@@ -1,9 +1,9 @@
 """Wait queues: the one mechanism by which anything in the kernel waits for anything else.
 
-A task that finds its condition false sleeps on the queue of whoever will make it true, and looks again when it has been
-woken (another task may have been faster). Nothing passes between that look and the entry in the queue, since nothing here
-spends time before the task is on it: so no wakeup is lost. poll, select and epoll subscribe a callback instead of
-sleeping, to as many queues as they like.
+A task that finds its condition false sleeps on the queue of whoever will make it true, and looks again when it has
+been woken (another task may have been faster). Nothing passes between that look and the entry in the queue, since
+nothing here spends time before the task is on it: so no wakeup is lost. poll, select and epoll subscribe a callback
+instead of sleeping, to as many queues as they like.
 
 Order is first come, first woken. Callbacks run before sleepers are woken, in the order of subscription; they run inside
 the call of `wake`, so they must not block.
@@ -25,7 +25,8 @@ class Interrupted(Exception):
     """A sleep ended because a signal is pending. The way back to user mode makes it EINTR or a restart.
 
     Raise it (or let it pass) only while nothing has been transferred: the call may be made again from its start, or
-    continued by the function given as `Interrupted(resume)` (Linux's restart_syscall: a sleep with what is left of its time).
+    continued by the function given as `Interrupted(resume)` (Linux's restart_syscall: a sleep with what is left of
+    its time).
     """
 
 

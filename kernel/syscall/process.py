@@ -1,7 +1,8 @@
 """System calls of processes: clone, execve, exit, wait4, ids, groups and sessions, scheduling, limits.
 
-`sys.spawn(function, *args)` is fork for Python: the child runs `function(sys, *args)` with copies of the descriptors, handlers,
-directory and environment. Python closures are shared, not copied. `fork` itself can't be had: a Python frame can't be copied.
+`sys.spawn(function, *args)` is fork for Python: the child runs `function(sys, *args)` with copies of the descriptors,
+handlers, directory and environment. Python closures are shared, not copied. `fork` itself can't be had: a Python
+frame can't be copied.
 """
 
 from __future__ import annotations
@@ -450,7 +451,7 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
             raise OSError(EFAULT, f"prlimit64 takes (soft, hard), not {limits!r:.40}") from None
         if (soft if soft >= 0 else RLIM_INFINITY) > (hard if hard >= 0 else RLIM_INFINITY):
             raise OSError(EINVAL, f"prlimit64: the soft limit {soft} is above the hard limit {hard}")
-        if 0 <= old[1] and not 0 <= hard <= old[1] and not task.cred.capable(24):
+        if old[1] >= 0 and not 0 <= hard <= old[1] and not task.cred.capable(24):
             raise OSError(EPERM, "prlimit64: raising a hard limit")
         group.rlimits[resource] = (soft, hard)
     return old
@@ -461,4 +462,3 @@ def prlimit64(task: Task, pid: int, resource: int, limits: tuple[int, int] | Non
     """(soft, hard) as they were."""
     old: tuple[int, int] = sys_prlimit64(task, pid, resource, limits)
     return old
-

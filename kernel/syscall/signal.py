@@ -65,7 +65,9 @@ def _valid(signum: int) -> int:
 
 
 def may_signal(sender: Credentials, target: ThreadGroup, signum: int, group: ThreadGroup) -> bool:
-    """kill(2): a real or effective uid of the sender is the real or saved uid of the target; CAP_KILL; SIGCONT in a session."""
+    """kill(2): a real or effective uid of the sender is the real or saved uid of the target; CAP_KILL; SIGCONT in a
+    session.
+    """
     leader = target.leader
     if sender.capable(5) or leader is None:
         return True

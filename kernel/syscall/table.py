@@ -3,9 +3,10 @@
     @syscall(63, "read", "fd", "sink", "size")
     def sys_read(task, fd, sink, count): ...
 
-registers a handler under Linux's riscv64 number and gives back its *entry*: a function with the same arguments that does
-what a trap does (charge it, trace it, settle signals and EINTR or restart on the way back). The strings say how strace
-shows each argument (`kernel/strace.py`). The entry's `handler` attribute is the bare handler, for callers inside the kernel.
+registers a handler under Linux's riscv64 number and gives back its *entry*: a function with the same arguments that
+does what a trap does (charge it, trace it, settle signals and EINTR or restart on the way back). The strings say how
+strace shows each argument (`kernel/strace.py`). The entry's `handler` attribute is the bare handler, for callers
+inside the kernel.
 
     @python("read")
     def read(task, fd, n):
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
     from kernel.task import Task
 
 SA_RESTART_RULE, NO_HANDLER_RULE, NEVER_RULE = "sys", "nohand", "never"
-"""`restart=`: ERESTARTSYS (restarts after a handler with SA_RESTART, or when none ran), ERESTARTNOHAND (only when none ran), EINTR always."""
+"""`restart=`: ERESTARTSYS (restarts after a handler with SA_RESTART, or when none ran), ERESTARTNOHAND (only when
+none ran), EINTR always.
+"""
 
 
 class Sink(Protocol):
@@ -144,7 +147,9 @@ class Call:
             raise self.mistaken(args, error) from error
 
     def restarts(self, ran: bool, restartable: bool, resumable: bool) -> bool:
-        """Whether the call, interrupted, is made again: `ran` says that a handler has run, `restartable` that all had SA_RESTART."""
+        """Whether the call, interrupted, is made again: `ran` says that a handler has run, `restartable` that all
+        had SA_RESTART.
+        """
         if not ran:
             return self.restart != NEVER_RULE
         return self.restart == SA_RESTART_RULE and restartable and not resumable

@@ -1,4 +1,6 @@
-"""Processes and signals: zombies, orphans, wait status, SIGCHLD, exec, death. Every test is a small program of the ABI."""
+"""Processes and signals: zombies, orphans, wait status, SIGCHLD, exec, death. Every test is a small program of the
+ABI.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ from kernel.machine import Machine
 MS = 1_000_000
 
 
-def run(function: Callable[..., Any], *args: Any, cpus: int = 1, until: int | None = 60_000 * MS) -> tuple[list[Any], Machine]:
+def run(
+    function: Callable[..., Any], *args: Any, cpus: int = 1, until: int | None = 60_000 * MS
+) -> tuple[list[Any], Machine]:
     """Run `function(sys, log, *args)`; what it logged, and the machine (closed)."""
     log: list[Any] = []
     with Machine("m", VirtualTimeline(1), cpus=cpus) as machine:
@@ -295,7 +299,9 @@ def test_mask_pending_and_order() -> None:
     assert run(main)[0] == [True, (SIGUSR1, 0), (SIGUSR2, 0), (40, 0), (40, 9), (41, 0), True, 0]
 
 
-@pytest.mark.parametrize(("flags", "expected"), [(0, ["in", "out", "in", "out"]), (SA_NODEFER, ["in", "in", "out", "out"])])
+@pytest.mark.parametrize(
+    ("flags", "expected"), [(0, ["in", "out", "in", "out"]), (SA_NODEFER, ["in", "in", "out", "out"])]
+)
 def test_handlers_nest_only_with_nodefer(flags: int, expected: list[str]) -> None:
     def main(sys: Any, log: list[Any]) -> None:
         count = 0

@@ -37,7 +37,7 @@ def test_golden_lines() -> None:
         pass
 
     def calls(sys: Any) -> int:
-        sys.write(1, b"hello\n\x01\x002\"")
+        sys.write(1, b'hello\n\x01\x002"')
         sys.write(1, bytes(40))
         fd = sys.open("/f", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         sys.write(fd, b"abc")
@@ -54,9 +54,10 @@ def test_golden_lines() -> None:
         sys.bind(s, ("127.0.0.1", 80))
         return 3
 
+    zeros = "\\0" * 32
     assert trace(calls) == [
         'write(1, "hello\\n\\1\\0002\\"", 10)        = 10',
-        'write(1, "\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0"..., 40) = 40',
+        f'write(1, "{zeros}"..., 40) = 40',
         'openat(AT_FDCWD, "/f", O_RDWR|O_CREAT|O_CLOEXEC, 0644) = 3',
         'write(3, "abc", 3)                      = 3',
         'pread64(3, "abc", 4096, 0)              = 3',
@@ -93,8 +94,7 @@ def test_unfinished_and_resumed() -> None:
     assert lines[1] == "clone(child_stack=NULL, flags=SIGCHLD)  = 3"
     assert "[pid     3] read(3,  <unfinished ...>" in lines
     assert '[pid     3] <... read resumed>"x", 9)   = 1' in lines
-    assert any(re.fullmatch(r"\[pid     2\] <\.\.\. wait4 resumed>\[\{WIFEXITED\(s\) && WEXITSTATUS\(s\) == 0\}\], 0, NULL\) = 3", x) or
-               x.startswith("wait4(3, [{WIFEXITED(s)") or x.startswith("<... wait4 resumed>[{WIFEXITED(s)") for x in lines)
+    assert any("wait4" in x and x.endswith("[{WIFEXITED(s) && WEXITSTATUS(s) == 0}], 0, NULL) = 3") for x in lines)
     assert any("--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=3, si_uid=0, si_status=0" in x for x in lines)
     begun = sum("<unfinished ...>" in x for x in lines)
     assert begun == sum(" resumed>" in x for x in lines)
@@ -121,7 +121,8 @@ def test_only_some_calls() -> None:
 def test_strange_values_do_not_disturb_the_program() -> None:
     def main(sys: Any, traced: list[Any]) -> None:
         for call in (
-            lambda: sys.read("x", None), lambda: sys.write(1, 5), lambda: sys.open(3.5, "r"), lambda: sys.kill("a", "b"),
+            lambda: sys.read("x", None), lambda: sys.write(1, 5), lambda: sys.open(3.5, "r"),
+            lambda: sys.kill("a", "b"),
             lambda: sys.wait4("z"), lambda: sys.nanosleep("soon"), lambda: sys.prlimit64(0, 7, 4), lambda: sys.ppoll(7),
         ):  # fmt: skip
             try:
@@ -145,8 +146,6 @@ def test_quoting_and_flags() -> None:
     assert quoted(b'a"\\\t\x07\x1b[0m\xff') == '"a\\"\\\\\\t\\7\\33[0m\\377"'
     assert quoted(b"\x012", None) == '"\\0012"'
     assert quoted(b"x" * 40, 32) == '"' + "x" * 32 + '"...'
-    names = names_of("MSG_")
-    assert flags_text(0x4042, names) == "MSG_NOSIGNAL|MSG_PEEK|MSG_DONTWAIT" or set(flags_text(0x4042, names).split("|")) == {
-        "MSG_PEEK", "MSG_DONTWAIT", "MSG_NOSIGNAL",
-    }  # fmt: skip
+    shown = flags_text(0x4042, names_of("MSG_"))
+    assert sorted(shown.split("|")) == ["MSG_DONTWAIT", "MSG_NOSIGNAL", "MSG_PEEK"]
     assert flags_text(1 << 30, {1: "A"}) == "0x40000000"

@@ -151,7 +151,8 @@ import scenario_programs as p
 
 class Switches:
     def __init__(self, add): self.add = add
-    def switch(self, cpu, before, after, reason, now): self.add(f"{{now}} cpu{{cpu}} {{before}} -> {{after}} {{reason}}\\n")
+    def switch(self, cpu, before, after, reason, now):
+        self.add(f"{{now}} cpu{{cpu}} {{before}} -> {{after}} {{reason}}\\n")
     def wakeup(self, waker, task, reason, now): self.add(f"{{now}} {{waker}} wakes {{task}} {{reason}}\\n")
 
 capture = io.BytesIO()
@@ -173,7 +174,7 @@ print(len(capture.getvalue()), hashlib.sha256(capture.getvalue()).hexdigest())
 print(len(text), hashlib.sha256("".join(text).encode()).hexdigest())
 """
 
-CROWD = '''
+CROWD = """
 
 def crowd(sys, n):
     def child(sys, i):
@@ -186,7 +187,7 @@ def crowd(sys, n):
         sys.spawn(child, i)
     for i in range(n):
         sys.write(1, str(sys.wait4()[:2]).encode())
-'''
+"""
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_hash_seed(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Thing(Base):
         (outer_global, (5,), 10, 7),
         (even, (4,), True, 5),
         (lambda n: [i for i in range(n) if i], (3,), [1, 2], 4),
-        (lambda n: {i: [j for j in range(2)] for i in range(n)}, (2,), {0: [0, 1], 1: [0, 1]}, 7),
+        (lambda n: {i: [j + 0 for j in range(2)] for i in range(n)}, (2,), {0: [0, 1], 1: [0, 1]}, 7),
         (lambda: None, (), None, 1),
         (lambda: 0, (), 0, 1),
         (lambda n: list(generator(n)), (3,), [0, 1, 2], 5),
@@ -171,7 +171,9 @@ def test_a_tick_can_end_any_loop() -> None:
 
 
 def test_programs_keep_docstrings_and_futures() -> None:
-    code = compile_program('"""Doc."""\nfrom __future__ import annotations\ndef f(x: unknown):\n "d"\n return x\n', "p.py")
+    code = compile_program(
+        '"""Doc."""\nfrom __future__ import annotations\ndef f(x: unknown):\n "d"\n return x\n', "p.py"
+    )
     namespace: dict[str, Any] = {"__tick__": lambda: None}
     exec(code, namespace)
     assert namespace["__doc__"] == "Doc." and namespace["f"].__doc__ == "d" and namespace["f"](3) == 3
