@@ -106,3 +106,17 @@ def test_sniffing_what_the_stack_sends_by_itself(world: Any) -> None:
     gaps = [round(float(b.time - a.time), 2) for a, b in pairwise(seen)]
     assert len(seen) == 3 and gaps == [1.0, 2.0]
     assert timeline.now < 10 * SECOND
+
+
+def test_a_place_at_a_switch_of_a_lab() -> None:
+    from terrella.lab import Lab
+
+    with Lab(seed=3) as lab:
+        host = lab.host("a", "10.0.0.2/24")
+        switch = lab.switch()
+        lab.link(host, switch, delay="5ms")
+        sock = ScapySocket(switch.attach(b"\x02\0\0\0\0\x77"), lab, address="10.0.0.9/24")
+        answer = sock.sr1(IP(dst="10.0.0.2") / ICMP(), timeout=2)
+        assert answer[ICMP].type == 0
+        assert 20_000_000 <= lab.now < 21_000_000  # ARP and the ping, each twice through 5 ms
+        assert sock.sr1(IP(dst="10.0.0.2") / TCP(dport=81), timeout=2)[TCP].flags == "RA"
