@@ -161,10 +161,8 @@ def _open_tmpfile(task: Any, where: Path, flags: int, mode: int) -> File:
     inode = directory.fs.make_unnamed(mode, task.cred.fsuid, gid)
     dentry = Dentry(b"#%d" % inode.ino, where.dentry, inode)
     dentry.hashed = False
-    file = File(directory.fs.file_ops(inode) or regular.REGULAR, flags & ~_AT_OPEN, inode, Path(where.mount, dentry))
-    if flags & O_EXCL:
-        file.private = "unlinkable"
-    return file
+    inode.linkable = not flags & O_EXCL
+    return File(directory.fs.file_ops(inode) or regular.REGULAR, flags & ~_AT_OPEN, inode, Path(where.mount, dentry))
 
 
 def open_path(task: Any, path: Path, flags: int, created: bool = False) -> File:
@@ -285,12 +283,8 @@ def link(task: Any, old: Path, path: bytes, base: Path | None = None) -> None:
     check(here.inode, cred, MAY_WRITE | MAY_EXEC)
     if inode.is_dir:
         raise error(EPERM, "hard link to a directory")
-    if not inode.nlink and inode.mapping is None:
-        raise error(ENOENT)
     inode.fs.link(inode, here.inode, name)
-    dentry = here.dentry.attach(name, inode)
-    if not old.dentry.hashed and inode.nlink == 1:
-        old.dentry.name, old.dentry.parent, old.dentry.hashed = dentry.name, dentry.parent, True
+    here.dentry.attach(name, inode)
 
 
 # ---- removing names ----

@@ -50,7 +50,7 @@ class Inode:
     """A file: its kind, owner, times (ns since the epoch) and, by kind, its pages, entries, target or device."""
 
     __slots__ = (
-        "atime", "btime", "ctime", "fs", "gid", "ino", "locks", "mapping", "mode", "mtime", "nlink", "pipe",
+        "atime", "btime", "ctime", "fs", "gid", "ino", "linkable", "locks", "mapping", "mode", "mtime", "nlink", "pipe",
         "private", "rdev", "size", "socket", "uid", "users", "xattrs",
     )  # fmt: skip
 
@@ -65,6 +65,7 @@ class Inode:
         self.size = 0
         self.atime = self.mtime = self.ctime = self.btime = fs.now()
         self.users = 0
+        self.linkable = False  # made by O_TMPFILE: it may be given its first name
         self.mapping: AddressSpace | None = None
         self.private: Any = None  # the filesystem's own: directory entries, link target, disk inode
         self.pipe: Any = None  # a FIFO's pipe while somebody has it open

@@ -219,19 +219,13 @@ def sys_linkat(task: Any, old_dirfd: int, old: str | bytes, new_dirfd: int, new:
     source, inode = path_at(task, old_dirfd, old, flags, bool(flags & AT_SYMLINK_FOLLOW))
     if source is None:
         raise error(abi.EXDEV)
-    if not source.dentry.hashed and not inode.nlink and not _tmpfile_may_link(task, old_dirfd, pathname(old)):
+    # A file without a name gets one only if O_TMPFILE made it, it never had one, and O_EXCL did not say never.
+    if not inode.nlink and not inode.linkable:
         raise error(ENOENT)
     name = pathname(new)
     operations.link(task, source, name, base_of(task, new_dirfd, name))
+    inode.linkable = False
     return 0
-
-
-def _tmpfile_may_link(task: Any, dirfd: int, old: bytes) -> bool:
-    """A file made by O_TMPFILE may get a name, unless O_EXCL said never."""
-    if old:
-        return True
-    file = task.files.get(dirfd)
-    return file.private != "unlinkable" and file.path is not None and file.path.dentry.name.startswith(b"#")
 
 
 @python("link")

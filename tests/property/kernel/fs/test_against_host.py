@@ -39,13 +39,19 @@ DEEP = "/0/1/2/3/4/5"
 
 names = st.sampled_from(["a", "b", "c", "d"])
 parts = st.lists(st.sampled_from(["a", "b", "c", "d", "a", "b", ".", ".."]), min_size=0, max_size=2)
-paths = st.builds(lambda head, rest, tail: "/".join([head, *rest]) + tail, names, parts, st.sampled_from(["", "", "", "/"]))
+paths = st.builds(
+    lambda head, rest, tail: "/".join([head, *rest]) + tail, names, parts, st.sampled_from(["", "", "", "/"])
+)
 odd_paths = st.one_of(paths, paths, paths, st.sampled_from(["", ".", "..", "n" * 255, "n" * 256, "a/" * 2100 + "a"]))
 targets = st.one_of(paths, st.sampled_from(["a", "b", "../5/a", "..", ".", "loop", "a/", "b/."]))
 flag_sets = st.builds(
     lambda access, rest: access | sum(set(rest)),
     st.sampled_from([abi.O_RDONLY, abi.O_WRONLY, abi.O_RDWR, abi.O_RDWR]),
-    st.lists(st.sampled_from([abi.O_CREAT, abi.O_CREAT, abi.O_EXCL, abi.O_TRUNC, abi.O_APPEND, abi.O_DIRECTORY, abi.O_NOFOLLOW])),
+    st.lists(
+        st.sampled_from(
+            [abi.O_CREAT, abi.O_CREAT, abi.O_EXCL, abi.O_TRUNC, abi.O_APPEND, abi.O_DIRECTORY, abi.O_NOFOLLOW]
+        )
+    ),
 )
 sizes = st.sampled_from([0, 1, 100, 4095, 4096, 4097, 8192, 20000])
 offsets = st.sampled_from([0, 1, 4095, 4096, 5000, 12288, 70000, -1])
@@ -62,7 +68,12 @@ def outcome(call: Any, *args: Any, **kw: Any) -> Any:
 def facts(stat: Any) -> Any:
     if isinstance(stat, str):
         return stat
-    return (oct(stat.st_mode), stat.st_nlink, stat.st_size, stat.st_blocks if stat.st_mode & 0o170000 == 0o100000 else 0)
+    return (
+        oct(stat.st_mode),
+        stat.st_nlink,
+        stat.st_size,
+        stat.st_blocks if stat.st_mode & 0o170000 == 0o100000 else 0,
+    )
 
 
 class Against(RuleBasedStateMachine):
@@ -125,13 +136,17 @@ class Against(RuleBasedStateMachine):
     @rule(pair=fds, size=sizes, offset=offsets)
     def pread(self, pair: Any, size: int, offset: int) -> None:
         if pair and pair in self.open:
-            self.same(outcome(self.sys.pread64, pair[0], size, offset), outcome(os.pread, pair[1], size, offset), "pread")
+            self.same(
+                outcome(self.sys.pread64, pair[0], size, offset), outcome(os.pread, pair[1], size, offset), "pread"
+            )
 
     @rule(pair=fds, size=sizes, offset=offsets)
     def pwrite(self, pair: Any, size: int, offset: int) -> None:
         if pair and pair in self.open:
             data = b"P" * size
-            self.same(outcome(self.sys.pwrite64, pair[0], data, offset), outcome(os.pwrite, pair[1], data, offset), "pwrite")
+            self.same(
+                outcome(self.sys.pwrite64, pair[0], data, offset), outcome(os.pwrite, pair[1], data, offset), "pwrite"
+            )
 
     @rule(pair=fds, offset=offsets, whence=st.integers(0, 5))
     def lseek(self, pair: Any, offset: int, whence: int) -> None:
@@ -139,7 +154,9 @@ class Against(RuleBasedStateMachine):
             kind = os.fstat(pair[1]).st_mode & 0o170000
             if kind == abi.S_IFDIR:  # a directory's offsets are the filesystem's own
                 return
-            self.same(outcome(self.sys.lseek, pair[0], offset, whence), outcome(os.lseek, pair[1], offset, whence), "lseek")
+            self.same(
+                outcome(self.sys.lseek, pair[0], offset, whence), outcome(os.lseek, pair[1], offset, whence), "lseek"
+            )
 
     @rule(pair=fds, size=st.one_of(sizes, st.just(-1)))
     def ftruncate(self, pair: Any, size: int) -> None:
@@ -158,7 +175,9 @@ class Against(RuleBasedStateMachine):
 
     @rule(path=odd_paths)
     def mkdir(self, path: str) -> None:
-        self.same(outcome(self.sys.mkdirat, self.ours, path, 0o777), outcome(os.mkdir, path, 0o777, dir_fd=self.host), path)
+        self.same(
+            outcome(self.sys.mkdirat, self.ours, path, 0o777), outcome(os.mkdir, path, 0o777, dir_fd=self.host), path
+        )
 
     @rule(path=odd_paths)
     def rmdir(self, path: str) -> None:
@@ -167,7 +186,9 @@ class Against(RuleBasedStateMachine):
 
     @rule(path=odd_paths)
     def unlink(self, path: str) -> None:
-        self.same(outcome(self.sys.unlinkat, self.ours, path, 0), outcome(os.unlink, path, dir_fd=self.host), ("unlink", path))
+        self.same(
+            outcome(self.sys.unlinkat, self.ours, path, 0), outcome(os.unlink, path, dir_fd=self.host), ("unlink", path)
+        )
 
     @rule(old=odd_paths, new=odd_paths)
     def rename(self, old: str, new: str) -> None:
