@@ -100,3 +100,10 @@ def test_l4_checksum_covers_the_pseudo_header(
     assert lib.trl_l4_checksum(src, dst, alen, proto, message, len(message)) == 0xFFFF ^ ones_sum(
         pseudo + message
     )
+
+
+def test_a_sum_of_zero_is_sent_as_ffff_by_udp_alone() -> None:
+    for offset, want in ((2, b"\0\0"), (6, b"\xff\xff"), (16, b"\0\0")):
+        buf = exactly(b"\xff\xff" + bytes(18))
+        assert lib.trl_checksum_complete(buf, 20, 0, offset) == 0
+        assert bytes(ffi.buffer(buf))[offset : offset + 2] == want

@@ -484,6 +484,22 @@ def test_a_super_segment_stays_within_the_length_field() -> None:
     assert result == gro_oracle(frames, [False] * 60)
 
 
+@pytest.mark.parametrize(("last", "slots"), [(323, 1), (324, 2)])
+def test_the_last_byte_that_fits(last: int, slots: int) -> None:
+    """45 * 1448 + 323 bytes of payload and 52 of headers are 65535."""
+    frames = Tcp(options=TS, ip_id=0, payload=bytes(45 * 1448)).split(1448)
+    frames.append(Tcp(options=TS, seq=45 * 1448, ip_id=45, payload=bytes(last)).image())
+    result = gro(frames, [False] * 46)
+    assert len(result) == slots
+    assert result == gro_oracle(frames, [False] * 46)
+
+
+@pytest.mark.parametrize("flags", [SYN | ACK, RST | ACK, URG | ACK, FIN | ACK, PSH | ACK])
+def test_some_flags_never_start_a_super_segment(flags: int) -> None:
+    frames = [Tcp(seq=i, ip_id=i, flags=flags, payload=b"x").image() for i in range(3)]
+    assert [segs for _, _, segs, _ in gro(frames, [False] * 3)] == [1, 1, 1]
+
+
 def test_a_batch_has_a_limit() -> None:
     most = lib.TRL_GRO_MAX
     frames = [Tcp(seq=i, ports=(i, 1), payload=b"x").image() for i in range(most)]

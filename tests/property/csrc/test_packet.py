@@ -278,6 +278,7 @@ OPTION = st.one_of(
     .flatmap(lambda n: st.binary(min_size=8 * n, max_size=8 * n))
     .map(lambda b: bytes([5, 2 + len(b)]) + b),
     st.binary(min_size=8, max_size=8).map(lambda b: b"\x08\x0a" + b),
+    st.sampled_from([4, 12, 20]).map(lambda n: bytes([5, 2 + n]) + bytes(n)),
     st.tuples(st.integers(2, 30), st.integers(0, 12), st.binary(max_size=10)).map(
         lambda t: bytes(t[:2]) + t[2]
     ),
@@ -318,10 +319,13 @@ def packet(draw: st.DrawFn) -> bytes:
     proto = draw(st.sampled_from([6, 6, 6, 17, 17, 1, 58, 59]))
     payload = draw(st.binary(max_size=40))
     ports = draw(st.binary(min_size=4, max_size=4))
+    wrong = draw(st.sampled_from([0, 0, 0, 0, -1, 1, -4, -len(payload), -len(payload) - 1]))
     if proto == 6:
         options = b"".join(draw(st.lists(OPTION, max_size=5)))[:40]
         options += bytes(-len(options) % 4)
-        words = draw(st.integers(0, 15)) if draw(st.integers(0, 9)) == 0 else (20 + len(options)) // 4
+        words = (20 + len(options)) // 4
+        if draw(st.integers(0, 9)) == 0:
+            words = draw(st.integers(0, 15) | st.just(min(15, words + len(payload) // 4 + 1)))
         word = words << 12 | draw(st.integers(0, 0xFFF))
         message = ports + draw(st.binary(min_size=8, max_size=8)) + word.to_bytes(2, "big")
         message += (
@@ -332,12 +336,15 @@ def packet(draw: st.DrawFn) -> bytes:
         )
         message, field = message + payload, 16
     elif proto == 17:
-        message, field = ports + struct.pack(">HH", 8 + len(payload), 0) + payload, 6
+        message, field = ports + struct.pack(">HH", max(0, 8 + len(payload) + wrong), 0) + payload, 6
     else:
         message, field = payload, -1
     if field > 0:
         total = ones_sum(src + dst + struct.pack(">II", len(message), proto) + message)
         checksum = (0xFFFF ^ total) or (0xFFFF if proto == 17 else 0)
+        if proto == 17:  # over as much as the length field says
+            n = max(0, len(message) + wrong)
+            checksum = (0xFFFF ^ ones_sum(src + dst + struct.pack(">II", n, proto) + message[:n])) or 0xFFFF
         if draw(st.integers(0, 4)) == 0:
             checksum = draw(st.sampled_from([0, 1, 0xFFFF]))
         message = message[:field] + checksum.to_bytes(2, "big") + message[field + 2 :]
@@ -347,19 +354,22 @@ def packet(draw: st.DrawFn) -> bytes:
         options = (b"".join(draw(st.lists(OPTION, max_size=2))) if draw(st.booleans()) else b"")[:40]
         options += bytes(-len(options) % 4)
         frag = draw(st.sampled_from([0, 0, 0, 0x4000, 0x4000, 0x2000, 0x8000]) | st.integers(0, 0xFFFF))
+        short = draw(st.sampled_from([0] * 9 + [1, -1, -4, -len(message), -len(message) - 1, -len(message) - 4]))
+        total = max(0, 20 + len(options) + len(message) + short)
         header = struct.pack(
-            ">BBHHHBBH", 0x45 + len(options) // 4, draw(st.integers(0, 255)), 20 + len(options) + len(message),
+            ">BBHHHBBH", 0x45 + len(options) // 4, draw(st.integers(0, 255)), total,
             draw(st.integers(0, 0xFFFF)), frag, draw(st.integers(0, 255)), proto, 0,
         ) + src + dst + options  # fmt: skip
         header = header[:10] + (0xFFFF ^ ones_sum(header)).to_bytes(2, "big") + header[12:]
         packet = header + message
     else:
-        chain = draw(st.lists(extension(), max_size=3) | st.lists(extension(), min_size=8, max_size=9))
+        many = st.lists(st.just((60, b"\0\1\4\0\0\0\0")), min_size=7, max_size=9)
+        chain = draw(st.lists(extension(), max_size=3) | st.lists(extension(), max_size=3) | many)
         names = [kind for kind, _ in chain] + [proto]
         body = b"".join(bytes([name]) + rest for name, (_, rest) in zip(names[1:], chain)) + message
         first = struct.pack(">IHBB", 6 << 28 | draw(st.integers(0, 2**28 - 1)), len(body), names[0], 64)
         packet = first + src + dst + body
-    ethertype = 0x0800 if version == 4 else 0x86DD
+    ethertype = 0x0800 if (version == 4) ^ (draw(st.integers(0, 19)) == 0) else 0x86DD
     return draw(st.binary(min_size=12, max_size=12)) + ethertype.to_bytes(2, "big") + packet
 
 
@@ -428,6 +438,8 @@ def test_the_generator_reaches_every_verdict() -> None:
 
 
 # ---- build ----
+
+EDGES = [65495, 65496, 65515, 65516, 65535, 65536, 2**32 - 1]  # payloads about what IP's length field can say
 
 
 @st.composite
@@ -547,9 +559,13 @@ def test_udp_and_bare_ip(
     assert (p["verdict"], p["proto"], p["tos"], p["payload_len"]) == (L4_OTHER, 1, tos, len(payload))
 
 
-@given(template(), st.integers(0, 80), st.integers(0, 60), st.integers(0, 70_000))
+@given(template(), st.integers(0, 80), st.integers(0, 60), st.integers(0, 70_000) | st.sampled_from(EDGES))
 def test_bad_templates_are_refused(tmpl: tuple[bytes, int], length: int, l3: int, payload_len: int) -> None:
-    image = tmpl[0][:length]
+    check_template(tmpl[0][:length], l3, payload_len)
+    check_template(*tmpl, payload_len)
+
+
+def check_template(image: bytes, l3: int, payload_len: int) -> None:
     seg = ffi.new("struct trl_tcp_out *", {"payload_len": payload_len})
     out = ffi.new("uint8_t[]", 200)
     fits = False
