@@ -20,6 +20,7 @@ from kernel.abi import O_RDWR, RLIM_INFINITY, RLIMIT_CORE, RLIMIT_NOFILE
 from kernel.console import ConsoleOps
 from kernel.cost import Costs
 from kernel.exec.python import Program, function_entry, outcome, report
+from kernel.exec.watchdog import Watchdog
 from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
 from kernel.fs.mounts import mount_system
@@ -286,7 +287,8 @@ class Machine:
 
         self.on_process_end.append(ended)
         try:
-            self.timeline.run(until)
+            with Watchdog([self]):
+                self.timeline.run(until)
         finally:
             self.on_process_end.remove(ended)
         return self._finished(process) or (until is not None and self.timeline.now >= until)

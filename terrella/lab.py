@@ -27,6 +27,7 @@ from drivers.net.device import NetDevice
 from drivers.net.impairments import Impairments, parse_time
 from drivers.net.switch import Switch
 from drivers.net.wire import Wire
+from kernel.exec.watchdog import Watchdog
 from kernel.machine import Machine
 from kernel.process import shell_status
 from kernel.task import Task, ThreadGroup
@@ -239,7 +240,8 @@ class Lab:
         """
         if until is not None:
             end = parse_time(until, "until")
-            self.timeline.run(max(end, self.now))
+            with Watchdog([host.machine for host in self.hosts.values()]):
+                self.timeline.run(max(end, self.now))
             return True
         waiting = [p for host in self.hosts.values() for p in host.processes if p.status is None]
         left = len(waiting)
@@ -256,7 +258,8 @@ class Lab:
             machine.on_process_end.append(ended)
         try:
             if left:
-                self.timeline.run()
+                with Watchdog(machines):
+                    self.timeline.run()
         finally:
             for machine in machines:
                 machine.on_process_end.remove(ended)

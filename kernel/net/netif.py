@@ -73,15 +73,16 @@ class NetIf:
                 self.timer.arm(now + extra)
                 return
         self.waiting = None
-        self.busy = False
         if frames:
             self._up(frames, now)
-            more = self.device.receive(1) if len(frames) >= BATCH else []
-            if more:  # the queue was never empty: nobody will interrupt for the rest
-                self.busy = True
-                self.waiting = more
-                self.network.cpu.steal(machine.costs.packet)
-                self.timer.arm(now + machine.costs.packet)
+        more = self.device.receive(BATCH)
+        if more:  # it was never empty in between, so nobody will interrupt for these
+            cost = machine.costs.packet * len(more) if machine.scheduler.virtual else 0
+            self.waiting = more
+            self.network.cpu.steal(cost)
+            self.timer.arm(now + cost)
+        else:
+            self.busy = False
 
     # ---- real devices ----
 
