@@ -459,6 +459,7 @@ class Connection(Tcb):
         """RFC 3168 section 6.1.3: CE is echoed until CWR comes."""
         if seg.flags & CWR:
             self.ecn_demand_cwr = False
+            self.ack_pending |= delack.NOW  # its cwnd may be one segment
         mark = seg.tos & 3
         if mark == 3:
             if not self.ecn_demand_cwr:
