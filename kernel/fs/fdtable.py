@@ -28,12 +28,13 @@ class FdTable:
     def get(self, fd: int) -> File:
         """The description behind `fd`; EBADF."""
         try:
-            file = self.files[fd] if fd >= 0 else None
+            if fd >= 0:
+                file = self.files[fd]
+                if file is not None:
+                    return file
         except (IndexError, TypeError):
-            file = None
-        if file is None:
-            raise error(EBADF, fd)
-        return file
+            pass
+        raise error(EBADF, fd)
 
     def _lowest(self, least: int) -> int:
         files, free = self.files, self._free

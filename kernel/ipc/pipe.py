@@ -82,6 +82,8 @@ class Pipe:
 
 def own(chunk: Any) -> bytes:
     """`chunk` as bytes that nobody will change: without a copy where it is a whole bytes object already."""
+    if type(chunk) is bytes:
+        return chunk
     if type(chunk) is memoryview:
         whole = chunk.obj
         if type(whole) is bytes and len(whole) == len(chunk):
@@ -101,7 +103,7 @@ class PipeOps(FileOps):
         slots = pipe.slots
         while True:
             if slots:
-                task.spend(task.machine.costs.copy(n if n < pipe.used else pipe.used))
+                task.spend((n if n < pipe.used else pipe.used) * task.machine.costs.copy_kib >> 10)
                 if slots:  # another reader may have been faster
                     return self._take(pipe, sink, n)
                 continue
@@ -145,9 +147,10 @@ class PipeOps(FileOps):
                 slot[1] = start + put
             if put < size or done == n:
                 break
+        # One wakeup per change of state, and one more for the next in line where there is still something to have.
         if full and len(slots) < pipe.limit:
             pipe.writable.wake(1, _OUT)
-        if slots:
+        if slots and len(pipe.readable):
             pipe.readable.wake(1, _IN)
         return done
 
@@ -156,7 +159,7 @@ class PipeOps(FileOps):
         if not n:
             return 0
         slots = pipe.slots
-        task.spend(task.machine.costs.copy(n))
+        task.spend(n * task.machine.costs.copy_kib >> 10)
         if not pipe.readers:
             task.send_signal(SIGPIPE)
             raise error(EPIPE)
@@ -216,7 +219,7 @@ class PipeOps(FileOps):
     @staticmethod
     def _wrote(pipe: Pipe) -> None:
         pipe.readable.wake(1, _IN)
-        if len(pipe.slots) < pipe.limit:
+        if len(pipe.slots) < pipe.limit and len(pipe.writable):
             pipe.writable.wake(1, _OUT)
 
     def poll(self, file: File) -> int:

@@ -291,17 +291,18 @@ class SocketOps(FileOps):
     def ioctl(self, file: File, task: Any, request: int, arg: Any) -> Any:
         sock = file.private.sock
         if request in (abi.FIONREAD, abi.TIOCOUTQ):
-            name = "inq" if request == abi.FIONREAD else "outq"
-            count = getattr(sock, name, None)
-            if count is not None:
-                return count() if callable(count) else count
+            ask = getattr(sock, "ioctl", None)
+            if ask is not None:
+                return ask(request)
+            if request == abi.FIONREAD and sock.family == abi.AF_UNIX:
+                return sock.inq()
             queue = getattr(sock, "queue", None)
             if request == abi.FIONREAD and queue is not None:
                 return len(queue[0][0]) if queue else 0
             raise error(EINVAL, f"ioctl {request:#x} on this socket")
         if request == abi.SIOCATMARK:
-            at_mark = getattr(sock, "at_mark", None)
-            return int(at_mark()) if at_mark is not None else 0
+            ask = getattr(sock, "ioctl", None)
+            return ask(request) if ask is not None else 0
         return super().ioctl(file, task, request, arg)
 
     def release(self, file: File) -> None:

@@ -34,33 +34,82 @@ def _count(n: Any) -> int:
 @syscall(63, "read", "fd", "sink", "size")
 def sys_read(task: Any, fd: int, sink: Sink, count: int) -> int:
     file = task.files.get(fd)
-    file.count += 1
+    if not file.readable:
+        raise error(EBADF, "not open for reading")
+    file.count += 1  # the description outlives a close by another thread meanwhile
     try:
+        ops = file.ops
+        if not ops.seekable:
+            return ops.read(file, task, sink, count, 0)
         return files.read(file, task, sink, count)
     finally:
-        file.put()
+        if file.count > 1:
+            file.count -= 1
+        else:
+            file.put()
 
 
 @python("read")
 def read(task: Any, fd: int, n: int) -> bytes:
-    sink = BytesSink(_count(n))
-    sys_read(task, fd, sink, sink.room)
+    if type(n) is not int or not 0 <= n <= MAX_RW_COUNT:
+        n = _count(n)
+    sink = BytesSink(n)
+    sys_read(task, fd, sink, n)
     return sink.value()
 
 
 @syscall(64, "write", "fd", "source", "size")
 def sys_write(task: Any, fd: int, source: Source, count: int) -> int:
     file = task.files.get(fd)
+    if not file.writable:
+        raise error(EBADF, "not open for writing")
     file.count += 1
     try:
+        ops = file.ops
+        if not ops.seekable:
+            return ops.write(file, task, source, count, 0)
         return files.write(file, task, source, count)
     finally:
-        file.put()
+        if file.count > 1:
+            file.count -= 1
+        else:
+            file.put()
+
+
+class WholeSource:
+    """A `bytes` object as a source: given whole without a copy, and without the cost of a memoryview."""
+
+    __slots__ = ("left", "whole")
+
+    def __init__(self, whole: bytes) -> None:
+        self.whole = whole
+        self.left = len(whole)
+
+    def peek(self, n: int) -> Buffer:
+        whole = self.whole
+        if n >= self.left == len(whole):
+            return whole
+        at = len(whole) - self.left
+        return memoryview(whole)[at : at + n]
+
+    def skip(self, n: int) -> None:
+        self.left -= n
+
+    def take(self, n: int) -> Buffer:
+        whole = self.whole
+        left = self.left
+        if n >= left == len(whole):
+            self.left = 0
+            return whole
+        at = len(whole) - left
+        chunk = memoryview(whole)[at : at + n]
+        self.left = left - len(chunk)
+        return chunk
 
 
 @python("write")
 def write(task: Any, fd: int, data: Buffer) -> int:
-    source = BytesSource(data)
+    source = WholeSource(data) if type(data) is bytes else BytesSource(data)
     done: int = sys_write(task, fd, source, source.left)
     return done
 

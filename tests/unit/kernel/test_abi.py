@@ -61,7 +61,11 @@ def test_system_call_numbers_agree_with_the_kernel_headers() -> None:
     theirs.pop("renameat")  # the header offers it; riscv64 does not take it
     theirs["newfstatat"] = theirs.pop("fstatat")
     for name, number in theirs.items():
-        if name in ("arch_specific_syscall", "syscalls", "sync_file_range2") or name.endswith("time64") or 403 <= number <= 423:
+        if (
+            name in ("arch_specific_syscall", "syscalls", "sync_file_range2")
+            or name.endswith("time64")
+            or 403 <= number <= 423
+        ):
             continue
         assert (name, abi.SYSCALL_NUMBERS.get(name)) == (name, number)
 
