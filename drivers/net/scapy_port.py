@@ -29,14 +29,16 @@ POLL_S = 0.1  # how soon the helper thread notices that the port was closed
 BACKLOG = 4096  # raw frames the helper thread may hold; beyond that they are dropped and counted
 QUEUE = 8192  # frames that may wait in the kernel for a TAP made here
 LINK_HEADERS = 18  # Ethernet and one VLAN tag
+ANY = 65535 + LINK_HEADERS  # somebody else's socket may give more than its MTU (offloads)
 
 
 class ScapyPort:
     """`NetDevice` over a Scapy SuperSocket.
 
     `socket=None` makes a TAP called `name` and sets up the host's end (`host_ip` as "10.0.0.1/24"). A socket
-    that is given is used as it is, and its host side is left alone. Names starting with "tun" carry IP
-    without Ethernet.
+    that is given is used as it is, and its host side is left alone (on a veth a packet socket sees
+    checksums that were never filled in: `ethtool -K IF tx off` at the other end). Names starting with "tun" carry
+    IP without Ethernet.
     """
 
     gso = True
@@ -54,6 +56,7 @@ class ScapyPort:
         self.on_receive: Callable[[], None] | None = None
         self.counters = new_counters()
         self.closed = False
+        self._most = ANY if socket is not None else mtu + LINK_HEADERS
         if socket is None:
             socket = _open_tap(name)
             try:
@@ -136,8 +139,7 @@ class ScapyPort:
         if self._thread is not None:
             yield from self._handed_over(budget)
             return
-        recv_raw = self._receiver()
-        most = self.mtu + LINK_HEADERS
+        recv_raw, most = self._receiver(), self._most
         for _ in range(budget):
             try:
                 kind, data, _ = recv_raw(most)
@@ -184,7 +186,7 @@ class ScapyPort:
         """The helper thread: waits in Scapy's own select, hands bytes over, touches nothing else of the port.
         """
         socket, queue, counters = self.socket, self._queue, self.counters
-        most = self.mtu + LINK_HEADERS
+        most = self._most
         while not self.closed:
             try:
                 if not socket.select([socket], POLL_S):

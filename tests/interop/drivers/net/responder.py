@@ -110,6 +110,10 @@ class Responder:
 def open_device(options: argparse.Namespace) -> Any:
     if options.driver == "scapy":
         return ScapyPort(name=options.tap, mtu=options.mtu, host_ip=options.host_ip)
+    if options.driver == "packet":
+        from scapy.all import conf
+
+        return ScapyPort(conf.L2socket(iface=options.tap), name=options.tap)
     from drivers.net.tap import TapDevice
 
     vnet = {"auto": None, "on": True, "off": False}[options.vnet]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.interop
+RESPONDER = str(Path(__file__).with_name("responder.py"))
 
 
 def test_ping_and_streams_through_scapys_tap(link: Any) -> None:
@@ -49,3 +54,19 @@ print(child.wait(10), port.counters["tx_errors"])
 port.close()
 """
     assert namespace.run(sys.executable, "-c", script).stdout == "0 0\n"
+
+
+def test_a_packet_socket_of_scapy_carries_frames_too(netns: Any, need: Any) -> None:
+    """One end of a veth pair is the machine's, through Scapy's L2socket; the host's kernel pings it from the other."""
+    need("ping", "ip", root=True)
+    near, far = netns(), netns()
+    near.run("ip", "link", "add", "veth1", "type", "veth", "peer", "name", "veth2", "netns", far.name)
+    near.run("ip", "link", "set", "veth1", "up")
+    far.run("ip", "link", "set", "veth2", "up")
+    far.run("ip", "address", "add", "10.0.0.1/24", "dev", "veth2")
+    child = near.popen(sys.executable, RESPONDER, "--driver", "packet", "--tap", "veth1", stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"ready\n"
+    assert "5 received, 0% packet loss" in far.run("ping", "-c", "5", "-i", "0.05", "10.0.0.2").stdout
+    child.send_signal(signal.SIGTERM)
+    counters = json.loads(child.communicate(timeout=10)[0])["counters"]
+    assert counters["tx_errors"] == counters["rx_errors"] == 0 and counters["tx_frames"] >= 6
