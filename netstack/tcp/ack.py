@@ -166,7 +166,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
     """Remove what SEG.ACK covers, count it, and measure the round trip (Karn: only what was sent once)."""
     rtx = c.rtx
     flag = st.flag
-    first_ns = last_ns = 0
+    first_ns = last_ns = -1
     acked = 0
     done = 0
     fully = True
@@ -190,7 +190,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
         pcount = rec.pcount
         if not marks:
             last_ns = rec.xmit_ns
-            if not first_ns:
+            if first_ns < 0:
                 first_ns = last_ns
             if rec.seq < reord:
                 reord = rec.seq
@@ -202,7 +202,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             flag |= RETRANS_DATA_ACKED
         elif not marks & SACKED:
             last_ns = rec.xmit_ns
-            if not first_ns:
+            if first_ns < 0:
                 first_ns = last_ns
             if rec.seq < reord:
                 reord = rec.seq
@@ -244,10 +244,10 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
     if c.snd_up and prior_una <= c.snd_up <= ack:
         c.snd_up = 0
     seq_rtt = sack_rtt = ca_rtt = -1
-    if first_ns and not flag & RETRANS_DATA_ACKED:
+    if first_ns >= 0 and not flag & RETRANS_DATA_ACKED:
         seq_rtt = (now - first_ns) // 1000
         ca_rtt = (now - last_ns) // 1000
-    if st.first_sack_ns:
+    if st.first_sack_ns >= 0:
         sack_rtt = (now - st.first_sack_ns) // 1000
         ca_rtt = (now - st.last_sack_ns) // 1000
     measured = update_rtt(c, flag, seq_rtt, sack_rtt, ca_rtt, now)

@@ -210,7 +210,7 @@ class Connection(Tcb):
         self.syn_stamp_ns = now
         rec = Sent(self.iss, self.iss + 1, (), 0, SYN, self.mss_cache)
         fsm.move(self, fsm.OPEN_ACTIVE)
-        self.retrans_stamp_ns = now
+        self.retrans_stamp_ns = now or 1
         self.rtx.append(rec)
         self.packets_out = 1
         self.resend_syn(rec, now, again=False)
@@ -244,7 +244,7 @@ class Connection(Tcb):
             rec.marks |= 2 | 8
             self.retrans_out = 1
             if not self.retrans_stamp_ns:
-                self.retrans_stamp_ns = now
+                self.retrans_stamp_ns = now or 1
         output.emit(self, self.iss, flags, (), 0, now, options=bits)
         return True
 
@@ -504,7 +504,7 @@ class Connection(Tcb):
         if last and 0 <= now - last < self.settings.tcp_invalid_ratelimit * MS:
             self.counters.TCPACKSkippedSeq += 1
             return True
-        self.last_oow_ns = now
+        self.last_oow_ns = now or 1
         return False
 
     def challenge_ack(self, now: int, syn: bool = False) -> None:
@@ -515,7 +515,7 @@ class Connection(Tcb):
         if last and 0 <= now - last < self.settings.tcp_invalid_ratelimit * MS:
             self.counters.TCPACKSkippedChallenge += 1
             return
-        self.last_oow_ns = now
+        self.last_oow_ns = now or 1
         if self.engine.challenge_allowed(now):
             self.counters.TCPChallengeACK += 1
             output.send_ack(self, now)

@@ -237,7 +237,7 @@ class Request:
         if last and now - last < self.engine.settings.tcp_invalid_ratelimit * MS:
             self.engine.tcpext.TCPACKSkippedSynRecv += 1
             return True
-        self.last_oow_ns = now
+        self.last_oow_ns = now or 1
         return False
 
     def icmp(self, error: Any, now: int) -> None:
@@ -371,7 +371,7 @@ class Listener:
         c.sync_mss()
         c.snd_una = request.iss
         c.max_window = request.peer_window
-        rtt = (now - request.sent_ns) // 1000 if not request.retrans and request.sent_ns else -1
+        rtt = (now - request.sent_ns) // 1000 if not request.retrans and not request.cookie else -1
         acking.update_rtt(c, SYN_ACKED, rtt, -1, rtt, now)
         return c
 

@@ -164,7 +164,7 @@ def nagle_holds(c: Connection, nonagle: int) -> bool:
 
 def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int) -> int:
     """Wait for the next ACK rather than send a fraction of a super-segment? 0 no, 1 yes, 3 yes and cwnd is the limit."""
-    if c.ca_state >= CA_RECOVERY or now - c.tso_ns > MS:
+    if c.ca_state >= CA_RECOVERY or now - c.tso_ns >= MS:
         return 0
     send_win = c.snd_una + c.snd_wnd - c.snd_nxt
     cong_win = (c.cwnd - in_flight) * mss

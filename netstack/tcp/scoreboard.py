@@ -201,8 +201,8 @@ class AckState:
         self.flag = flag
         self.reord = reord
         self.delivered = 0
-        self.first_sack_ns = 0
-        self.last_sack_ns = 0
+        self.first_sack_ns = -1
+        self.last_sack_ns = -1
         self.prior_delivered = 0
 
 
@@ -230,7 +230,7 @@ def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> Non
                     st.reord = rec.seq
                 if rec.end <= c.high_seq:
                     st.flag |= ORIG_SACK_ACKED
-                if not st.first_sack_ns:
+                if st.first_sack_ns < 0:
                     st.first_sack_ns = rec.xmit_ns
                 st.last_sack_ns = rec.xmit_ns
             if marks & LOST:

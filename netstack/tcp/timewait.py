@@ -98,7 +98,7 @@ class TimeWait:
         if not seg.length and last and now - last < engine.settings.tcp_invalid_ratelimit * MS:
             engine.tcpext.TCPACKSkippedTimeWait += 1
             return
-        self.last_oow_ns = now
+        self.last_oow_ns = now or 1
         tsval = (now // MS + self.ts_offset) & MASK
         engine.reply(
             self.path, self.lport, self.rport, self.snd_nxt, self.rcv_nxt, ACK, self.window, now,
