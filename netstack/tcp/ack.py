@@ -1,7 +1,8 @@
-"""What an acknowledgment does (RFC 9293 section 3.10.7.4, fifth step; RFC 5681; RFC 6675): takes what it covers off the
-retransmission queue, measures the round trip, lets `recovery` judge, and lets congestion control move cwnd.
+"""What an acknowledgment does (RFC 9293 section 3.10.7.4, fifth step; RFC 5681; RFC 6675): takes what it covers off
+the retransmission queue, measures the round trip, lets `recovery` judge, and lets congestion control move cwnd.
 
-`process` is called for every segment with ACK of a synchronized connection, after its sequence number was found acceptable.
+`process` is called for every segment with ACK of a synchronized connection, after its sequence number was found
+acceptable.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
             c.counters.TCPDeliveredCE += acked
     # RFC 5681 / RFC 6937: move the congestion window.
     state = c.ca_state
-    if state == CA_CWR or state == CA_RECOVERY:
+    if state in (CA_CWR, CA_RECOVERY):
         recovery.cwnd_reduction(c, acked, c.lost - prior_lost, flag, now)
     elif flag & ACKED or (flag & DATA_SACKED and c.reordering > c.settings.tcp_reordering):
         c.cc.cong_avoid(c, ack, acked, now)
@@ -169,7 +170,6 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
     first_ns = last_ns = -1
     acked = 0
     done = 0
-    fully = True
     reord = c.snd_nxt
     sack_ok = c.sack_ok
     prior_sacked = c.sacked_out
@@ -184,7 +184,6 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             if not size:
                 break
             split(c, done, size)
-            fully = rec.end == ack
             end = rec.end
         marks = rec.marks
         pcount = rec.pcount

@@ -1,8 +1,10 @@
-"""A connection: the TCB with everything that acts on it bound together. It is the only place that knows all the parts.
+"""A connection: the TCB with everything that acts on it bound together. It is the only place that knows all the
+parts.
 
-It is driven by `segment_arrives`, by user calls (`socket`), and by `on_timer`. Its deadlines are slots (`rtx_ns`, `delack_ns`,
-`comp_sack_ns`, `keepalive_ns`, `fin_wait_ns`; 0 is off); one timer of the stack stands at or before the earliest of
-them, and is only moved when a deadline comes to lie before it: one that was put off is noticed when the timer fires.
+It is driven by `segment_arrives`, by user calls (`socket`), and by `on_timer`. Its deadlines are slots (`rtx_ns`,
+`delack_ns`, `comp_sack_ns`, `keepalive_ns`, `fin_wait_ns`; 0 is off); one timer of the stack stands at or before the
+earliest of them, and is only moved when a deadline comes to lie before it: one that was put off is noticed when the
+timer fires.
 """
 
 from __future__ import annotations
@@ -55,13 +57,25 @@ if TYPE_CHECKING:
 _from_buffer = ffi.from_buffer
 _new = ffi.new
 NEVER = 1 << 62
-EVER = (1 << 32) - 1    # min_rtt of a path not measured yet, in microseconds
+EVER = (1 << 32) - 1  # min_rtt of a path not measured yet, in microseconds
 
 
 class Connection(Tcb):
     """One connection. `sock` is its socket, or None before accept and after close (`orphan`)."""
 
-    __slots__ = ("counters", "debug", "engine", "fin_out", "listener", "log", "orphan", "send", "settings", "sock", "tcp_counters")
+    __slots__ = (
+        "counters",
+        "debug",
+        "engine",
+        "fin_out",
+        "listener",
+        "log",
+        "orphan",
+        "send",
+        "settings",
+        "sock",
+        "tcp_counters",
+    )
 
     segment_arrives = fsm.segment_arrives
 
@@ -174,7 +188,12 @@ class Connection(Tcb):
     def sync_mss(self) -> None:
         """The MSS to send with, after path, window or options changed."""
         self.mss_cache = opt.effective_mss(
-            self.path.version, self.mtu, self.mss_clamp, self.option_bytes, self.max_window, self.settings.tcp_min_snd_mss
+            self.path.version,
+            self.mtu,
+            self.mss_clamp,
+            self.option_bytes,
+            self.max_window,
+            self.settings.tcp_min_snd_mss,
         )
 
     # Opening.
@@ -199,14 +218,23 @@ class Connection(Tcb):
         self.wscale_ok = bool(settings.tcp_window_scaling)
         self.ecn_ok = settings.tcp_ecn == 1
         self.option_bytes = opt.TIMESTAMP_BYTES if self.ts_ok else 0
-        self.advmss = opt.advertised_mss(path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss)
+        self.advmss = opt.advertised_mss(
+            path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss
+        )
         self.mss_clamp = self.user_mss or 65535
         self.sync_mss()
         self.rcv_mss = max(88, min(self.advmss, self.mss_cache, opt.MSS_DEFAULT))
-        self.init_receive(*window.initial(
-            window.win_from_space(self, self.rcvbuf), self.advmss, self.window_clamp, self.wscale_ok, metrics.get("initrwnd", 0),
-            settings.tcp_rmem[2], settings.rmem_max,
-        ))  # fmt: skip
+        self.init_receive(
+            *window.initial(
+                window.win_from_space(self, self.rcvbuf),
+                self.advmss,
+                self.window_clamp,
+                self.wscale_ok,
+                metrics.get("initrwnd", 0),
+                settings.tcp_rmem[2],
+                settings.rmem_max,
+            )
+        )
         self.syn_stamp_ns = now
         rec = Sent(self.iss, self.iss + 1, (), 0, SYN, self.mss_cache)
         fsm.move(self, fsm.OPEN_ACTIVE)
@@ -348,7 +376,7 @@ class Connection(Tcb):
         if new == CLOSED:
             if old in (SYN_SENT, SYN_RECEIVED):
                 counters.AttemptFails += 1
-            elif old == ESTABLISHED or old == CLOSE_WAIT:
+            elif old in (ESTABLISHED, CLOSE_WAIT):
                 counters.EstabResets += 1
 
     def fin_arrives(self, now: int) -> None:
@@ -614,7 +642,8 @@ class Connection(Tcb):
         state = self.state
         handshake = state in (SYN_SENT, SYN_RECEIVED)
         if not self.snd_wnd and not self.orphan and not handshake:
-            # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not time out by count.
+            # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not
+            # time out by count.
             if now - self.rcv_tstamp_ns > settings.tcp_rto_max_ms * MS and self.window_timed_out(now):
                 self.timed_out(now)
                 return
@@ -624,7 +653,9 @@ class Connection(Tcb):
             return
         self.counters.TCPTimeouts += 1
         if handshake:
-            retries = self.syn_retries or (settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries)
+            retries = self.syn_retries or (
+                settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries
+            )
             if state == SYN_SENT:
                 retries += settings.tcp_syn_linear_timeouts
             expired = self.retransmits >= retries
@@ -697,7 +728,9 @@ class Connection(Tcb):
             elapsed = now - max(self.lrcvtime_ns, self.rcv_tstamp_ns)
             if elapsed >= idle:
                 timeout = self.user_timeout_ms * MS
-                if (timeout and elapsed >= timeout and self.probes_out > 0) or (not timeout and self.probes_out >= self.keep_cnt):
+                if (timeout and elapsed >= timeout and self.probes_out > 0) or (
+                    not timeout and self.probes_out >= self.keep_cnt
+                ):
                     output.send_reset(self, now)
                     self.timed_out(now)
                     return

@@ -1,9 +1,9 @@
 """When to acknowledge (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2), with Linux's adaptive delay.
 
-At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one full-sized
-segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). Otherwise after `ato_ns`, the
-smoothed time between arrivals, between 40 ms and 200 ms. A connection that answers within that time is interactive ("pingpong"):
-its ACKs wait for the answer.
+At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one
+full-sized segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). Otherwise
+after `ato_ns`, the smoothed time between arrivals, between 40 ms and 200 ms. A connection that answers within that
+time is interactive ("pingpong"): its ACKs wait for the answer.
 """
 
 from __future__ import annotations

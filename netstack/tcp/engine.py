@@ -1,11 +1,12 @@
-"""The TCP of one host: ports, demultiplexing, and the segments that belong to nobody (RFC 9293 sections 3.10.7.1, 3.5.2).
+"""The TCP of one host: ports, demultiplexing, and the segments that belong to nobody (RFC 9293 sections 3.10.7.1,
+3.5.2).
 
-Segments find their connection (or request, or TIME-WAIT block) by one dict lookup with `trl_pkt.key`; else a listener by port
-and address; else they get a RST. It is given only what it needs of the stack: `route`, `timers`, `settings`, `counters`, `rng`
-and `send(path, frame, now)`.
+Segments find their connection (or request, or TIME-WAIT block) by one dict lookup with `trl_pkt.key`; else a listener
+by port and address; else they get a RST. It is given only what it needs of the stack: `route`, `timers`, `settings`,
+`counters`, `rng` and `send(path, frame, now)`.
 
-Secrets (RFC 6528 initial sequence numbers, timestamp offsets, SYN cookies) are keyed BLAKE2 hashes, the key drawn from `rng` at
-the beginning.
+Secrets (RFC 6528 initial sequence numbers, timestamp offsets, SYN cookies) are keyed BLAKE2 hashes, the key drawn
+from `rng` at the beginning.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ class Tcp:
     """Everything TCP of one stack."""
 
     __slots__ = (
-        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_scratch", "_secret", "_seg", "_tw_queue", "_tw_timer", "bound",
-        "counters", "listeners", "log", "now", "rng", "route", "send", "settings", "table", "tcpext", "timers", "tw_count",
+        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_scratch", "_secret", "_seg", "_tw_queue",
+        "_tw_timer", "bound",
+        "counters", "listeners", "log", "now", "rng", "route", "send", "settings", "table", "tcpext", "timers",
+        "tw_count",
     )  # fmt: skip
 
     def __init__(
@@ -55,10 +58,10 @@ class Tcp:
         self.tcpext = counters.tcpext
         self.rng = rng
         self.send = send
-        self.log: Callable[..., None] | None = None     # given to new connections: one call per ACK
+        self.log: Callable[..., None] | None = None  # given to new connections: one call per ACK
         self._secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(8))
         self.table: dict[bytes, Any] = {}
-        self.bound: dict[int, list[Any]] = {}           # sockets by local port
+        self.bound: dict[int, list[Any]] = {}  # sockets by local port
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
         self._out = ffi.new("struct trl_tcp_out *")
@@ -233,8 +236,8 @@ class Tcp:
         return (self.keyed(b"isn" + key) + (now >> 6)) & MASK
 
     def ts_offset(self, key: bytes) -> int:
-        """RFC 7323 section 5.4: where the timestamp clock of this connection starts; by addresses, as Linux has it, so that PAWS
-        holds from one connection to the next."""
+        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses, as Linux has it, so that
+        PAWS holds from one connection to the next."""
         return self.keyed(b"ts" + key[:-4])
 
     def cookies_sent(self, now: int) -> bool:

@@ -1,9 +1,9 @@
 """The state machine (RFC 9293 section 3.3.2) as a table, and SEGMENT ARRIVES (section 3.10.7) in the RFC's order.
 
-`TRANSITIONS[state][event]` is the whole of Figure 5; code changes the state only through `move`. TIME-WAIT with its own
-small block is in `timewait`, LISTEN and the passive SYN-RECEIVED in `listener`; what remains here are
-SYN-SENT (3.10.7.3) and the synchronized states (3.10.7.4), the latter with RFC 7323 (PAWS) before and RFC 5961 instead of
-the RFC 793 rules for RST, SYN and old ACKs. In front of it all is header prediction for the two cases that matter.
+`TRANSITIONS[state][event]` is the whole of Figure 5; code changes the state only through `move`. TIME-WAIT with its
+own small block is in `timewait`, LISTEN and the passive SYN-RECEIVED in `listener`; what remains here are SYN-SENT
+(3.10.7.3) and the synchronized states (3.10.7.4), the latter with RFC 7323 (PAWS) before and RFC 5961 instead of the
+RFC 793 rules for RST, SYN and old ACKs. In front of it all is header prediction for the two cases that matter.
 """
 
 from __future__ import annotations
@@ -37,9 +37,18 @@ if TYPE_CHECKING:
 
 # Events.
 OPEN_ACTIVE, OPEN_PASSIVE, RCV_SYN, RCV_SYN_ACK, ACK_OF_SYN, CLOSE, RCV_FIN, ACK_OF_FIN, RCV_RST, TIMEOUT, ABORT = (
-    "active open", "passive open", "rcv SYN", "rcv SYN,ACK", "rcv ACK of SYN", "CLOSE", "rcv FIN", "rcv ACK of FIN", "rcv RST",
-    "timeout", "ABORT",
-)  # fmt: skip
+    "active open",
+    "passive open",
+    "rcv SYN",
+    "rcv SYN,ACK",
+    "rcv ACK of SYN",
+    "CLOSE",
+    "rcv FIN",
+    "rcv ACK of FIN",
+    "rcv RST",
+    "timeout",
+    "ABORT",
+)
 
 _GONE = {RCV_RST: CLOSED, TIMEOUT: CLOSED, ABORT: CLOSED}
 
@@ -57,7 +66,7 @@ TRANSITIONS: dict[int, dict[str, int]] = {
     TIME_WAIT: {TIMEOUT: CLOSED, RCV_RST: CLOSED, ABORT: CLOSED},
 }
 
-TEXT_STATES = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2)     # where the peer may still send data
+TEXT_STATES = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2)  # where the peer may still send data
 WITHOUT_PLAIN_ACK = ~(PSH | ECE | CWR)
 PAWS_24_DAYS_NS = 24 * 86_400 * SECOND
 
@@ -105,20 +114,25 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                         if c.wake_pending:
                             c.wake()
                         return
-                elif ack == una and c.rmem <= c.rcvbuf and length <= c.rcv_wup + c.rcv_wnd - rcv_nxt:
-                    if seg.window << c.snd_wscale == c.snd_wnd and not seg.flags & (ECE | CWR):
-                        if c.ts_ok:
-                            if rcv_nxt == c.rcv_wup:
-                                c.ts_recent = tsval
-                                c.ts_recent_ns = now
-                            c.rtt_from_ts(seg, now)
-                        c.counters.TCPHPHits += 1
-                        c.snd_wl1 = rcv_nxt
-                        c.rcv_tstamp_ns = now
-                        reassembly.in_order(c, seg, now)
-                        delack.check(c, now)
-                        c.wake()
-                        return
+                elif (
+                    ack == una
+                    and c.rmem <= c.rcvbuf
+                    and length <= c.rcv_wup + c.rcv_wnd - rcv_nxt
+                    and seg.window << c.snd_wscale == c.snd_wnd
+                    and not seg.flags & (ECE | CWR)
+                ):
+                    if c.ts_ok:
+                        if rcv_nxt == c.rcv_wup:
+                            c.ts_recent = tsval
+                            c.ts_recent_ns = now
+                        c.rtt_from_ts(seg, now)
+                    c.counters.TCPHPHits += 1
+                    c.snd_wl1 = rcv_nxt
+                    c.rcv_tstamp_ns = now
+                    reassembly.in_order(c, seg, now)
+                    delack.check(c, now)
+                    c.wake()
+                    return
     if state == SYN_SENT:
         syn_sent(c, seg, now)
     elif state != CLOSED:
@@ -245,7 +259,10 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     # Fourth, the SYN bit (RFC 5961 section 4.2).
     if flags & SYN:
         if not (
-            c.state == SYN_RECEIVED and flags & ACK and seq + 1 == end == c.rcv_nxt and unwrap(seg.ack, c.snd_nxt) == c.snd_nxt
+            c.state == SYN_RECEIVED
+            and flags & ACK
+            and seq + 1 == end == c.rcv_nxt
+            and unwrap(seg.ack, c.snd_nxt) == c.snd_nxt
         ):
             c.challenge_ack(now, syn=True)
             return
@@ -278,15 +295,14 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         if verdict == 0 and not length and not flags & FIN:
             after_ack(c, now)
             return
-    if c.snd_una == c.write_seq and c.snd_una == c.snd_nxt and c.fin_sent():
-        if not fin_acknowledged(c, seg, seq, end, now):
-            return
+    if c.fin_out and c.snd_una == c.write_seq == c.snd_nxt and not fin_acknowledged(c, seg, seq, end, now):
+        return
     state = c.state
     # Sixth, the URG bit.
     if flags & URG and state in TEXT_STATES:
         c.urgent(seg, seq)
     # Seventh and eighth: the text and the FIN.
-    if state in TEXT_STATES or state == CLOSE_WAIT or state == CLOSING or state == LAST_ACK:
+    if state in TEXT_STATES or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
         if c.orphan and state in (FIN_WAIT_1, FIN_WAIT_2) and end - (flags & FIN) > c.rcv_nxt and end != seq:
             # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more.
             c.counters.TCPAbortOnData += 1
@@ -319,15 +335,13 @@ def paws_ok(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
         return True
     # A duplicate ACK that was overtaken does no harm, and carries SACK information.
     ack = unwrap(seg.ack, c.snd_una)
-    if (
+    return bool(
         end == seq == c.rcv_nxt
         and not seg.flags & (SYN | FIN | RST)
         and ack == c.snd_una
         and seg.window << c.snd_wscale == c.snd_wnd
         and behind <= max(c.rto_ns // 1_000_000, 1)
-    ):
-        return True
-    return False
+    )
 
 
 def reset_after_fin(c: Connection, seq: int) -> bool:

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from netstack.tcp.engine import Tcp
     from netstack.tcp.segment import Segment
 
-COOKIE_MSS = (536, 1300, 1440, 1460)    # of IPv4 and IPv6 alike
+COOKIE_MSS = (536, 1300, 1440, 1460)  # of IPv4 and IPv6 alike
 COOKIE_PERIOD_NS = 60 * SECOND
 COOKIE_BITS = 24
-TS_BITS = 6                             # wscale 4, SACK 1, ECN 1
+TS_BITS = 6  # wscale 4, SACK 1, ECN 1
 NO_WSCALE = 15
 
 
@@ -90,7 +90,9 @@ class Request:
         self.iss = iss
         opts = seg.options
         self.mss = options.peer_mss(seg, sock.user_mss)
-        self.advmss = options.advertised_mss(path.version, path.link_mtu, metrics, sock.user_mss, settings.route_min_adv_mss)
+        self.advmss = options.advertised_mss(
+            path.version, path.link_mtu, metrics, sock.user_mss, settings.route_min_adv_mss
+        )
         self.ts_ok = bool(opts & OPT_TIMESTAMP and settings.tcp_timestamps)
         self.ts_recent = seg.tsval if self.ts_ok else 0
         self.ts_offset = engine.ts_offset(seg.key) if settings.tcp_timestamps == 1 else 0
@@ -112,9 +114,14 @@ class Request:
         sock = self.listener.sock
         settings = self.engine.settings
         self.rcv_wnd, self.clamp, self.rcv_wscale = window.initial(
-            sock.rcvbuf * window.DEFAULT_RATIO >> 8, self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
-            sock.window_clamp, self.wscale_ok, (self.path.metrics or {}).get("initrwnd", 0), settings.tcp_rmem[2], settings.rmem_max,
-        )  # fmt: skip
+            sock.rcvbuf * window.DEFAULT_RATIO >> 8,
+            self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
+            sock.window_clamp,
+            self.wscale_ok,
+            (self.path.metrics or {}).get("initrwnd", 0),
+            settings.tcp_rmem[2],
+            settings.rmem_max,
+        )
 
     def send_syn_ack(self, now: int, tsval: int = -1) -> None:
         """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>."""
@@ -192,9 +199,16 @@ class Request:
         if paws_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
             if not flags & RST and not self.limited(now):
                 engine.reply(
-                    self.path, self.lport, self.rport, self.iss + 1, self.irs + 1, ACK, min(self.rcv_wnd, 65535) >> self.rcv_wscale,
-                    now, ts=((now // MS + self.ts_offset) & MASK, self.ts_recent) if self.ts_ok else None,
-                )  # fmt: skip
+                    self.path,
+                    self.lport,
+                    self.rport,
+                    self.iss + 1,
+                    self.irs + 1,
+                    ACK,
+                    min(self.rcv_wnd, 65535) >> self.rcv_wscale,
+                    now,
+                    ts=((now // MS + self.ts_offset) & MASK, self.ts_recent) if self.ts_ok else None,
+                )
             if paws_reject:
                 ext.PAWSEstab += 1
             return
@@ -308,7 +322,10 @@ class Listener:
         if cookie:
             self.send_cookie(seg, path, now)
             return
-        if not settings.tcp_syncookies and settings.tcp_max_syn_backlog - len(self.requests) < settings.tcp_max_syn_backlog >> 2:
+        if (
+            not settings.tcp_syncookies
+            and settings.tcp_max_syn_backlog - len(self.requests) < settings.tcp_max_syn_backlog >> 2
+        ):
             ext.ListenDrops += 1
             return
         request = Request(self, seg, path, isn if isn is not None else engine.isn(seg.key, now), now)

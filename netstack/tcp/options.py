@@ -1,4 +1,5 @@
-"""Options of the SYNs: what is offered, and what comes of the peer's answer (RFC 9293 section 3.7.1, RFC 6691, RFC 7323, RFC 2018).
+"""Options of the SYNs: what is offered, and what comes of the peer's answer (RFC 9293 section 3.7.1, RFC 6691, RFC
+7323, RFC 2018).
 
 MSS counts payload without options: what is announced is the interface's MTU less the fixed headers; what is sent is
 bounded by the peer's announcement and the path's MTU, less the options each segment carries. A peer that announces

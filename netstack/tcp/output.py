@@ -1,8 +1,8 @@
 """What may be sent now, and sending it (RFC 9293 section 3.8; RFC 5681; RFC 1122 section 4.2.3.4; RFC 896).
 
-`write` sends new data as long as cwnd, the peer's window and Nagle's rule (Minshall's variant: only one small segment may be
-unacknowledged) allow, as super-segments whose payload is the application's own buffers. `retransmit_lost` sends again
-what recovery marked lost. `emit` puts the header in front: it is the one place where segments leave.
+`write` sends new data as long as cwnd, the peer's window and Nagle's rule (Minshall's variant: only one small segment
+may be unacknowledged) allow, as super-segments whose payload is the application's own buffers. `retransmit_lost`
+sends again what recovery marked lost. `emit` puts the header in front: it is the one place where segments leave.
 
 Exceptions to "new data only within cwnd": a tail loss probe (`push_one=2`), and window probes, which lie in or just
 outside of the offered window by one byte at most.
@@ -46,15 +46,17 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 NAGLE_OFF, NAGLE_CORK, NAGLE_PUSH = 1, 2, 4
-GSO_MAX = 65_160        # payload of a super-segment: headers and 64 KiB - 1 of IP length
-MAX_FRAGS = 16          # more buffers than this in one segment are joined
+GSO_MAX = 65_160  # payload of a super-segment: headers and 64 KiB - 1 of IP length
+MAX_FRAGS = 16  # more buffers than this in one segment are joined
 
 _scratch = ffi.new("uint8_t[128]")
 _tcp_emit = lib.trl_tcp_emit
 _buffer = ffi.buffer
 
 
-def emit(c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0) -> None:
+def emit(
+    c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0
+) -> None:
     """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB."""
     path = c.path
     if path.generation != path.stack.routes.generation:
@@ -101,9 +103,8 @@ def emit(c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: in
     else:
         c.segs_out += 1
         counters.OutSegs += 1
-    if flags & ACK:
-        if c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns:
-            delack.sent(c)
+    if flags & ACK and (c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns):
+        delack.sent(c)
     c.send(path, frame, now)
 
 
@@ -163,7 +164,8 @@ def nagle_holds(c: Connection, nonagle: int) -> bool:
 
 
 def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int) -> int:
-    """Wait for the next ACK rather than send a fraction of a super-segment? 0 no, 1 yes, 3 yes and cwnd is the limit."""
+    """Wait for the next ACK rather than send a fraction of a super-segment? 0 no, 1 yes, 3 yes and cwnd is the
+    limit."""
     if c.ca_state >= CA_RECOVERY or now - c.tso_ns >= MS:
         return 0
     send_win = c.snd_una + c.snd_wnd - c.snd_nxt
@@ -250,12 +252,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         if avail <= mss:
             if avail > room or (not avail and room <= 0):
                 break
-            if (
-                avail < mss
-                and not c.fin_queued
-                and nagle_holds(c, nonagle)
-                and not c.snd_up > snd_nxt
-            ):
+            if avail < mss and not c.fin_queued and nagle_holds(c, nonagle) and not c.snd_up > snd_nxt:
                 break
             size = avail
         else:
@@ -361,7 +358,8 @@ def application_limited(c: Connection, now: int) -> None:
 
 
 def after_idle(c: Connection, now: int) -> None:
-    """RFC 2861 section 3.1: after an idle time of an RTO and more, cwnd is halved per RTO, down to the restart window."""
+    """RFC 2861 section 3.1: after an idle time of an RTO and more, cwnd is halved per RTO, down to the restart
+    window."""
     from netstack.tcp.recovery import current_ssthresh
 
     idle = now - c.lsndtime_ns
@@ -466,7 +464,8 @@ def collapse(c: Connection, i: int, room: int) -> None:
 
 
 def retransmit_lost(c: Connection, now: int) -> None:
-    """Send again what is marked lost and not out yet, oldest first, within cwnd (RFC 6675 section 5 (C), NextSeg rule 1)."""
+    """Send again what is marked lost and not out yet, oldest first, within cwnd (RFC 6675 section 5 (C), NextSeg
+    rule 1)."""
     rtx = c.rtx
     if not rtx:
         return

@@ -1,9 +1,9 @@
 """RACK-TLP (RFC 8985): loss detected by time, and a probe at the tail so that there is something to detect it with.
 
-RACK (section 6): a segment is lost when one sent sufficiently later has been delivered: "later" is RACK.rtt + the reordering
-window after its own transmission. The window is zero until reordering has been seen (then three SACKed segments are
-proof enough), else a quarter of the minimum round trip times a factor that D-SACKs raise. TLP (section 7): two round trips
-after the last transmission, if nothing is heard, send new data or the last segment again.
+RACK (section 6): a segment is lost when one sent sufficiently later has been delivered: "later" is RACK.rtt + the
+reordering window after its own transmission. The window is zero until reordering has been seen (then three SACKed
+segments are proof enough), else a quarter of the minimum round trip times a factor that D-SACKs raise. TLP (section
+7): two round trips after the last transmission, if nothing is heard, send new data or the last segment again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from netstack.tcp.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, LOSS_PROBE, MS, REO_T
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
-TIMEOUT_MIN_NS = 2 * MS     # what a timer is late by at worst, and peers' timers
-RECOVERY_THRESH = 16        # recoveries for which a widened window persists (section 6.2 step 4)
+TIMEOUT_MIN_NS = 2 * MS  # what a timer is late by at worst, and peers' timers
+RECOVERY_THRESH = 16  # recoveries for which a widened window persists (section 6.2 step 4)
 
 
 def reo_wnd_us(c: Connection) -> int:
@@ -115,7 +115,12 @@ def update_reo_wnd(c: Connection, prior_delivered: int) -> None:
 
 def schedule_probe(c: Connection, advancing: bool, now: int) -> bool:
     """Section 7.2, TLP_calc_PTO: arm the probe timer, where a probe can help."""
-    if c.settings.tcp_early_retrans not in (3, 4) or not c.packets_out or not c.sack_ok or c.ca_state not in (CA_OPEN, CA_CWR):
+    if (
+        c.settings.tcp_early_retrans not in (3, 4)
+        or not c.packets_out
+        or not c.sack_ok
+        or c.ca_state not in (CA_OPEN, CA_CWR)
+    ):
         return False
     if c.srtt_us:
         timeout = (c.srtt_us >> 2) * 1000

@@ -1,8 +1,8 @@
-"""In-order and out-of-order data (RFC 9293 section 3.10.7.4, seventh step), and the SACK blocks that tell of it (RFC 2018
-section 4, RFC 2883).
+"""In-order and out-of-order data (RFC 9293 section 3.10.7.4, seventh step), and the SACK blocks that tell of it (RFC
+2018 section 4, RFC 2883).
 
-`rcvq` holds buffers ready to be read; `ooo` holds (seq, end, payload, fin), disjoint and sorted, beyond RCV.NXT. `sacks` are
-up to four blocks, the most recently changed first; `dsack` is the duplicate range to report first, once.
+`rcvq` holds buffers ready to be read; `ooo` holds (seq, end, payload, fin), disjoint and sorted, beyond RCV.NXT.
+`sacks` are up to four blocks, the most recently changed first; `dsack` is the duplicate range to report first, once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from netstack.tcp.segment import Segment
 
 OVERHEAD = window.OVERHEAD
-MAX_OOO = 20_000    # entries; memory is bounded by rcvbuf long before
+MAX_OOO = 20_000  # entries; memory is bounded by rcvbuf long before
 
 
 def set_dsack(c: Connection, seq: int, end: int) -> None:

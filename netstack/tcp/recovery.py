@@ -1,13 +1,14 @@
 """Loss recovery: what an ACK says about the network, and how cwnd answers.
 
-Five phases, as Linux has them: Open; Disorder (duplicate ACKs or SACKs, nothing deemed lost yet: limited transmit, RFC 3042);
-CWR (a reduction for ECN or after a loss probe); Recovery (fast recovery: RFC 6675 with RACK's judgement of what is lost,
-RFC 6582 NewReno without SACK); Loss (after a timeout). In CWR and Recovery, cwnd follows proportional rate
-reduction (RFC 6937). After a timeout, F-RTO (RFC 5682) finds out whether it was spurious. A reduction that turns out to be
-unneeded, by D-SACK (RFC 3708) or timestamps (Eifel, RFC 3522), is undone (RFC 4015).
+Five phases, as Linux has them: Open; Disorder (duplicate ACKs or SACKs, nothing deemed lost yet: limited transmit,
+RFC 3042); CWR (a reduction for ECN or after a loss probe); Recovery (fast recovery: RFC 6675 with RACK's judgement of
+what is lost, RFC 6582 NewReno without SACK); Loss (after a timeout). In CWR and Recovery, cwnd follows proportional
+rate reduction (RFC 6937). After a timeout, F-RTO (RFC 5682) finds out whether it was spurious. A reduction that turns
+out to be unneeded, by D-SACK (RFC 3708) or timestamps (Eifel, RFC 3522), is undone (RFC 4015).
 
 `high_seq` is SND.NXT when the phase began: one reduction per round trip (RFC 6675 RecoveryPoint, RFC 6582 `recover`).
-`undo_marker` is SND.UNA then (0: cannot be undone), `undo_retrans` counts the retransmissions that no D-SACK has disproved.
+`undo_marker` is SND.UNA then (0: cannot be undone), `undo_retrans` counts the retransmissions that no D-SACK has
+disproved.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def init_cwnd_reduction(c: Connection, now: int) -> None:
 
 
 def cwnd_reduction(c: Connection, newly_acked: int, newly_lost: int, flag: int, now: int) -> None:
-    """RFC 6937 section 3: send in proportion to what is delivered, and end at ssthresh; slow-start towards it from below."""
+    """RFC 6937 section 3: send in proportion to what is delivered, and end at ssthresh; slow-start towards it
+    from below."""
     if newly_acked <= 0 or not c.prior_cwnd:
         return
     c.prr_delivered += newly_acked
@@ -167,7 +169,8 @@ def undo_cwnd_reduction(c: Connection, unmark_loss: bool, now: int) -> None:
 
 
 def non_sack_holds(c: Connection) -> bool:
-    """Without SACK the phase is kept until something above high_seq is acknowledged, against false fast retransmits (RFC 6582 section 6)."""
+    """Without SACK the phase is kept until something above high_seq is acknowledged, against false fast
+    retransmits (RFC 6582 section 6)."""
     if not c.sack_ok and c.snd_una == c.high_seq:
         if not any_retrans_done(c):
             c.retrans_stamp_ns = 0

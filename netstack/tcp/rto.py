@@ -1,11 +1,12 @@
 """The retransmission timeout (RFC 6298), with Linux's way of computing the variance, and how long to go on trying.
 
-`srtt_us` holds eight times SRTT and `mdev_us` four times the mean deviation, so that RFC 6298 (2.3) is shifts and adds.
-Linux differs from the RFC in two things. RTTVAR is the greatest mean deviation of the last round trip and decays only
-once per round trip, and its floor is the minimum RTO (200 ms), so that RTO = SRTT + max(200 ms, 4 * RTTVAR). And a sample
-below SRTT raises the deviation eight times less, lest a falling round trip inflate the RTO.
+`srtt_us` holds eight times SRTT and `mdev_us` four times the mean deviation, so that RFC 6298 (2.3) is shifts and
+adds. Linux differs from the RFC in two things. RTTVAR is the greatest mean deviation of the last round trip and
+decays only once per round trip, and its floor is the minimum RTO (200 ms), so that RTO = SRTT + max(200 ms, 4 *
+RTTVAR). And a sample below SRTT raises the deviation eight times less, lest a falling round trip inflate the RTO.
 
-Karn's algorithm (RFC 6298 section 3) is in the caller: samples come only from segments never retransmitted, or from timestamps.
+Karn's algorithm (RFC 6298 section 3) is in the caller: samples come only from segments never retransmitted, or from
+timestamps.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def model_ns(c: Connection, boundary: int, base_ns: int) -> int:
 
 
 def timed_out(c: Connection, boundary: int, user_timeout_ms: int, now: int) -> bool:
-    """Whether retransmission has gone on for longer than `boundary` timeouts (or the user timeout, RFC 5482) would last."""
+    """Whether retransmission has gone on for longer than `boundary` timeouts (or the user timeout, RFC 5482)
+    would last."""
     if not c.retransmits:
         return False
     start = c.retrans_stamp_ns or (c.rtx[0].xmit_ns if c.rtx else now)

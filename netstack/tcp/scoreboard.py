@@ -1,10 +1,10 @@
 """The retransmission queue and its scoreboard (RFC 6675, RFC 2018 section 5, RFC 2883), in the shape RACK needs.
 
-A `Sent` record stands for one transmitted segment or super-segment, as an skb does in Linux: its range, its payload (the
-application's own buffers), when it was last sent, and three marks: SACKED, LOST, RETRANS (a retransmission is out). Records
-lie in `c.rtx` in sequence order without gaps; those not SACKed and not waiting to be retransmitted also hang in a list in
-order of transmission time (`ts_head`), which is what RACK walks. A record is split where a SACK edge, a retransmission or
-a new MSS cuts it.
+A `Sent` record stands for one transmitted segment or super-segment, as an skb does in Linux: its range, its payload
+(the application's own buffers), when it was last sent, and three marks: SACKED, LOST, RETRANS (a retransmission is
+out). Records lie in `c.rtx` in sequence order without gaps; those not SACKed and not waiting to be retransmitted also
+hang in a list in order of transmission time (`ts_head`), which is what RACK walks. A record is split where a SACK
+edge, a retransmission or a new MSS cuts it.
 
 Invariants, after every call: packets_out is the sum of `pcount` over the queue; sacked_out (with SACK), lost_out and
 retrans_out are the sums over the records so marked; SACKED and LOST exclude each other.
@@ -26,7 +26,9 @@ SACKED, RETRANS_OUT, LOST, EVER_RETRANS = 1, 2, 4, 8
 RETRANS_ANY = RETRANS_OUT | EVER_RETRANS
 
 # What an acknowledgment turned out to do (the names of Linux's FLAG_*).
-DATA, WIN_UPDATE, DATA_ACKED, RETRANS_DATA_ACKED, SYN_ACKED, DATA_SACKED, ECE_SEEN, LOST_RETRANS = (1 << n for n in range(8))
+DATA, WIN_UPDATE, DATA_ACKED, RETRANS_DATA_ACKED, SYN_ACKED, DATA_SACKED, ECE_SEEN, LOST_RETRANS = (
+    1 << n for n in range(8)
+)
 ORIG_SACK_ACKED, SND_UNA_ADVANCED, DSACKING, SACK_RENEGING, DSACK_TLP, SET_XMIT_TIMER, MAYBE_DELAYED = (
     1 << n for n in range(8, 15)
 )
@@ -379,7 +381,8 @@ def tag(c: Connection, st: AckState, blocks: list[tuple[int, int]], ack: int, pr
 
 
 def check_sack_reordering(c: Connection, low_seq: int) -> None:
-    """A segment at `low_seq`, below the highest SACKed one, arrived without having been retransmitted: measure how far."""
+    """A segment at `low_seq`, below the highest SACKed one, arrived without having been retransmitted: measure
+    how far."""
     mss = c.mss_cache
     metric = c.highest_sack - low_seq
     if metric <= 0:

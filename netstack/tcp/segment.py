@@ -1,4 +1,5 @@
-"""A received segment as TCP sees it: the header's fields, its options, and a view of the payload (RFC 9293 section 3.1).
+"""A received segment as TCP sees it: the header's fields, its options, and a view of the payload (RFC 9293 section
+3.1).
 
 Parsing is C's (`struct trl_pkt`); this is the typed view that the rest of the package reads. The engine loads one
 instance again for every packet: who keeps something of it copies it. Sequence numbers here are as on the wire.
@@ -25,10 +26,12 @@ _buffer = ffi.buffer
 
 
 class Segment:
-    """Wire view of one segment. `sack` is a tuple of (left, right); `gso_segs` counts the wire segments it stands for."""
+    """Wire view of one segment. `sack` is a tuple of (left, right); `gso_segs` counts the wire segments it stands
+    for."""
 
     __slots__ = (
-        "ack", "flags", "gso_segs", "gso_size", "interface", "key", "length", "mss", "options", "payload", "sack", "seq",
+        "ack", "flags", "gso_segs", "gso_size", "interface", "key", "length", "mss", "options", "payload", "sack",
+        "seq",
         "tos", "tsecr", "tsval", "ttl", "urgent", "window", "wscale",
     )  # fmt: skip
 

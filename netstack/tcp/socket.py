@@ -58,15 +58,26 @@ if TYPE_CHECKING:
 
 SOL_TCP = 6
 (
-    TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_SYNCNT, TCP_LINGER2, TCP_DEFER_ACCEPT,
-    TCP_WINDOW_CLAMP, TCP_INFO, TCP_QUICKACK, TCP_CONGESTION,
-) = range(1, 14)  # fmt: skip
+    TCP_NODELAY,
+    TCP_MAXSEG,
+    TCP_CORK,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
+    TCP_KEEPCNT,
+    TCP_SYNCNT,
+    TCP_LINGER2,
+    TCP_DEFER_ACCEPT,
+    TCP_WINDOW_CLAMP,
+    TCP_INFO,
+    TCP_QUICKACK,
+    TCP_CONGESTION,
+) = range(1, 14)
 TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
 TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT = 23, 24, 25
 SIOCINQ, SIOCATMARK, SIOCOUTQ = 0x541B, 0x8905, 0x5411
 
-MAX_WRITE = 65_160      # what one pass takes over the send buffer's limit, as one more skb does
-COALESCE = 16_384       # a small write joins the one before it when both are still unsent and this small
+MAX_WRITE = 65_160  # what one pass takes over the send buffer's limit, as one more skb does
+COALESCE = 16_384  # a small write joins the one before it when both are still unsent and this small
 SECOND = 1_000_000_000
 
 IPPROTO_TCP = 6
@@ -88,7 +99,8 @@ def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
 
 class TcpSocket(Socket):
     __slots__ = (
-        "cc_name", "conn", "defer_accept", "keep", "linger2", "listener", "nonagle", "notsent_lowat", "oob_inline", "pinned", "port_held",
+        "cc_name", "conn", "defer_accept", "keep", "linger2", "listener", "nonagle", "notsent_lowat", "oob_inline",
+        "pinned", "port_held",
         "quickack", "syn_retries", "user_mss", "user_timeout_ms", "window_clamp",
     )  # fmt: skip
 
@@ -98,14 +110,14 @@ class TcpSocket(Socket):
         self.conn: Connection | None = None
         self.listener: Listener | None = None
         self.port_held = False
-        self.pinned = False     # the port was asked for by bind
+        self.pinned = False  # the port was asked for by bind
         self.rcvbuf = settings.tcp_rmem[1]
         self.sndbuf = settings.tcp_wmem[1]
         self.nonagle = 0
         self.user_mss = 0
         self.syn_retries = 0
         self.linger2 = 0
-        self.defer_accept = 0   # in SYN-ACK retransmissions
+        self.defer_accept = 0  # in SYN-ACK retransmissions
         self.window_clamp = 0
         self.user_timeout_ms = 0
         self.notsent_lowat = 0
@@ -227,8 +239,10 @@ class TcpSocket(Socket):
 
     def copy_options(self, listener: TcpSocket) -> None:
         for name in (
-            "nonagle", "user_mss", "linger2", "user_timeout_ms", "notsent_lowat", "oob_inline", "window_clamp", "rcvbuf", "sndbuf",
-            "rcvbuf_locked", "sndbuf_locked", "rcvlowat", "linger", "reuse_addr", "tos", "ttl", "priority", "mark", "cc_name",
+            "nonagle", "user_mss", "linger2", "user_timeout_ms", "notsent_lowat", "oob_inline", "window_clamp",
+            "rcvbuf", "sndbuf",
+            "rcvbuf_locked", "sndbuf_locked", "rcvlowat", "linger", "reuse_addr", "tos", "ttl", "priority", "mark",
+            "cc_name",
             "bound_device", "ip_mtu_discover", "ip_minttl",
         ):  # fmt: skip
             setattr(self, name, getattr(listener, name))
@@ -326,7 +340,12 @@ class TcpSocket(Socket):
         """How many bytes were taken. EAGAIN when none fit; EPIPE after shutdown or without a connection."""
         self.check_open()
         conn = self.conn
-        if conn is None or (conn.state != ESTABLISHED and conn.state != CLOSE_WAIT) or self.so_error or self.shutdown_mask & 2:
+        if (
+            conn is None
+            or (conn.state != ESTABLISHED and conn.state != CLOSE_WAIT)
+            or self.so_error
+            or self.shutdown_mask & 2
+        ):
             self.refuse_send(conn)
             assert conn is not None
         size = len(data)
@@ -381,7 +400,8 @@ class TcpSocket(Socket):
     # Receiving.
 
     def recv(self, n: int, now: int, flags: int = 0) -> bytes:
-        """Up to n bytes; b"" at the end of the stream. EAGAIN when there is nothing yet, ENOTCONN without a connection."""
+        """Up to n bytes; b"" at the end of the stream. EAGAIN when there is nothing yet, ENOTCONN without a
+        connection."""
         if self.closed:
             self.check_open()
         conn = self.conn
@@ -481,7 +501,8 @@ class TcpSocket(Socket):
         return b"".join(parts)
 
     def up_to_mark(self, conn: Connection, n: int) -> int:
-        """A read stops before urgent data; the next one begins after it (the byte itself is only in band when inline)."""
+        """A read stops before urgent data; the next one begins after it (the byte itself is only in band when
+        inline)."""
         distance = conn.rcv_up - conn.copied_seq
         if distance:
             return int(min(n, distance))
@@ -551,7 +572,8 @@ class TcpSocket(Socket):
         self.wake()
 
     def close(self, now: int) -> None:
-        """The descriptor is gone. The connection closes in the background, or is reset (unread data, SO_LINGER of 0)."""
+        """The descriptor is gone. The connection closes in the background, or is reset (unread data,
+        SO_LINGER of 0)."""
         if self.closed:
             return
         self.closed = True
@@ -753,7 +775,7 @@ class TcpSocket(Socket):
                 raise error(errno.EINVAL)
             self.window_clamp = 0
             return
-        clamp = max(number, 1152)   # half of Linux's SOCK_MIN_RCVBUF
+        clamp = max(number, 1152)  # half of Linux's SOCK_MIN_RCVBUF
         self.window_clamp = clamp
         if conn is not None:
             conn.window_clamp = clamp

@@ -2,8 +2,8 @@
 how the buffer grows with what the application takes (dynamic right-sizing).
 
 Buffers are accounted as Linux does: each queued buffer costs its bytes and an overhead, `rcvbuf` bounds the sum, and
-`scaling_ratio`/256 of free buffer space is offered as window. `rcv_ssthresh` starts small and rises with well-formed data,
-`window_clamp` is what the whole buffer can offer. The right edge offered never moves left.
+`scaling_ratio`/256 of free buffer space is offered as window. `rcv_ssthresh` starts small and rises with well-formed
+data, `window_clamp` is what the whole buffer can offer. The right edge offered never moves left.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.segment import Segment
 
-OVERHEAD = 640          # what a queued buffer costs beyond its bytes
-DEFAULT_RATIO = 128     # of 256
+OVERHEAD = 640  # what a queued buffer costs beyond its bytes
+DEFAULT_RATIO = 128  # of 256
 
 
 def initial(
-    space: int, mss: int, clamp: int, wscale_ok: bool, init_rwnd: int, rmem_max: int, core_max: int, signed: bool = False
+    space: int,
+    mss: int,
+    clamp: int,
+    wscale_ok: bool,
+    init_rwnd: int,
+    rmem_max: int,
+    core_max: int,
+    signed: bool = False,
 ) -> tuple[int, int, int]:
     """Window, clamp and scale to begin with, from the free space. Returns (rcv_wnd, window_clamp, rcv_wscale)."""
     if not clamp:

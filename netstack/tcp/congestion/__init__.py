@@ -1,8 +1,10 @@
-"""Congestion control: the seam, and the registry of what can be chosen by name (`TCP_CONGESTION`, tcp_congestion_control).
+"""Congestion control: the seam, and the registry of what can be chosen by name (`TCP_CONGESTION`,
+tcp_congestion_control).
 
-An algorithm is a class with the five methods of `CongestionControl` and a `name`; one instance serves one connection and
-keeps its own state. It is given the connection `c` and reads and writes there: `cwnd`, `ssthresh`, `cwnd_cnt` (segments),
-`srtt_us`, `min_rtt_us`, `snd_una`, `snd_nxt`, `in_flight()`, `cwnd_limited()`. All arithmetic is on integers.
+An algorithm is a class with the five methods of `CongestionControl` and a `name`; one instance serves one connection
+and keeps its own state. It is given the connection `c` and reads and writes there: `cwnd`, `ssthresh`, `cwnd_cnt`
+(segments), `srtt_us`, `min_rtt_us`, `snd_una`, `snd_nxt`, `in_flight()`, `cwnd_limited()`. All arithmetic is on
+integers.
 
 During recovery cwnd belongs to PRR (RFC 6937); an algorithm only says where it should end (`ssthresh`).
 """

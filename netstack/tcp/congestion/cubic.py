@@ -1,8 +1,8 @@
 """CUBIC (RFC 9438) with HyStart, in Linux's integer arithmetic.
 
-After a loss at W_max the window follows W(t) = C (t - K)^3 + W_max, t being the time since the loss: fast at first, flat near
-W_max, then probing. It never grows slower than Reno would (section 4.3). C is 0.4, beta is 717/1024. Times are in units of
-1/1024 s, windows in segments, and `cnt` says how many acknowledged segments raise cwnd by one.
+After a loss at W_max the window follows W(t) = C (t - K)^3 + W_max, t being the time since the loss: fast at first,
+flat near W_max, then probing. It never grows slower than Reno would (section 4.3). C is 0.4, beta is 717/1024. Times
+are in units of 1/1024 s, windows in segments, and `cnt` says how many acknowledged segments raise cwnd by one.
 
 HyStart ends slow start before it overflows the queue: when a round's train of ACKs lasts half the minimum delay, or
 when the delay has grown by an eighth of it.
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 MS = 1_000_000
-BETA = 717                                              # of 1024
+BETA = 717  # of 1024
 BIC_SCALE = 41
-RTT_SCALE = BIC_SCALE * 10                              # C * 1024
-BETA_SCALE = 8 * (1024 + BETA) // 3 // (1024 - BETA)    # Reno's increase with this beta, times 8
+RTT_SCALE = BIC_SCALE * 10  # C * 1024
+BETA_SCALE = 8 * (1024 + BETA) // 3 // (1024 - BETA)  # Reno's increase with this beta, times 8
 CUBE_FACTOR = (1 << 40) // RTT_SCALE
 LOW_WINDOW = 16
 MIN_SAMPLES = 8

@@ -21,12 +21,18 @@ DELIVER = ("deliver", 0)
 
 
 class Pair:
-    """a is 10.0.0.1, b is 10.0.0.2; `fates[side]` are consumed one per packet that side sends, then all are delivered."""
+    """a is 10.0.0.1, b is 10.0.0.2; `fates[side]` are consumed one per packet that side sends, then all are
+    delivered."""
 
     def __init__(
-        self, delay_ns: int = 10 * MS, fates: dict[str, list[tuple[str, int]]] | None = None, mtu: int = 1500, gso: bool = False,
-        start: int = 0, **settings: Any,
-    ) -> None:  # fmt: skip
+        self,
+        delay_ns: int = 10 * MS,
+        fates: dict[str, list[tuple[str, int]]] | None = None,
+        mtu: int = 1500,
+        gso: bool = False,
+        start: int = 0,
+        **settings: Any,
+    ) -> None:
         names = {name.replace("__", "."): value for name, value in settings.items()}
         self.now = start
         self.delay_ns = delay_ns
@@ -37,9 +43,7 @@ class Pair:
             stack.add_interface("eth0", mtu=mtu, gso=gso)
             stack.add_address("eth0", f"10.0.0.{n + 1}/24")
             self.stacks[side] = stack
-        self.fates: dict[str, Iterator[tuple[str, int]]] = {
-            side: iter((fates or {}).get(side, [])) for side in "ab"
-        }
+        self.fates: dict[str, Iterator[tuple[str, int]]] = {side: iter((fates or {}).get(side, [])) for side in "ab"}
         self.flying: list[tuple[int, int, str, bytes]] = []
         self.serial = 0
         self.seen: list[tuple[int, str, bytes]] = []
@@ -53,7 +57,8 @@ class Pair:
     # The oracles of the sender.
 
     def watch(self, side: str) -> None:
-        """Check every segment as it leaves: new data only while pipe < cwnd, and below the greatest right edge offered."""
+        """Check every segment as it leaves: new data only while pipe < cwnd, and below the greatest right
+        edge offered."""
         tcp = self.stacks[side].tcp
         inner = tcp.send
 
@@ -73,7 +78,9 @@ class Pair:
         if c is None or not hasattr(c, "cwnd") or not pkt.payload_len:
             return
         seq = c.snd_nxt + ((pkt.seq - c.snd_nxt + 0x80000000) & MASK) - 0x80000000
-        assert seq + pkt.payload_len <= c.snd_una + c.max_window or c.snd_wnd < c.max_window, "beyond every edge offered"
+        assert seq + pkt.payload_len <= c.snd_una + c.max_window or c.snd_wnd < c.max_window, (
+            "beyond every edge offered"
+        )
         if seq >= c.snd_nxt:
             edge = max(self.edges.get(id_of(c), 0), c.snd_una + c.snd_wnd)
             self.edges[id_of(c)] = edge

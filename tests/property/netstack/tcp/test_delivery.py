@@ -99,9 +99,15 @@ def exchange(pair: Pair, up: bytes, down: bytes, chunk: int, read: int, limit: i
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    fates=FATES, config=CONFIG, up=st.integers(0, 60_000), down=st.integers(0, 30_000), chunk=st.sampled_from([100, 1448, 5000, 100_000]),
-    read=st.sampled_from([50, 4000, 200_000]), delay=st.sampled_from([0, 1, 20, 150]), gso=st.booleans(),
-)  # fmt: skip
+    fates=FATES,
+    config=CONFIG,
+    up=st.integers(0, 60_000),
+    down=st.integers(0, 30_000),
+    chunk=st.sampled_from([100, 1448, 5000, 100_000]),
+    read=st.sampled_from([50, 4000, 200_000]),
+    delay=st.sampled_from([0, 1, 20, 150]),
+    gso=st.booleans(),
+)
 def test_exactly_the_bytes_sent(
     fates: Any, config: dict[str, Any], up: int, down: int, chunk: int, read: int, delay: int, gso: bool
 ) -> None:
@@ -117,7 +123,9 @@ def test_exactly_the_bytes_sent(
 @given(fates=FATES, offset=st.integers(-40_000, 40_000))
 def test_sequence_numbers_wrap(fates: Any, offset: int) -> None:
     """The ISNs lie just before 2^32 (or just after): nothing changes."""
-    pair = Pair(5 * MS, fates, net__ipv4__tcp_syn_retries=100, net__ipv4__tcp_synack_retries=100, net__ipv4__tcp_retries2=100)
+    pair = Pair(
+        5 * MS, fates, net__ipv4__tcp_syn_retries=100, net__ipv4__tcp_synack_retries=100, net__ipv4__tcp_retries2=100
+    )
     for stack in pair.stacks.values():
         stack.tcp.__class__ = _FixedIsn
         _FixedIsn.value = (offset) & 0xFFFFFFFF

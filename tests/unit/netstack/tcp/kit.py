@@ -1,7 +1,9 @@
-"""A peer that exists only as segments: `send("S 0:0(0) win 65535 <mss 1000>")`, `recv("S. 0:0(0) ack 1 <...>")`, at explicit times.
+"""A peer that exists only as segments: `send("S 0:0(0) win 65535 <mss 1000>")`, `recv("S. 0:0(0) ack 1 <...>")`, at
+explicit times.
 
-The text is packetdrill's: flags (S F R P . U E W), seq:end(length) and ack relative to the two initial sequence numbers, `win`,
-options. In `recv` what is not written is not compared, but for the flags, the range and the ack. Times are milliseconds.
+The text is packetdrill's: flags (S F R P . U E W), seq:end(length) and ack relative to the two initial sequence
+numbers, `win`, options. In `recv` what is not written is not compared, but for the flags, the range and the ack.
+Times are milliseconds.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ MASK = 0xFFFFFFFF
 LOCAL, REMOTE = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 SEGMENT = re.compile(
     r"(?P<flags>[SFRP.UEW]+) (?P<seq>\d+):(?P<end>\d+)\((?P<len>\d+)\)"
-    r"(?: ack (?P<ack>\d+))?(?: win (?P<win>\d+))?(?: urg (?P<urg>\d+))?(?: <(?P<options>[^>]*)>)?(?: (?P<ecn>ect0|ce))?$"
+    r"(?: ack (?P<ack>\d+))?(?: win (?P<win>\d+))?(?: urg (?P<urg>\d+))?"
+    r"(?: <(?P<options>[^>]*)>)?(?: (?P<ecn>ect0|ce))?$"
 )
 BITS = {"F": 1, "S": 2, "R": 4, "P": 8, ".": 16, "U": 32, "E": 64, "W": 128}
 
@@ -130,9 +133,12 @@ class Peer:
         window = int(found["win"] or 65535)
         offset = (20 + len(options)) // 4
         tcp = bytearray(
-            struct.pack("!HHIIBBHHH", self.rport, self.lport, seq, ack, offset << 4, flags, window, 0, int(found["urg"] or 0))
-            + options + data
-        )  # fmt: skip
+            struct.pack(
+                "!HHIIBBHHH", self.rport, self.lport, seq, ack, offset << 4, flags, window, 0, int(found["urg"] or 0)
+            )
+            + options
+            + data
+        )
         pseudo = REMOTE + LOCAL + struct.pack("!BBH", 0, 6, len(tcp))
         tcp[16:18] = checksum(pseudo + bytes(tcp)).to_bytes(2, "big")
         tos = {"ect0": 2, "ce": 3}.get(found["ecn"] or "", 0)
@@ -213,7 +219,9 @@ class Peer:
         sock.listen(backlog)
         return sock
 
-    def accept(self, syn: str = "S 0:0(0) win 65535 <mss 1000,sackOK,nop,wscale 7>", win: int = 512, rtt: float = 100) -> Any:
+    def accept(
+        self, syn: str = "S 0:0(0) win 65535 <mss 1000,sackOK,nop,wscale 7>", win: int = 512, rtt: float = 100
+    ) -> Any:
         """A passive handshake; the connected socket."""
         listener = self.listen()
         self.send(syn)

@@ -11,7 +11,14 @@ import pytest
 from netstack.socket import SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET
 from netstack.tcp import fsm, tcb
 from netstack.tcp.socket import (
-    SOL_TCP, TCP_CORK, TCP_DEFER_ACCEPT, TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_NODELAY, TCP_USER_TIMEOUT,
+    SOL_TCP,
+    TCP_CORK,
+    TCP_DEFER_ACCEPT,
+    TCP_KEEPCNT,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
+    TCP_NODELAY,
+    TCP_USER_TIMEOUT,
 )  # fmt: skip
 from tests.unit.netstack.tcp.kit import Peer
 
