@@ -38,7 +38,7 @@ def test_the_demo_shows_its_main_job(terrella: str, tmp_path: Path) -> None:
         assert word in said, word
     retransmitted = re.search(r"retransmi\w*\D+(\d+)", said)
     assert retransmitted and int(retransmitted[1]) > 0, "the link is lossy"
-    assert any(word in "\n".join(said.splitlines()[-6:]) for word in ("try", "next")), "what to try next"
+    assert any(word in "\n".join(said.splitlines()[-8:]) for word in ("try", "next")), "what to try next"
 
 
 def test_the_same_seed_gives_the_same_bytes_in_two_processes(terrella: str, tmp_path: Path) -> None:

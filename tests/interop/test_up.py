@@ -117,11 +117,14 @@ def test_a_signal_leaves_no_tap_and_a_whole_capture(
 def test_loss_delay_and_reordering(up: Start, tmp_path: Path) -> None:
     machine = up("--loss", "3%", "--delay", "30ms", "--reorder", "1%", "--seed", "5")
     size = 5_000_000
-    got = machine.shell(f"curl -sS http://10.0.0.2/bytes/{size} | sha256sum", timeout=120)
-    assert got.split()[0] == pattern_sum(size)
     big = tmp_path / "big"
     big.write_bytes(os.urandom(size))
-    machine.shell(f"curl -sS --data-binary @{big} http://10.0.0.2/echo | cmp - {big}", timeout=120)
+    upload = machine.namespace.popen(
+        "bash", "-c", f"set -o pipefail; curl -sS --data-binary @{big} http://10.0.0.2/echo | cmp - {big}"
+    )
+    got = machine.shell(f"curl -sS http://10.0.0.2/bytes/{size} | sha256sum", timeout=200)
+    assert got.split()[0] == pattern_sum(size)
+    assert upload.wait(timeout=200) == 0
     assert machine.stop() == 0
     assert machine.stats()["Tcp"]["RetransSegs"] > 0
     assert machine.complaints() == ""
