@@ -22,6 +22,9 @@ def device(major: int, minor: int) -> int:
     return (major & 0xFFF) << 8 | minor & 0xFF | (minor & ~0xFF) << 12 | (major & ~0xFFF) << 32
 
 
+URANDOM = device(1, 9)
+
+
 class NullOps(FileOps):
     """Swallows everything; is always at its end."""
 

@@ -9,12 +9,14 @@ from kernel import abi
 from kernel.abi import EBADF, EFAULT, EINVAL, MAX_RW_COUNT
 from kernel.fs import file as files
 from kernel.fs import operations
+from kernel.fs.devfs import URANDOM, fill
 from kernel.fs.file import File
 from kernel.fs.locks import fcntl_lock, flock_file
 from kernel.fs.namei import capable
 from kernel.fs.stat import Stat
-from kernel.fs.user import file_of, install, limit, nofile, text
+from kernel.fs.user import file_of, install, nofile, text
 from kernel.fs.vfs import Inode, StatFs, error
+from kernel.ipc.pipe import Pipe
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
 
 Buffer = Any
@@ -352,6 +354,7 @@ def dup2(task: Any, old: int, new: int) -> int:
     return fd
 
 
+_LOCK_COMMANDS = (abi.F_GETLK, abi.F_SETLK, abi.F_SETLKW, abi.F_OFD_GETLK, abi.F_OFD_SETLK, abi.F_OFD_SETLKW)
 _SETTABLE = abi.O_APPEND | abi.O_NONBLOCK | abi.O_ASYNC | abi.O_DIRECT | abi.O_NOATIME
 
 
@@ -362,6 +365,8 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
     if cmd in (abi.F_GETFD, abi.F_SETFD, abi.F_DUPFD, abi.F_DUPFD_CLOEXEC, abi.F_GETFL):
         if cmd == abi.F_GETFD:
             return int(table.cloexec(fd))
+        if cmd == abi.F_SETFD and not isinstance(arg, int):
+            raise error(EINVAL, "fcntl argument")
         if cmd == abi.F_SETFD:
             table.set_cloexec(fd, bool(arg & abi.FD_CLOEXEC))
             return 0
@@ -377,6 +382,8 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
             raise
     if file.flags & abi.O_PATH:
         raise error(EBADF, f"{fd} was opened with O_PATH")
+    if not isinstance(arg, int) and cmd not in _LOCK_COMMANDS:
+        raise error(EINVAL, "fcntl argument")
     if cmd == abi.F_SETFL:
         if arg & abi.O_NOATIME and not file.flags & abi.O_NOATIME:
             inode = file.inode
@@ -387,12 +394,12 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
         return 0
     if cmd in (abi.F_GETPIPE_SZ, abi.F_SETPIPE_SZ):
         pipe = file.private
-        if not hasattr(pipe, "slots"):
+        if not isinstance(pipe, Pipe):
             raise error(EBADF, "not a pipe")
         if cmd == abi.F_GETPIPE_SZ:
             return pipe.limit * abi.PAGE_SIZE
         return pipe.resize(arg, capable(task.cred, abi.CAP_SYS_RESOURCE))
-    if cmd in (abi.F_GETLK, abi.F_SETLK, abi.F_SETLKW, abi.F_OFD_GETLK, abi.F_OFD_SETLK, abi.F_OFD_SETLKW):
+    if cmd in _LOCK_COMMANDS:
         return fcntl_lock(task, file, cmd, arg)
     if cmd == abi.F_GETOWN:
         return file.owner
@@ -527,4 +534,16 @@ def getdents64(task: Any, fd: int) -> list[tuple[str, int, int]]:
     return [(text(name), ino, kind) for _, name, ino, kind in sys_getdents64(task, fd)]
 
 
-__all__ = ["inode_of", "limit"]
+@syscall(278, "getrandom", "sink", "size", "int")
+def sys_getrandom(task: Any, sink: Sink, count: int, flags: int = 0) -> int:
+    if flags & ~(abi.GRND_NONBLOCK | abi.GRND_RANDOM):
+        raise error(EINVAL, "getrandom flags")
+    random = task.machine.vfs.devices[abi.S_IFCHR, URANDOM]
+    return fill(task, sink, count, random.bytes)
+
+
+@python("getrandom")
+def getrandom(task: Any, n: int, flags: int = 0) -> bytes:
+    sink = BytesSink(_count(n))
+    sys_getrandom(task, sink, sink.room, flags)
+    return sink.value()

@@ -176,6 +176,8 @@ def mknod(task: Any, path: Name, mode: int = 0o600, dev: int = 0) -> int:
 
 @python("mkfifo")
 def mkfifo(task: Any, path: Name, mode: int = 0o666) -> int:
+    if not isinstance(mode, int):
+        raise error(EINVAL, "mode")
     sys_mknodat(task, AT_FDCWD, path, abi.S_IFIFO | mode & 0o7777, 0)
     return 0
 

@@ -25,14 +25,26 @@ def _deadline(task: Any, timeout_ns: int | None) -> int | None:
     return now + timeout_ns
 
 
+def _sigset(signals: Any) -> int:
+    """A set of signal numbers as a mask."""
+    mask = 0
+    if not isinstance(signals, Iterable) or isinstance(signals, (str, bytes)):
+        raise error(EFAULT, "a signal set is a list of signals")
+    for signum in signals:
+        if not isinstance(signum, int) or not 1 <= signum <= 64:
+            raise error(EINVAL, "signal number")
+        mask |= 1 << signum - 1
+    return mask
+
+
 class _Masked:
     """The signal mask of ppoll, pselect6 and epoll_pwait: in place for the time of the call."""
 
     __slots__ = ("mask", "task")
 
-    def __init__(self, task: Any, mask: int | None) -> None:
+    def __init__(self, task: Any, mask: Any) -> None:
         self.task = task
-        self.mask = mask
+        self.mask = mask if mask is None or isinstance(mask, int) else _sigset(mask)
 
     def __enter__(self) -> None:
         if self.mask is not None and self.task.real_blocked is None:
@@ -48,7 +60,7 @@ class _Masked:
 
 
 @syscall(73, "ppoll", "pollfds", "timespec", "sigset", restart="nohand", returns="pollfds")
-def sys_ppoll(task: Any, fds: Any, timeout_ns: int | None = None, sigmask: int | None = None) -> list[tuple[int, int]]:
+def sys_ppoll(task: Any, fds: Any, timeout_ns: int | None = None, sigmask: Any = None) -> list[tuple[int, int]]:
     """`fds` is [(fd, events), ...]; the ready ones come back as [(fd, revents), ...]. Negative fds are passed over."""
     try:
         wanted = [(fd, events) for fd, events in fds]
@@ -96,6 +108,8 @@ class _Named:
 
 @python("poll")
 def poll(task: Any, fds: Any, timeout_ms: int = -1) -> list[tuple[int, int]]:
+    if not isinstance(timeout_ms, int):
+        raise error(EINVAL, "timeout")
     ready: list[tuple[int, int]] = sys_ppoll(task, fds, None if timeout_ms < 0 else timeout_ms * 1_000_000)
     return ready
 
@@ -113,7 +127,7 @@ def sys_pselect6(
     writefds: Any = (),
     exceptfds: Any = (),
     timeout_ns: int | None = None,
-    sigmask: int | None = None,
+    sigmask: Any = None,
 ) -> tuple[list[int], list[int], list[int]]:
     """The three sets are lists of descriptors below `nfds`; those that are ready come back."""
     if not isinstance(nfds, int) or nfds < 0:
@@ -180,7 +194,7 @@ def sys_epoll_create1(task: Any, flags: int = 0) -> int:
 
 @python("epoll_create")
 def epoll_create(task: Any, size: int = 1) -> int:
-    if size <= 0:
+    if not isinstance(size, int) or size <= 0:
         raise error(EINVAL, "size")
     fd: int = sys_epoll_create1(task, 0)
     return fd
@@ -197,7 +211,7 @@ def sys_epoll_ctl(task: Any, ep: int, op: int, fd: int, events: int = 0, data: A
 
 @syscall(22, "epoll_pwait", "fd", "int", "int", "sigset", restart="never", returns="epoll_events")
 def sys_epoll_pwait(
-    task: Any, ep: int, maxevents: int, timeout_ms: int = -1, sigmask: int | None = None
+    task: Any, ep: int, maxevents: int, timeout_ms: int = -1, sigmask: Any = None
 ) -> list[tuple[Any, int]]:
     if not isinstance(timeout_ms, int):
         raise error(EINVAL, "timeout")
@@ -206,13 +220,13 @@ def sys_epoll_pwait(
 
 @syscall(441, "epoll_pwait2", "fd", "int", "timespec", "sigset", restart="never", returns="epoll_events")
 def sys_epoll_pwait2(
-    task: Any, ep: int, maxevents: int, timeout_ns: int | None = None, sigmask: int | None = None
+    task: Any, ep: int, maxevents: int, timeout_ns: int | None = None, sigmask: Any = None
 ) -> list[tuple[Any, int]]:
     return _epoll_wait(task, ep, maxevents, timeout_ns, sigmask)
 
 
 def _epoll_wait(
-    task: Any, ep: int, maxevents: int, timeout_ns: int | None, sigmask: int | None
+    task: Any, ep: int, maxevents: int, timeout_ns: int | None, sigmask: Any
 ) -> list[tuple[Any, int]]:
     if not isinstance(maxevents, int) or not 0 < maxevents <= (1 << 31) // 16:
         raise error(EINVAL, "maxevents")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+from drivers.clock import Stream
 from kernel.cost import Costs
+from kernel.fs.devfs import make_devfs
 from kernel.fs.fdtable import FdTable
 from kernel.fs.namei import FsContext
 from kernel.fs.tmpfs import Tmpfs, tmpfs_from_options
@@ -15,6 +18,7 @@ from kernel.sched.wait import Interrupted
 from kernel.syscall import FAMILIES as _families
 from kernel.syscall.table import Sys
 from kernel.task import Credentials
+from netstack.stack import Stack
 
 
 class WouldSleep(Exception):
@@ -33,6 +37,7 @@ class LoneTask:
         self.group = SimpleNamespace(pid=1, rlimits={})
         self.traced = False
         self.work = 0
+        self.blocked = 0
         self.real_blocked = None
         self.signals: list[int] = []
         self.on_sleep: Callable[[], None] | None = None
@@ -66,7 +71,9 @@ class LoneTask:
 
 def lone_machine(max_pages: int | None = 65536) -> Any:
     timeline = SimpleNamespace(now=0, epoch_ns=10**18)
-    machine = SimpleNamespace(timeline=timeline, costs=Costs(), signals=None)
+    timeline.timer = lambda callback: SimpleNamespace(deadline=None, arm=lambda at: None, disarm=lambda: None)
+    signals = SimpleNamespace(set_blocked=lambda task, mask: setattr(task, "blocked", mask))
+    machine = SimpleNamespace(timeline=timeline, costs=Costs(), signals=signals, stack=Stack(Random(1)))
 
     def clock() -> int:
         timeline.now += 1  # time passes, so that order shows in the times
@@ -77,6 +84,7 @@ def lone_machine(max_pages: int | None = 65536) -> Any:
     machine.vfs = vfs
     machine.network = SimpleNamespace(drive=lambda: None)
     vfs.mount_root(Tmpfs(vfs.new_dev(), vfs.now, mode=0o755, max_pages=max_pages))
+    make_devfs(vfs, Stream(1, "random"))
     vfs.types["tmpfs"] = lambda source, options: tmpfs_from_options(vfs.new_dev(), vfs.now, options)
     return machine
 
