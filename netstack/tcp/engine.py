@@ -236,8 +236,8 @@ class Tcp:
         return (self.keyed(b"isn" + key) + (now >> 6)) & MASK
 
     def ts_offset(self, key: bytes) -> int:
-        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses, as Linux has it, so that
-        PAWS holds from one connection to the next."""
+        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses, as on Linux, so that PAWS
+        holds from one connection to the next."""
         return self.keyed(b"ts" + key[:-4])
 
     def cookies_sent(self, now: int) -> bool:
