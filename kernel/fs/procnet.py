@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from netstack.tcp.tcb import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED
+
 _TCP_HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
 _UDP_HEAD = (
     "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
@@ -27,16 +29,38 @@ def _sockets(found: Any, head: str, width: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _pair(key: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
+    """A demultiplexing key (local and remote address, local and remote port) taken apart."""
+    size = (len(key) - 4) // 2
+    local, remote = key[:size], key[size : 2 * size]
+    return (local, int.from_bytes(key[-4:-2], "big")), (remote, int.from_bytes(key[-2:], "big"))
+
+
 def tcp(stack: Any) -> str:
-    table = getattr(stack.tcp, "proc_entries", None)
-    return _sockets(table() if table is not None else (), _TCP_HEAD, 149)
+    """Listeners first, then connections, as Linux lists them."""
+    engine = stack.tcp
+    found: list[Any] = []
+    for port in sorted(engine.listeners):
+        for listener in engine.listeners[port]:
+            if len(listener.sock.local[0]) == 4:
+                found.append((listener.sock.local, None, LISTEN, 0, len(listener.accept_queue)))
+    for entry in engine.table.values():
+        local, remote = _pair(bytes(entry.key))
+        if len(local[0]) == 4:
+            state = getattr(entry, "state", SYN_RECEIVED)  # numbered as Linux does
+            sent = getattr(entry, "write_seq", 0) - getattr(entry, "snd_una", 0)
+            received = getattr(entry, "rcv_nxt", 0) - getattr(entry, "copied_seq", getattr(entry, "rcv_nxt", 0))
+            found.append((local, remote, state, sent & 0xFFFFFFFF, received & 0xFFFFFFFF))
+    return _sockets(found, _TCP_HEAD, 149)
 
 
 def udp(stack: Any) -> str:
     found = []
-    seen = getattr(stack.udp, "proc_entries", None)
-    if seen is not None:
-        found = seen()
+    for port in sorted(stack.udp.bound):
+        for sock in stack.udp.bound[port]:
+            if len(sock.local[0]) == 4:
+                state = ESTABLISHED if sock.remote is not None else CLOSED
+                found.append((sock.local, sock.remote, state, 0, sock.rmem))
     return _sockets(found, _UDP_HEAD, 127)
 
 

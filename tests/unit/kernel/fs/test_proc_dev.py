@@ -74,6 +74,28 @@ def test_proc_has_the_systems_files() -> None:
     assert files["net/tcp"].split()[:3] == ["sl", "local_address", "rem_address"]
 
 
+def test_sockets_are_listed() -> None:
+    def main(sys: Any) -> Any:
+        listener = sys.socket(abi.AF_INET, abi.SOCK_STREAM)
+        sys.bind(listener, ("127.0.0.1", 7))
+        sys.listen(listener, 5)
+        client = sys.socket(abi.AF_INET, abi.SOCK_STREAM)
+        sys.connect(client, ("127.0.0.1", 7))
+        server, (_, port) = sys.accept4(listener)
+        sys.write(client, b"abc")
+        sys.bind(sys.socket(abi.AF_INET, abi.SOCK_DGRAM), ("0.0.0.0", 53))
+        waiting = sys.ioctl(server, abi.FIONREAD)
+        return port, waiting, cat(sys, "/proc/net/tcp").decode(), cat(sys, "/proc/net/udp").decode()
+
+    port, waiting, tcp, udp = run(main)
+    rows = [line.split()[1:5] for line in tcp.splitlines()[1:]]
+    here, there = "0100007F:0007", f"0100007F:{port:04X}"
+    assert waiting == 3
+    assert [here, "00000000:0000", "0A", "00000000:00000000"] in rows
+    assert [here, there, "01", "00000000:00000003"] in rows and len(rows) == 3
+    assert udp.splitlines()[1].split()[1:4] == ["00000000:0035", "00000000:0000", "07"]
+
+
 def test_devices() -> None:
     def main(sys: Any) -> Any:
         null = sys.open("/dev/null", abi.O_RDWR)
