@@ -43,13 +43,14 @@ for whole in (eth / ip / TCP(dport=80, flags="S", options=[("MSS", 1460), ("WSca
 # lengths that lie
 for length in (0, 1, 19, 20, 21, 39, 65535):
     send(eth / IP(dst="10.0.0.2", len=length) / TCP(dport=80, flags="S"))
-    send(eth / ip / UDP(dport=7, len=length) / b"x" * 10)
+    send(eth / ip / UDP(dport=7, len=length) / (b"x" * 10))
 for ihl in range(16):
     send(eth / IP(dst="10.0.0.2", ihl=ihl) / TCP(dport=80, flags="S"))
 for offset in range(16):
-    send(eth / ip / TCP(dport=80, flags="S", dataofs=offset) / b"x" * 20)
+    send(eth / ip / TCP(dport=80, flags="S", dataofs=offset) / (b"x" * 20))
 for version in range(16):
     send(eth / IP(dst="10.0.0.2", version=version) / TCP(dport=80, flags="S"))
+send(eth / ip / UDP(dport=9999) / b"to nobody")
 # checksums
 for wrong in (0, 1, 0xFFFF, 0x1234):
     send(eth / IP(dst="10.0.0.2", chksum=wrong) / TCP(dport=80, flags="S"))
