@@ -31,6 +31,7 @@ class Responder:
         self.sent: dict[bytes, int] = {}  # connection key: chargen bytes sent so far
         self.bytes: dict[int, int] = {}  # local port: payload bytes received in order
         self.next: dict[bytes, int] = {}
+        self.scale: dict[bytes, int] = {}
         self.saw = dict.fromkeys(("frames", "largest", "super_segments", "segments", "verified", "pinned"), 0)
 
     def ready(self, now: int) -> None:
@@ -77,6 +78,7 @@ class Responder:
         if pkt.tcp_flags & SYN:
             self.sent[key] = 0
             self.next[key] = pkt.seq + 1
+            self.scale[key] = pkt.wscale if pkt.tcp_options & lib.TRL_OPT_WSCALE else 0
             return [self.segment(template, pkt, SYN | ACK, 999)]
         if pkt.tcp_flags & RST or key not in self.next:
             return []
@@ -87,8 +89,9 @@ class Responder:
         at = self.sent[key]
         if pkt.payload_len or pkt.tcp_flags & FIN:
             replies.append(self.segment(template, pkt, ACK, 1000 + at + (at > CHARGEN)))
-        if pkt.dport == 19 and pkt.ack == 1000 + at and at <= CHARGEN:
-            chunk = min(40 * MSS, CHARGEN - at)
+        room = pkt.window << self.scale[key]
+        if pkt.dport == 19 and pkt.ack == 1000 + at and at <= CHARGEN and (room or at == CHARGEN):
+            chunk = min(40 * MSS, CHARGEN - at, room)
             self.sent[key] = at + (chunk or 1)
             flags = ACK | PSH if chunk else ACK | FIN
             replies.append(self.segment(template, pkt, flags, 1000 + at, at, chunk))
