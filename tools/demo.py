@@ -173,8 +173,8 @@ class Demo:
         sampler = self.sampler
         seconds = max((sampler.end - sampler.begin) / 1e9, 0.001)
         top = 15 * math.ceil(max((y for _, y in sampler.cwnd), default=1.0) / 15)  # thirds are whole numbers
-        legend = "[cyan]cwnd[/] solid, [yellow]ssthresh[/] dotted, [red]R[/] retransmission"
-        screen.print(f"\n[bold]The server's congestion window[/] in segments ({legend})")
+        legend = "[cyan]cwnd[/] solid, [yellow]ssthresh[/] dotted, [red]R[/] a retransmission"
+        screen.print(f"\n[bold]The sender, in segments:[/] {legend}")
         width = max(40, min(100, screen.width - 12))
         curves = [Curve(sampler.cwnd, "cyan"), Curve(sampler.ssthresh, "yellow", dotted=True)]
         for row in draw(curves, seconds, top, width, 12, sampler.marks):
