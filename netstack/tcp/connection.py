@@ -10,7 +10,6 @@ timer fires.
 from __future__ import annotations
 
 import errno
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from csrc import ffi
 from netstack.tcp import congestion, delack, fsm, output, rack, recovery, rto, window
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
-from netstack.tcp.scoreboard import Sent, cut, link_last, new_head
+from netstack.tcp.scoreboard import Head, Sent, cut, link_last
 from netstack.tcp.segment import (
     ACK,
     CWR,
@@ -46,8 +45,8 @@ from netstack.tcp.tcb import (
     SECOND,
     SYN_RECEIVED,
     SYN_SENT,
-    ZEROS,
     Tcb,
+    zero,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -90,8 +89,7 @@ class Connection(Tcb):
         last_oow_ns: int
 
     def __init__(self, engine: Tcp, key: bytes, path: Any, lport: int, rport: int) -> None:
-        for name in ZEROS:
-            setattr(self, name, 0)
+        zero(self)
         self.engine = engine
         settings = self.settings = engine.settings
         self.counters = engine.tcpext
@@ -105,10 +103,10 @@ class Connection(Tcb):
         self.fin_out = False
         self.key = key
         self.state = CLOSED
-        self.unsent = deque()
+        self.unsent = []
         self.rtx = []
-        self.ts_head = new_head()
-        self.rcvq: Any = deque()
+        self.ts_head = Head()
+        self.rcvq: Any = []
         self.ooo: Any = []
         self.sacks = []
         self.dsack = None

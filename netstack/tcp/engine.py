@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 COOKIE_MEMORY_NS = 120 * SECOND
+PATHS_MAX = 1024
 
 
 class Tcp:
     """Everything TCP of one stack."""
 
     __slots__ = (
-        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_scratch", "_secret", "_seg", "_tw_queue",
-        "_tw_timer", "bound",
-        "counters", "listeners", "log", "now", "rng", "route", "send", "settings", "table", "tcpext", "timers",
-        "tw_count",
+        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_route", "_scratch", "_secret",
+        "_seg", "_tw_queue", "_tw_timer", "bound", "counters", "listeners", "log", "now", "rng", "send",
+        "settings", "table", "tcpext", "timers", "tw_count",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +51,8 @@ class Tcp:
         rng: Any,
         send: Callable[[Any, Any, int], Any],
     ) -> None:
-        self.route = route
+        self._route = route
+        self._paths: dict[tuple[bytes, bytes | None], Any] = {}
         self.timers = timers
         self.settings = settings
         self.counters = counters.tcp
@@ -77,6 +78,17 @@ class Tcp:
         from netstack.tcp.socket import TcpSocket
 
         return TcpSocket(stack, family, proto)
+
+    def route(self, dst: bytes, src: bytes | None = None) -> Any:
+        """The path between two addresses, shared by all their connections; OSError when there is none."""
+        path = self._paths.get((dst, src))
+        if path is not None and path.mtu < path.link_mtu:
+            path.stack.routes.pmtu_of(dst, path.stack.now)  # may have expired: that changes the generation
+        if path is None or path.generation != path.stack.routes.generation:
+            if len(self._paths) >= PATHS_MAX:
+                self._paths.clear()
+            path = self._paths[dst, src] = self._route(dst, src)
+        return path
 
     def below(self, n: int) -> int:
         return int(self.rng.random() * n)
@@ -236,8 +248,8 @@ class Tcp:
         return (self.keyed(b"isn" + key) + (now >> 6)) & MASK
 
     def ts_offset(self, key: bytes) -> int:
-        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses, as on Linux, so that PAWS
-        holds from one connection to the next."""
+        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses, as on Linux, so that
+        PAWS holds from one connection to the next."""
         return self.keyed(b"ts" + key[:-4])
 
     def cookies_sent(self, now: int) -> bool:

@@ -196,7 +196,7 @@ def take(c: Connection, size: int) -> tuple[Any, ...]:
     chunk = unsent[0]
     have = len(chunk)
     if have == size:
-        return (unsent.popleft(),)
+        return (unsent.pop(0),)
     if have > size:
         view = memoryview(chunk)
         unsent[0] = view[size:]
@@ -206,7 +206,7 @@ def take(c: Connection, size: int) -> tuple[Any, ...]:
         chunk = unsent[0]
         have = len(chunk)
         if have <= size:
-            frags.append(unsent.popleft())
+            frags.append(unsent.pop(0))
             size -= have
         else:
             view = memoryview(chunk)

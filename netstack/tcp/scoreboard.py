@@ -79,11 +79,14 @@ class Sent:
         return f"<Sent {self.seq}:{self.end} {marks}>"
 
 
-def new_head() -> Sent:
-    """The empty list of records by transmission time."""
-    head = Sent(0, 0, (), 0, 0, 1)
-    head.prev = head.next = head
-    return head
+class Head:
+    """The list of records by transmission time; empty at first."""
+
+    __slots__ = ("next", "prev")
+
+    def __init__(self) -> None:
+        self.prev: Any = self
+        self.next: Any = self
 
 
 def link_last(c: Connection, rec: Sent) -> None:

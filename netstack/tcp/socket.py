@@ -7,6 +7,7 @@ A `TcpSocket` is unconnected, listening (it has a `Listener`) or has a `Connecti
 from __future__ import annotations
 
 import errno
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from netstack.address import format_ip
@@ -301,7 +302,7 @@ class TcpSocket(Socket):
         engine = stack.tcp
         address, port = self.parse_address(addr)
         wanted = self.local[0] if any(self.local[0]) else None
-        path = stack.route(address, wanted)
+        path = engine.route(address, wanted)
         remote = path.dst
         if len(remote) == 4 and (remote[0] >= 224 or stack.is_broadcast(remote)):
             raise error(errno.ENETUNREACH, "TCP has no broadcast or multicast")
@@ -437,19 +438,18 @@ class TcpSocket(Socket):
             freed = n
             size = n
         elif have == n or len(queue) == 1:
-            queue.popleft()
+            del queue[0]
             conn.rcvq_offset = 0
             data = bytes(chunk) if not offset else bytes(memoryview(chunk)[offset:])
             size = have
             freed = have + window.OVERHEAD
         else:
             parts = [memoryview(chunk)[offset:] if offset else chunk]
-            queue.popleft()
             freed = have + window.OVERHEAD
             size = have
             conn.rcvq_offset = 0
-            while queue:
-                chunk = queue[0]
+            whole = 1
+            for chunk in islice(queue, 1, None):
                 have = len(chunk)
                 if size + have > n:
                     left = n - size
@@ -460,9 +460,10 @@ class TcpSocket(Socket):
                         size = n
                     break
                 parts.append(chunk)
-                queue.popleft()
+                whole += 1
                 freed += have + window.OVERHEAD
                 size += have
+            del queue[:whole]
             data = b"".join(parts)
         if flags & MSG_TRUNC:
             data = bytes(0)
@@ -515,7 +516,7 @@ class TcpSocket(Socket):
         conn.copied_seq += 1
         conn.rmem -= 1
         if conn.rcvq_offset >= len(chunk):
-            conn.rcvq.popleft()
+            del conn.rcvq[0]
             conn.rcvq_offset = 0
             conn.rmem -= window.OVERHEAD
         if conn.urg_data & 0x400:

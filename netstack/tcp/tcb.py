@@ -12,11 +12,12 @@ counted by duplicate ACKs), lost_out deemed lost, and retrans_out retransmission
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netstack.tcp.congestion import CongestionControl
-    from netstack.tcp.scoreboard import Sent
+    from netstack.tcp.scoreboard import Head, Sent
 
 # States (RFC 9293 section 3.3.2), numbered as Linux numbers them: tcpi_state shows them.
 (
@@ -102,7 +103,7 @@ class Tcb:
         path: Any
         unsent: Any
         rtx: list[Sent]
-        ts_head: Sent
+        ts_head: Head
         cc: CongestionControl
         sacks: list[tuple[int, int]]
         dsack: tuple[int, int] | None
@@ -110,10 +111,6 @@ class Tcb:
         def __getattr__(self, name: str) -> Any: ...  # every other slot is an integer or a flag
 
         def __setattr__(self, name: str, value: Any) -> None: ...
-
-    def __init__(self) -> None:
-        for name in ZEROS:
-            setattr(self, name, 0)
 
     def in_flight(self) -> int:
         """pipe, in segments."""
@@ -147,3 +144,15 @@ _OBJECTS = (
     "urg_data",
 )
 ZEROS = tuple(name for name in Tcb.__slots__ if name not in _OBJECTS)
+
+
+def _zeroing() -> Callable[[Any], None]:
+    """A function that sets every integer slot to 0. Compiled from the names, once: setattr by name costs eight times
+    more, and a server makes thousands of these blocks a second."""
+    namespace: dict[str, Any] = {}
+    exec("def zero(c):\n    " + " = ".join(f"c.{name}" for name in ZEROS) + " = 0\n", namespace)
+    made: Callable[[Any], None] = namespace["zero"]
+    return made
+
+
+zero = _zeroing()
