@@ -34,11 +34,9 @@ from netstack.socket import (
     SockAddr,
     Socket,
     error,
-    option_int,
-    option_text,
     would_block,
 )  # fmt: skip
-from netstack.tcp import congestion, delack, fsm, info, output, window
+from netstack.tcp import congestion, delack, fsm, info, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -57,24 +55,6 @@ from netstack.tcp.timewait import TimeWait
 if TYPE_CHECKING:
     from netstack.stack import Stack
 
-SOL_TCP = 6
-(
-    TCP_NODELAY,
-    TCP_MAXSEG,
-    TCP_CORK,
-    TCP_KEEPIDLE,
-    TCP_KEEPINTVL,
-    TCP_KEEPCNT,
-    TCP_SYNCNT,
-    TCP_LINGER2,
-    TCP_DEFER_ACCEPT,
-    TCP_WINDOW_CLAMP,
-    TCP_INFO,
-    TCP_QUICKACK,
-    TCP_CONGESTION,
-) = range(1, 14)
-TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
-TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT = 23, 24, 25
 SIOCINQ, SIOCATMARK, SIOCOUTQ = 0x541B, 0x8905, 0x5411
 
 MAX_WRITE = 65_160  # what one pass takes over the send buffer's limit, as one more skb does
@@ -693,184 +673,12 @@ class TcpSocket(Socket):
                 conn.keepalive_ns = 0
 
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
-        if level != SOL_TCP:
+        if level != sockopt.SOL_TCP or not sockopt.set_option(self, name, value):
             super().set_protocol_option(level, name, value)
-            return
-        conn = self.conn
-        now = self.stack.now
-        if name == TCP_CONGESTION:
-            self.set_congestion(option_text(value))
-            return
-        number = option_int(value)
-        if name == TCP_NODELAY:
-            self.set_nonagle(output.NAGLE_OFF, number != 0, now, push=True)
-        elif name == TCP_CORK:
-            self.set_nonagle(output.NAGLE_CORK, number != 0, now, push=not number)
-        elif name == TCP_MAXSEG:
-            if number and not 88 <= number <= 32767:
-                raise error(errno.EINVAL, "an MSS is 88 to 32767")
-            self.user_mss = number
-            if conn is not None:
-                conn.user_mss = number
-        elif name == TCP_KEEPIDLE:
-            self.set_keep(0, number, 32767)
-            if conn is not None and conn.keepalive_on and conn.state not in (CLOSED, LISTEN):
-                conn.start_keepalive(max(conn.rcv_tstamp_ns, conn.lrcvtime_ns))
-        elif name == TCP_KEEPINTVL:
-            self.set_keep(1, number, 32767)
-        elif name == TCP_KEEPCNT:
-            self.set_keep(2, number, 127)
-        elif name == TCP_SYNCNT:
-            if not 1 <= number <= 127:
-                raise error(errno.EINVAL)
-            self.syn_retries = number
-            if conn is not None:
-                conn.syn_retries = number
-        elif name == TCP_LINGER2:
-            self.linger2 = -1 if number < 0 else (0 if number > 120 else number)
-            if conn is not None:
-                conn.linger2 = self.linger2
-        elif name == TCP_DEFER_ACCEPT:
-            self.defer_accept = retransmissions_of(number, self.stack.settings)
-        elif name == TCP_WINDOW_CLAMP:
-            self.set_window_clamp(number)
-        elif name == TCP_QUICKACK:
-            self.set_quickack(number, now)
-        elif name == TCP_USER_TIMEOUT:
-            if number < 0:
-                raise error(errno.EINVAL)
-            self.user_timeout_ms = number
-            if conn is not None:
-                conn.user_timeout_ms = number
-        elif name == TCP_NOTSENT_LOWAT:
-            self.notsent_lowat = number & 0xFFFFFFFF
-            if conn is not None:
-                conn.notsent_lowat = self.notsent_lowat or self.stack.settings.tcp_notsent_lowat
-        elif name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
-            if number not in (0, 1):
-                raise error(errno.EINVAL)
-        else:
-            super().set_protocol_option(level, name, value)
-
-    def set_nonagle(self, bit: int, on: bool, now: int, push: bool) -> None:
-        self.nonagle = self.nonagle | bit if on else self.nonagle & ~bit
-        conn = self.conn
-        if conn is not None:
-            conn.nonagle = self.nonagle
-            if push and conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.unsent_bytes:
-                conn.pushed_seq = conn.write_seq
-                output.write(conn, now, nagle=bit != output.NAGLE_OFF)
-
-    def set_keep(self, index: int, number: int, most: int) -> None:
-        if not 1 <= number <= most:
-            raise error(errno.EINVAL)
-        self.keep[index] = number
-        conn = self.conn
-        if conn is not None:
-            setattr(conn, ("keep_idle", "keep_intvl", "keep_cnt")[index], number)
-
-    def set_window_clamp(self, number: int) -> None:
-        conn = self.conn
-        if not number:
-            if conn is not None and conn.state != CLOSED:
-                raise error(errno.EINVAL)
-            self.window_clamp = 0
-            return
-        clamp = max(number, 1152)  # half of Linux's SOCK_MIN_RCVBUF
-        self.window_clamp = clamp
-        if conn is not None:
-            conn.window_clamp = clamp
-            conn.rcv_ssthresh = min(max(conn.rcv_wnd, conn.rcv_ssthresh), clamp)
-
-    def set_quickack(self, number: int, now: int) -> None:
-        self.quickack = number
-        conn = self.conn
-        if conn is None:
-            return
-        if not number:
-            conn.ack_pingpong = self.stack.settings.tcp_pingpong_thresh
-            return
-        conn.ack_pingpong = 0
-        if conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.ack_pending & delack.SCHED:
-            conn.ack_pending |= delack.PUSHED
-            delack.after_read(conn, 1, now)
-            if not number & 1:
-                conn.ack_pingpong = self.stack.settings.tcp_pingpong_thresh
-
-    def set_congestion(self, name: str) -> None:
-        if name not in congestion.available():
-            raise error(errno.ENOENT, f"no congestion control {name!r}: there are {', '.join(congestion.available())}")
-        self.cc_name = name
-        conn = self.conn
-        if conn is not None and conn.cc.name != name:
-            conn.cc = congestion.create(name)
 
     def get_protocol_option(self, level: int, name: int) -> int | bytes:
-        if level != SOL_TCP:
-            return super().get_protocol_option(level, name)
-        conn = self.conn
-        settings = self.stack.settings
-        if name == TCP_INFO:
-            return self.info().pack()
-        if name == TCP_CONGESTION:
-            text = conn.cc.name if conn is not None else self.cc_name or settings.tcp_congestion_control
-            return text.encode().ljust(16, b"\0")
-        if name == TCP_NODELAY:
-            return int(bool(self.nonagle & output.NAGLE_OFF))
-        if name == TCP_CORK:
-            return int(bool(self.nonagle & output.NAGLE_CORK))
-        if name == TCP_MAXSEG:
-            if self.user_mss and (conn is None or conn.state == CLOSED):
-                return self.user_mss
-            return int(conn.mss_cache) if conn is not None else 536
-        if name == TCP_KEEPIDLE:
-            return self.keep[0] or int(settings.tcp_keepalive_time)
-        if name == TCP_KEEPINTVL:
-            return self.keep[1] or int(settings.tcp_keepalive_intvl)
-        if name == TCP_KEEPCNT:
-            return self.keep[2] or int(settings.tcp_keepalive_probes)
-        if name == TCP_SYNCNT:
-            return self.syn_retries or int(settings.tcp_syn_retries)
-        if name == TCP_LINGER2:
-            return self.linger2 if self.linger2 < 0 else self.linger2 or int(settings.tcp_fin_timeout)
-        if name == TCP_DEFER_ACCEPT:
-            return seconds_of(self.defer_accept, settings)
-        if name == TCP_WINDOW_CLAMP:
-            return int(conn.window_clamp) if conn is not None else self.window_clamp
-        if name == TCP_QUICKACK:
-            return int(conn is None or not delack.in_pingpong(conn))
-        if name == TCP_USER_TIMEOUT:
-            return self.user_timeout_ms
-        if name == TCP_NOTSENT_LOWAT:
-            return self.notsent_lowat
-        if name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
-            return 0
-        return super().get_protocol_option(level, name)
-
-
-def retransmissions_of(seconds: int, settings: Any) -> int:
-    """How many SYN-ACK timeouts cover that time."""
-    if seconds <= 0:
-        return 0
-    timeout = settings.tcp_timeout_init_ms // 1000 or 1
-    period, count = timeout, 1
-    most = settings.tcp_rto_max_ms // 1000
-    while seconds > period and count < 255:
-        count += 1
-        timeout = min(timeout << 1, most)
-        period += timeout
-    return count
-
-
-def seconds_of(count: int, settings: Any) -> int:
-    if not count:
-        return 0
-    timeout = period = settings.tcp_timeout_init_ms // 1000 or 1
-    most = settings.tcp_rto_max_ms // 1000
-    for _ in range(count - 1):
-        timeout = min(timeout << 1, most)
-        period += timeout
-    return int(period)
+        value = sockopt.get_option(self, name) if level == sockopt.SOL_TCP else None
+        return super().get_protocol_option(level, name) if value is None else value
 
 
 __all__ = ["TcpSocket"]

@@ -11,7 +11,7 @@ import pytest
 from netstack.icmp import IcmpError
 from netstack.socket import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SO_ERROR, SO_REUSEADDR, SOL_SOCKET
 from netstack.tcp import congestion, info, tcb
-from netstack.tcp.socket import (
+from netstack.tcp.sockopt import (
     SOL_TCP,
     TCP_CONGESTION,
     TCP_DEFER_ACCEPT,

@@ -10,7 +10,7 @@ import pytest
 
 from netstack.socket import SO_ERROR, SO_KEEPALIVE, SO_LINGER, SOL_SOCKET
 from netstack.tcp import fsm, tcb
-from netstack.tcp.socket import (
+from netstack.tcp.sockopt import (
     SOL_TCP,
     TCP_CORK,
     TCP_DEFER_ACCEPT,

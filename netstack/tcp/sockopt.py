@@ -1,0 +1,220 @@
+"""The TCP_* options of setsockopt and getsockopt (tcp(7)), by Linux's numbers and with Linux's ranges.
+
+Each acts on the socket, which later connections inherit from, and on the connection it has.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from netstack.socket import error, option_int, option_text
+from netstack.tcp import congestion, delack, output
+from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN
+
+if TYPE_CHECKING:
+    from netstack.tcp.socket import TcpSocket
+
+SOL_TCP = 6
+(
+    TCP_NODELAY,
+    TCP_MAXSEG,
+    TCP_CORK,
+    TCP_KEEPIDLE,
+    TCP_KEEPINTVL,
+    TCP_KEEPCNT,
+    TCP_SYNCNT,
+    TCP_LINGER2,
+    TCP_DEFER_ACCEPT,
+    TCP_WINDOW_CLAMP,
+    TCP_INFO,
+    TCP_QUICKACK,
+    TCP_CONGESTION,
+) = range(1, 14)
+TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
+TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT = 23, 24, 25
+
+
+def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
+    """Set a TCP_* option; False when there is none of that number."""
+    conn = sock.conn
+    now = sock.stack.now
+    if name == TCP_CONGESTION:
+        set_congestion(sock, option_text(value))
+        return True
+    number = option_int(value)
+    if name == TCP_NODELAY:
+        set_nonagle(sock, output.NAGLE_OFF, number != 0, now, push=True)
+    elif name == TCP_CORK:
+        set_nonagle(sock, output.NAGLE_CORK, number != 0, now, push=not number)
+    elif name == TCP_MAXSEG:
+        if number and not 88 <= number <= 32767:
+            raise error(errno.EINVAL, "an MSS is 88 to 32767")
+        sock.user_mss = number
+        if conn is not None:
+            conn.user_mss = number
+    elif name == TCP_KEEPIDLE:
+        set_keep(sock, 0, number, 32767)
+        if conn is not None and conn.keepalive_on and conn.state not in (CLOSED, LISTEN):
+            conn.start_keepalive(max(conn.rcv_tstamp_ns, conn.lrcvtime_ns))
+    elif name == TCP_KEEPINTVL:
+        set_keep(sock, 1, number, 32767)
+    elif name == TCP_KEEPCNT:
+        set_keep(sock, 2, number, 127)
+    elif name == TCP_SYNCNT:
+        if not 1 <= number <= 127:
+            raise error(errno.EINVAL)
+        sock.syn_retries = number
+        if conn is not None:
+            conn.syn_retries = number
+    elif name == TCP_LINGER2:
+        sock.linger2 = -1 if number < 0 else (0 if number > 120 else number)
+        if conn is not None:
+            conn.linger2 = sock.linger2
+    elif name == TCP_DEFER_ACCEPT:
+        sock.defer_accept = retransmissions_of(number, sock.stack.settings)
+    elif name == TCP_WINDOW_CLAMP:
+        set_window_clamp(sock, number)
+    elif name == TCP_QUICKACK:
+        set_quickack(sock, number, now)
+    elif name == TCP_USER_TIMEOUT:
+        if number < 0:
+            raise error(errno.EINVAL)
+        sock.user_timeout_ms = number
+        if conn is not None:
+            conn.user_timeout_ms = number
+    elif name == TCP_NOTSENT_LOWAT:
+        sock.notsent_lowat = number & 0xFFFFFFFF
+        if conn is not None:
+            conn.notsent_lowat = sock.notsent_lowat or sock.stack.settings.tcp_notsent_lowat
+    elif name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
+        if number not in (0, 1):
+            raise error(errno.EINVAL)
+    else:
+        return False
+    return True
+
+
+def set_nonagle(sock: TcpSocket, bit: int, on: bool, now: int, push: bool) -> None:
+    sock.nonagle = sock.nonagle | bit if on else sock.nonagle & ~bit
+    conn = sock.conn
+    if conn is not None:
+        conn.nonagle = sock.nonagle
+        if push and conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.unsent_bytes:
+            conn.pushed_seq = conn.write_seq
+            output.write(conn, now, nagle=bit != output.NAGLE_OFF)
+
+
+def set_keep(sock: TcpSocket, index: int, number: int, most: int) -> None:
+    if not 1 <= number <= most:
+        raise error(errno.EINVAL)
+    sock.keep[index] = number
+    conn = sock.conn
+    if conn is not None:
+        setattr(conn, ("keep_idle", "keep_intvl", "keep_cnt")[index], number)
+
+
+def set_window_clamp(sock: TcpSocket, number: int) -> None:
+    conn = sock.conn
+    if not number:
+        if conn is not None and conn.state != CLOSED:
+            raise error(errno.EINVAL)
+        sock.window_clamp = 0
+        return
+    clamp = max(number, 1152)  # half of Linux's SOCK_MIN_RCVBUF
+    sock.window_clamp = clamp
+    if conn is not None:
+        conn.window_clamp = clamp
+        conn.rcv_ssthresh = min(max(conn.rcv_wnd, conn.rcv_ssthresh), clamp)
+
+
+def set_quickack(sock: TcpSocket, number: int, now: int) -> None:
+    sock.quickack = number
+    conn = sock.conn
+    if conn is None:
+        return
+    if not number:
+        conn.ack_pingpong = sock.stack.settings.tcp_pingpong_thresh
+        return
+    conn.ack_pingpong = 0
+    if conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.ack_pending & delack.SCHED:
+        conn.ack_pending |= delack.PUSHED
+        delack.after_read(conn, 1, now)
+        if not number & 1:
+            conn.ack_pingpong = sock.stack.settings.tcp_pingpong_thresh
+
+
+def set_congestion(sock: TcpSocket, name: str) -> None:
+    if name not in congestion.available():
+        raise error(errno.ENOENT, f"no congestion control {name!r}: there are {', '.join(congestion.available())}")
+    sock.cc_name = name
+    conn = sock.conn
+    if conn is not None and conn.cc.name != name:
+        conn.cc = congestion.create(name)
+
+
+def get_option(sock: TcpSocket, name: int) -> int | bytes | None:
+    """The value of a TCP_* option; None when there is none of that number."""
+    conn = sock.conn
+    settings = sock.stack.settings
+    if name == TCP_INFO:
+        return sock.info().pack()
+    if name == TCP_CONGESTION:
+        text = conn.cc.name if conn is not None else sock.cc_name or settings.tcp_congestion_control
+        return text.encode().ljust(16, b"\0")
+    if name == TCP_NODELAY:
+        return int(bool(sock.nonagle & output.NAGLE_OFF))
+    if name == TCP_CORK:
+        return int(bool(sock.nonagle & output.NAGLE_CORK))
+    if name == TCP_MAXSEG:
+        if sock.user_mss and (conn is None or conn.state == CLOSED):
+            return sock.user_mss
+        return int(conn.mss_cache) if conn is not None else 536
+    if name == TCP_KEEPIDLE:
+        return sock.keep[0] or int(settings.tcp_keepalive_time)
+    if name == TCP_KEEPINTVL:
+        return sock.keep[1] or int(settings.tcp_keepalive_intvl)
+    if name == TCP_KEEPCNT:
+        return sock.keep[2] or int(settings.tcp_keepalive_probes)
+    if name == TCP_SYNCNT:
+        return sock.syn_retries or int(settings.tcp_syn_retries)
+    if name == TCP_LINGER2:
+        return sock.linger2 if sock.linger2 < 0 else sock.linger2 or int(settings.tcp_fin_timeout)
+    if name == TCP_DEFER_ACCEPT:
+        return seconds_of(sock.defer_accept, settings)
+    if name == TCP_WINDOW_CLAMP:
+        return int(conn.window_clamp) if conn is not None else sock.window_clamp
+    if name == TCP_QUICKACK:
+        return int(conn is None or not delack.in_pingpong(conn))
+    if name == TCP_USER_TIMEOUT:
+        return sock.user_timeout_ms
+    if name == TCP_NOTSENT_LOWAT:
+        return sock.notsent_lowat
+    if name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
+        return 0
+    return None
+
+
+def retransmissions_of(seconds: int, settings: Any) -> int:
+    """How many SYN-ACK timeouts cover that time."""
+    if seconds <= 0:
+        return 0
+    timeout = settings.tcp_timeout_init_ms // 1000 or 1
+    period, count = timeout, 1
+    most = settings.tcp_rto_max_ms // 1000
+    while seconds > period and count < 255:
+        count += 1
+        timeout = min(timeout << 1, most)
+        period += timeout
+    return count
+
+
+def seconds_of(count: int, settings: Any) -> int:
+    if not count:
+        return 0
+    timeout = period = settings.tcp_timeout_init_ms // 1000 or 1
+    most = settings.tcp_rto_max_ms // 1000
+    for _ in range(count - 1):
+        timeout = min(timeout << 1, most)
+        period += timeout
+    return int(period)
