@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from drivers.clock import RealTimeline
 from drivers.console import Console
-from kernel.abi import EAGAIN, O_NONBLOCK, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM
+from kernel.abi import EAGAIN, EPIPE, O_NONBLOCK, POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM, SIGPIPE
 from kernel.fs.file import File, FileOps, Sink, Source
+from kernel.fs.vfs import error
 from kernel.sched.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ class ConsoleOps(FileOps):
 
     def write(self, file: File, task: Task, source: Source, n: int, pos: int) -> int:
         task.spend(task.machine.costs.copy(n))
-        return self.console.write(source.take(n))
+        try:
+            return self.console.write(source.take(n))
+        except BrokenPipeError:  # whoever read the host's end of it is gone
+            task.send_signal(SIGPIPE)
+            raise error(EPIPE) from None
 
     def poll(self, file: File) -> int:
         mask = POLLOUT | POLLWRNORM

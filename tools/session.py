@@ -7,16 +7,27 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tools.errors import FAILED, CommandError
-from tools.program import read_program
+from tools.program import ProgramError, read_program
 
 if TYPE_CHECKING:
     from kernel.machine import Machine
     from kernel.task import Task, ThreadGroup
 
 LINE = "terrella: "
+NOT_FOUND = 127
+
+
+def _execute(sys: Any, path: str, argv: list[str], environ: dict[str, str]) -> int:
+    """Becomes a program that is a file of the machine."""
+    try:
+        sys.execve(path, argv, environ)
+    except OSError:
+        return NOT_FOUND
+    return 0
 
 
 class ProgramTrace:
@@ -43,7 +54,7 @@ def _but_init(event: Callable[..., None]) -> Callable[..., None]:
 
 def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
     """Runs the program to its end; the exit status of `terrella run`."""
-    source = read_program(args.program)
+    source = read_program(args.program) if Path(args.program).exists() else None
     from drivers.clock import VirtualTimeline
     from kernel.machine import Machine
     from kernel.process import shell_status
@@ -60,9 +71,14 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
             machine.trace.append(strace)
             cleanup.callback(strace.close)
             cleanup.callback(machine.trace.remove, strace)  # before the machine kills what is left
-        program = machine.exec(source, args.program, list(argv), dict(os.environ))
+        if source is not None:
+            program = machine.exec(source, args.program, list(argv), dict(os.environ))
+        else:
+            program = machine.spawn(_execute, args.program, list(argv), dict(os.environ), name="run")
         connect_streams(machine, program)
         machine.run(process=program)
+        if program.exit_status == NOT_FOUND << 8 and source is None:
+            raise ProgramError(f"{args.program}: neither a file here nor a program inside")
         if program.exit_status is None:
             report_deadlock(machine)
             return FAILED

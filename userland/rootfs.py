@@ -20,10 +20,21 @@ SRV = {
 }
 
 
+PROGRAMS = {
+    "/usr/bin/fetch": "fetch",
+    "/usr/sbin/chargend": "chargen",
+    "/usr/sbin/discardd": "discard",
+    "/usr/sbin/echod": "echo",
+    "/usr/sbin/httpd": "httpd",
+}
+"""Programs as files: path, and the module of userland whose main it is."""
+
+
 def furnish(sys: System) -> None:
-    """The files a machine starts with: /tmp, /etc and what httpd serves."""
-    make_directories(sys, "/tmp", 0o1777)
-    make_directories(sys, "/etc")
-    make_directories(sys, "/srv")
+    """The files a machine starts with: programs, and what httpd serves."""
+    for directory in ("/etc", "/srv", "/tmp", "/usr/bin", "/usr/sbin"):
+        make_directories(sys, directory)
     for name, content in SRV.items():
         write_file(sys, f"/srv/{name}", content)
+    for path, module in PROGRAMS.items():
+        write_file(sys, path, f"#!/usr/bin/python\nfrom userland.{module} import main\n".encode(), 0o755)
