@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi
-from netstack.tcp import congestion, delack, fsm, output, rack, recovery, rto, window
+from netstack.tcp import congestion, delack, fsm, output, rack, recovery, rto, timeouts, window
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.scoreboard import Head, Sent, cut, link_last
@@ -598,7 +598,7 @@ class Connection(Tcb):
             kind = self.pending
             self.pending = 0
             if kind == RETRANS:
-                self.retransmit_timeout(now)
+                timeouts.retransmit_timeout(self, now)
             elif kind == LOSS_PROBE:
                 self.pending = LOSS_PROBE
                 rack.send_probe(self, now)
@@ -606,9 +606,9 @@ class Connection(Tcb):
                 self.pending = REO_TIMEOUT
                 rack.reo_timeout(self, now)
             elif kind == PROBE0:
-                self.probe_timeout(now)
+                timeouts.probe_timeout(self, now)
         if self.keepalive_ns and self.keepalive_ns <= now and self.state != CLOSED:
-            self.keepalive_timeout(now)
+            timeouts.keepalive_timeout(self, now)
         if self.fin_wait_ns and self.fin_wait_ns <= now and self.state == FIN_WAIT_2:
             self.done(now)
         if self.wake_pending:
@@ -626,119 +626,8 @@ class Connection(Tcb):
             self.deadline_ns = at
             self.timer.arm(at)
 
-    def orphan_retries(self, alive: bool) -> int:
-        retries: int = self.settings.tcp_orphan_retries
-        if self.soft_error and not alive:
-            return 0
-        return retries or (8 if alive else 0)
-
-    def retransmit_timeout(self, now: int) -> None:
-        """The retransmission timer (RFC 6298 section 5, RFC 9293 section 3.8.3)."""
-        settings = self.settings
-        if not self.packets_out:
-            return
-        state = self.state
-        handshake = state in (SYN_SENT, SYN_RECEIVED)
-        if not self.snd_wnd and not self.orphan and not handshake:
-            # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not
-            # time out by count.
-            if now - self.rcv_tstamp_ns > settings.tcp_rto_max_ms * MS and self.window_timed_out(now):
-                self.timed_out(now)
-                return
-            recovery.enter_loss(self, now)
-            output.retransmit(self, 0, 1, now)
-            self.next_rto(now)
-            return
-        self.counters.TCPTimeouts += 1
-        if handshake:
-            retries = self.syn_retries or (
-                settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries
-            )
-            if state == SYN_SENT:
-                retries += settings.tcp_syn_linear_timeouts
-            expired = self.retransmits >= retries
-            boundary = retries
-        else:
-            boundary = settings.tcp_retries2
-            if self.orphan:
-                boundary = self.orphan_retries(self.rto_ns < settings.tcp_rto_max_ms * MS)
-            expired = False
-        if not expired and (not handshake or self.user_timeout_ms):
-            expired = rto.timed_out(self, boundary, self.user_timeout_ms, now)
-        if expired:
-            self.timed_out(now)
-            return
-        recovery.enter_loss(self, now)
-        self.retransmits += 1
-        self.total_rto += 1
-        if not output.retransmit(self, 0, 1, now):
-            rto.arm(self, RETRANS, SECOND // 2, now)
-            return
-        self.next_rto(now)
-
-    def window_timed_out(self, now: int) -> bool:
-        timeout = self.user_timeout_ms * MS if self.user_timeout_ms else self.settings.tcp_rto_max_ms * 2 * MS
-        return bool(self.retrans_stamp_ns and now - self.retrans_stamp_ns > timeout)
-
-    def next_rto(self, now: int) -> None:
-        """RFC 6298 (5.5): back off, but linearly for the first SYNs."""
-        settings = self.settings
-        if self.state != SYN_SENT or self.total_rto > settings.tcp_syn_linear_timeouts:
-            self.backoff += 1
-            self.rto_ns = min(self.rto_ns << 1, settings.tcp_rto_max_ms * MS)
-        rto.arm(self, RETRANS, rto.clamp_to_user_timeout(self, now), now)
-
-    def probe_timeout(self, now: int) -> None:
-        """The persist timer. It goes on for as long as the peer answers (RFC 9293 section 3.8.6.1)."""
-        if self.packets_out or self.snd_nxt >= self.write_seq:
-            self.probes_out = 0
-            self.probes_stamp_ns = 0
-            return
-        if not self.probes_stamp_ns:
-            self.probes_stamp_ns = now
-        elif self.user_timeout_ms and now - self.probes_stamp_ns >= self.user_timeout_ms * MS:
-            self.timed_out(now)
-            return
-        most = self.settings.tcp_retries2
-        if self.orphan:
-            alive = output.probe0_when(self) < self.settings.tcp_rto_max_ms * MS
-            most = self.orphan_retries(alive)
-            if not alive and self.backoff >= most:
-                self.timed_out(now)
-                return
-        if self.probes_out >= most:
-            self.timed_out(now)
-            return
-        output.send_probe0(self, now)
-
     def start_keepalive(self, now: int) -> None:
         self.keepalive_ns = now + self.keep_idle * SECOND
-        self.rearm(self.keepalive_ns)
-
-    def keepalive_timeout(self, now: int) -> None:
-        """RFC 9293 section 3.8.4: probe a peer that has been silent."""
-        self.keepalive_ns = 0
-        if not self.keepalive_on or self.state in (CLOSED, SYN_SENT):
-            return
-        idle = self.keep_idle * SECOND
-        delay = idle
-        if not self.packets_out and self.snd_nxt >= self.write_seq:
-            elapsed = now - max(self.lrcvtime_ns, self.rcv_tstamp_ns)
-            if elapsed >= idle:
-                timeout = self.user_timeout_ms * MS
-                if (timeout and elapsed >= timeout and self.probes_out > 0) or (
-                    not timeout and self.probes_out >= self.keep_cnt
-                ):
-                    output.send_reset(self, now)
-                    self.timed_out(now)
-                    return
-                self.counters.TCPKeepAlive += 1
-                output.emit(self, self.snd_una - 1, ACK, (), 0, now)
-                self.probes_out += 1
-                delay = self.keep_intvl * SECOND
-            else:
-                delay = idle - elapsed
-        self.keepalive_ns = now + delay
         self.rearm(self.keepalive_ns)
 
 

@@ -1,0 +1,127 @@
+"""What happens when a deadline passes: retransmission, window probes, keepalive, and when to give up (RFC 9293 sections
+3.8.1, 3.8.3, 3.8.4 and 3.8.6.1; RFC 6298 section 5; RFC 5482).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.tcp import output, recovery, rto
+from netstack.tcp.segment import ACK
+from netstack.tcp.tcb import CLOSED, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+
+def orphan_retries(c: Connection, alive: bool) -> int:
+    retries: int = c.settings.tcp_orphan_retries
+    if c.soft_error and not alive:
+        return 0
+    return retries or (8 if alive else 0)
+
+
+def retransmit_timeout(c: Connection, now: int) -> None:
+    """The retransmission timer (RFC 6298 section 5, RFC 9293 section 3.8.3)."""
+    settings = c.settings
+    if not c.packets_out:
+        return
+    state = c.state
+    handshake = state in (SYN_SENT, SYN_RECEIVED)
+    if not c.snd_wnd and not c.orphan and not handshake:
+        # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not
+        # time out by count.
+        if now - c.rcv_tstamp_ns > settings.tcp_rto_max_ms * MS and window_timed_out(c, now):
+            c.timed_out(now)
+            return
+        recovery.enter_loss(c, now)
+        output.retransmit(c, 0, 1, now)
+        next_rto(c, now)
+        return
+    c.counters.TCPTimeouts += 1
+    if handshake:
+        retries = c.syn_retries or (settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries)
+        if state == SYN_SENT:
+            retries += settings.tcp_syn_linear_timeouts
+        expired = c.retransmits >= retries
+        boundary = retries
+    else:
+        boundary = settings.tcp_retries2
+        if c.orphan:
+            boundary = orphan_retries(c, c.rto_ns < settings.tcp_rto_max_ms * MS)
+        expired = False
+    if not expired and (not handshake or c.user_timeout_ms):
+        expired = rto.timed_out(c, boundary, c.user_timeout_ms, now)
+    if expired:
+        c.timed_out(now)
+        return
+    recovery.enter_loss(c, now)
+    c.retransmits += 1
+    c.total_rto += 1
+    if not output.retransmit(c, 0, 1, now):
+        rto.arm(c, RETRANS, SECOND // 2, now)
+        return
+    next_rto(c, now)
+
+
+def window_timed_out(c: Connection, now: int) -> bool:
+    timeout = c.user_timeout_ms * MS if c.user_timeout_ms else c.settings.tcp_rto_max_ms * 2 * MS
+    return bool(c.retrans_stamp_ns and now - c.retrans_stamp_ns > timeout)
+
+
+def next_rto(c: Connection, now: int) -> None:
+    """RFC 6298 (5.5): back off, but linearly for the first SYNs."""
+    settings = c.settings
+    if c.state != SYN_SENT or c.total_rto > settings.tcp_syn_linear_timeouts:
+        c.backoff += 1
+        c.rto_ns = min(c.rto_ns << 1, settings.tcp_rto_max_ms * MS)
+    rto.arm(c, RETRANS, rto.clamp_to_user_timeout(c, now), now)
+
+
+def probe_timeout(c: Connection, now: int) -> None:
+    """The persist timer. It goes on for as long as the peer answers (RFC 9293 section 3.8.6.1)."""
+    if c.packets_out or c.snd_nxt >= c.write_seq:
+        c.probes_out = 0
+        c.probes_stamp_ns = 0
+        return
+    if not c.probes_stamp_ns:
+        c.probes_stamp_ns = now
+    elif c.user_timeout_ms and now - c.probes_stamp_ns >= c.user_timeout_ms * MS:
+        c.timed_out(now)
+        return
+    most = c.settings.tcp_retries2
+    if c.orphan:
+        alive = output.probe0_when(c) < c.settings.tcp_rto_max_ms * MS
+        most = orphan_retries(c, alive)
+        if not alive and c.backoff >= most:
+            c.timed_out(now)
+            return
+    if c.probes_out >= most:
+        c.timed_out(now)
+        return
+    output.send_probe0(c, now)
+
+
+def keepalive_timeout(c: Connection, now: int) -> None:
+    """RFC 9293 section 3.8.4: probe a peer that has been silent."""
+    c.keepalive_ns = 0
+    if not c.keepalive_on or c.state in (CLOSED, SYN_SENT):
+        return
+    idle = c.keep_idle * SECOND
+    delay = idle
+    if not c.packets_out and c.snd_nxt >= c.write_seq:
+        elapsed = now - max(c.lrcvtime_ns, c.rcv_tstamp_ns)
+        if elapsed >= idle:
+            timeout = c.user_timeout_ms * MS
+            if (timeout and elapsed >= timeout and c.probes_out > 0) or (not timeout and c.probes_out >= c.keep_cnt):
+                output.send_reset(c, now)
+                c.timed_out(now)
+                return
+            c.counters.TCPKeepAlive += 1
+            output.emit(c, c.snd_una - 1, ACK, (), 0, now)
+            c.probes_out += 1
+            delay = c.keep_intvl * SECOND
+        else:
+            delay = idle - elapsed
+    c.keepalive_ns = now + delay
+    c.rearm(c.keepalive_ns)
