@@ -58,7 +58,7 @@ class Machine:
     """
 
     __slots__ = (
-        "closed", "console", "costs", "fs_sharers", "lost_reports", "meter", "name", "network", "on_process_end",
+        "closed", "console", "costs", "fs_sharers", "lost_reports", "meter", "missing_calls", "name", "network", "on_process_end",
         "processes", "programs", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks",
         "timeline", "trace", "vfs",
     )  # fmt: skip
@@ -86,6 +86,8 @@ class Machine:
         self.console: Console = console if console is not None else MemoryConsole()
         self.closed = False
         self.lost_reports = 0
+        self.missing_calls: dict[str, int] = {}
+        """Calls that programs made and the kernel does not have (they got ENOSYS), and how often."""
         self.fs_sharers: dict[int, int] = {}
         """By id of an FsContext: how many tasks use it beside the first (never iterated)."""
         self.on_process_end: list[Callable[[ThreadGroup], None]] = []

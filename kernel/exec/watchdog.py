@@ -1,8 +1,9 @@
 """The watchdog: tells when a program holds the machine up without ticks.
 
-A function without source, or a long call into C, cannot be preempted: virtual time stands still and nobody else runs. The
-watchdog is a thread that wakes up now and then, by the host's clock, and looks whether the running task has ticked or
-trapped since; if not, it names the process and the line. It only reports: what it sees is no part of the simulation.
+A function without source, or a long call into C, cannot be preempted: virtual time stands still and nobody else runs.
+The watchdog is a thread that wakes up now and then, by the host's clock, and looks whether the running task has
+ticked or trapped since; if not, it names the process and the line. It only reports: what it sees is no part of the
+simulation.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from kernel.abi import (
     EPERM,
     ESRCH,
     RLIM_INFINITY,
+    RLIMIT_NOFILE,
     SIGCHLD,
     WCONTINUED,
     WNOHANG,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from kernel.machine import Machine
 
 RLIM_NLIMITS = 16
+MAX_CPUS = 1024
+NR_OPEN = 1048576
+"""fs.nr_open: nobody may have more descriptors."""
 WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | 0xE0000000
 THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
 
@@ -404,7 +408,13 @@ def sys_sched_setaffinity(task: Task, pid: int, cpus: int) -> int:
 @python("sched_setaffinity")
 def sched_setaffinity(task: Task, pid: int, cpus: Any) -> None:
     """`cpus`: the numbers of the CPUs that the thread may run on, or a bit mask."""
-    mask = cpus if isinstance(cpus, int) else sum(1 << c for c in {*cpus})
+    if isinstance(cpus, int):
+        mask = cpus
+    else:
+        try:
+            mask = sum(1 << c for c in {*cpus} if 0 <= c < MAX_CPUS)
+        except TypeError:
+            raise OSError(EFAULT, f"sched_setaffinity takes numbers of CPUs, not {cpus!r:.40}") from None
     sys_sched_setaffinity(task, pid, mask)
 
 
@@ -453,6 +463,8 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
             raise OSError(EINVAL, f"prlimit64: the soft limit {soft} is above the hard limit {hard}")
         if old[1] >= 0 and not 0 <= hard <= old[1] and not task.cred.capable(24):
             raise OSError(EPERM, "prlimit64: raising a hard limit")
+        if resource == RLIMIT_NOFILE and not 0 <= hard <= NR_OPEN:
+            raise OSError(EPERM, f"prlimit64: RLIMIT_NOFILE is at most {NR_OPEN}")
         group.rlimits[resource] = (soft, hard)
     return old
 

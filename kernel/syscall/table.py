@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from errno import EFAULT, EINTR, EINVAL
+from errno import EFAULT, EINTR, EINVAL, ENOSYS
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -268,6 +268,14 @@ def python(name: str) -> Callable[[F], F]:
     return register
 
 
+def _missing(task: Task, name: str, *args: Any, **kw: Any) -> Any:
+    """What a call does that does not exist: ENOSYS, and it is counted by name in `machine.missing_calls`."""
+    task.trap()
+    missing = task.machine.missing_calls
+    missing[name] = missing.get(name, 0) + 1
+    raise OSError(ENOSYS, f"Function not implemented: the kernel has no system call {name}")
+
+
 class Sys:
     """What a Python program gets as `sys`: `sys.NAME(...)` is the system call NAME of its own task."""
 
@@ -280,7 +288,9 @@ class Sys:
         if adaptor is None:
             call = BY_NAME.get(name)
             if call is None:
-                raise AttributeError(f"the kernel has no system call named {name!r}")
+                if name.startswith("_"):
+                    raise AttributeError(name)
+                return partial(_missing, task, name)
             adaptor = call.entry
         bound = partial(adaptor, task)
         self.__dict__[name] = bound
