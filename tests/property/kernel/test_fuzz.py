@@ -1,4 +1,4 @@
-"""Any call with any arguments: a result or an error of Linux's, never an exception of ours; the machine stays up."""
+"""Any call with any arguments gives a result or an error of Linux's, and the machine stays up."""
 
 from __future__ import annotations
 
