@@ -58,7 +58,8 @@ class Machine:
     """
 
     __slots__ = (
-        "closed", "console", "costs", "fs_sharers", "lost_reports", "meter", "missing_calls", "name", "network", "on_process_end",
+        "closed", "console", "costs", "fs_sharers", "lost_reports", "meter", "missing_calls", "name", "network",
+        "on_process_end",
         "processes", "programs", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks",
         "timeline", "trace", "vfs",
     )  # fmt: skip
