@@ -102,3 +102,46 @@ def multicast_mac(address: bytes) -> bytes:
     if len(address) == 4:
         return bytes((0x01, 0x00, 0x5E, address[1] & 0x7F, address[2], address[3]))
     return b"\x33\x33" + address[12:]
+
+
+# IPv6 (RFC 4291).
+
+LOOPBACK6 = bytes(15) + b"\x01"
+MAPPED_PREFIX = bytes(10) + b"\xff\xff"
+LINK_LOCAL_PREFIX = b"\xfe\x80" + bytes(6)
+ALL_NODES_HERE = b"\xff\x01" + bytes(13) + b"\x01"  # interface-local scope
+ALL_NODES = b"\xff\x02" + bytes(13) + b"\x01"
+ALL_ROUTERS = b"\xff\x02" + bytes(13) + b"\x02"
+SOLICITED_NODE_PREFIX = b"\xff\x02" + bytes(9) + b"\x01\xff"
+SCOPE_INTERFACE, SCOPE_LINK, SCOPE_SITE, SCOPE_GLOBAL = 1, 2, 5, 14
+
+
+def is_mapped(address: bytes) -> bool:
+    """::ffff:a.b.c.d, an IPv4 address as an IPv6 socket names it (section 2.5.5.2)."""
+    return address[:12] == MAPPED_PREFIX
+
+
+def solicited_node(address: bytes) -> bytes:
+    """The group in which a neighbour solicitation for this address is heard (section 2.7.1)."""
+    return SOLICITED_NODE_PREFIX + address[13:]
+
+
+def link_local_of(mac: bytes) -> bytes:
+    """The link-local address with the modified EUI-64 identifier of a MAC (RFC 2464 section 4, RFC 4291 appendix A)."""
+    return LINK_LOCAL_PREFIX + bytes((mac[0] ^ 2, mac[1], mac[2], 0xFF, 0xFE, mac[3], mac[4], mac[5]))
+
+
+def scope_of(address: bytes) -> int:
+    """The scope of an IPv6 address, in the numbers of multicast scopes (section 2.7, RFC 6724 section 3.1)."""
+    if address[0] == 0xFF:
+        return address[1] & 0xF
+    if is_link_local(address) or address == LOOPBACK6:
+        return SCOPE_LINK
+    if address[0] == 0xFE and address[1] & 0xC0 == 0xC0:
+        return SCOPE_SITE
+    return SCOPE_GLOBAL
+
+
+def common_prefix(a: bytes, b: bytes) -> int:
+    """How many leading bits two addresses share."""
+    return len(a) * 8 - (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).bit_length()

@@ -73,13 +73,14 @@ _UDP = "InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCs
 
 # One per reason to throw a packet away. Eth*, Ip* and Icmp* are about the packet; the rest about us.
 _REJECT = """
-    EthShort EthOtherHost EthTypeUnknown FrameType IpShort IpTruncated IpVersion IpHeaderLen IpChecksum
-    IpOptions SourceRoute MartianSource MartianDestination NotForUs NoRoute ProtocolUnknown TransportNotHost
-    FragmentEmpty FragmentTooLong FragmentInconsistent FragmentOverlap FragmentDuplicate FragmentMemory
-    FragmentTimeout FragmentDistance IcmpShort IcmpChecksum IcmpTypeUnknown IcmpQuoteBad IcmpNotMatched
-    IcmpBroadcast IcmpIgnored UdpShort UdpChecksum UdpNoPort UdpRcvbuf TcpShort TcpOffset TcpChecksum RawRcvbuf
-    ArpShort ArpFormat ArpSender ArpNotForUs ArpUnsolicited ArpLocked Ip6Unsupported Ip6Option Ip6NextHeader
-    NdpBad NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig
+    EthShort EthOtherHost EthTypeUnknown FrameType IpShort IpTruncated IpVersion IpHeaderLen IpChecksum IpOptions
+    SourceRoute MartianSource MartianDestination NotForUs NoRoute ProtocolUnknown TransportNotHost FragmentEmpty
+    FragmentTooLong FragmentInconsistent FragmentOverlap FragmentDuplicate FragmentMemory FragmentTimeout
+    FragmentDistance IcmpShort IcmpChecksum IcmpTypeUnknown IcmpQuoteBad IcmpNotMatched IcmpBroadcast IcmpIgnored
+    UdpShort UdpChecksum UdpNoPort UdpRcvbuf TcpShort TcpOffset TcpChecksum RawRcvbuf ArpShort ArpFormat ArpSender
+    ArpNotForUs ArpUnsolicited ArpLocked Ip6Disabled Ip6Option Ip6Extension Ip6NextHeader Ip6NoNextHeader
+    FragmentHeaders HopLimit TooBig NotForwarded NdpBad NdpNotForUs NdpUnsolicited NdpRouter NdpDuplicate PacketRcvbuf
+    NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig
 """
 
 GROUPS: dict[str, type[Group]] = {
@@ -128,7 +129,9 @@ GROUPS: dict[str, type[Group]] = {
 class Counters:
     """All groups; the attribute of a group is its name in lower case."""
 
-    __slots__ = ("arp", "icmp", "icmp6", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext", "udp", "udp6")
+    __slots__ = (
+        "arp", "icmp", "icmp6", "icmp6msg", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext", "udp", "udp6",
+    )  # fmt: skip
 
     if TYPE_CHECKING:
         arp: Group
@@ -143,11 +146,13 @@ class Counters:
         udp: Group
         udp6: Group
         icmpmsg: dict[str, int]
+        icmp6msg: dict[str, int]
 
     def __init__(self) -> None:
         for title, group in GROUPS.items():
             setattr(self, title.lower(), group())
         self.icmpmsg = {}
+        self.icmp6msg = {}
         # RFC 4022's constants, as Linux shows them: RtoAlgorithm 1 is "other", RtoMin/Max in ms, MaxConn dynamic.
         self.tcp.RtoAlgorithm = 1
         self.tcp.RtoMin = 200
@@ -155,6 +160,11 @@ class Counters:
         self.tcp.MaxConn = -1
         self.ip.Forwarding = 2
         self.ip.DefaultTTL = 64
+
+    def count_type(self, table: str, name: str) -> None:
+        """One more ICMP message of that name ("InType8") in `icmpmsg` or `icmp6msg`."""
+        counts: dict[str, int] = getattr(self, table)
+        counts[name] = counts.get(name, 0) + 1
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """{group: {counter: value}}, groups and counters in the order of the files in /proc."""
@@ -164,4 +174,6 @@ class Counters:
             result[title] = group.as_dict()
             if title == "Icmp":
                 result["IcmpMsg"] = dict(sorted(self.icmpmsg.items()))
+            elif title == "Icmp6":
+                result["Icmp6Msg"] = dict(sorted(self.icmp6msg.items()))
         return result

@@ -1,9 +1,8 @@
 """ICMP (RFC 792; RFC 1122 section 3.2.2, RFC 1812 section 4.3.2): echo, timestamp, and errors in both directions.
 
 Errors out: never about an ICMP error, a packet to a group or broadcast address (in IP or on the link), a fragment
-other than the first, or a source that is not one host. They quote as much as fits into 576 bytes, and are rate
-limited as Linux does it: one token bucket for all (`icmp_msgs_per_sec`, `icmp_msgs_burst`) and one per destination
-(`icmp_ratelimit`), for the types of `icmp_ratemask`.
+other than the first, or a source that is not one host. They quote as much as fits into 576 bytes, and those of the
+types in `icmp_ratemask` are rate limited (icmp_limit.py).
 
 Errors in: the quoted packet must be one that this host could have sent; then the transport protocol is given an
 `IcmpError` and looks for the socket that sent it.
@@ -12,7 +11,7 @@ Errors in: the quoted packet must be one that this host could have sent; then th
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
 from netstack.address import is_loopback, is_multicast
@@ -49,10 +48,15 @@ OUT_COUNTERS = {
 }  # fmt: skip
 
 MS = 1_000_000
-SECOND = 1_000_000_000
-BURST_FACTOR = 6
-PEERS_MAX = 1024
 QUOTE_ROOM = 576 - 20 - 8
+
+
+# ICMPv6 destination unreachable by code (Linux's icmpv6_err_convert; RFC 4443 section 3.1).
+UNREACHABLE6 = (
+    (errno.ENETUNREACH, False), (errno.EACCES, True), (errno.EHOSTUNREACH, False), (errno.EHOSTUNREACH, False),
+    (errno.ECONNREFUSED, True), (errno.EACCES, True), (errno.EACCES, True),
+)  # fmt: skip
+DEST_UNREACH6, PACKET_TOO_BIG6, TIME_EXCEEDED6, PARAMETERPROB6 = 1, 2, 3, 4
 
 
 class IcmpError:
@@ -74,11 +78,20 @@ class IcmpError:
         self.mtu = mtu  # of a fragmentation-needed message, else 0
         self.sender = sender  # who says so
         self.key = src + dst + l4[0:4]
-        self.errno, self.fatal = verdict_of(type, code)
+        self.errno, self.fatal = verdict_of(type, code) if version == 4 else verdict6_of(type, code)
 
     @property
     def frag_needed(self) -> bool:
-        return self.version == 4 and self.type == DEST_UNREACH and self.code == FRAG_NEEDED
+        """The path takes no more than `mtu`: fragmentation needed, or IPv6's packet too big."""
+        if self.version == 6:
+            return self.type == PACKET_TOO_BIG6
+        return self.type == DEST_UNREACH and self.code == FRAG_NEEDED
+
+    @property
+    def host_unreachable(self) -> bool:
+        if self.version == 6:
+            return self.type == DEST_UNREACH6 and self.code == 3
+        return self.type == DEST_UNREACH and self.code == HOST_UNREACH
 
 
 def verdict_of(type: int, code: int) -> tuple[int, bool]:
@@ -90,16 +103,36 @@ def verdict_of(type: int, code: int) -> tuple[int, bool]:
     return errno.EHOSTUNREACH, False
 
 
+def verdict6_of(type: int, code: int) -> tuple[int, bool]:
+    """errno and fatality of an ICMPv6 error."""
+    if type == DEST_UNREACH6:
+        return UNREACHABLE6[code] if code < len(UNREACHABLE6) else (errno.EPROTO, True)
+    if type == PACKET_TOO_BIG6:
+        return errno.EMSGSIZE, False
+    return (errno.EPROTO, True) if type == PARAMETERPROB6 else (errno.EHOSTUNREACH, False)
+
+
+def hand_up(stack: Stack, error: IcmpError, now: int) -> None:
+    """Give it to the sockets it concerns: every raw one of the protocol, and the one that sent the quoted packet."""
+    taken = bool(stack.raw.count and stack.raw.icmp_error(error, now))
+    counters: Any = stack.counters.icmp if error.version == 4 else stack.counters.icmp6
+    if error.proto == IPPROTO_TCP:
+        stack.tcp.icmp_error(error, now)
+    elif error.proto == IPPROTO_UDP:
+        if not stack.udp.icmp_error(error, now) and not taken:
+            counters.InErrors += 1
+            stack.counters.reject.IcmpNotMatched += 1
+    elif not taken:
+        stack.counters.reject.IcmpNotMatched += 1
+
+
 class Icmp:
     """ICMPv4 of one stack."""
 
-    __slots__ = ("_credit", "_peers", "_stamp", "stack")
+    __slots__ = ("stack",)
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self._credit = 0  # global tokens, and when they were last topped up
-        self._stamp: int | None = None
-        self._peers: dict[bytes, tuple[int, int]] = {}  # destination -> (tokens in ns, stamp)
 
     # Input.
 
@@ -211,19 +244,7 @@ class Icmp:
             if mtu == 0 or stack.settings.ip_no_pmtu_disc == 2:
                 reject.IcmpIgnored += 1
                 return
-        self._hand_up(IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender), now)
-
-    def _hand_up(self, error: IcmpError, now: int) -> None:
-        stack = self.stack
-        taken = bool(stack.raw.count and stack.raw.icmp_error(error, now))
-        if error.proto == IPPROTO_TCP:
-            stack.tcp.icmp_error(error, now)
-        elif error.proto == IPPROTO_UDP:
-            if not stack.udp.icmp_error(error, now) and not taken:
-                stack.counters.icmp.InErrors += 1
-                stack.counters.reject.IcmpNotMatched += 1
-        elif not taken:
-            stack.counters.reject.IcmpNotMatched += 1
+        hand_up(stack, IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender), now)
 
     def link_failure(self, frame: Frame, now: int) -> None:
         """No neighbour answered for this frame of ours: host unreachable, told by ourselves."""
@@ -284,40 +305,9 @@ class Icmp:
         return self.send(kind, code, info.to_bytes(4, "big") + quoted, src, source, tos, now)
 
     def _allowed(self, kind: int, code: int, to: bytes, now: int) -> bool:
-        """The two token buckets (Linux's icmp_global_allow and inet_peer_xrlim_allow)."""
+        """Whether the rate limits let this error go."""
         stack = self.stack
         settings = stack.settings
         if not settings.icmp_ratemask >> kind & 1 or (kind == DEST_UNREACH and code == FRAG_NEEDED):
             return True
-        if stack.is_local(to):
-            return True
-        burst = settings.icmp_msgs_burst
-        if self._stamp is None:
-            self._credit = burst
-            self._stamp = now
-        else:
-            earned = (now - self._stamp) * settings.icmp_msgs_per_sec // SECOND
-            if earned:
-                self._credit = min(self._credit + earned, burst)
-                self._stamp = now
-        if self._credit <= 0:
-            stack.counters.icmp.OutRateLimitGlobal += 1
-            return False
-        # One token on average, a random number in each case, so that nobody can count our other errors (RFC 9293's
-        # off-path worry).
-        self._credit = max(self._credit - stack.below(3), 0)
-        limit = settings.icmp_ratelimit * MS
-        if not limit:
-            return True
-        peers = self._peers
-        tokens, stamp = peers.pop(to, (BURST_FACTOR * limit, now))
-        tokens = min(tokens + now - stamp, BURST_FACTOR * limit)
-        allowed = tokens >= limit
-        if allowed:
-            tokens -= limit
-        else:
-            stack.counters.icmp.OutRateLimitHost += 1
-        if len(peers) >= PEERS_MAX:
-            del peers[next(iter(peers))]
-        peers[to] = (tokens, now)
-        return allowed
+        return stack.is_local(to) or stack.icmp_limit.allows(to, settings.icmp_ratelimit * MS, now)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from csrc import Frame, ffi, lib
 from netstack.address import is_multicast
 from netstack.ethernet import BROADCAST, HOST, LOOPBACK, MULTICAST
-from netstack.fragment import Reassembler
+from netstack.fragment import Datagram, Piece, Reassembler
 from netstack.icmp import DEST_UNREACH, PARAMETERPROB, PROT_UNREACH
 from netstack.ipv4_header import checksum
 from netstack.route import find_path
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HEADER_LEN = 20
 MAX_TOTAL = 65535
 ACCEPTED_MAX = 4096
+QUOTED = 576  # bytes of a first fragment kept for an ICMP error
 IDENT_BUCKETS = 1024
 ALL_SYSTEMS = b"\xe0\x00\x00\x01"
 ANY = bytes(4)
@@ -47,7 +48,7 @@ class Ipv4:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.pkt = stack.pkt
-        self.reassembler = Reassembler(stack)
+        self.reassembler = Reassembler(stack, 4)
         self._idents: dict[bytes, int] = {}
 
     # Input.
@@ -55,10 +56,10 @@ class Ipv4:
     def input(self, frame: Frame, interface: Interface, now: int) -> None:
         """A packet that parsed well."""
         pkt = self.pkt
-        if pkt.ip_version != 4:
-            self._not_ipv4()
-            return
         stack = self.stack
+        if pkt.ip_version != 4:
+            stack.ipv6.input(frame, interface, now)
+            return
         counters = stack.counters
         counters.ip.InReceives += 1
         ext = counters.ipext
@@ -87,9 +88,6 @@ class Ipv4:
     def _enter(self, frame: Frame, interface: Interface, now: int) -> bool:
         """The counters and address checks of `input`, for the packets that are out of the ordinary."""
         pkt = self.pkt
-        if pkt.ip_version != 4:
-            self._not_ipv4()
-            return False
         counters = self.stack.counters
         counters.ip.InReceives += 1
         ext = counters.ipext
@@ -97,12 +95,6 @@ class Ipv4:
         name = ("InNoECTPkts", "InECT1Pkts", "InECT0Pkts", "InCEPkts")[pkt.tos & 3]
         setattr(ext, name, getattr(ext, name) + 1)
         return self._accept(frame.data, pkt.l3, interface, now)
-
-    def _not_ipv4(self) -> None:
-        counters = self.stack.counters
-        counters.ip6.InReceives += 1
-        counters.ip6.InDiscards += 1
-        counters.reject.Ip6Unsupported += 1
 
     def _accept(self, data: bytes, l3: int, interface: Interface, now: int) -> bool:
         """Is it for us, from a possible source (Linux's ip_route_input_slow)? Sets the stack's `kind`."""
@@ -267,6 +259,9 @@ class Ipv4:
 
     def bad_options(self, frame: Frame, interface: Interface, now: int) -> None:
         """A malformed option list: parameter problem, with the place (RFC 1122 section 3.2.2.5)."""
+        if self.pkt.ip_version != 4:
+            self.stack.ipv6.options(frame, interface, now)
+            return
         if not self._enter(frame, interface, now):
             return
         counters = self.stack.counters
@@ -295,6 +290,9 @@ class Ipv4:
 
     def bad_transport(self, frame: Frame, interface: Interface, now: int) -> None:
         """A TCP or UDP header that is truncated, or a checksum that does not match."""
+        if self.pkt.ip_version != 4:
+            self.stack.ipv6.bad_transport(frame, interface, now)
+            return
         if not self._enter(frame, interface, now):
             return
         if frame.data[self.pkt.l3] != 0x45 and not self._options_allowed(frame.data, self.pkt.l3):
@@ -307,29 +305,13 @@ class Ipv4:
         counters.ip.InDelivers += 1
         if stack.raw.count:
             stack.raw.input(frame, interface, now)
-        if verdict in (lib.TRL_UDP_SHORT, lib.TRL_UDP_CHECKSUM):
-            counters.udp.InErrors += 1
-            if verdict == lib.TRL_UDP_CHECKSUM:
-                counters.udp.InCsumErrors += 1
-                counters.reject.UdpChecksum += 1
-            else:
-                counters.reject.UdpShort += 1
-            return
-        if stack.kind != HOST:
-            counters.reject.TransportNotHost += 1
-            return
-        counters.tcp.InSegs += 1
-        counters.tcp.InErrs += 1
-        if verdict == lib.TRL_TCP_CHECKSUM:
-            counters.tcp.InCsumErrors += 1
-            counters.reject.TcpChecksum += 1
-        elif verdict == lib.TRL_TCP_OFFSET:
-            counters.reject.TcpOffset += 1
-        else:
-            counters.reject.TcpShort += 1
+        stack.count_transport_error(verdict, counters.udp)
 
     def fragment(self, frame: Frame, interface: Interface, now: int) -> None:
         """A fragment. When it completes its datagram, that is parsed and delivered."""
+        if self.pkt.ip_version != 4:
+            self.stack.ipv6.fragment(frame, interface, now)
+            return
         if not self._enter(frame, interface, now):
             return
         pkt = self.pkt
@@ -337,9 +319,19 @@ class Ipv4:
         l3 = pkt.l3
         if data[l3] != 0x45 and not self._options_allowed(data, l3):
             return
-        packet = self.reassembler.add(bytes(data[l3 : l3 + pkt.l3_len]), interface, self.stack.kind, now)
-        if packet is None:
+        self.stack.counters.ip.ReasmReqds += 1
+        packet = bytes(data[l3 : l3 + pkt.l3_len])
+        head = pkt.l4 - l3
+        end = len(packet) if not pkt.frag_more else head + (len(packet) - head & ~7)
+        key = (packet[12:20] + packet[4:6] + packet[9:10], interface.index)
+        piece = Piece(
+            pkt.frag_offset, packet[head:end], bool(pkt.frag_more), pkt.tos & 3, packet[: head + QUOTED], MAX_TOTAL -
+            head
+        )
+        datagram = self.reassembler.add(key, piece, interface, self.stack.kind, now)
+        if datagram is None:
             return
+        packet = self._whole(datagram)
         whole = Frame(packet, (), len(packet), False)
         verdict = lib.trl_parse(_from_buffer(packet), len(packet), 0, pkt)
         if verdict == lib.TRL_OK or verdict == lib.TRL_L4_OTHER:
@@ -349,6 +341,19 @@ class Ipv4:
             self.stack.counters.reject.IpOptions += 1
         else:
             self._transport_error(verdict, whole, interface, now)
+
+    @staticmethod
+    def _whole(datagram: Datagram) -> bytes:
+        """The packet that the fragments were: the first one's header, made good."""
+        first = datagram.first
+        head = (first[0] & 0xF) * 4
+        header = bytearray(first[:head])
+        header[1] = datagram.ecn_marked(header[1])
+        header[2:4] = (head + datagram.length).to_bytes(2, "big")
+        header[6:8] = b"\0\0"
+        header[10:12] = b"\0\0"
+        header[10:12] = checksum(header).to_bytes(2, "big")
+        return bytes(header) + datagram.payload()
 
     # Output.
 

@@ -122,11 +122,11 @@ class Neighbour:
         self.table.solicit(self.address, mac, source, now)
 
     def _source(self) -> bytes | None:
-        """arp_announce 0: the source address of the packet that waits, if there is one."""
-        if self.queue and len(self.address) == 4:
-            data = self.queue[0].data
-            return bytes(data[26:30])
-        return None
+        """arp_announce 0 and Linux's ndisc_solicit: the source address of the packet that waits, if there is one."""
+        if not self.queue:
+            return None
+        data = self.queue[0].data
+        return bytes(data[26:30]) if len(self.address) == 4 else bytes(data[22:38])
 
     def _on_timer(self, now: int) -> None:
         table = self.table
@@ -179,6 +179,11 @@ class Neighbour:
         if state in (STALE, DELAY, PROBE):
             self.state = REACHABLE
             self.timer.arm(now + self.table.reachable_ns)
+
+    def doubt(self) -> None:
+        """Somebody else claims the address, but not firmly enough to be believed (RFC 4861 section 7.2.5)."""
+        self.state = STALE
+        self.timer.disarm()
 
     def update(self, mac: bytes, state: int, override: bool, now: int) -> None:
         """What an answer, or a request that named us, says: the MAC, and REACHABLE or STALE (Linux's neigh_update)."""

@@ -12,7 +12,17 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from netstack.address import ETH_ZERO, format_ip, is_loopback, is_multicast, multicast_mac, network_of
+from netstack.address import (
+    ETH_ZERO,
+    LOOPBACK6,
+    format_ip,
+    is_link_local,
+    is_loopback,
+    is_multicast,
+    multicast_mac,
+    network_of,
+)
+from netstack.source import select_source6
 
 if TYPE_CHECKING:
     from csrc import Frame
@@ -26,15 +36,17 @@ ETHERTYPE_IPV6 = b"\x86\xdd"
 PMTU_EXCEPTIONS = 2048
 MAX_MTU4 = 65535  # what the length field can say, whatever the link (lo) could take
 MAX_MTU6 = 65535 + 40
+MIN_MTU6 = 1280  # RFC 8200 section 5
 
 UNICAST, LOCAL, BROADCAST, MULTICAST, BLACKHOLE, UNREACHABLE, PROHIBIT = range(7)
 REFUSALS = {BLACKHOLE: errno.EINVAL, UNREACHABLE: errno.EHOSTUNREACH, PROHIBIT: errno.EACCES}
 
 
 class Route:
-    """One route. `metrics` are those of `ip route`: mtu, initcwnd, initrwnd, rto_min (ms), advmss, cwnd, ..."""
+    """One route. `metrics` are those of `ip route`: mtu, initcwnd, initrwnd, rto_min (ms), advmss, cwnd, ... `owner`:
+    the address of ours that brought it, and takes it away."""
 
-    __slots__ = ("gateway", "interface", "kind", "metric", "metrics", "network", "prefix", "src")
+    __slots__ = ("gateway", "interface", "kind", "metric", "metrics", "network", "owner", "prefix", "src")
 
     def __init__(
         self,
@@ -46,6 +58,7 @@ class Route:
         metric: int = 0,
         kind: int = UNICAST,
         metrics: dict[str, int] | None = None,
+        owner: bytes | None = None,
     ) -> None:
         self.network = network
         self.prefix = prefix
@@ -55,6 +68,7 @@ class Route:
         self.metric = metric
         self.kind = kind
         self.metrics = metrics or {}
+        self.owner = owner
 
     def __repr__(self) -> str:
         via = f" via {format_ip(self.gateway)}" if self.gateway else ""
@@ -75,13 +89,18 @@ class RouteTable:
     def changed(self) -> None:
         self.generation += 1
 
-    def add(self, route: Route) -> None:
-        """Insert; OSError(EEXIST) when network, metric and kind are there already."""
+    def add(self, route: Route, same_link: bool = False) -> None:
+        """Insert; OSError(EEXIST) when network, metric and kind are there already (same_link: on that interface; IPv6
+        has a route to its link-local network on each)."""
         size = len(route.network)
         nets = self._by_prefix.setdefault((size, route.prefix), {})
         routes = nets.setdefault(route.network, [])
         for other in routes:
-            if other.metric == route.metric and other.kind == route.kind:
+            if (
+                other.metric == route.metric
+                and other.kind == route.kind
+                and (not same_link or other.interface is route.interface)
+            ):
                 raise OSError(errno.EEXIST, f"there is a route to {format_ip(route.network)}/{route.prefix} already")
         routes.append(route)
         routes.sort(key=lambda r: r.metric)  # stable: the older first among equals
@@ -255,12 +274,18 @@ class Path:
 
     def update_pmtu(self, mtu: int, now: int) -> int:
         """A router, or a probe, says that the path takes no more than that (RFC 1191; route/min_pmtu bounds it). The
-        MTU now in force. When it changed, every path has to be looked up again."""
+        MTU now in force; for IPv6 (RFC 8201) it is never less than 1280. When it changed, every path has to be looked
+        up again."""
         settings = self.stack.settings
-        mtu = max(mtu, min(settings.route_min_pmtu, self.link_mtu))
+        if self.version == 4:
+            mtu = max(mtu, min(settings.route_min_pmtu, self.link_mtu))
+            expires: int = settings.route_mtu_expires
+        else:
+            mtu = max(mtu, MIN_MTU6)
+            expires = settings.route6_mtu_expires
         if mtu >= self.mtu or self.local:
             return self.mtu
-        self.stack.routes.update_pmtu(self.dst, mtu, now, settings.route_mtu_expires * SECOND)
+        self.stack.routes.update_pmtu(self.dst, mtu, now, expires * SECOND)
         return mtu
 
     def __repr__(self) -> str:
@@ -283,14 +308,17 @@ def find_path(
     if src is not None and not any(src):
         src = None
     if src is not None and len(src) != len(dst):
-        raise OSError(errno.EAFNOSUPPORT, "source and destination are of different IP versions")
+        # A socket that is bound to an address of one version cannot reach the other (Linux, on mapped addresses).
+        raise OSError(errno.ENETUNREACH, "source and destination are of different IP versions")
     if not any(dst):  # Linux: the unspecified address means this host
-        dst = src or (b"\x7f\x00\x00\x01" if len(dst) == 4 else b"\x00" * 15 + b"\x01")
+        dst = src or (b"\x7f\x00\x00\x01" if len(dst) == 4 else LOOPBACK6)
     if src is not None and not stack.is_local(src) and not stack.settings.ip_nonlocal_bind:
         raise OSError(errno.EINVAL, f"{format_ip(src)} is not an address of this host")
     if dst in stack.local or (len(dst) == 4 and dst[0] == 127):
         source = src or (dst if dst in stack.local else b"\x7f\x00\x00\x01")
         return Path(stack, stack.loopback, source, dst, dst, None, stack.loopback.mtu)
+    if interface is None and len(dst) == 16 and src is not None and is_link_local(dst) and is_link_local(src):
+        interface = stack.local.get(src)  # link-local addresses are good on one link: that of the source
     if dst == b"\xff\xff\xff\xff" or (is_multicast(dst) and stack.routes.lookup(dst) is None):
         return _group_path(stack, dst, src, interface)
     route = stack.routes.lookup(dst, interface)
@@ -301,10 +329,10 @@ def find_path(
     gateway = route.gateway
     next_hop = gateway if gateway is not None else dst
     if src is None:
-        src = route.src or select_source(route.interface, next_hop)
+        src = route.src or select_source(stack, route.interface, dst, next_hop)
         if src is None:
             raise unreachable(stack, dst)
-    elif is_loopback(src) and not stack.settings.conf_route_localnet:
+    elif is_loopback(src) and not (len(src) == 4 and stack.settings.conf_route_localnet):
         raise OSError(errno.EINVAL, f"{format_ip(src)} cannot leave through {route.interface.name}")
     mtu = route.metrics.get("mtu", 0) or route.interface.mtu
     learnt = stack.routes.pmtu_of(dst, stack.now if now is None else now)
@@ -315,17 +343,18 @@ def find_path(
 
 def _group_path(stack: Stack, dst: bytes, src: bytes | None, interface: Interface | None) -> Path:
     """Limited broadcast, and multicast without a route: the interface given, that of the source, or the default
-    route's."""
+    route's; for IPv6 the first link (Linux has a route to ff00::/8 on each)."""
     if interface is None and src is not None:
         interface = stack.local.get(src)
     if interface is None:
         default = stack.routes.lookup(dst)
         interface = default.interface if default is not None else None
-    if interface is None and dst == b"\xff\xff\xff\xff":
-        interface = next((i for i in stack.interfaces.values() if not i.loopback and i.address_of(4)), None)
+    if interface is None and (len(dst) == 16 or dst == b"\xff\xff\xff\xff"):
+        version = 4 if len(dst) == 4 else 6
+        interface = next((i for i in stack.interfaces.values() if not i.loopback and i.address_of(version)), None)
     if interface is None:
         raise unreachable(stack, dst)
-    source = src or interface.address_of(4 if len(dst) == 4 else 6)
+    source = src or select_source(stack, interface, dst, dst)
     if source is None:
         raise unreachable(stack, dst)
     return Path(stack, interface, source, dst, dst, None, interface.mtu)
@@ -337,9 +366,11 @@ def unreachable(stack: Stack, dst: bytes) -> OSError:
     return OSError(errno.ENETUNREACH, f"no route to {format_ip(dst)}")
 
 
-def select_source(interface: Interface, next_hop: bytes) -> bytes | None:
-    """The address of the interface that shares the next hop's network, else its primary one (Linux's
-    inet_select_addr)."""
+def select_source(stack: Stack, interface: Interface, dst: bytes, next_hop: bytes) -> bytes | None:
+    """The source of what goes to dst through the interface. IPv4: the address that shares the next hop's network, else
+    the primary one (Linux's inet_select_addr). IPv6: RFC 6724."""
+    if len(dst) == 16:
+        return select_source6(stack, interface, dst)
     first = None
     for address in interface.addresses:
         if len(address.address) != len(next_hop):

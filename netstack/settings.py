@@ -255,7 +255,7 @@ def _table() -> dict[str, Spec]:
     })  # fmt: skip
     add("net.ipv6.route.", "route6_", {"min_adv_mss": (1220, *count), "mtu_expires": (600, *count)})
     add("net.ipv6.conf.all.", "conf6_", {
-        "accept_dad": (1, -1, 2),
+        "accept_dad": (0, -1, 2),                       # Linux: 1; 0 lets a new address be used at once
         "accept_ra": (1, 0, 2),
         "autoconf": (1, *flag),
         "dad_transmits": (1, *count),

@@ -18,13 +18,30 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from csrc import Frame, ffi, lib
-from netstack.address import ETH_BROADCAST, broadcast_of, is_multicast, parse_cidr, parse_ip, parse_mac
+from netstack.address import (
+    ALL_NODES,
+    ALL_NODES_HERE,
+    ETH_BROADCAST,
+    format_ip,
+    is_loopback,
+    is_multicast,
+    link_local_of,
+    parse_cidr,
+    parse_ip,
+    parse_mac,
+    solicited_node,
+)
 from netstack.arp import Arp
 from netstack.counters import Counters
 from netstack.ethernet import BROADCAST, HOST, LOOPBACK, MULTICAST
+from netstack.forward import Forward
 from netstack.icmp import Icmp
+from netstack.icmp_limit import IcmpLimit
+from netstack.icmpv6 import Icmp6
 from netstack.interface import Address, Interface
 from netstack.ipv4 import Ipv4
+from netstack.ipv6 import Ipv6
+from netstack.ndp import Ndp
 from netstack.neighbour import NeighbourTable
 from netstack.raw import Raw
 from netstack.route import Path, Route, RouteTable, find_path
@@ -40,6 +57,7 @@ if TYPE_CHECKING:
 PARSE_ETHERNET = int(lib.TRL_PARSE_ETHERNET)
 PARSE_TRUSTED = int(lib.TRL_PARSE_L4_TRUSTED)
 LOOPBACK_MTU = 65536
+MIN_MTU6 = 1280
 
 _from_buffer = ffi.from_buffer
 _parse = lib.trl_parse
@@ -70,14 +88,18 @@ class Stack:
         self.on_output: Callable[[], None] | None = None
         self.pkt = ffi.new("struct trl_pkt *")
         # Windows onto the parsed packet: a slice is a copy.
-        self.key4 = ffi.buffer(self.pkt.key, 12)
         self.src16 = ffi.buffer(self.pkt.src, 16)
         self.dst16 = ffi.buffer(self.pkt.dst, 16)
         self.kind = HOST  # of the packet being received: HOST, BROADCAST, MULTICAST, LOOPBACK
         self.arp = Arp(self)
+        self.ndp = Ndp(self)
         self.raw = Raw(self)
         self.ipv4 = Ipv4(self)
+        self.ipv6 = Ipv6(self)
         self.icmp = Icmp(self)
+        self.icmp6 = Icmp6(self)
+        self.icmp_limit = IcmpLimit(self)
+        self.forward = Forward(self)
         self.udp = Udp(self)
         self.tcp = Tcp(
             route=self.route,
@@ -91,6 +113,8 @@ class Stack:
         self.loopback = Interface("lo", 1, None, LOOPBACK_MTU, True, self.settings.netdev_max_backlog, loopback=True)
         self.interfaces["lo"] = self.loopback
         self.add_address("lo", "127.0.0.1/8")
+        if not self.settings.conf6_disable_ipv6:
+            self.add_address("lo", "::1/128")
 
     # Configuration.
 
@@ -106,48 +130,77 @@ class Stack:
         interface = Interface(name, len(self.interfaces) + 1, hardware, mtu, gso, self.settings.txqueuelen)
         if hardware is not None:
             interface.neighbours = NeighbourTable(self, interface, "neigh_", self.arp.solicitor(interface))
+            interface.neighbours6 = NeighbourTable(self, interface, "neigh6_", self.ndp.solicitor(interface))
         self.interfaces[name] = interface
         self._links += (interface,)
+        if hardware is not None and mtu >= MIN_MTU6 and not self.settings.conf6_disable_ipv6:
+            # RFC 4291 section 2.8, RFC 4862 section 5.3.
+            self.add_address(name, format_ip(link_local_of(hardware)) + "/64")
         return interface
 
-    def add_address(self, name: str, cidr: str) -> None:
-        """An address with its prefix ("10.0.0.2/24"), and the route to its network."""
+    def add_address(self, name: str, cidr: str, dad: bool | None = None) -> None:
+        """An address with its prefix ("10.0.0.2/24", "2001:db8::2/64"), and the route to its network. dad: whether an
+        IPv6 address is first looked for on the link (RFC 4862); by default as accept_dad says."""
         interface = self.interface(name)
         address = Address(*parse_cidr(cidr))
         if is_multicast(address.address) or not any(address.address):
             raise OSError(errno.EADDRNOTAVAIL, f"{cidr} is not the address of one host")
         if any(other.address == address.address for other in interface.addresses):
             raise OSError(errno.EEXIST, f"{name} has {cidr} already")
+        if address.version == 6 and interface.mtu < MIN_MTU6:
+            raise OSError(errno.EINVAL, f"IPv6 needs an MTU of {MIN_MTU6}, {name} has {interface.mtu}")
+        if is_loopback(address.address) and address.version == 6 and not interface.loopback:
+            raise OSError(errno.EADDRNOTAVAIL, f"{cidr} belongs to lo")
         interface.addresses.append(address)
-        self.local.setdefault(address.address, interface)
-        if address.version == 4 and address.prefix < 31 and not interface.loopback:
-            self.broadcasts[broadcast_of(address.address, address.prefix)] = interface
-            self.broadcasts[address.network] = interface
-        bits = len(address.address) * 8
-        if address.prefix < bits and not interface.loopback:
+        if address.version == 4:
+            if address.broadcast is not None and not interface.loopback:
+                self.broadcasts[address.broadcast] = self.broadcasts[address.network] = interface
+        else:
+            if ALL_NODES not in interface.groups:
+                interface.join(ALL_NODES)
+                interface.join(ALL_NODES_HERE)
+            interface.join(solicited_node(address.address))
+        if address.prefix < len(address.address) * 8 and not interface.loopback:
+            source = address.address if address.version == 4 else None
+            route = Route(address.network, address.prefix, interface, src=source, owner=address.address)
             try:
-                self.routes.add(Route(address.network, address.prefix, interface, src=address.address))
+                self.routes.add(route, same_link=address.version == 6)
             except OSError as exists:
                 if exists.errno != errno.EEXIST:
                     raise
+        if dad is None:
+            dad = self.settings.conf6_accept_dad > 0
+        if address.version == 6 and dad and interface.neighbours6 is not None and self.settings.conf6_dad_transmits:
+            address.tentative = True
+            self.ndp.detect(interface, address, self.now)
+        else:
+            self.address_ready(interface, address)
+
+    def address_ready(self, interface: Interface, address: Address) -> None:
+        """The address is this host's from now on."""
+        self.local.setdefault(address.address, interface)
         self._changed()
 
     def remove_address(self, name: str, cidr: str) -> None:
         interface = self.interface(name)
         wanted, _ = parse_cidr(cidr)
-        for address in interface.addresses:
-            if address.address == wanted:
-                break
-        else:
+        address = interface.find(wanted)
+        if address is None:
             raise OSError(errno.EADDRNOTAVAIL, f"{name} does not have {cidr}")
         interface.addresses.remove(address)
+        if address.timer is not None:
+            address.timer.disarm()
+        if address.version == 6:
+            interface.leave(solicited_node(wanted))
         for route in self.routes.all():
-            if route.interface is interface and route.src == wanted:
+            if route.interface is interface and wanted in (route.owner, route.src):
                 self.routes.remove(route.network, route.prefix, route.metric, interface)
-        self.local = {a.address: i for i in self.interfaces.values() for a in i.addresses}
+        self.local = {}
         self.broadcasts = {}
         for i in self.interfaces.values():
             for a in i.addresses:
+                if a.usable:
+                    self.local.setdefault(a.address, i)
                 if a.broadcast is not None and not i.loopback:
                     self.broadcasts[a.broadcast] = self.broadcasts[a.network] = i
         self._changed()
@@ -163,12 +216,13 @@ class Stack:
     ) -> Route:
         """As `ip route add`: metrics are mtu, initcwnd, initrwnd, rto_min (ms), advmss, ... ENETUNREACH for a gateway
         that is not on a link of ours."""
-        network, prefix = parse_cidr("0.0.0.0/0" if cidr == "default" else cidr)
         gateway = parse_ip(via) if via is not None else None
+        everywhere = "::/0" if gateway is not None and len(gateway) == 16 else "0.0.0.0/0"
+        network, prefix = parse_cidr(everywhere if cidr == "default" else cidr)
         if dev is not None:
             interface = self.interface(dev)
         elif gateway is not None:
-            towards = self.routes.lookup(gateway)
+            towards = self.routes.lookup(gateway, self.interface(dev) if dev is not None else None)
             if towards is None or towards.gateway is not None:
                 raise OSError(errno.ENETUNREACH, f"the gateway {via} is on no link of this host")
             interface = towards.interface
@@ -255,10 +309,11 @@ class Stack:
             flags = PARSE_ETHERNET
             self.kind = HOST
             if data[0:6] != interface.mac and len(data) >= 14:
-                if not data[0] & 1:
+                if data[0] & 1:
+                    self.kind = BROADCAST if data[0:6] == ETH_BROADCAST else MULTICAST
+                if not data[0] & 1 or (data[0:2] == b"33" and bytes(data[0:6]) not in interface.mac_groups):
                     self.counters.reject.EthOtherHost += 1
                     return
-                self.kind = BROADCAST if data[0:6] == ETH_BROADCAST else MULTICAST
         else:
             if frame.ethernet:
                 self.counters.reject.FrameType += 1
@@ -287,6 +342,30 @@ class Stack:
         ):  # fmt: skip
             table[verdict] = ip.bad_transport
         return table
+
+    def count_transport_error(self, verdict: int, udp: Any) -> None:
+        """The counters of a TCP or UDP header that is truncated, or a checksum that does not match."""
+        counters = self.counters
+        if verdict in (lib.TRL_UDP_SHORT, lib.TRL_UDP_CHECKSUM):
+            udp.InErrors += 1
+            if verdict == lib.TRL_UDP_CHECKSUM:
+                udp.InCsumErrors += 1
+                counters.reject.UdpChecksum += 1
+            else:
+                counters.reject.UdpShort += 1
+            return
+        if self.kind != HOST:
+            counters.reject.TransportNotHost += 1
+            return
+        counters.tcp.InSegs += 1
+        counters.tcp.InErrs += 1
+        if verdict == lib.TRL_TCP_CHECKSUM:
+            counters.tcp.InCsumErrors += 1
+            counters.reject.TcpChecksum += 1
+        elif verdict == lib.TRL_TCP_OFFSET:
+            counters.reject.TcpOffset += 1
+        else:
+            counters.reject.TcpShort += 1
 
     def _bad_frame(self, frame: Frame, interface: Interface, now: int) -> None:
         self.counters.reject.EthShort += 1
@@ -362,8 +441,12 @@ class Stack:
         return any(interface.queue for interface in self.interfaces.values())
 
     def link_failure(self, frame: Frame, now: int) -> None:
-        """No neighbour answered for this frame of ours: its socket hears EHOSTUNREACH (Linux's ipv4_link_failure)."""
-        self.icmp.link_failure(frame, now)
+        """No neighbour answered for this frame: its socket hears EHOSTUNREACH (Linux's ipv4_link_failure)."""
+        l3 = 14 if frame.ethernet else 0
+        if len(frame.data) > l3 and frame.data[l3] >> 4 == 6:
+            self.icmp6.link_failure(frame, l3, now)
+        else:
+            self.icmp.link_failure(frame, now)
 
     # Time.
 

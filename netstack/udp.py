@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from netstack.stack import Stack
 
 HEADER_LEN = 8
+_buffer = ffi.buffer
 MAX_PAYLOAD = 65535 - 20 - HEADER_LEN
 OVERHEAD = 768  # Linux's truesize of an empty datagram: struct sk_buff and the shared info
 PATHS_MAX = 1024
@@ -112,7 +113,7 @@ class Udp:
         if stack.kind != HOST:
             self._group_input(frame, interface)
             return
-        sock = self.connected.get(stack.key4[:])
+        sock = self.connected.get(_buffer(pkt.key, pkt.key_len)[:])
         if sock is None or (sock.bound_device is not None and sock.bound_device is not interface):
             sock = self._best(stack.dst16[:4], stack.src16[:4], pkt.dport, pkt.sport, interface)
         if sock is None:

@@ -129,9 +129,9 @@ def test_flood_from_many_sources_is_limited_and_bounded() -> None:
     assert len(take(host)) <= 150  # a burst of 50 tokens, each message costing one on average
     assert host.counter("Icmp", "OutRateLimitGlobal") > 400
     for i in range(5000):
-        host.stack.icmp._credit = 50  # as if the global limit were not there
+        host.stack.icmp_limit._credit = 50  # as if the global limit were not there
         host.stack.icmp._allowed(3, 3, (0x0B000000 + i).to_bytes(4, "big"), 0)
-    assert len(host.stack.icmp._peers) <= 1024
+    assert len(host.stack.icmp_limit._peers) <= 1024
 
 
 # Errors in.
