@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="of the impairments and the stack's numbers")
     link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words")
     for name, (metavar, line) in IMPAIRMENTS.items():
-        link.add_argument(f"--{name}", metavar=metavar, type=_word_of(name), help=line)
+        link.add_argument(f"--{name}", metavar=metavar, type=word_of(name), help=line)
 
 
 def cidr(text: str) -> str:
@@ -60,7 +60,7 @@ def cidr(text: str) -> str:
     return text
 
 
-def _word_of(name: str) -> Callable[[str], str]:
+def word_of(name: str) -> Callable[[str], str]:
     """Checks one of netem's words where it is given, so that a wrong one is a usage error."""
 
     def check(text: str) -> str:
@@ -135,7 +135,7 @@ def _open_device(args: argparse.Namespace, timeline: RealTimeline) -> NetDevice:
 
             device = TapDevice(args.tap, host_ip=args.host_ip)
     except (OSError, ValueError) as why:
-        raise CommandError(_explain(args.tap, why)) from why
+        raise CommandError(explain_tap(args.tap, why, "terrella up")) from why
     words = {name: getattr(args, name) for name in IMPAIRMENTS if getattr(args, name) is not None}
     if words:
         from drivers.net.impair import impair
@@ -145,15 +145,16 @@ def _open_device(args: argparse.Namespace, timeline: RealTimeline) -> NetDevice:
     return device
 
 
-def _explain(tap: str, why: Exception) -> str:
+def explain_tap(tap: str, why: Exception, command: str) -> str:
+    """What opening a TAP failed of, and what to do about it."""
     number = why.errno if isinstance(why, OSError) else None
     text = why.strerror if isinstance(why, OSError) and why.strerror else str(why)
     if number in (errno.EPERM, errno.EACCES):
-        return f"{tap}: {text}. Making a TAP needs root (CAP_NET_ADMIN): try `sudo terrella up`"
-    if number == errno.ENOENT:
+        return f"{tap}: {text}. Making a TAP needs root (CAP_NET_ADMIN): try `sudo {command}`"
+    if number == errno.ENOENT and "namespace" not in text:
         return f"{tap}: /dev/net/tun: {text}. Load the module: `modprobe tun`"
     if number == errno.EBUSY:
-        return f"{tap}: {text}. Another process holds it: choose another with --tap"
+        return f"{tap}: {text}. Another process holds it: choose another name"
     return f"{tap}: {text}"
 
 
