@@ -7,66 +7,28 @@ number to the live one. `...` stands for what the runner fills in: the test's ad
 from __future__ import annotations
 
 import errno as errnos
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from kernel import abi
-from tools.packetdrill.script import (
-    Array,
-    Dots,
-    Expression,
-    Function,
-    Number,
-    Or,
-    Struct,
-    SystemCall,
-    Text,
-    Word,
-)
-
-_SYMBOLS: dict[str, int] = {
-    "SOL_TCP": 6, "SOL_UDP": 17, "SOL_IP": 0, "SOL_IPV6": 41, "IPPROTO_IP": 0, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17,
-    "IPPROTO_ICMP": 1, "IPPROTO_ICMPV6": 58, "INADDR_ANY": 0, "NULL": 0,
-}  # fmt: skip
+from tools.packetdrill.info import tcp_info
+from tools.packetdrill.script import Array, Dots, Expression, Struct, SystemCall, Text, Word
+from tools.packetdrill.values import (
+    CallMismatch,
+    UnsupportedCall,
+    address_of,
+    control_list,
+    describe,
+    integer,
+    is_null,
+    option_bytes,
+    pack,
+    part,
+    single,
+)  # fmt: skip
 
 FD_RESULTS = frozenset({"socket", "accept", "accept4", "open", "epoll_create", "epoll_create1", "eventfd", "dup"})
-
-
-class CallMismatch(Exception):
-    """A call's result or an argument it filled in is not what the script says."""
-
-
-class UnsupportedCall(Exception):
-    """The script calls something, or names a constant, that the runner does not know."""
-
-
-def symbol(name: str) -> int:
-    """The number behind a constant's name, with Linux's value. Raises UnsupportedCall."""
-    value = getattr(abi, name, _SYMBOLS.get(name))
-    if value is None:
-        value = getattr(errnos, name, None)
-    if not isinstance(value, int):
-        raise UnsupportedCall(f"unknown constant {name!r}")
-    return int(value)
-
-
-def integer(expression: Expression) -> int:
-    """The value of an integer expression: numbers, constants, `|`, htons()."""
-    if isinstance(expression, Number):
-        return expression.value
-    if isinstance(expression, Word):
-        return symbol(expression.name)
-    if isinstance(expression, Or):
-        return integer(expression.left) | integer(expression.right)
-    if isinstance(expression, Function) and expression.name in ("htons", "htonl") and len(expression.args) == 1:
-        return integer(expression.args[0])
-    raise UnsupportedCall(f"expected an integer, not {expression}")
-
-
-def describe(value: object) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 @dataclass
@@ -123,10 +85,22 @@ class Caller:
     # -- arguments
 
     def address(self, expression: Expression, port: int, host: str) -> tuple[str, int]:
+        """A destination, or a name to bind: what a sockaddr leaves open is the test's own."""
         if not isinstance(expression, Struct):
             return host, port
-        wanted = expression.get("sin_port") or expression.get("sin6_port")
-        return host, integer(wanted) if wanted is not None else port
+        text, number = address_of(expression)
+        return text or host, port if number is None else number
+
+    @staticmethod
+    def check_address(call: SystemCall, at: int, got: Any) -> None:
+        """A sockaddr that the call filled in, where the script writes one."""
+        wanted = call.args[at] if len(call.args) > at else None
+        if not isinstance(wanted, Struct):
+            return
+        text, port = address_of(wanted)
+        here = (got[0], got[1]) if got else (None, None)
+        if (text is not None and text != here[0]) or (port is not None and port != here[1]):
+            raise CallMismatch(f"{call.name}: expected address {text or '...'} port {port or '...'}, got {here}")
 
     def iovec(self, expression: Expression) -> list[int]:
         if not isinstance(expression, Array):
@@ -134,7 +108,10 @@ class Caller:
         return [integer(item.items[1]) for item in expression.items if isinstance(item, Struct)]
 
     @staticmethod
-    def filled(buffer: Expression, length: int) -> bytes:
+    def filled(buffer: Expression, length: int) -> Any:
+        """What a buffer argument holds; None, which is no buffer, for NULL."""
+        if is_null(buffer) and length:
+            return None
         return buffer.value[:length].ljust(length, b"\0") if isinstance(buffer, Text) else bytes(length)
 
     @staticmethod
@@ -163,15 +140,18 @@ class Caller:
         return 0
 
     def do_accept(self, call: SystemCall) -> int:
-        return int(self.sys.accept4(self.fd(call.args[0]), self.flags(call, 3))[0])
+        fd, peer = self.sys.accept4(self.fd(call.args[0]), self.flags(call, 3))
+        self.check_address(call, 1, peer)
+        return int(fd)
 
     do_accept4 = do_accept
 
     def do_connect(self, call: SystemCall) -> int:
         host = self.ends.remote
-        if isinstance(call.args[1], Struct) and call.args[1].get("sa_family") == Word("AF_UNSPEC"):
+        where = call.args[1]
+        if isinstance(where, Struct) and Word("AF_UNSPEC") in (where.get("sa_family"), where.get("sin_family")):
             raise UnsupportedCall("connect() with AF_UNSPEC")
-        self.sys.connect(self.fd(call.args[0]), self.address(call.args[1], self.ends.connect_port, host))
+        self.sys.connect(self.fd(call.args[0]), self.address(where, self.ends.connect_port, host))
         return 0
 
     def do_shutdown(self, call: SystemCall) -> int:
@@ -186,12 +166,22 @@ class Caller:
 
     # -- data
 
+    def room(self, call: SystemCall, fd: int) -> int:
+        """The size of a reading call. EFAULT for NULL when there is something to put there."""
+        size = integer(call.args[2])
+        if is_null(call.args[1]) and size and self.sys.recvfrom(fd, 1, abi.MSG_PEEK | abi.MSG_DONTWAIT)[0]:
+            raise OSError(errnos.EFAULT, "a NULL buffer")
+        return size
+
     def do_read(self, call: SystemCall) -> int:
-        return self.received(call, call.args[1], self.sys.read(self.fd(call.args[0]), integer(call.args[2])))
+        fd = self.fd(call.args[0])
+        return self.received(call, call.args[1], self.sys.read(fd, self.room(call, fd)))
 
     def do_recv(self, call: SystemCall) -> int:
-        fd, size = self.fd(call.args[0]), integer(call.args[2])
-        return self.received(call, call.args[1], self.sys.recvfrom(fd, size, self.flags(call, 3))[0])
+        fd = self.fd(call.args[0])
+        data, peer = self.sys.recvfrom(fd, self.room(call, fd), self.flags(call, 3))
+        self.check_address(call, 4, peer)
+        return self.received(call, call.args[1], data)
 
     do_recvfrom = do_recv
 
@@ -225,21 +215,38 @@ class Caller:
 
     def do_sendmsg(self, call: SystemCall) -> int:
         header = self.message(call)
-        control = header.get("msg_control")
-        if isinstance(control, Array) and control.items:
-            raise UnsupportedCall("sendmsg() with msg_control")
-        iov = header.get("msg_iov")
-        assert iov is not None
-        return int(self.sys.sendto(self.fd(call.args[0]), bytes(sum(self.iovec(iov))), self.flags(call, 2)))
+        control = control_list(header.get("msg_control"))
+        fd, flags = self.fd(call.args[0]), self.flags(call, 2)
+        buffers = [bytes(size) for size in self.iovec(part(header, "msg_iov"))]
+        name = header.get("msg_name")
+        to = self.address(name, self.ends.connect_port, self.ends.remote) if isinstance(name, Struct) else None
+        if not control:
+            return int(self.sys.sendto(fd, b"".join(buffers), flags, to))
+        try:
+            return int(self.sys.sendmsg(fd, buffers, [(a, b, c or b"") for a, b, c in control], flags, to))
+        except OSError as error:
+            if error.errno == errnos.EINVAL and call.errno != "EINVAL":
+                raise UnsupportedCall("sendmsg() with this msg_control: the stack has none such") from None
+            raise
 
     def do_recvmsg(self, call: SystemCall) -> int:
         header = self.message(call)
-        control = header.get("msg_control")
-        if isinstance(control, Array) and control.items:
-            raise UnsupportedCall("recvmsg() with msg_control")
-        iov = header.get("msg_iov")
-        assert iov is not None
-        data, _ = self.sys.recvfrom(self.fd(call.args[0]), sum(self.iovec(iov)), self.flags(call, 2))
+        wanted = control_list(header.get("msg_control"))
+        size = sum(self.iovec(part(header, "msg_iov")))
+        data, got, flags, peer = self.sys.recvmsg(self.fd(call.args[0]), size, 4096, self.flags(call, 2))
+        expected = header.get("msg_flags")
+        if expected is not None and not isinstance(expected, Dots) and integer(expected) != flags:
+            raise CallMismatch(f"recvmsg: expected msg_flags {integer(expected):#x}, got {flags:#x}")
+        name = header.get("msg_name")
+        if isinstance(name, Struct):
+            text, port = address_of(name)
+            if (text is not None and text != peer[0]) or (port is not None and port != peer[1]):
+                raise CallMismatch(f"recvmsg: expected msg_name {text} port {port}, got {peer}")
+        same = len(wanted) == len(got) and all(
+            (a, b) == (d, e) and (c is None or c == bytes(f)) for (a, b, c), (d, e, f) in zip(wanted, got)
+        )
+        if wanted and not same:
+            raise CallMismatch(f"recvmsg: expected control messages {wanted}, got {list(got)}")
         return len(data)
 
     # -- options and descriptors
@@ -250,48 +257,64 @@ class Caller:
 
     def do_ioctl(self, call: SystemCall) -> int:
         got = self.sys.ioctl(self.fd(call.args[0]), integer(call.args[1]), 0)
-        if len(call.args) > 2 and isinstance(call.args[2], Array):
-            self.compare(call, call.args[2].items[0], got)
-            return 0
-        return int(got)
+        if len(call.args) > 2:
+            self.compare(call, single(call.args[2]), got)
+        return 0
+
+    def do_dup(self, call: SystemCall) -> int:
+        return int(self.sys.dup(self.fd(call.args[0])))
 
     def do_setsockopt(self, call: SystemCall) -> int:
         fd, level, name, value = self.fd(call.args[0]), integer(call.args[1]), integer(call.args[2]), call.args[3]
-        self.sys.setsockopt(fd, level, name, self.option(value))
+        size = integer(call.args[4]) if len(call.args) > 4 and not isinstance(call.args[4], Dots) else None
+        self.sys.setsockopt(fd, level, name, option_bytes(value, size))
         return 0
 
-    def option(self, value: Expression) -> int | bytes:
-        if isinstance(value, Array):
-            value = value.items[0]
-        if isinstance(value, Text):
-            return value.value
-        if isinstance(value, Struct):
-            return self.linger(value)
-        return integer(value)
-
-    @staticmethod
-    def linger(value: Struct) -> bytes:
-        onoff, seconds = value.get("onoff"), value.get("linger")
-        if onoff is None or seconds is None:
-            raise UnsupportedCall(f"structure {value}")
-        return struct.pack("=ii", integer(onoff), integer(seconds))
-
     def do_getsockopt(self, call: SystemCall) -> int:
-        fd, level, name, value = self.fd(call.args[0]), integer(call.args[1]), integer(call.args[2]), call.args[3]
+        fd, level, name = self.fd(call.args[0]), integer(call.args[1]), integer(call.args[2])
+        value = single(call.args[3])
+        given = single(call.args[4]) if len(call.args) > 4 else Dots()
+        size = None if isinstance(given, Dots) else integer(given)
         if isinstance(value, Dots):
             self.sys.getsockopt(fd, level, name)
             return 0
-        if isinstance(value, Array) and value.items:
-            value = value.items[0]
+        got: object
+        wanted: object
         if isinstance(value, Text):
-            got: object = bytes(self.sys.getsockopt(fd, level, name, 16)).rstrip(b"\0")
-            wanted: object = value.value
+            got = bytes(self.sys.getsockopt(fd, level, name, size or 16)).rstrip(b"\0")
+            wanted = value.value
         elif isinstance(value, Struct):
-            got, wanted = self.sys.getsockopt(fd, level, name, 8), self.linger(value)
+            if any(field.startswith("tcpi_") for field, _ in value.fields):
+                return self.check_info(call, value, self.sys.getsockopt(fd, level, name, 256))
+            wanted = pack(value)
+            got = bytes(self.sys.getsockopt(fd, level, name, len(wanted)))
         else:
             got, wanted = self.sys.getsockopt(fd, level, name), integer(value)
+            if isinstance(got, int):
+                got, wanted = got & 0xFFFFFFFF, wanted & 0xFFFFFFFF
+                if size is not None and size < 4:
+                    got, wanted = got & (1 << 8 * size) - 1, wanted & (1 << 8 * size) - 1
         if got != wanted:
             raise CallMismatch(f"getsockopt: expected {describe(wanted)}, got {describe(got)}")
+        return 0
+
+    @staticmethod
+    def check_info(call: SystemCall, wanted: Struct, data: bytes) -> int:
+        """`{tcpi_state=1, tcpi_snd_cwnd=10}`: the fields that are written."""
+        fields = tcp_info(bytes(data))
+        for name, expected in wanted.fields:
+            if name not in fields:
+                raise UnsupportedCall(f"struct tcp_info has no field {name!r}")
+            if not isinstance(expected, Dots) and integer(expected) != fields[name]:
+                raise CallMismatch(f"{call.name}: expected {name} {integer(expected)}, got {fields[name]}")
+        return 0
+
+    def do_getsockname(self, call: SystemCall) -> int:
+        self.check_address(call, 1, self.sys.getsockname(self.fd(call.args[0])))
+        return 0
+
+    def do_getpeername(self, call: SystemCall) -> int:
+        self.check_address(call, 1, self.sys.getpeername(self.fd(call.args[0])))
         return 0
 
     @staticmethod
@@ -305,20 +328,13 @@ class Caller:
         listed = call.args[0].items if isinstance(call.args[0], Array) else ()
         entries = [item for item in listed if isinstance(item, Struct)]
         timeout = integer(call.args[2])
-        asked = [(self.fd(self.part(e, "fd")), integer(self.part(e, "events"))) for e in entries]
+        asked = [(self.fd(part(e, "fd")), integer(part(e, "events"))) for e in entries]
         ready = dict(self.sys.ppoll(asked, None if timeout < 0 else timeout * 1_000_000))
         for entry, (fd, _) in zip(entries, asked):
             wanted = entry.get("revents")
             if wanted is not None and integer(wanted) != ready.get(fd, 0):
                 raise CallMismatch(f"poll: expected revents {integer(wanted):#x}, got {ready.get(fd, 0):#x}")
         return len([mask for mask in ready.values() if mask])
-
-    @staticmethod
-    def part(value: Struct, name: str) -> Expression:
-        part = value.get(name)
-        if part is None:
-            raise UnsupportedCall(f"structure without {name}: {value}")
-        return part
 
     def do_epoll_create(self, call: SystemCall) -> int:
         return int(self.sys.epoll_create1(0))
@@ -328,7 +344,7 @@ class Caller:
 
     def do_epoll_ctl(self, call: SystemCall) -> int:
         event = call.args[3] if len(call.args) > 3 else None
-        mask = integer(self.part(event, "events")) if isinstance(event, Struct) else 0
+        mask = integer(part(event, "events")) if isinstance(event, Struct) else 0
         cookie = self.cookie(event) if event else 0
         self.sys.epoll_ctl(self.fd(call.args[0]), integer(call.args[1]), self.fd(call.args[2]), mask, cookie)
         return 0
@@ -347,7 +363,7 @@ class Caller:
         events = list(wanted.items) if isinstance(wanted, Array) else [wanted]
         got = self.sys.epoll_pwait(self.fd(call.args[0]), integer(call.args[2]), integer(call.args[3]))
         for event, (cookie, mask) in zip([e for e in events if isinstance(e, Struct)], got):
-            if (integer(self.part(event, "events")), self.cookie(event)) != (mask, cookie):
+            if (integer(part(event, "events")), self.cookie(event)) != (mask, cookie):
                 raise CallMismatch(f"epoll_wait: expected {event}, got events {mask:#x} data {cookie}")
         return len(got)
 

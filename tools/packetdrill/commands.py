@@ -1,9 +1,9 @@
 """Back-quoted lines: what a script may ask of the machine before and while it runs.
 
-Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings), any path to
-`defaults.sh` (the stack's defaults: nothing to do), `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss,
-initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...). Anything else is unsupported, and the script does
-not pass.
+Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings); any path to
+`defaults.sh` (the stack's defaults: nothing to do) or `sysctl_restore_*.sh` (a machine serves one script only);
+`ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...).
+Anything else is unsupported, and the script does not pass.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def run(line: str, set_sysctl: Callable[[str, str], None], route: Route) -> None
 
 def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route) -> bool:
     name = words[0].rsplit("/", 1)[-1]
-    if name == "defaults.sh":
+    if name == "defaults.sh" or re.fullmatch(r"sysctl_restore_.*\.sh", name):
         return True
     if name in ("sh", "bash", ".", "source") and len(words) == 2:
         return words[1].rsplit("/", 1)[-1] == "defaults.sh"

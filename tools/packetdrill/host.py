@@ -6,6 +6,7 @@ calls are real system calls: they block in the kernel, through the same wait que
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -20,9 +21,10 @@ from kernel.cost import Costs
 from kernel.machine import Machine
 from kernel.sched.wait import WaitQueue
 from netstack.settings import Settings
-from tools.packetdrill.calls import Caller, CallMismatch, Endpoints, UnsupportedCall
+from tools.packetdrill.calls import Caller, Endpoints
 from tools.packetdrill.commands import Route
 from tools.packetdrill.script import SystemCall
+from tools.packetdrill.values import CallMismatch, UnsupportedCall
 
 FREE = Costs(**{field.name: 0 for field in fields(Costs) if field.name != "slice"})
 TCP_INFO_SIZE = 256
@@ -31,8 +33,9 @@ TCP_INFO_SIZE = 256
 class Call:
     """One system call under way. `error` is what it got wrong, `unsupported` what the runner does not know."""
 
-    def __init__(self, work: Callable[[Any], None]) -> None:
+    def __init__(self, work: Callable[[Any], None], blocks: bool) -> None:
         self.work = work
+        self.blocks = blocks
         self.finished = False
         self.finished_at = 0
         self.error: str | None = None
@@ -40,9 +43,12 @@ class Call:
 
 
 class Recorder:
-    """A device of bare IP packets: keeps what the stack sends, hands over what the script injects."""
+    """A device of bare IP packets: keeps what the stack sends, hands over what the script injects.
 
-    def __init__(self, mtu: int, sent: Callable[[int, bytes], None]) -> None:
+    `whole`: super-segments are kept as the stack hands them over (--strict_segments), else as wire frames.
+    """
+
+    def __init__(self, mtu: int, sent: Callable[[int, bytes], None], whole: bool) -> None:
         self.name = "tun0"
         self.mac: bytes | None = None
         self.mtu = mtu
@@ -51,6 +57,7 @@ class Recorder:
         self.counters = new_counters()
         self.waiting: deque[Frame] = deque()
         self.sent = sent
+        self.whole = whole
 
     def fileno(self) -> int | None:
         return None
@@ -63,11 +70,15 @@ class Recorder:
 
     def transmit(self, frames: Sequence[Frame], now: int) -> None:
         for frame in frames:
-            for image in frame.segments():
+            for image in [bytes(frame)] if self.whole else frame.segments():
                 self.sent(now, image)
 
-    def inject(self, image: bytes) -> None:
-        self.waiting.append(Frame.of(image, ethernet=False))
+    def inject(self, image: bytes, mss: int = 0, payload: int = 0) -> None:
+        """Hand over a packet; with `mss`, one of more payload than that is what GRO made of several."""
+        frame = Frame.of(image, ethernet=False)
+        if mss and payload > mss:
+            frame.gso_size, frame.gso_segs = mss, -(-payload // mss)
+        self.waiting.append(frame)
         if self.on_receive is not None and len(self.waiting) == 1:
             self.on_receive()
 
@@ -78,7 +89,7 @@ class Recorder:
 class Host:
     """Machine, device and process of one run. `sent` is what no event has claimed yet; `history` is everything."""
 
-    def __init__(self, ends: Endpoints, mtu: int, settings: dict[str, str], route: Route) -> None:
+    def __init__(self, ends: Endpoints, mtu: int, settings: dict[str, str], route: Route, whole: bool = False) -> None:
         self.ends = ends
         self.sent: deque[tuple[int, bytes]] = deque()
         self.history: list[tuple[int, str, bytes]] = []
@@ -87,7 +98,7 @@ class Host:
         for name, value in settings.items():
             own.set(name, value)
         self.machine = Machine("packetdrill", self.timeline, settings=own, costs=FREE)
-        self.device = Recorder(mtu, self._sent)
+        self.device = Recorder(mtu, self._sent, whole)
         prefix = 64 if ends.v6 else 16
         self.machine.attach(self.device, f"{ends.local}/{prefix}", name=self.device.name)
         self.update_route(route, first=True)
@@ -109,13 +120,23 @@ class Host:
             while not self.inbox:
                 self.bell.sleep(sys._task)
             call = self.inbox.popleft()
-            try:
-                call.work(sys)
-            except CallMismatch as trouble:
-                call.error = str(trouble)
-            except UnsupportedCall as trouble:
-                call.unsupported = str(trouble)
-            call.finished, call.finished_at = True, self.now
+            if call.blocks:
+                sys.clone(self._thread, call)
+            else:
+                self._carry_out(call, sys)
+
+    def _thread(self, sys: Any, call: Call) -> None:
+        """A thread of the process under test, for one call that may block."""
+        self._carry_out(call, sys)
+
+    def _carry_out(self, call: Call, sys: Any) -> None:
+        try:
+            call.work(sys)
+        except CallMismatch as trouble:
+            call.error = str(trouble)
+        except UnsupportedCall as trouble:
+            call.unsupported = str(trouble)
+        call.finished, call.finished_at = True, self.now
 
     @property
     def now(self) -> int:
@@ -161,38 +182,44 @@ class Host:
 
     # -- doing
 
-    def inject(self, image: bytes) -> None:
+    def inject(self, image: bytes, mss: int = 0, payload: int = 0) -> None:
         self.history.append((self.now, "in", image))
-        self.device.inject(image)
+        self.device.inject(image, mss, payload)
         self.settle()
 
     def call(self, call: SystemCall) -> Call:
-        """Hand a call to the process. It has been made, as far as it does not block, when this returns."""
+        """Hand a call to the process (one that may block, to a thread of it). It has been made, as far as it does not
+        block, when this returns."""
 
         def work(sys: Any) -> None:
             assert self.caller is not None
-            self.caller.perform(call)
+            Caller(sys, self.ends, self.caller.fds).perform(call)
 
-        return self.submit(work)
+        return self.submit(work, call.end is not None)
 
-    def submit(self, work: Callable[[Any], None]) -> Call:
-        job = Call(work)
+    def submit(self, work: Callable[[Any], None], blocks: bool = False) -> Call:
+        job = Call(work, blocks)
         self.inbox.append(job)
         self.bell.wake()
         self.settle()
         return job
 
-    def tcp_info(self, script_fd: int) -> bytes:
-        """struct tcp_info of one of the script's sockets, as getsockopt gives it; b"" for no TCP socket."""
+    def option(self, script_fd: int, level: int, name: int, size: int) -> bytes:
+        """An option of one of the script's sockets, as getsockopt gives it; b"" when it gives none."""
         found: list[bytes] = []
 
         def work(sys: Any) -> None:
             assert self.caller is not None
             fd = self.caller.fds.get(script_fd, script_fd)
-            found.append(bytes(sys.getsockopt(fd, abi.IPPROTO_TCP, abi.TCP_INFO, TCP_INFO_SIZE)))
+            with contextlib.suppress(OSError):
+                found.append(bytes(sys.getsockopt(fd, level, name, size)))
 
         self.submit(work)
         return found[0] if found else b""
+
+    def tcp_info(self, script_fd: int) -> bytes:
+        """struct tcp_info; b"" for no TCP socket."""
+        return self.option(script_fd, abi.IPPROTO_TCP, abi.TCP_INFO, TCP_INFO_SIZE)
 
     def save_capture(self, path: str) -> None:
         """Everything that crossed the device, in order, as pcapng."""

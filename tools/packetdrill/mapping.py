@@ -26,9 +26,38 @@ class Flow:
     script_remote_isn: int = 0
     live_remote_isn: int = 0
     isn_seen: bool = False
+    remote_seen: bool = False
+    last_syn: int | None = None
+    named: bool = False
+    """Packets of the script name its ports: the test has several connections, and all of them count."""
     first_script_ts: int | None = None
     first_live_ts: int = 0
     live_ts: dict[int, int] = field(default_factory=dict)
+
+    def saw_inbound(self, packet: TcpPacket) -> None:
+        """The first inbound SYN (or, without one, the first packet) of a connection says what the remote ISN is."""
+        syn = bool(packet.flags & SYN)
+        if not self.remote_seen and (syn or not self.isn_seen):
+            self.remote_seen = True
+            self.script_remote_isn = self.live_remote_isn = packet.seq
+        if syn and not packet.flags & ACK:
+            self.last_syn = packet.seq
+
+    def saw_outbound(self, live: TcpPacket, wanted: TcpPacket | None) -> None:
+        """The stack's ISN, from its SYN. Another one is taken only for an answer to a new SYN: the ports are used
+        again."""
+        if not live.flags & SYN:
+            return
+        syn = self.last_syn
+        again = live.flags & ACK and syn is not None and syn != self.live_remote_isn
+        if again and syn is not None and live.seq != self.live_local_isn and live.ack == syn + 1 & _MASK:
+            self.script_remote_isn = self.live_remote_isn = syn
+            self.isn_seen = False
+        if not self.isn_seen:
+            self.isn_seen = True
+            self.live_local_isn = live.seq
+            if wanted is not None and wanted.flags & SYN:
+                self.script_local_isn = wanted.seq
 
     def _local_offset(self, syn: bool) -> int:
         return self.live_local_isn - self.script_local_isn if syn else self.live_local_isn

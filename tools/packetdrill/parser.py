@@ -64,17 +64,20 @@ _FLAG_BITS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "U": URG, "E": ECE, "W": C
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"', "`": "`"}
 
 
-def parse(text: str, path: str = "<script>") -> Script:
-    """Parse a whole script. Raises `ScriptError(kind="syntax")` with the line and what was expected there."""
-    return _Parser(text, path).script()
+def parse(text: str, path: str = "<script>", defines: dict[str, str] | None = None) -> Script:
+    """Parse a whole script; `defines` are symbols (`-D NAME=VALUE`).
+
+    Raises `ScriptError(kind="syntax")` with the line and what was expected there.
+    """
+    return _Parser(text, path, defines or {}).script()
 
 
 class _Parser:
-    def __init__(self, text: str, path: str) -> None:
+    def __init__(self, text: str, path: str, defines: dict[str, str]) -> None:
         self.text = text
         self.path = path
         self.at = 0
-        self.defines: dict[str, str] = {}
+        self.defines = dict(defines)
 
     # -- the scanner
 
@@ -164,7 +167,8 @@ class _Parser:
         if when.kind not in (TimeKind.ABSOLUTE, TimeKind.RELATIVE) and not outbound:
             message = f"a time of kind {when.kind.value!r} is only for outbound packets"
             raise ScriptError(self.path, line, message, "syntax")
-        return Event(when, action, line, " ".join(self.text[start : self.at].split()))
+        source = re.sub(r"//[^\n]*", "", self.text[start : self.at])
+        return Event(when, action, line, " ".join(source.split()))
 
     def time(self) -> int:
         return int(Decimal(self.need(_TIME, "a time in seconds").group()) * 1_000_000_000)
@@ -343,7 +347,6 @@ class _Parser:
         self.expect("=")
         result = self.expression()
         errno = note = None
-        self.skip()
         mark = self.at
         match = self.accept(_WORD)
         if match is not None:
@@ -351,12 +354,15 @@ class _Parser:
                 errno = match.group()
             else:
                 self.at = mark
+        mark = self.at
         if self.take("("):
             closing = self.text.find(")", self.at)
             if closing < 0:
                 raise self.error("expected ')' after the note")
             note = self.text[self.at : closing].strip()
             self.at = closing + 1
+        else:
+            self.at = mark
         return SystemCall(name, args, result, errno, note, end)
 
     def expressions(self, closing: str) -> tuple[Expression, ...]:

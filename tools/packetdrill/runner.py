@@ -8,12 +8,19 @@ Packets. What the stack sends is split into wire frames and queued in order; eac
 head of that queue. An expected packet longer than the frame there stands for several of them in a row, equal in
 everything but sequence number, PSH, FIN and CWR, all full but the last.
 
-Code. `%{ ... }%` is Python over TCP_INFO of the connection as it is at that moment; it is run then and there.
+Timestamps. The first outbound TS val binds the script's clock (a tick of 1 ms) to the stack's; later ones must come at
+their tick, give or take the tolerance. Many public scripts write them carelessly, since packetdrill itself does not
+look at them unless told to: where no --tcp_ts_tick_usecs is given, and most values of a script (two at least) do not
+fit its own times, they are taken for careless and not checked.
+
+Code. `%{ ... }%` is Python over TCP_INFO of the connection as it is at that moment; it is run then and there, and what
+it defines lasts.
 """
 
 from __future__ import annotations
 
-import struct
+import sys
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +29,7 @@ from tools.packetdrill import commands, wire
 from tools.packetdrill.calls import Endpoints
 from tools.packetdrill.compare import difference, packet_text
 from tools.packetdrill.host import Call, Host
+from tools.packetdrill.info import CODE_SYMBOLS, meminfo, tcp_info
 from tools.packetdrill.mapping import Flow
 from tools.packetdrill.parser import parse
 from tools.packetdrill.script import (
@@ -44,16 +52,20 @@ from tools.packetdrill.script import (
 )
 
 USEC = 1_000
+SO_MEMINFO = 55
 SECOND = 1_000_000_000
 GIVE_UP = 3_600 * SECOND
 """How long a packet without a time of its own may take before the script has failed."""
 
-KNOWN_OPTIONS = frozenset({
-    "tolerance_usecs", "tolerance_percent", "ip_version", "local_ip", "remote_ip", "gateway_ip", "netmask_ip",
-    "connect_port", "bind_port", "mtu", "mss", "tcp_ts_tick_usecs", "tcp_ts_ecr_scaled", "speed", "verbose",
-    "wire_protocol", "persistent_tun_dev", "strict_segments", "send_omit_free", "init_scripts",
+HONOURED_OPTIONS = frozenset({
+    "tolerance_usecs", "tolerance_percent", "ip_version", "local_ip", "remote_ip", "connect_port", "bind_port", "mtu",
+    "mss", "tcp_ts_tick_usecs", "tcp_ts_ecr_scaled", "strict_segments", "dry_run", "define", "D",
 })  # fmt: skip
-IGNORED_OPTIONS = frozenset({"non_fatal", "dry_run", "code"})
+WITHOUT_EFFECT = frozenset({
+    "gateway_ip", "netmask_ip", "speed", "verbose", "debug", "send_omit_free", "code_format", "code_sockopt",
+    "persistent_tun_dev",
+})  # fmt: skip
+"""What packetdrill needs for its tun device and its output, and a virtual device has no use for."""
 
 
 @dataclass
@@ -80,22 +92,28 @@ class Verdict:
         return out
 
 
-def run_file(path: str, capture_dir: str | None = None) -> Verdict:
+def run_file(path: str, capture_dir: str | None = None, options: dict[str, str] | None = None) -> Verdict:
     """Parse and run one file. Never raises for what a script says.
 
-    With `capture_dir`, a failure leaves a pcapng there.
+    With `capture_dir`, a failure leaves a pcapng there. `options`: for `--name=value` lines it has not.
     """
     try:
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         return Verdict(path, False, 0, ScriptError(path, 0, f"cannot be read: {error}", "syntax"))
-    return run_text(text, path, capture_dir)
+    return run_text(text, path, capture_dir, options)
 
 
-def run_text(text: str, path: str = "<script>", capture_dir: str | None = None) -> Verdict:
+def run_text(
+    text: str, path: str = "<script>", capture_dir: str | None = None, options: dict[str, str] | None = None
+) -> Verdict:
     """Parse and run a script given as text."""
+    given = dict(options or {})
     try:
-        script = parse(text, path)
+        script = parse(text, path, dict(item.split("=", 1) for item in given.pop("define", "").split("\n") if item))
+        script.options = {**given, **script.options}
+        if "dry_run" in script.options:
+            return Verdict(path, True, 0)
         runner = Runner(script)
     except ScriptError as error:
         return Verdict(path, False, 0, error)
@@ -112,18 +130,28 @@ class Runner:
         self.script = script
         options = script.options
         for name in options:
-            if name not in KNOWN_OPTIONS | IGNORED_OPTIONS:
+            if name not in HONOURED_OPTIONS | WITHOUT_EFFECT:
                 raise ScriptError(script.path, 1, f"option --{name}", "unsupported")
         self.tolerance = self.option("tolerance_usecs", 4_000) * USEC
         self.percent = float(options.get("tolerance_percent", "0"))
         self.tick_us = self.option("tcp_ts_tick_usecs", 1_000)
+        self.careless_ts = "tcp_ts_tick_usecs" not in options
+        self.ts_seen = 0
+        self.ts_wrong: list[ScriptError] = []
+        self.strict = "strict_segments" in options
+        self.mss = self.option("mss", 0)
         self.ecr_scaled = "tcp_ts_ecr_scaled" in options
-        v6 = options.get("ip_version", "ipv4") == "ipv6"
+        version = options.get("ip_version", "ipv4")
+        if version not in ("ipv4", "ipv6"):
+            raise ScriptError(script.path, 1, f"option --ip_version={version}", "unsupported")
+        v6 = version == "ipv6"
         local = options.get("local_ip", "fd3d:0a0b:17d6::1" if v6 else "192.168.0.1")
         remote = options.get("remote_ip", "fd3d:fa7b:d17d::1" if v6 else "192.0.2.1")
         self.ends = Endpoints(v6, local, remote, self.option("bind_port", 8080), self.option("connect_port", 8080))
         self.local, self.remote = self.parse_address(local), self.parse_address(remote)
         self.flow: Flow | None = None
+        self.flows: dict[tuple[int, int], Flow] = {}  # those that packets with ports name
+        self.names: dict[str, object] = {"print": _print}
         self.listening = False
         self.connecting = False
         self.next_port = 40_000
@@ -139,7 +167,7 @@ class Runner:
 
     def make_host(self) -> Host:
         try:
-            return Host(self.ends, self.option("mtu", 1500), self.settings, self.route)
+            return Host(self.ends, self.option("mtu", 1500), self.settings, self.route, self.strict)
         except (KeyError, ValueError) as error:
             line = self.script.setup[0][0] if self.script.setup else 1
             raise ScriptError(self.script.path, line, f"sysctl: {error}", "unsupported") from None
@@ -172,6 +200,10 @@ class Runner:
                 self.last = event
                 done += 1
             self.finish_calls()
+            if self.ts_wrong and not (len(self.ts_wrong) > 1 and 2 * len(self.ts_wrong) > self.ts_seen):
+                raise self.ts_wrong[0]
+            for line, text in self.script.cleanup:
+                self.command(line, text, self.host.set_sysctl)
         except ScriptError as failure:
             error = failure
         capture = None
@@ -232,11 +264,9 @@ class Runner:
 
     def expect(self, event: Event, wanted: Packet, start: int, end: int) -> None:
         limit = self.host.now + GIVE_UP if event.when.kind is TimeKind.ANY else max(end + self.tolerance, self.host.now)
-        if isinstance(wanted, TcpPacket) and self.flow is not None and wanted.flags & SYN:
-            self.bind_script_isn(wanted)
         first = self.next_live(event, wanted, limit)
         parts = [first]
-        if isinstance(wanted, TcpPacket) and isinstance(first.packet, TcpPacket):
+        if isinstance(wanted, TcpPacket) and isinstance(first.packet, TcpPacket) and not self.strict:
             total = first.packet.length
             while total < wanted.length:
                 part = self.next_live(event, wanted, limit)
@@ -246,10 +276,6 @@ class Runner:
                 parts.append(part)
                 total += part.packet.length
         self.compare(event, wanted, parts, start, end)
-
-    def bind_script_isn(self, wanted: TcpPacket) -> None:
-        assert self.flow is not None
-        self.flow.script_local_isn = wanted.seq
 
     def continues(self, parts: list[wire.Live], part: wire.Live, missing: int) -> bool:
         before, now = parts[-1].packet, part.packet
@@ -271,7 +297,7 @@ class Runner:
             while self.host.sent:
                 now, image = self.host.sent.popleft()
                 live = wire.read(image, now)
-                if live is not None and self.matches(live, wanted):
+                if live is not None and self.matches(event, live, wanted):
                     return live
             if not self.host.advance_to_packet(limit):
                 # It did not come in time; say when it would have come, if it ever does.
@@ -285,53 +311,81 @@ class Runner:
                 raise self.fault(event, f"timing: no packet until {limit / SECOND:.6f} s{after}", actual=text)
             self.check_calls()
 
-    def matches(self, live: wire.Live, wanted: Packet) -> bool:
+    def matches(self, event: Event, live: wire.Live, wanted: Packet) -> bool:
         """Whether the packet belongs to the flow under test; learns the local end of one that connects."""
         if live.dst != self.remote or live.src != self.local:
             return False
-        flow = self.flow
         if isinstance(live.packet, IcmpPacket):
             return isinstance(wanted, IcmpPacket)
         if self.connecting and (isinstance(live.packet, UdpPacket) or live.packet.flags & (SYN | ACK) == SYN):
             self.connecting = False
-            self.flow = flow = Flow(self.local, self.remote, live.sport, live.dport)
-            if isinstance(live.packet, TcpPacket):
-                flow.live_local_isn, flow.isn_seen = live.packet.seq, True
-                flow.script_local_isn = wanted.seq if isinstance(wanted, TcpPacket) else 0
+            self.flow = Flow(self.local, self.remote, live.sport, live.dport)
+            self.flows[live.sport, live.dport] = self.flow
+        flow = self.expected_flow(wanted)
         if flow is None:
             return False
-        if isinstance(wanted, (TcpPacket, UdpPacket)) and wanted.ports is not None:
-            return (live.sport, live.dport) == wanted.ports
         if (live.sport, live.dport) != (flow.local_port, flow.remote_port):
+            other = self.flows.get((live.sport, live.dport))
+            if other is not None and other.named and flow.named:
+                raise self.fault(event, "a packet of another connection came", actual=self.text(live, other))
             return False
-        if isinstance(live.packet, TcpPacket) and live.packet.flags & SYN and not flow.isn_seen:
-            flow.live_local_isn, flow.isn_seen = live.packet.seq, True
+        if isinstance(live.packet, TcpPacket):
+            flow.saw_outbound(live.packet, wanted if isinstance(wanted, TcpPacket) else None)
         return True
+
+    def expected_flow(self, wanted: Packet) -> Flow | None:
+        """The connection a packet of the script speaks of: the one whose ports it has, else the one under test."""
+        if isinstance(wanted, IcmpPacket) or wanted.ports is None:
+            return self.flow
+        ports = wanted.ports[::-1] if wanted.inbound else wanted.ports
+        flow = self.flows.get(ports)
+        if flow is not None:
+            flow.named = True
+        return flow
 
     def compare(self, event: Event, wanted: Packet, parts: list[wire.Live], start: int, end: int) -> None:
         live = parts[0]
         actual: Packet = live.packet
         if isinstance(actual, TcpPacket):
-            assert self.flow is not None
+            flow = self.expected_flow(wanted)
+            assert flow is not None
             tail = parts[-1].packet
             assert isinstance(tail, TcpPacket)
             whole = sum(len(part.payload) for part in parts)
             actual = replace(actual, length=whole, flags=actual.flags | tail.flags & (PSH | FIN))
             if len(parts) > 1:
                 actual = replace(actual, flags=actual.flags & ~(PSH | FIN) | tail.flags & (PSH | FIN))
-            actual = self.flow.to_script(actual, wanted if isinstance(wanted, TcpPacket) else None)
-        slack = self.tolerance // (self.tick_us * USEC) if self.tick_us else 1 << 32
-        trouble = difference(wanted, actual, slack)
+            bound = flow.first_script_ts is not None
+            actual = flow.to_script(actual, wanted if isinstance(wanted, TcpPacket) else None)
+            if bound and isinstance(wanted, TcpPacket):
+                self.check_clock(event, wanted, actual, live)
+        trouble = difference(wanted, actual)
         if trouble is None and any(any(part.payload) for part in parts) and not isinstance(wanted, IcmpPacket):
             trouble = "payload: the bytes are not those that were written"
         if trouble is not None:
             raise self.fault(event, trouble, actual=f"{live.now / SECOND:.6f} {packet_text(actual)}")
         self.check_time(event, start, end, live.now)
 
-    def text(self, live: wire.Live) -> str:
+    def check_clock(self, event: Event, wanted: TcpPacket, actual: TcpPacket, live: wire.Live) -> None:
+        """TS val: at its tick, or noted for a judgement on the whole script."""
+        values = [option.values[0] for side in (wanted, actual) for option in side.options or () if option.kind == "TS"]
+        if len(values) != 2 or not self.tick_us:
+            return
+        self.ts_seen += 1
+        apart = (values[1] - values[0] + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+        if abs(apart) * 1_000_000 <= self.tolerance * (1000 / self.tick_us):
+            return
+        message = f"option: expected TS val {values[0]}, got {values[1]} (tolerance {self.tolerance / 1e6:g} ms)"
+        trouble = self.fault(event, message, actual=f"{live.now / SECOND:.6f} {packet_text(actual)}")
+        if not self.careless_ts:
+            raise trouble
+        self.ts_wrong.append(trouble)
+
+    def text(self, live: wire.Live, flow: Flow | None = None) -> str:
         packet = live.packet
-        if isinstance(packet, TcpPacket) and self.flow is not None:
-            packet = self.flow.to_script(packet, None)
+        flow = flow or self.flow
+        if isinstance(packet, TcpPacket) and flow is not None:
+            packet = flow.to_script(packet, None)
         return f"{live.now / SECOND:.6f} {packet_text(packet)}"
 
     # -- inbound
@@ -345,7 +399,7 @@ class Runner:
             image = wire.build_udp(packet, self.remote, self.local, sport, dport, bytes(packet.length))
         else:
             image = self.icmp_image(event, packet)
-        self.host.inject(image)
+        self.host.inject(image, self.mss, packet.length if isinstance(packet, TcpPacket) else 0)
 
     def udp_flow(self, event: Event, packet: UdpPacket) -> Flow:
         if self.flow is None:
@@ -353,20 +407,32 @@ class Runner:
         return self.flow
 
     def tcp_image(self, event: Event, packet: TcpPacket) -> bytes:
-        if self.flow is None or self.listening:
-            self.listening = False
-            self.flow = Flow(self.local, self.remote, self.ends.bind_port, self.next_port)
-            self.flow.script_remote_isn = self.flow.live_remote_isn = packet.seq
-            self.next_port += 1
-        elif packet.flags & SYN and self.flow.isn_seen:
-            self.flow.script_remote_isn = self.flow.live_remote_isn = packet.seq
-        flow = self.flow
+        flow = self.inbound_flow(packet)
+        flow.saw_inbound(packet)
         try:
             live = flow.to_live(packet, self.ecr_scaled)
         except ValueError as error:
             raise self.fault(event, str(error), "syntax") from None
-        sport, dport = packet.ports or (flow.remote_port, flow.local_port)
-        return wire.build_tcp(live, self.remote, self.local, sport, dport, bytes(packet.length))
+        payload = bytes(packet.length)
+        return wire.build_tcp(live, self.remote, self.local, flow.remote_port, flow.local_port, payload)
+
+    def inbound_flow(self, packet: TcpPacket) -> Flow:
+        """The connection an inbound packet is for; the first one to a listener makes a new one."""
+        if packet.ports is not None:
+            remote_port, local_port = packet.ports
+            flow = self.flows.get((local_port, remote_port))
+            if flow is None:
+                flow = self.flows[local_port, remote_port] = Flow(self.local, self.remote, local_port, remote_port)
+                if self.flow is None:
+                    self.flow, self.listening = flow, False
+            flow.named = True
+            return flow
+        if self.flow is None or self.listening:
+            self.listening = False
+            self.flow = Flow(self.local, self.remote, self.ends.bind_port, self.next_port)
+            self.flows[self.ends.bind_port, self.next_port] = self.flow
+            self.next_port += 1
+        return self.flow
 
     def icmp_image(self, event: Event, packet: IcmpPacket) -> bytes:
         quoted = b""
@@ -374,7 +440,8 @@ class Runner:
             if self.flow is None:
                 raise self.fault(event, "an ICMP message quotes a packet, but nothing was sent yet", "syntax")
             protocol, seq, length = packet.quoted
-            seq = seq + self.flow.live_local_isn & 0xFFFFFFFF
+            seq = seq + self.flow.live_local_isn - self.flow.script_local_isn * (seq == self.flow.script_local_isn)
+            seq &= 0xFFFFFFFF
             ports = (self.flow.local_port, self.flow.remote_port)
             quoted = wire.quote(self.local, self.remote, protocol, *ports, seq, length)
         try:
@@ -385,7 +452,7 @@ class Runner:
     # -- calls and code
 
     def call(self, event: Event, call: SystemCall, end: int | None) -> None:
-        if call.name == "listen":
+        if call.name == "listen" and call.errno is None:
             self.listening, self.flow = True, None
         elif call.name == "connect":
             self.connecting = True
@@ -440,62 +507,29 @@ class Runner:
             raise self.fault(event, pending.error, actual=pending.error)
 
     def code(self, event: Event, code: Code) -> None:
-        names: dict[str, object] = dict(CODE_SYMBOLS)
+        names = self.names
+        names.update(CODE_SYMBOLS)
         if self.test_fd is not None:
             names.update(tcp_info(self.host.tcp_info(self.test_fd)))
+            if "SK_MEMINFO" in code.text:
+                names.update(meminfo(self.host.option(self.test_fd, 1, SO_MEMINFO, 36)))
         try:
-            exec(compile(code.text, f"{self.script.path}:{event.line}", "exec"), names)
+            text = textwrap.dedent(code.text) + "\n\n"
+            exec(compile(text, f"{self.script.path}:{event.line}", "exec"), names)
         except AssertionError as error:
-            used = {n: v for n, v in names.items() if n.startswith("tcpi_") and n in code.text}
+            used = {n: v for n, v in names.items() if n.startswith(("tcpi_", "SK_")) and n in code.text}
             values = ", ".join(f"{n} = {v}" for n, v in used.items())
             raise self.fault(event, f"assertion failed: {error or code.text}", actual=values) from None
+        except NameError as error:
+            raise self.fault(event, f"unsupported: code: {error}", "unsupported") from None
         except Exception as error:
             raise self.fault(event, f"code: {type(error).__name__}: {error}", "syntax") from None
 
 
+def _print(*values: object) -> None:
+    """`print` of code blocks: standard output is the verdicts'."""
+    print(*values, file=sys.stderr)
+
+
 def _inbound(action: object) -> bool:
     return isinstance(action, (TcpPacket, UdpPacket, IcmpPacket)) and action.inbound
-
-
-CODE_SYMBOLS: dict[str, int] = {
-    "TCP_ESTABLISHED": 1, "TCP_SYN_SENT": 2, "TCP_SYN_RECV": 3, "TCP_FIN_WAIT1": 4, "TCP_FIN_WAIT2": 5,
-    "TCP_TIME_WAIT": 6, "TCP_CLOSE": 7, "TCP_CLOSE_WAIT": 8, "TCP_LAST_ACK": 9, "TCP_LISTEN": 10, "TCP_CLOSING": 11,
-    "TCP_CA_Open": 0, "TCP_CA_Disorder": 1, "TCP_CA_CWR": 2, "TCP_CA_Recovery": 3, "TCP_CA_Loss": 4,
-    "TCPI_OPT_TIMESTAMPS": 1, "TCPI_OPT_SACK": 2, "TCPI_OPT_WSCALE": 4, "TCPI_OPT_ECN": 8, "TCPI_OPT_ECN_SEEN": 16,
-    "TCPI_OPT_SYN_DATA": 32,
-}  # fmt: skip
-
-_INFO_U32 = (
-    "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets", "last_data_sent",
-    "last_ack_sent", "last_data_recv", "last_ack_recv", "pmtu", "rcv_ssthresh", "rtt", "rttvar", "snd_ssthresh",
-    "snd_cwnd", "advmss", "reordering", "rcv_rtt", "rcv_space", "total_retrans",
-)  # fmt: skip
-_INFO_REST = (
-    ("Q", "pacing_rate max_pacing_rate bytes_acked bytes_received"),
-    ("I", "segs_out segs_in notsent_bytes min_rtt data_segs_in data_segs_out"),
-    ("Q", "delivery_rate busy_time rwnd_limited sndbuf_limited"),
-    ("I", "delivered delivered_ce"),
-    ("Q", "bytes_sent bytes_retrans"),
-    ("I", "dsack_dups reord_seen rcv_ooopack snd_wnd rcv_wnd rehash"),
-)
-
-
-def tcp_info(data: bytes) -> dict[str, int]:
-    """`struct tcp_info` of include/uapi/linux/tcp.h to {tcpi_name: value}; a shorter one gives fewer names."""
-    out: dict[str, int] = {}
-    names = ("state", "ca_state", "retransmits", "probes", "backoff", "options")
-    for i, name in enumerate(names):
-        out["tcpi_" + name] = data[i]
-    out["tcpi_snd_wscale"], out["tcpi_rcv_wscale"] = data[6] & 15, data[6] >> 4
-    out["tcpi_delivery_rate_app_limited"] = data[7] & 1
-    at = 8
-    plan = [("I", name) for name in _INFO_U32]
-    for code, text in _INFO_REST:
-        plan += [(code, name) for name in text.split()]
-    for code, name in plan:
-        size = 8 if code == "Q" else 4
-        if at + size > len(data):
-            break
-        out["tcpi_" + name] = struct.unpack_from("=" + code, data, at)[0]
-        at += size
-    return out

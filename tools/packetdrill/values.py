@@ -1,0 +1,141 @@
+"""Expressions of a script as the values that system calls take and give: integers, constants by name, C structures.
+
+Structures are those of Linux on a 64-bit machine; a field that a script leaves out, or writes as `...`, is not checked.
+"""
+
+from __future__ import annotations
+
+import errno as errnos
+import socket
+import struct
+
+from kernel import abi
+from tools.packetdrill.script import Array, Dots, Expression, Function, Number, Or, Struct, Text, Word
+
+_SYMBOLS: dict[str, int] = {
+    "SOL_TCP": 6, "SOL_UDP": 17, "SOL_IP": 0, "SOL_IPV6": 41, "IPPROTO_IP": 0, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17,
+    "IPPROTO_ICMP": 1, "IPPROTO_ICMPV6": 58, "INADDR_ANY": 0, "NULL": 0,
+    "SIOCINQ": 0x541B, "FIONREAD": 0x541B, "SIOCOUTQ": 0x5411, "TIOCOUTQ": 0x5411, "SIOCATMARK": 0x8905,
+    "MSG_ZEROCOPY": 0x4000000, "MSG_FASTOPEN": 0x20000000, "MSG_EOR": 0x80, "MSG_MORE": 0x8000, "MSG_ERRQUEUE": 0x2000,
+    "TCP_INQ": 36, "TCP_CM_INQ": 36, "SO_ZEROCOPY": 60, "SO_MEMINFO": 55, "TCP_RTO_MAX_MS": 44,
+    "IP_MTU_DISCOVER": 10, "IP_RECVERR": 11, "IPV6_RECVERR": 25,
+    "IP_PMTUDISC_DONT": 0, "IP_PMTUDISC_WANT": 1, "IP_PMTUDISC_DO": 2, "IP_PMTUDISC_PROBE": 3,
+    "IP_PMTUDISC_INTERFACE": 4, "IP_PMTUDISC_OMIT": 5,
+}  # fmt: skip
+
+
+class CallMismatch(Exception):
+    """A call's result or an argument it filled in is not what the script says."""
+
+
+class UnsupportedCall(Exception):
+    """The script calls something, or names a constant, that the runner does not know."""
+
+
+def symbol(name: str) -> int:
+    """The number behind a constant's name, with Linux's value. Raises UnsupportedCall."""
+    value = getattr(abi, name, _SYMBOLS.get(name))
+    if value is None:
+        value = getattr(errnos, name, None)
+    if value is None and name.startswith(("IP_", "IPV6_", "TCP_", "SO_", "MSG_", "AF_", "IPPROTO_")):
+        value = getattr(socket, name, None)
+    if not isinstance(value, int):
+        raise UnsupportedCall(f"unknown constant {name!r}")
+    return int(value)
+
+
+def integer(expression: Expression) -> int:
+    """The value of an integer expression: numbers, constants, `|`, htons()."""
+    if isinstance(expression, Number):
+        return expression.value
+    if isinstance(expression, Word):
+        return symbol(expression.name)
+    if isinstance(expression, Or):
+        return integer(expression.left) | integer(expression.right)
+    if isinstance(expression, Function) and expression.name in ("htons", "htonl") and len(expression.args) == 1:
+        return integer(expression.args[0])
+    raise UnsupportedCall(f"expected an integer, not {expression}")
+
+
+def is_null(expression: Expression) -> bool:
+    return expression == Word("NULL") or expression == Number(0)
+
+
+def describe(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def single(expression: Expression) -> Expression:
+    """The content of `[x]`, as option values are written."""
+    if isinstance(expression, Array) and len(expression.items) == 1:
+        return expression.items[0]
+    return expression
+
+
+def part(value: Struct, name: str) -> Expression:
+    found = value.get(name)
+    if found is None:
+        raise UnsupportedCall(f"structure without {name}: {value}")
+    return found
+
+
+_LAYOUTS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("onoff", "linger"), "=ii"),
+    (("l_onoff", "l_linger"), "=ii"),
+    (("tv_sec", "tv_usec"), "=qq"),
+)
+"""Structures that options take: the names of the fields, and their layout."""
+
+
+def pack(value: Struct) -> bytes:
+    """A structure that an option takes. Raises UnsupportedCall for one that is not known."""
+    for names, layout in _LAYOUTS:
+        if {name for name, _ in value.fields} == set(names):
+            return struct.pack(layout, *(integer(part(value, name)) for name in names))
+    raise UnsupportedCall(f"structure {{{', '.join(name for name, _ in value.fields)}}}")
+
+
+def option_bytes(value: Expression, size: int | None) -> int | bytes:
+    """What setsockopt is given: an int, or bytes where the script's length or value is not an int's."""
+    value = single(value)
+    if isinstance(value, Text):
+        return value.value
+    if isinstance(value, Struct):
+        return pack(value)
+    number = integer(value)
+    if size is None or size == 4:
+        return number
+    return (number & 0xFFFFFFFF).to_bytes(4, "little")[:size].ljust(size, b"\0")
+
+
+def address_of(value: Struct) -> tuple[str | None, int | None]:
+    """(text, port) of a written sockaddr, None for what is left open."""
+    port = value.get("sin_port") or value.get("sin6_port")
+    where = value.get("sin_addr") or value.get("sin6_addr")
+    text = None
+    if isinstance(where, Function) and where.args and isinstance(where.args[-1], Text):
+        text = where.args[-1].value.decode()
+    elif where is not None and not isinstance(where, Dots):
+        text = str(socket.inet_ntoa(integer(where).to_bytes(4, "little")))
+    return text, None if port is None or isinstance(port, Dots) else integer(port)
+
+
+def control_list(value: Expression | None) -> list[tuple[int, int, bytes | None]]:
+    """msg_control as (level, type, data); data is None where it is `...`."""
+    if value is None or isinstance(value, Dots):
+        return []
+    if not isinstance(value, Array):
+        raise UnsupportedCall(f"msg_control: expected [{{cmsg_level=..., ...}}], not {value}")
+    out: list[tuple[int, int, bytes | None]] = []
+    for item in value.items:
+        if not isinstance(item, Struct):
+            raise UnsupportedCall(f"control message {item}")
+        data = item.get("cmsg_data")
+        if isinstance(data, (Number, Word, Or)):
+            body: bytes | None = (integer(data) & 0xFFFFFFFF).to_bytes(4, "little")
+        elif data is None or isinstance(data, Dots):
+            body = None
+        else:
+            raise UnsupportedCall(f"control message data {data}")
+        out.append((integer(part(item, "cmsg_level")), integer(part(item, "cmsg_type")), body))
+    return out
