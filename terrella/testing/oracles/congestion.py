@@ -1,0 +1,173 @@
+"""How the congestion window and the slow start threshold may move. Segments throughout, as the sender counts.
+
+An undo (RFC 4015) puts back what a reduction took: steps with one are exempt, but for not exceeding what was there.
+"""
+
+from __future__ import annotations
+
+from terrella.testing.oracles.base import Oracle
+from terrella.testing.pair import Pair, Side
+from terrella.testing.probe import State
+from terrella.testing.wire import Segment
+
+OPEN, DISORDER, CWR, RECOVERY, LOSS = range(5)
+INITIAL_WINDOW = 10
+BETA = {"reno": (1, 2), "cubic": (717, 1024)}
+"""What a reduction leaves of cwnd: RFC 5681 equation 4; RFC 9438 section 4.6 (0.7)."""
+SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
+
+
+def both(before: State | None, after: State | None) -> bool:
+    """Whether both are of an established connection that goes on."""
+    return bool(
+        before is not None and after is not None and before.state in SYNCHRONIZED and after.state in SYNCHRONIZED
+    )
+
+
+class SlowStart(Oracle):
+    """cwnd begins with at most ten segments (RFC 6928), never falls below one, grows only when an arriving segment
+    acknowledges something, and outside of recovery by at most what was newly delivered; an undo brings back at most
+    what was there.
+    """
+
+    section = "RFC 5681 section 3.1; RFC 6928; RFC 3465 section 2.2; RFC 4015"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if after is None or after.state not in SYNCHRONIZED:
+            return
+        if after.cwnd < 1:
+            self.fail(side, f"cwnd is {after.cwnd}", after)
+        if before is None or before.state not in SYNCHRONIZED:
+            if after.cwnd > INITIAL_WINDOW:
+                self.fail(side, f"an initial window of {after.cwnd} segments", after)
+            return
+        if after.cwnd <= before.cwnd:
+            return
+        delivered = after.delivered - before.delivered
+        if after.undos > before.undos:
+            most = max(before.cwnd, before.prior_cwnd, before.ssthresh if before.ssthresh < 1 << 24 else 0) + delivered
+            if after.cwnd > most:
+                self.fail(side, f"an undo took cwnd from {before.cwnd} to {after.cwnd}, beyond {most}", after)
+            return
+        if before.recovering or after.recovering:
+            return  # ProportionalRecovery, Reduction
+        if cause != "arrival":
+            self.fail(side, f"cwnd grew from {before.cwnd} to {after.cwnd} without an acknowledgment ({cause})", after)
+        if after.cwnd - before.cwnd > delivered:
+            self.fail(side, f"cwnd grew by {after.cwnd - before.cwnd} when {delivered} segments were delivered", after)
+
+
+class CongestionAvoidance(Oracle):
+    """From ssthresh on, Reno grows by one segment for each cwnd acknowledged (equation 3); CUBIC at most by half of what
+    is acknowledged (the target is at most 1.5 cwnd in a round trip).
+    """
+
+    section = "RFC 5681 section 3.1; RFC 9438 sections 4.2 to 4.5"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.credit: dict[str, float] = {"a": 1.0, "b": 1.0}
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        if (
+            before.cwnd < before.ssthresh or before.recovering or after.recovering or after.undos > before.undos
+            or before.congestion not in BETA or before.congestion != after.congestion
+        ):  # fmt: skip
+            self.credit[side.name] = 2.0
+            return
+        delivered = after.delivered - before.delivered
+        grown = after.cwnd - before.cwnd
+        per = before.cwnd if before.congestion == "reno" else 2
+        credit = self.credit[side.name] + delivered / per - max(grown, 0)
+        if credit < 0:
+            self.fail(
+                side,
+                f"{before.congestion} grew from {before.cwnd} to {after.cwnd} for {delivered} delivered, beyond ssthresh",
+                after,
+            )
+        self.credit[side.name] = min(credit, 2.0 + delivered / per)
+
+
+class Reduction(Oracle):
+    """A loss, and an ECN mark, leave ssthresh at no more than beta times cwnd (1/2 for Reno, 0.7 for CUBIC), but two; a
+    timeout moreover leaves cwnd at one segment (beyond what RACK still counts as out); the end of fast recovery leaves
+    cwnd at no more than ssthresh.
+    """
+
+    section = "RFC 5681 section 3.1 (4) and 3.2; RFC 9438 section 4.6; RFC 6675 section 5; RFC 3168 section 6.1.2"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        undone = after.undos > before.undos
+        if after.congestion in BETA and after.phase >= CWR and before.phase < CWR and not undone:
+            up, down = BETA[after.congestion]
+            grown = max(before.cwnd, before.cwnd + after.delivered - before.delivered)
+            most = max(2, grown * up // down)
+            if after.ssthresh > most:
+                self.fail(side, f"ssthresh {after.ssthresh} after a reduction from cwnd {before.cwnd}", after)
+        if after.phase == LOSS and cause == "timer" and after.retransmits > before.retransmits:
+            if after.cwnd > max(1, after.pipe) and after.cwnd > 1:
+                self.fail(side, f"cwnd {after.cwnd} after a timeout, with pipe {after.pipe}", after)
+            if before.phase == LOSS and before.retransmits and after.ssthresh < before.ssthresh:
+                self.fail(side, "a second timeout of the same segment lowered ssthresh again", after)
+        if before.phase in (CWR, RECOVERY) and after.phase in (OPEN, DISORDER) and not undone and before.undos == after.undos:
+            most = max(after.ssthresh, 1) + (after.delivered - before.delivered) // 2 + 1
+            if after.cwnd > most:
+                self.fail(side, f"cwnd {after.cwnd} after recovery, ssthresh {after.ssthresh}", after)
+
+
+class OneReductionPerRoundTrip(Oracle):
+    """ssthresh and cwnd are reduced at most once for all the data that was out when the loss (or the mark) was seen: not
+    again before SND.UNA reaches the SND.NXT of then. A timeout reduces on its own account, and an undone reduction does
+    not count.
+    """
+
+    section = "RFC 6675 section 5 (RecoveryPoint); RFC 6582 section 3.2 (recover); RFC 3168 section 6.1.2"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.recover: dict[str, int] = {"a": -1, "b": -1}
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        if after.undos > before.undos or (after.phase == LOSS and before.phase != LOSS):
+            self.recover[side.name] = -1
+            return
+        if not (after.ssthresh < before.ssthresh and after.ssthresh < before.cwnd) or after.phase == LOSS:
+            return
+        if after.snd_una < self.recover[side.name]:
+            self.fail(
+                side,
+                f"ssthresh {before.ssthresh} to {after.ssthresh} again, {self.recover[side.name] - after.snd_una} bytes "
+                "before the end of the window that was reduced already", after,
+            )  # fmt: skip
+        self.recover[side.name] = before.snd_nxt
+
+
+class ProportionalRecovery(Oracle):
+    """In fast recovery what is sent is in proportion to what is delivered: while pipe exceeds ssthresh, at most
+    ssthresh/RecoverFS of it, and in any case cwnd grows to no more than ssthresh, or one segment beyond the pipe (the
+    fast retransmit).
+    """
+
+    section = "RFC 6937 section 3"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        if before.phase not in (CWR, RECOVERY) or after.phase != before.phase or after.undos > before.undos:
+            return
+        if after.cwnd <= max(before.cwnd, after.ssthresh, 1):
+            return
+        delivered = after.delivered - before.delivered
+        most = before.pipe + 1 + delivered
+        if after.cwnd > most:
+            self.fail(side, f"cwnd grew from {before.cwnd} to {after.cwnd} in recovery, {delivered} delivered", after)

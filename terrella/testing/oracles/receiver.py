@@ -1,0 +1,215 @@
+"""What a receiver may say, and what it may believe."""
+
+from __future__ import annotations
+
+from terrella.testing.oracles.base import Oracle
+from terrella.testing.pair import Pair, Side
+from terrella.testing.probe import State
+from terrella.testing.wire import (
+    ACK,
+    CWR,
+    ECE,
+    HALF,
+    HAS_SACK,
+    HAS_TIMESTAMP,
+    MASK,
+    RST,
+    SYN,
+    Segment,
+)
+
+MS = 1_000_000
+SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
+
+
+class AckOnlyWhatCame(Oracle):
+    """An acknowledgment covers only what arrived, all of it without a gap, and never goes back."""
+
+    section = "RFC 9293 sections 3.4 and 3.10.7.4"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if not seg.flags & ACK or flow.irs is None or flow.iss is None or seg.flags & RST:
+            return
+        ack = flow.seq_in(seg.ack)
+        came = flow.received.until(0)
+        if ack > came:
+            self.fail(side, f"{seg} acknowledges {ack}, but only {came} came", state)
+        if ack < flow.acking:
+            self.fail(side, f"{seg} acknowledges {ack}, after {flow.acking} had been", state)
+
+
+class SackTellsTheTruth(Oracle):
+    """SACK blocks name data that arrived, beyond the acknowledgment and apart from each other; only the first may lie
+    below or within another: it reports a duplicate (D-SACK). There are at most four, three beside timestamps.
+    """
+
+    section = "RFC 2018 sections 3 and 4; RFC 2883 section 4"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if not seg.sack or flow.irs is None:
+            return
+        if len(seg.sack) > (3 if seg.options & HAS_TIMESTAMP else 4):
+            self.fail(side, f"{len(seg.sack)} SACK blocks", state)
+        ack = flow.seq_in(seg.ack)
+        blocks = [(flow.seq_in(left), flow.seq_in(right)) for left, right in seg.sack]
+        for n, (left, right) in enumerate(blocks):
+            if left >= right:
+                self.fail(side, f"the SACK block {left}:{right}", state)
+            if not flow.received.holds(left, right):
+                self.fail(side, f"the SACK block {left}:{right} names what did not arrive", state)
+            duplicate = n == 0 and (left < ack or any(a <= left and right <= b for a, b in blocks[1:]))
+            if duplicate:
+                continue
+            if left <= ack:
+                self.fail(side, f"the SACK block {left}:{right} at or below the acknowledgment {ack}", state)
+            for a, b in blocks[n + 1 :]:
+                if left < b and a < right:
+                    self.fail(side, f"the SACK blocks {left}:{right} and {a}:{b} overlap", state)
+
+
+class RightEdgeNeverRetreats(Oracle):
+    """The right edge of the window offered never moves to the left, but by what scaling cannot express. Exception: RST,
+    whose window says nothing.
+    """
+
+    section = "RFC 9293 section 3.8.6, SHLD-14; RFC 7323 section 2.4"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if not seg.flags & ACK or seg.flags & RST or flow.irs is None or flow.got_syn is None:
+            return
+        edge = flow.offered(seg)
+        slack = (1 << flow.wscale_out) - 1
+        if state is None or state.state == 7:
+            slack += 1 << flow.wscale_out  # TIME-WAIT's answers
+        if edge < flow.my_edge - slack - 1:
+            self.fail(side, f"{seg} offers up to {edge}, after {flow.my_edge} had been offered", state)
+
+
+class ReceiverSillyWindow(Oracle):
+    """A window that was (all but) closed is opened by at least a segment, or by half of the buffer, whichever is less:
+    the right edge does not advance to leave a window smaller than that.
+    """
+
+    section = "RFC 9293 section 3.8.6.2.2, MUST-39"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if (
+            state is None or state.state not in SYNCHRONIZED or not seg.flags & ACK or seg.flags & (RST | SYN)
+            or flow.irs is None or not flow.my_edge
+        ):  # fmt: skip
+            return
+        edge = flow.offered(seg)
+        unit = 1 << flow.wscale_out
+        if edge <= flow.my_edge + unit:
+            return
+        least = min(state.rcv_mss, state.rcvbuf // 2)
+        window = seg.window << flow.wscale_out
+        if window < least - unit:
+            self.fail(side, f"{seg} opens the window to {window} bytes, less than {least}", state)
+
+
+class DelayedAck(Oracle):
+    """What was received in order is acknowledged within half a second."""
+
+    section = "RFC 9293 section 3.8.6.3, MUST-40; RFC 5681 section 4.2"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.since: dict[str, int | None] = {"a": None, "b": None}
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        owed = after is not None and after.state in SYNCHRONIZED and after.rcv_nxt > after.rcv_wup
+        since = self.since[side.name]
+        if since is not None and self.pair.now - since > 500 * MS:
+            self.fail(side, f"an acknowledgment was owed for {(self.pair.now - since) / 1e6:.1f} ms", after)
+        if not owed:
+            self.since[side.name] = None
+        elif since is None or (before is not None and after is not None and after.rcv_wup > before.rcv_wup):
+            self.since[side.name] = self.pair.now
+
+
+class Paws(Oracle):
+    """A segment with data whose timestamp is older than TS.Recent is an old duplicate: nothing of it is taken."""
+
+    section = "RFC 7323 section 5.3, R1"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if (
+            seg is None or before is None or after is None or not before.ts_ok or seg.tsval is None or not seg.length
+            or not before.ts_recent or before.state not in SYNCHRONIZED
+        ):  # fmt: skip
+            return
+        behind = (before.ts_recent - seg.tsval) & MASK
+        if not 0 < behind < HALF:
+            return
+        if after.rcv_nxt != before.rcv_nxt or after.out_of_order != before.out_of_order:
+            self.fail(side, f"{seg}: its timestamp is {behind} ticks older than TS.Recent, and it was taken", after)
+
+
+class ChecksumsHold(Oracle):
+    """A packet with a wrong checksum changes nothing."""
+
+    section = "RFC 9293 section 3.1, MUST-2 and MUST-3"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if cause == "noise" and before is not None and before != after:
+            assert after is not None
+            changed = [name for name in before._fields if getattr(before, name) != getattr(after, name)]
+            self.fail(side, f"a damaged packet changed {', '.join(changed)}", after)
+
+
+class NegotiatedOptions(Oracle):
+    """Timestamps, SACK and ECN are used only when both SYNs (as this end saw them) offered them; timestamps then are on
+    every segment but RST.
+    """
+
+    section = "RFC 7323 section 3.2; RFC 2018 section 2; RFC 3168 section 6.1.1"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if seg.flags & (SYN | RST) or flow.got_syn is None or flow.sent_syn is None:
+            return
+        if seg.options & HAS_SACK and not flow.sack:
+            self.fail(side, f"{seg} has SACK blocks, and SACK was not agreed on", state)
+        stamped = bool(seg.options & HAS_TIMESTAMP)
+        if stamped and not flow.timestamps:
+            self.fail(side, f"{seg} has a timestamp, and none were agreed on", state)
+        if not stamped and flow.timestamps and state is not None and state.state in SYNCHRONIZED:
+            self.fail(side, f"{seg} has no timestamp", state)
+        if seg.ecn and not (flow.got_syn.flags & ECE):
+            self.fail(side, f"{seg} is ECN-capable, and ECN was not agreed on", state)
+
+
+class EcnEcho(Oracle):
+    """With ECN agreed on: a mark on data is echoed by ECE on every acknowledgment until CWR comes; retransmissions and
+    pure acknowledgments are not ECN-capable.
+    """
+
+    section = "RFC 3168 sections 6.1.3, 6.1.4 and 6.1.5"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.echo: dict[str, bool] = {"a": False, "b": False}
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if seg is None or before is None or after is None or not after.ecn_ok:
+            return
+        if seg.flags & CWR:
+            self.echo[side.name] = False
+        taken = after.rcv_nxt > before.rcv_nxt or after.out_of_order != before.out_of_order
+        if seg.ecn == 3 and seg.length and taken:
+            self.echo[side.name] = True
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is None or not state.ecn_ok or seg.flags & (SYN | RST) or state.state not in SYNCHRONIZED:
+            return
+        if seg.ecn and not seg.length:
+            self.fail(side, f"{seg} is a pure acknowledgment, and ECN-capable", state)
+        if seg.ecn and side.flow.seq_out(seg.seq) + seg.length <= side.flow.nxt:
+            self.fail(side, f"{seg} is a retransmission, and ECN-capable", state)
+        if self.echo[side.name] and seg.flags & ACK and not seg.flags & ECE:
+            self.fail(side, f"{seg} does not echo the congestion mark", state)

@@ -1,0 +1,144 @@
+"""What a sender may put on the wire, and when."""
+
+from __future__ import annotations
+
+from terrella.testing import probe
+from terrella.testing.oracles.base import Oracle
+from terrella.testing.pair import Pair, Side
+from terrella.testing.probe import State
+from terrella.testing.wire import FIN, HAS_SACK, HAS_TIMESTAMP, RST, SYN, Segment
+
+LOSS_PROBE = 2  # State.timer
+
+
+def pipe_before(seg: Segment, seq: int, state: State) -> int:
+    """The flight without this segment: it may have been counted already when it leaves."""
+    counted = seq + seg.room <= state.snd_nxt - state.iss
+    return state.pipe - (seg.segs if counted else 0)
+
+
+def is_new(side: Side, seg: Segment) -> bool:
+    """Whether it carries sequence space never sent before."""
+    return side.flow.seq_out(seg.seq) + seg.room > side.flow.nxt
+
+
+class WithinOfferedWindow(Oracle):
+    """No segment reaches beyond the greatest right edge that the peer has ever offered (SEG.ACK + SEG.WND, scaled), FIN
+    included. Exceptions: the SYN, before any window was offered; and a zero-window probe, which may carry one byte
+    beyond the edge when nothing else is outstanding.
+    """
+
+    section = "RFC 9293 sections 3.4 and 3.8.6, MUST-34..37; probe: 3.8.6.1"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if not seg.room or seg.flags & (SYN | RST) or flow.iss is None:
+            return
+        end = flow.seq_out(seg.seq) + seg.room
+        if end <= flow.edge:
+            return
+        if seg.room == 1 and end == flow.edge + 1 and flow.acked == flow.edge:
+            return  # zero-window probe
+        self.fail(side, f"{seg} ends at {end}, beyond the greatest right edge offered, {flow.edge}", state)
+
+
+class NewDataWithinCwnd(Oracle):
+    """New data is only sent while pipe < cwnd, and no super-segment takes more than the rest. Exceptions: a tail loss
+    probe, one segment (RFC 8985 section 7.3); a FIN alone. Limited transmit (RFC 3042) needs none: SACKed segments, and
+    without SACK duplicate ACKs, have left the pipe. Nor do window probes: nothing else is in the pipe then.
+    """
+
+    section = "RFC 5681 section 3.1; RFC 6675 section 5 (C)"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is None or not seg.length or seg.flags & SYN or side.flow.iss is None or not is_new(side, seg):
+            return
+        if state.timer == LOSS_PROBE and state.timer_at <= self.pair.now and seg.segs == 1:
+            return
+        pipe = pipe_before(seg, side.flow.seq_out(seg.seq), state)
+        if pipe >= state.cwnd:
+            self.fail(side, f"new data ({seg}) with pipe {pipe} and cwnd {state.cwnd}", state)
+        if pipe + seg.segs > state.cwnd:
+            self.fail(side, f"{seg.segs} new segments ({seg}) with pipe {pipe} and cwnd {state.cwnd}", state)
+
+
+class RetransmissionsWithinCwnd(Oracle):
+    """Data is retransmitted while pipe < cwnd. Exceptions: the first unacknowledged segment (fast retransmit, timeout,
+    a window that was shrunk), and a tail loss probe.
+    """
+
+    section = "RFC 6675 section 5 (4.3), (C); RFC 6298 (5.4); RFC 8985 section 7.3"
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if state is None or not seg.length or seg.flags & SYN or flow.iss is None or is_new(side, seg):
+            return
+        seq = flow.seq_out(seg.seq)
+        if seq <= flow.acked or (state.timer == LOSS_PROBE and state.timer_at <= self.pair.now):
+            return
+        pipe = state.pipe - seg.segs  # it is counted when it leaves
+        if pipe >= state.cwnd:
+            self.fail(side, f"{seg} again with pipe {pipe} and cwnd {state.cwnd}", state)
+
+
+class SenderSillyWindow(Oracle):
+    """New data goes out in full segments, or else it is all there is to send (and with Nagle's algorithm no other small
+    segment is outstanding: Minshall's reading), or at least half of the greatest window ever offered, or the window was
+    blocked and nothing is outstanding (the override of the persist timer).
+    """
+
+    section = "RFC 9293 sections 3.7.4 and 3.8.6.2.1, MUST-38; RFC 1122 section 4.2.3.4"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.small: dict[str, int] = {"a": 0, "b": 0}  # the end of the last small segment sent
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if state is None or not seg.length or seg.flags & SYN or flow.iss is None or not is_new(side, seg):
+            return
+        options = 12 if seg.options & HAS_TIMESTAMP and not state.ts_ok else 0
+        if seg.options & HAS_SACK:
+            options += 4 + 8 * len(seg.sack)
+        full = state.mss - options
+        tail = seg.length - (seg.segs - 1) * full if seg.segs > 1 else seg.length
+        seq = flow.seq_out(seg.seq)
+        end = seq + seg.length
+        if tail >= full or seg.segs > 1 and tail <= 0:
+            return
+        everything = end >= side.written + 1
+        probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)
+        if not everything and not probing and seg.length < state.max_window // 2:
+            self.fail(side, f"{seg}: {tail} bytes of a segment of {full}, and more waits to be sent", state)
+        nagle = not state.nonagle and not seg.flags & FIN
+        if everything and nagle and flow.acked < self.small[side.name] and not probing and not state.fin_queued:
+            self.fail(side, f"{seg}: a small segment while another is unacknowledged, and Nagle's algorithm is on", state)
+        self.small[side.name] = end
+
+
+class Scoreboard(Oracle):
+    """The counts of the flight are those of its segments, pipe is never negative, nothing is both SACKed and lost, and
+    the retransmission queue is all of [SND.UNA, SND.NXT).
+    """
+
+    section = "RFC 6675 sections 2 and 4; RFC 9293 section 3.4"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if after is None:
+            return
+        counted = probe.flight(side.connection())
+        kept = (after.packets_out, after.sacked_out, after.lost_out, after.retrans_out)
+        sacked = counted.sacked_out if after.sack_ok else after.sacked_out
+        if kept != (counted.packets_out, sacked, counted.lost_out, counted.retrans_out):
+            self.fail(side, f"the counters {kept} are not those of the segments {counted[:4]}", after)
+        if after.pipe < 0 or (after.sack_ok and after.sacked_out + after.lost_out > after.packets_out):
+            self.fail(side, "segments are counted twice", after)
+        if counted.gap:
+            self.fail(side, "the retransmission queue has a gap", after)
+        if after.packets_out and (counted.first > after.snd_una or counted.last != after.snd_nxt):
+            self.fail(
+                side,
+                f"the retransmission queue is {counted.first - after.iss}..{counted.last - after.iss}", after,
+            )  # fmt: skip
+        if after.pipe and not after.packets_out:
+            self.fail(side, "a flight without segments", after)

@@ -1,0 +1,126 @@
+"""The retransmission timer, and that something is always armed when something is owed."""
+
+from __future__ import annotations
+
+from terrella.testing import probe
+from terrella.testing.oracles.base import Oracle
+from terrella.testing.pair import OTHER, Pair, Side
+from terrella.testing.probe import State
+from terrella.testing.wire import Segment
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+ESTABLISHED, SYN_SENT, SYN_RECEIVED, CLOSED = 1, 2, 3, 7
+NONE, RETRANSMIT, PROBE, REORDER, PERSIST = range(5)
+LOSS = 4
+
+
+class RtoBounds(Oracle):
+    """RTO is one second before there is a measurement (2.1; three after a lost SYN, 5.7), else at least SRTT and the
+    minimum (2.4; 200 ms as Linux has it), at most 120 s (2.5). SRTT is no less than the fastest round trip the wire
+    allowed: an acknowledgment of a retransmission taken for one of the original, or the other way round, would say
+    otherwise (Karn, section 3).
+    """
+
+    section = "RFC 6298 sections 2 and 3"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if after is None or after.state == CLOSED:
+            return
+        settings = side.stack.settings
+        if after.rto_ns > settings.tcp_rto_max_ms * MS:
+            self.fail(side, f"RTO is {after.rto_ns / 1e9:.3f} s", after)
+        if not after.srtt_us:
+            if after.rto_ns < settings.tcp_timeout_init_ms * MS:
+                self.fail(side, f"RTO is {after.rto_ns / 1e6:.3f} ms without a measurement", after)
+            return
+        least = min((after.srtt_us >> 3) * 1000 + settings.tcp_rto_min_us * 1000, settings.tcp_rto_max_ms * MS)
+        if after.rto_ns < least:
+            self.fail(side, f"RTO is {after.rto_ns / 1e6:.3f} ms, below SRTT + the minimum", after)
+        link = self.pair.link
+        fastest = link.a_to_b.delay_ns + link.b_to_a.delay_ns
+        for way in (link.a_to_b, link.b_to_a):
+            fastest -= way.jitter_ns if not way.reorder else way.delay_ns
+        # Timestamps count whole milliseconds.
+        if (after.srtt_us >> 3) * 1000 < fastest - 1 * MS - 1000:
+            self.fail(side, f"SRTT is {after.srtt_us >> 3} us, but a round trip takes {fastest // 1000} us", after)
+
+
+class RetransmissionTimeout(Oracle):
+    """A timeout comes no sooner than RTO after the segment was last sent, and doubles the RTO (5.5), up to the greatest:
+    for SYNs after those that Linux sends linearly.
+    """
+
+    section = "RFC 6298 sections 5.1 to 5.6; RFC 9293 section 3.8.1"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.head_at: dict[str, int] = {"a": 0, "b": 0}
+        self.least: dict[str, int] = {"a": 0, "b": 0}  # the smallest RTO since the head was sent
+        self.previous: dict[str, int] = {"a": -1, "b": -1}
+        self.timeout: dict[str, tuple[int, int] | None] = {"a": None, "b": None}
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is None or not seg.room or side.flow.iss is None:
+            return
+        seq = side.flow.seq_out(seg.seq)
+        if seq <= max(side.flow.acked, 0):
+            self.previous[side.name], self.head_at[side.name] = self.head_at[side.name], self.pair.now
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        name = side.name
+        if before is None or after is None or after.state == CLOSED:
+            return
+        if cause == "timer" and after.retransmits > before.retransmits:
+            settings = side.stack.settings
+            self._early(side, before, after)
+            linear = before.state == SYN_SENT and after.retransmits <= settings.tcp_syn_linear_timeouts
+            doubled = min(2 * before.rto_ns, settings.tcp_rto_max_ms * MS)
+            if after.rto_ns < doubled and not linear and not before.user_timeout_ms:
+                self.fail(side, f"RTO went from {before.rto_ns / 1e6} to {after.rto_ns / 1e6} ms at a timeout", after)
+            self.least[name] = after.rto_ns
+        elif after.snd_una != before.snd_una or not before.packets_out or self.head_at[name] == self.pair.now:
+            self.least[name] = after.rto_ns
+        else:
+            self.least[name] = min(self.least[name] or after.rto_ns, after.rto_ns)
+
+    def _early(self, side: Side, before: State, after: State) -> None:
+        if side.reneged or self.pair.sides[OTHER[side.name]].reneged or not self.least[side.name]:
+            return  # the receiver forgot what it had SACKed: no need to wait
+        sent_again = self.head_at[side.name] == self.pair.now
+        since = self.pair.now - (self.previous[side.name] if sent_again else self.head_at[side.name])
+        if since < self.least[side.name] - 1000:
+            self.fail(side, f"a timeout {since / 1e6:.3f} ms after the segment was sent", after)
+
+
+class NoDeadlock(Oracle):
+    """What is owed is on a timer: data out has the retransmission timer (or a probe's, or RACK's, that stands in for it);
+    data that a closed window holds back has the persist timer. No deadline lies in the past, and the stack's own next
+    deadline is no later than the connection's.
+    """
+
+    section = "RFC 6298 (5.1); RFC 9293 section 3.8.6.1, MUST-36; RFC 8985 section 7.2"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if after is None or after.state == CLOSED:
+            return
+        if after.packets_out and after.timer not in (RETRANSMIT, PROBE, REORDER):
+            self.fail(side, "data is out and no timer is armed", after)
+        if (
+            not after.packets_out and after.write_seq > after.snd_nxt and after.timer != PERSIST
+            and after.state not in (SYN_SENT, SYN_RECEIVED)
+        ):  # fmt: skip
+            self.fail(side, f"{after.write_seq - after.snd_nxt} bytes wait, nothing is out and nothing is armed", after)
+        due = probe.deadlines(side.connection())
+        if not due:
+            if after.timer:
+                self.fail(side, "a timer without a time", after)
+            return
+        first = min(due)
+        if first < self.pair.now:
+            self.fail(side, f"a deadline {(self.pair.now - first) / 1e6:.3f} ms ago was not met", after)
+        stack = side.stack.next_deadline()
+        if stack is None or stack > first:
+            self.fail(side, f"the stack will not wake at {first / 1e6:.3f} ms, when the connection must act", after)
+
+

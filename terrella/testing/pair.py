@@ -1,0 +1,500 @@
+"""Two sockets, a link between them, and everything watched: the world in which a case runs.
+
+`Pair` owns a virtual timeline, two stacks without a kernel (so that nothing takes time but the link), and the two ways of a
+`Link`. It makes socket calls in the name of side "a" (10.0.0.1, port 4000) and side "b" (10.0.0.2, port 80), carries packets
+to their fate, and tells every oracle of
+
+- each segment at the moment it leaves TCP, with the sender's state then (`sent`);
+- each event of a side with the state before and after it: a segment's arrival, a timer, a call (`step`);
+- each byte written and read (`wrote`, `got`), and the end (`ended`).
+
+A pair carries one connection. Everything follows from the case: same case, same run, byte for byte.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from csrc.frame import Frame
+from drivers.clock import VirtualTimeline
+from drivers.net.direction import Direction, mark_congestion
+from netstack.settings import Settings
+from netstack.socket import SOL_SOCKET
+from netstack.stack import Stack
+from terrella.testing import probe, wire
+from terrella.testing.apps import Application, Runner, stream
+from terrella.testing.flow import Flow
+from terrella.testing.links import (
+    CORRUPT,
+    DELAY,
+    DELIVER,
+    DROP,
+    DUPLICATE,
+    MARK,
+    RENEGE,
+    STALE,
+    Fate,
+    Link,
+)
+from terrella.testing.wire import Header, Segment
+
+AF_INET, SOCK_STREAM, SOL_TCP = 2, 1, 6
+ADDRESSES = {"a": "10.0.0.1", "b": "10.0.0.2"}
+PORTS = {"a": 4000, "b": 80}
+OTHER = {"a": "b", "b": "a"}
+LINK_HEADER = 18
+OLD_INCARNATION = 1 << 30  # timestamp ticks between an old duplicate and the living: twelve days
+SECOND = 1_000_000_000
+
+OPTIONS: dict[str, tuple[int, int]] = {
+    "TCP_NODELAY": (SOL_TCP, 1), "TCP_MAXSEG": (SOL_TCP, 2), "TCP_CORK": (SOL_TCP, 3), "TCP_QUICKACK": (SOL_TCP, 12),
+    "TCP_CONGESTION": (SOL_TCP, 13), "TCP_NOTSENT_LOWAT": (SOL_TCP, 25), "TCP_WINDOW_CLAMP": (SOL_TCP, 10),
+    "SO_SNDBUF": (SOL_SOCKET, 7), "SO_RCVBUF": (SOL_SOCKET, 8), "SO_RCVLOWAT": (SOL_SOCKET, 18),
+}  # fmt: skip
+"""The socket options a case may set by name."""
+
+Event = tuple[int, str, Any]
+"""(now, "call" | "in" | "out", text or image)."""
+
+
+class Violation(AssertionError):
+    """An oracle's rule was broken. `oracle` is its name; the message says the rule, the moment and the state."""
+
+    def __init__(self, oracle: str, side: str, message: str) -> None:
+        super().__init__(message)
+        self.oracle = oracle
+        self.side = side
+
+
+class Side:
+    """One end: its stack, its socket, and what is known of it from outside."""
+
+    __slots__ = (
+        "closed", "connected", "dead", "eof", "error", "flow", "history", "key", "last", "listener", "listening", "name",
+        "port", "read", "reneged", "runner", "settings", "shut_rd", "shut_wr", "sock", "stack", "timer", "written",
+    )  # fmt: skip
+
+    def __init__(self, name: str, stack: Stack, settings: dict[str, Any]) -> None:
+        self.name = name
+        self.stack = stack
+        self.settings = settings
+        self.port = PORTS[name]
+        self.sock: Any = None
+        self.listener: Any = None
+        self.listening = self.connected = self.closed = self.shut_rd = self.shut_wr = self.eof = self.dead = False
+        self.error = 0
+        self.written = self.read = 0
+        self.reneged = 0
+        self.flow = Flow()
+        self.history: list[Event] = []
+        self.runner: Runner | None = None
+        self.timer: Any = None
+        self.last: Any = None  # the connection, once there is one
+        here, there = ADDRESSES[name], ADDRESSES[OTHER[name]]
+        self.key = (
+            bytes(int(n) for n in (here + "." + there).split("."))
+            + PORTS[name].to_bytes(2, "big") + PORTS[OTHER[name]].to_bytes(2, "big")
+        )  # fmt: skip
+
+    def connection(self) -> Any:
+        """The connection of this side, also before accept and after close; None before there is one."""
+        c = probe.connection(self.sock)
+        if c is None:
+            c = self.stack.tcp.table.get(self.key)
+            if c is not None and not hasattr(c, "cwnd"):
+                c = None
+        if c is not None:
+            self.last = c
+        return self.last
+
+    def state(self) -> probe.State | None:
+        return probe.snapshot(self.connection())
+
+
+class Pair:
+    """`oracles`: classes (see `terrella.testing.oracles`); each is told of everything and fails by `Violation`."""
+
+    def __init__(
+        self,
+        link: Link | None = None,
+        seed: int = 0,
+        settings: dict[str, Any] | None = None,
+        oracles: Iterable[Callable[[Pair], Any]] = (),
+        each: dict[str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.link = link = link if link is not None else Link()
+        self.seed = seed
+        self.timeline = VirtualTimeline(seed)
+        self.sides: dict[str, Side] = {}
+        self.settings = dict(settings or {})
+        self.fates: dict[str, Iterator[Fate]] = {}
+        self.used: dict[str, int] = {"a": 0, "b": 0}
+        self.cut_until = 0
+        self._reneges: dict[str, list[bytes]] = {"a": [], "b": []}  # images whose receiver forgets
+        self.directions: dict[str, Direction] = {}
+        self.events = 0
+        for name in "ab":
+            own = self.settings | (each or {}).get(name, {})
+            stack = Stack(self.timeline.stream(f"{name}/stack"), Settings(**own))
+            stack.add_interface("eth0", mtu=link.mtu, gso=True)
+            stack.add_address("eth0", f"{ADDRESSES[name]}/24")
+            side = self.sides[name] = Side(name, stack, own)
+            side.timer = self.timeline.timer(lambda now, side=side: self._deadline(side, now))
+            stack.tcp.send = self._watch(side, stack.tcp.send)
+            way = link.way(name)
+            self.fates[name] = iter(way.fates)
+            self.directions[name] = Direction(
+                self.timeline, way.impairments(), self.timeline.stream(f"wire/{name}"),
+                lambda frames, now, to=OTHER[name]: self._arrived(to, frames, now), link.mtu + LINK_HEADER,
+            )  # fmt: skip
+        if link.a_to_b.dicey or link.b_to_a.dicey:
+            self.timeline.timer(self._calm).arm(link.until_ns)
+        self.oracles = [oracle(self) for oracle in oracles]
+
+    @property
+    def now(self) -> int:
+        return self.timeline.now
+
+    def _calm(self, now: int) -> None:
+        for name, direction in self.directions.items():
+            direction.change(self.link.way(name).impairments(calm=True))
+
+    # What the oracles are told.
+
+    def _watch(self, side: Side, send: Callable[[Any, Any, int], Any]) -> Callable[[Any, Any, int], Any]:
+        def watched(path: Any, frame: Any, now: int) -> Any:
+            seg = wire.parse(bytes(frame), frame.gso_size, trusted=True)
+            if seg is not None and seg.sport == side.port and seg.dport == PORTS[OTHER[side.name]]:
+                state = side.state()
+                for oracle in self.oracles:
+                    oracle.sent(side, seg, state)
+                side.flow.leaves(seg)
+            return send(path, frame, now)
+
+        return watched
+
+    def _step(
+        self, side: Side, cause: str, seg: Segment | None, before: probe.State | None, act: Callable[[], Any]
+    ) -> Any:
+        """One event of a side, with what it sends, between two snapshots."""
+        self.events += 1
+        try:
+            return act()
+        finally:
+            self._flush(side)
+            after = side.state()
+            for oracle in self.oracles:
+                oracle.step(side, cause, seg, before, after)
+
+    # The wire.
+
+    def _flush(self, side: Side) -> None:
+        now = self.now
+        for _, frame in side.stack.transmit(now):
+            for image in frame.segments():
+                side.history.append((now, "out", image))
+                self._carry(side, bytes(image))
+        self._rearm(side)
+
+    def _rearm(self, side: Side) -> None:
+        deadline = side.stack.next_deadline()
+        if deadline is None:
+            side.timer.disarm()
+        else:
+            side.timer.arm(max(deadline, self.now))
+
+    def _deadline(self, side: Side, now: int) -> None:
+        self._step(side, "timer", None, side.state(), lambda: side.stack.on_deadline(now))
+
+    def _carry(self, side: Side, image: bytes) -> None:
+        fate = next(self.fates[side.name], None)
+        if fate is None:
+            fate = Fate()
+        else:
+            self.used[side.name] += 1
+        kind, value = fate.kind, fate.value
+        if kind == DROP or self.now < self.cut_until:
+            return
+        if kind == DELIVER:
+            self._offer(side, image)
+        elif kind == DELAY:
+            self._later(side, image, value)
+        elif kind == DUPLICATE:
+            self._offer(side, image)
+            self._later(side, image, value)
+        elif kind == CORRUPT:
+            damaged = bytearray(image)
+            bit = value % (8 * len(damaged))
+            damaged[bit >> 3] ^= 1 << (bit & 7)
+            self._offer(side, bytes(damaged))
+        elif kind == MARK:
+            self._offer(side, mark_congestion(image, False) or image)
+        elif kind == STALE:
+            old = older(image)
+            if old is not None:
+                self._offer(side, old)
+            self._offer(side, image)
+        elif kind == RENEGE:
+            self._offer(side, image, forget=True)
+
+    def _later(self, side: Side, image: bytes, delay_ns: int) -> None:
+        self.timeline.timer(lambda now: self._offer(side, image)).arm(self.now + delay_ns)
+
+    def _offer(self, side: Side, image: bytes, forget: bool = False) -> None:
+        frame = Frame.of(image, ethernet=False)
+        frame.timestamp_ns = self.now
+        if forget:
+            self._reneges[OTHER[side.name]].append(image)
+        self.directions[side.name].transmit([frame], self.now)
+
+    def _arrived(self, to: str, frames: list[Frame], now: int) -> None:
+        for frame in frames:
+            self._arrives(self.sides[to], bytes(frame), now)
+
+    def _arrives(self, side: Side, image: bytes, now: int) -> None:
+        seg = wire.parse(image)
+        ours = seg is not None and seg.dport == side.port and seg.sport == PORTS[OTHER[side.name]]
+        before = side.state()
+        if ours and seg is not None:
+            side.flow.arrives(seg)
+            side.history.append((now, "in", image))
+
+        def act() -> None:
+            side.stack.receive("eth0", Frame.of(image, ethernet=False), now)
+
+        self._step(side, "arrival" if ours else "noise", seg if ours else None, before, act)
+        marked = self._reneges[side.name]
+        if image in marked:
+            marked.remove(image)
+            if probe.renege(side.connection()):
+                side.reneged += 1
+        if side.runner is not None:
+            side.runner.poke()
+
+    # Calls. Each gives what the call gave, or minus the errno.
+
+    def _call(self, name: str, text: str, call: Callable[[int], Any], result: Callable[[Any], int] = lambda _: 0) -> int:
+        side = self.sides[name]
+        now = self.now
+        side.stack.now = now
+        entry = len(side.history)
+        side.history.append((now, "call", text))  # in front of what it sends
+
+        def act() -> int:
+            try:
+                return result(call(now))
+            except OSError as why:
+                return -int(why.errno or 0)
+
+        got: int = self._step(side, "call", None, side.state(), act)
+        side.history[entry] = (now, "call", f"{text} = {_result(got)}")
+        if got < 0 and got not in (-errno.EAGAIN, -errno.EINPROGRESS):
+            side.error = side.error or -got
+            c = probe.connection(side.sock)
+            if c is not None and probe.snapshot(c).state == 7:  # type: ignore[union-attr]
+                side.dead = True
+        return got
+
+    def socket(self, name: str) -> Any:
+        side = self.sides[name]
+        sock = side.stack.socket(AF_INET, SOCK_STREAM)
+        sock.bind((ADDRESSES[name], side.port))
+        sock.on_ready = lambda _: side.runner.poke() if side.runner is not None else None
+        return sock
+
+    def listen(self, name: str) -> int:
+        side = self.sides[name]
+        if side.sock is not None or side.listening:
+            return -errno.EINVAL
+        side.listener = self.socket(name)
+        side.listening = True
+        side.history.append((self.now, "call", "socket(..., SOCK_STREAM, IPPROTO_TCP) = 3"))
+        side.history.append((self.now, "call", "setsockopt(3, SOL_SOCKET, SO_REUSEADDR, [1], 4) = 0"))
+        side.history.append((self.now, "call", "bind(3, ..., ...) = 0"))
+        return self._call(name, "listen(3, 8)", lambda now: side.listener.listen(8))
+
+    def connect(self, name: str, options: Iterable[tuple[str, int | str]] = ()) -> int:
+        side = self.sides[name]
+        if side.sock is not None or side.listening:
+            return -errno.EINVAL
+        side.sock = self.socket(name)
+        side.connected = True
+        side.history.append((self.now, "call", "socket(..., SOCK_STREAM, IPPROTO_TCP) = 4"))
+        side.history.append((self.now, "call", "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0"))
+        for option, value in options:
+            self.setsockopt(name, option, value)
+        there = (ADDRESSES[OTHER[name]], PORTS[OTHER[name]])
+        return self._call(name, "connect(4, ..., ...)", lambda now: side.sock.connect(there, now))
+
+    def accept(self, name: str) -> int:
+        """0, or -EAGAIN when no connection waits."""
+        side = self.sides[name]
+        if not side.listening or side.connected:
+            return -errno.EINVAL
+        try:
+            sock, _ = side.listener.accept(self.now)
+        except BlockingIOError:
+            return -errno.EAGAIN
+        side.sock = sock
+        side.connected = True
+        sock.on_ready = lambda _: side.runner.poke() if side.runner is not None else None
+        side.history.append((self.now, "call", "accept(3, ..., ...) = 4"))
+        side.history.append((self.now, "call", "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0"))
+        return 0
+
+    def send(self, name: str, size: int) -> int:
+        """The next `size` bytes of the side's stream (at most 65,521)."""
+        side = self.sides[name]
+        if side.sock is None:
+            return -errno.ENOTCONN
+        data = stream(name, side.written, size)
+        got = self._call(name, f"write(4, ..., {size})", lambda now: side.sock.send(data, now), int)
+        if got > 0:
+            if got < size:
+                now, _, _ = entry = next(e for e in reversed(side.history) if e[1] == "call")
+                side.history[_last(side.history, entry)] = (now, "call", f"write(4, ..., {got}) = {got}")
+            side.written += got
+        return got
+
+    def recv(self, name: str, size: int) -> int:
+        """How many bytes were read; 0 at the end of the stream, or for a size of 0."""
+        side = self.sides[name]
+        if side.sock is None:
+            return -errno.ENOTCONN
+        data = b""
+
+        def call(now: int) -> int:
+            nonlocal data
+            data = side.sock.recv(size, now)
+            return len(data)
+
+        got = self._call(name, f"read(4, ..., {size})", call, int)
+        if data:
+            offset = side.read
+            side.read += len(data)
+            for oracle in self.oracles:
+                oracle.got(side, offset, data)
+        elif got == 0 and size > 0:
+            side.eof = True
+            for oracle in self.oracles:
+                oracle.end_of_stream(side)
+        return got
+
+    def shutdown(self, name: str, how: int) -> int:
+        side = self.sides[name]
+        if side.sock is None:
+            return -errno.ENOTCONN
+        words = ("SHUT_RD", "SHUT_WR", "SHUT_RDWR")[how]
+        if how in (0, 2):
+            side.shut_rd = True
+        got = self._call(name, f"shutdown(4, {words})", lambda now: side.sock.shutdown(how, now))
+        if got == 0 and how in (1, 2):
+            side.shut_wr = True
+        return got
+
+    def close(self, name: str) -> int:
+        """Everything this side has open."""
+        side = self.sides[name]
+        got = 0
+        if side.sock is not None and not side.closed:
+            side.connection()
+            got = self._call(name, "close(4)", side.sock.close)
+        if side.listening:
+            self._call(name, "close(3)", side.listener.close)
+            side.listening = False
+        side.closed = True
+        return got
+
+    def setsockopt(self, name: str, option: str, value: int | str) -> int:
+        side = self.sides[name]
+        sock = side.sock if side.sock is not None else side.listener
+        if sock is None or side.closed:
+            return -errno.EBADF
+        level, number = OPTIONS[option]
+        fd = 4 if side.sock is not None else 3
+        if isinstance(value, str):
+            said, data = f'"{value}", {len(value)}', value.encode()
+        else:
+            said, data = f"[{value}], 4", value.to_bytes(4, "little", signed=True)
+        words = {SOL_TCP: "SOL_TCP", SOL_SOCKET: "SOL_SOCKET"}[level]
+        text = f"setsockopt({fd}, {words}, {option}, {said})"
+        return self._call(name, text, lambda now: sock.setsockopt(level, number, data))
+
+    def attach(self, name: str, app: Application) -> None:
+        """Let an application run this side from now on."""
+        side = self.sides[name]
+        for option, value in app.options:
+            self.setsockopt(name, option, value)
+        side.runner = Runner(self, side, app)
+
+    # Faults and time.
+
+    def fault(self, name: str, fates: Iterable[Fate]) -> None:
+        """A new schedule for the packets this side sends from now on."""
+        self.fates[name] = iter(tuple(fates))
+
+    def cut(self, duration_ns: int) -> None:
+        """Nothing passes in either direction for so long."""
+        self.cut_until = max(self.cut_until, self.now + duration_ns)
+
+    def run(self, duration_ns: int) -> None:
+        """Let time pass."""
+        self.timeline.run(self.now + duration_ns)
+        for side in self.sides.values():
+            side.stack.now = self.now
+
+    def heal(self) -> None:
+        """No more faults: what is left of the schedules and the dice."""
+        self.fates = {"a": iter(()), "b": iter(())}
+        self.cut_until = 0
+        self._calm(self.now)
+
+    def finish(self, limit_ns: int = 7200 * SECOND) -> None:
+        """The network heals; both sides say what they have left, end, read to the end, close. It has to end."""
+        self.heal()
+        for name in "ab":
+            side = self.sides[name]
+            if side.runner is None and (side.sock is not None or side.listening) and not side.closed:
+                self.attach(name, Application())
+        end = self.now + limit_ns
+        while self.now < end and not all(s.runner is None or s.runner.done for s in self.sides.values()):
+            if not self.timeline.step(end):
+                break
+        for name in "ab":
+            side = self.sides[name]
+            if side.runner is not None:
+                side.runner.stop()
+            if not side.closed:
+                self.close(name)
+        self.run(limit_ns)
+        for oracle in self.oracles:
+            oracle.ended()
+
+
+def _last(history: list[Event], entry: Event) -> int:
+    return next(i for i in range(len(history) - 1, -1, -1) if history[i] is entry)
+
+
+def _result(got: int) -> str:
+    return str(got) if got >= 0 else f"-1 {errno.errorcode.get(-got, 'EINVAL')}"
+
+
+def older(image: bytes) -> bytes | None:
+    """What an old duplicate from before the sequence numbers wrapped looks like: None for a segment without data or
+    timestamps."""
+    header = Header.of(image)
+    if header is None or not header.payload or header.flags & wire.SYN:
+        return None
+
+    def back(kind: int, body: bytes) -> bytes:
+        if kind != wire.TIMESTAMP or len(body) != 8:
+            return body
+        tsval = (int.from_bytes(body[:4], "big") - OLD_INCARNATION) & wire.MASK
+        return tsval.to_bytes(4, "big") + body[4:]
+
+    if not header.each_option(back):
+        return None
+    header.payload = bytes(byte ^ 0xFF for byte in header.payload)
+    return header.image()

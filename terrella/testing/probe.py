@@ -1,0 +1,181 @@
+"""The sender's and receiver's state, as the oracles see it: one stable snapshot of a connection.
+
+This is the only file of the kit that knows how `netstack.tcp` keeps its variables. A `State` has the standards' names and
+does not change when the connection goes on. Windows, buffers and sequence numbers are bytes; cwnd, ssthresh and the counts
+of the flight are segments; times are ns, round trips µs.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from netstack.tcp.scoreboard import LOST, RETRANS_OUT, SACKED
+from netstack.tcp.tcb import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, STATE_NAMES
+
+PHASES = {
+    CA_OPEN: "Open", CA_DISORDER: "Disorder", CA_CWR: "CWR", CA_RECOVERY: "Recovery", CA_LOSS: "Loss",
+}  # fmt: skip
+TIMERS = ("none", "retransmit", "probe", "reorder", "persist")
+
+_SLOTS = (
+    "state", "snd_una", "snd_nxt", "snd_wnd", "max_window", "write_seq", "unsent_bytes", "packets_out", "sacked_out",
+    "lost_out", "retrans_out", "cwnd", "ssthresh", "ca_state", "high_seq", "prior_cwnd", "delivered", "mss_cache",
+    "rto_ns", "srtt_us", "retransmits", "backoff", "pending", "rtx_ns", "delack_ns", "tlp_high_seq", "sack_ok",
+    "ts_ok", "wscale_ok", "ecn_ok", "rcv_nxt", "rcv_wup", "rcv_wnd", "rcv_mss", "ts_recent", "ts_recent_ns", "iss",
+    "irs", "nonagle", "fin_queued", "user_timeout_ms", "rcvbuf", "rcv_wscale", "rcv_ssthresh", "copied_seq",
+)  # fmt: skip
+_get = attrgetter(*_SLOTS)
+
+
+class State(NamedTuple):
+    """A connection at one moment; the first fields are the TCB's variables of the same name."""
+
+    state: int
+    snd_una: int
+    snd_nxt: int
+    snd_wnd: int
+    max_window: int
+    write_seq: int
+    unsent: int
+    packets_out: int
+    sacked_out: int
+    lost_out: int
+    retrans_out: int
+    cwnd: int
+    ssthresh: int
+    phase: int
+    high_seq: int
+    prior_cwnd: int
+    delivered: int
+    mss: int
+    rto_ns: int
+    srtt_us: int
+    retransmits: int
+    backoff: int
+    timer: int
+    timer_at: int
+    delayed_ack_at: int
+    probe_out: int
+    sack_ok: bool
+    ts_ok: bool
+    wscale_ok: bool
+    ecn_ok: bool
+    rcv_nxt: int
+    rcv_wup: int
+    rcv_wnd: int
+    rcv_mss: int
+    ts_recent: int
+    ts_recent_ns: int
+    iss: int
+    irs: int
+    nonagle: int
+    fin_queued: bool
+    user_timeout_ms: int
+    rcvbuf: int
+    rcv_wscale: int
+    rcv_ssthresh: int
+    copied_seq: int
+    out_of_order: tuple[tuple[int, int], ...]
+    undos: int
+    congestion: str
+
+    @property
+    def pipe(self) -> int:
+        """RFC 6675 section 4, in segments."""
+        return self.packets_out - self.sacked_out - self.lost_out + self.retrans_out
+
+    @property
+    def right_edge(self) -> int:
+        """The greatest sequence number that our receiver has offered to take, exclusive."""
+        return self.rcv_wup + self.rcv_wnd
+
+    @property
+    def recovering(self) -> bool:
+        return self.phase >= CA_CWR
+
+    @property
+    def named(self) -> str:
+        """One line for messages, in the standards' words."""
+        ssthresh = "inf" if self.ssthresh > 1 << 24 else str(self.ssthresh)
+        una, iss = self.snd_una - self.iss, self.iss
+        return (
+            f"{STATE_NAMES.get(self.state, self.state)} {PHASES.get(self.phase, self.phase)} SND.UNA {una} "
+            f"SND.NXT {self.snd_nxt - iss} SND.WND {self.snd_wnd} cwnd {self.cwnd} ssthresh {ssthresh} pipe {self.pipe} "
+            f"(out {self.packets_out} sacked {self.sacked_out} lost {self.lost_out} retrans {self.retrans_out}) "
+            f"RTO {self.rto_ns // 1_000_000} ms SRTT {self.srtt_us >> 3} us timer {TIMERS[self.timer]}"
+        )
+
+
+def connection(sock: Any) -> Any:
+    """The connection behind a socket, or None."""
+    return getattr(sock, "conn", None)
+
+
+def snapshot(c: Any) -> State | None:
+    """The state of a connection now; None when there is none (any more)."""
+    if c is None:
+        return None
+    counters = c.counters
+    undos = counters.TCPFullUndo + counters.TCPPartialUndo + counters.TCPDSACKUndo + counters.TCPLossUndo
+    return State(*_get(c), tuple((entry[0], entry[1]) for entry in c.ooo), undos, c.cc.name)
+
+
+class Flight(NamedTuple):
+    """What the retransmission queue holds, counted record by record, in segments; `gap` when it is not contiguous."""
+
+    packets_out: int
+    sacked_out: int
+    lost_out: int
+    retrans_out: int
+    gap: bool
+    first: int
+    last: int
+
+
+def flight(c: Any) -> Flight:
+    packets = sacked = lost = retrans = 0
+    gap = False
+    rtx = c.rtx
+    for n, rec in enumerate(rtx):
+        count, marks = rec.pcount, rec.marks
+        packets += count
+        if marks & SACKED:
+            sacked += count
+        if marks & LOST:
+            lost += count
+        if marks & RETRANS_OUT:
+            retrans += count
+        if n and rtx[n - 1].end != rec.seq:
+            gap = True
+    return Flight(
+        packets, sacked, lost, retrans, gap, rtx[0].seq if rtx else c.snd_nxt, rtx[-1].end if rtx else c.snd_nxt
+    )
+
+
+def deadlines(c: Any) -> list[int]:
+    """Every deadline of the connection that is set."""
+    return [at for at in (c.rtx_ns, c.delack_ns, c.comp_sack_ns, c.keepalive_ns, c.fin_wait_ns) if at]
+
+
+def renege(c: Any) -> bool:
+    """Forget what is held out of order, as a receiver short of memory may (RFC 2018 section 8)."""
+    if c is None or not c.ooo:
+        return False
+    from netstack.tcp.reassembly import OVERHEAD
+
+    for entry in c.ooo:
+        c.rmem -= len(entry[2]) + OVERHEAD
+    c.ooo.clear()
+    c.sacks = []
+    return True
+
+
+def leaks(stack: Any) -> list[str]:
+    """What a stack still holds: connections, ports, timers."""
+    found = [f"{len(stack.tcp.table)} connections"] if stack.tcp.table else []
+    if stack.tcp.bound:
+        found.append(f"ports {sorted(stack.tcp.bound)}")
+    if len(stack.timers):
+        found.append(f"{len(stack.timers)} timers")
+    return found

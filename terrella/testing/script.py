@@ -1,0 +1,150 @@
+"""A run as a packetdrill script and as a capture.
+
+The script is one side's view: the calls it made, the packets that reached it and those it sent, each at its time. It runs
+with `terrella packetdrill`, which puts that side's stack alone into the same situation. Not in it: damaged packets (the
+language cannot say them, and they change nothing) and what payloads contain. Comment lines at its end hold the case, from
+which `python -m terrella.testing.replay` runs both sides again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csrc.frame import Frame
+from drivers.capture import Pcapng
+from netstack.settings import Settings
+from terrella.testing import wire
+from terrella.testing.pair import Event, Pair, Side
+
+if TYPE_CHECKING:
+    from terrella.testing.cases import Case
+
+CASE = "// case "
+NAMES = {"a": "opened first, 10.0.0.1:4000", "b": "10.0.0.2:80"}
+
+
+def text(pair: Pair, name: str, case: Case | None = None, why: BaseException | None = None) -> str:
+    """The script of one side."""
+    side = pair.sides[name]
+    lines = [f"// what side {name} saw ({NAMES[name]})"]
+    if why is not None:
+        lines += [f"// {line}" for line in str(why).splitlines()]
+    lines += ["--tolerance_usecs=1000"]
+    if pair.link.mtu != 1500:
+        lines.append(f"--mtu={pair.link.mtu}")
+    setup = settings_lines(side.settings)
+    lines += [f"`{setup[0]}" if n == 0 else line for n, line in enumerate(setup)]
+    if setup:
+        lines[-1] += "`"
+    view = View(side)
+    for event in side.history:
+        line = view.line(event)
+        if line is not None:
+            lines.append(f"{seconds(event[0]):>12} {line}")
+    if case is not None:
+        from terrella.testing.cases import to_json
+
+        lines += ["", CASE + to_json(case)]
+    return "\n".join(lines) + "\n"
+
+
+def case_text(script: str) -> str | None:
+    """The JSON of the case that a script holds, or None."""
+    for line in script.splitlines():
+        if line.startswith(CASE):
+            return line[len(CASE) :]
+    return None
+
+
+def seconds(now: int) -> str:
+    """A time in seconds, to the microsecond: packetdrill's own resolution."""
+    return f"{now // 1_000_000_000}.{now % 1_000_000_000 // 1000:06d}"
+
+
+def settings_lines(settings: dict[str, Any]) -> list[str]:
+    """The settings that differ from the stack's own, as sysctl lines."""
+    plain = Settings()
+    found = []
+    for name, value in sorted(settings.items()):
+        if plain.get(name) != value:
+            said = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+            found.append(f"sysctl -q {name}={chr(34) + said + chr(34) if ' ' in said else said}")
+    return found
+
+
+class View:
+    """One side's numbers: relative to the ISNs it saw."""
+
+    __slots__ = ("irs", "iss", "side")
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.iss = side.flow.iss or 0
+        self.irs = side.flow.irs or 0
+
+    def line(self, event: Event) -> str | None:
+        _, kind, what = event
+        if kind == "call":
+            return str(what)
+        seg = wire.parse(what, trusted=True)
+        return None if seg is None else self.packet(seg, kind == "in")
+
+    def packet(self, seg: wire.Segment, inbound: bool) -> str:
+        here, there = (self.irs, self.iss) if inbound else (self.iss, self.irs)
+        letters = "".join(
+            letter
+            for bit, letter in (
+                (wire.SYN, "S"), (wire.FIN, "F"), (wire.RST, "R"), (wire.PSH, "P"), (wire.ECE, "E"), (wire.CWR, "W"),
+                (wire.ACK, "."),
+            )
+            if seg.flags & bit
+        )  # fmt: skip
+        seq = seg.seq - here & wire.MASK
+        ecn = ("", "[ect1] ", "[ect0] ", "[ce] ")[seg.ecn]
+        said = f"{'<' if inbound else '>'} {ecn}{letters or '-'} {seq}:{seq + seg.length & wire.MASK}({seg.length})"
+        if seg.flags & wire.ACK:
+            said += f" ack {seg.ack - there & wire.MASK}"
+        if inbound or not seg.flags & wire.RST:
+            said += f" win {seg.window}"
+        options = self.options(seg, there)
+        return f"{said} <{options}>" if options else said
+
+    @staticmethod
+    def options(seg: wire.Segment, there: int) -> str:
+        """In Linux's order and padding, which is how this stack writes them."""
+        found = []
+        if seg.mss is not None:
+            found.append(f"mss {seg.mss}")
+        permitted = bool(seg.options & wire.HAS_SACK_PERMITTED)
+        if seg.tsval is not None:
+            found += ["sackOK"] if permitted else ["nop", "nop"]
+            found.append(f"TS val {seg.tsval} ecr {seg.tsecr}")
+        elif permitted:
+            found += ["nop", "nop", "sackOK"]
+        if seg.wscale is not None:
+            found += ["nop", f"wscale {seg.wscale}"]
+        if seg.sack:
+            edges = " ".join(f"{a - there & wire.MASK}:{b - there & wire.MASK}" for a, b in seg.sack)
+            found += ["nop", "nop", f"sack {edges}"]
+        return ",".join(found)
+
+
+def capture(pair: Pair, path: str | os.PathLike[str], why: BaseException | None = None) -> Path:
+    """Both sides' packets as pcapng: an interface for each; the failure is the comment of the last packet."""
+    events = [
+        (now, name, n, kind, image)
+        for name, side in pair.sides.items()
+        for n, (now, kind, image) in enumerate(side.history)
+        if kind != "call"
+    ]
+    events.sort(key=lambda event: (event[0], event[3] == "out", event[1], event[2]))
+    with Pcapng(path, epoch_ns=pair.timeline.epoch_ns) as file:
+        interfaces = {name: file.add_interface(name, ethernet=False) for name in pair.sides}
+        for n, (now, name, _, kind, image) in enumerate(events):
+            frame = Frame.of(image, ethernet=False)
+            if why is not None and n == len(events) - 1:
+                frame.comment = str(why)
+            file.packet(interfaces[name], kind, frame, now)
+    return Path(path)

@@ -1,0 +1,181 @@
+"""Hypothesis strategies: links, schedules of faults, applications, congestion controls, settings, whole cases.
+
+Everything drawn is a value of `links`, `apps` or `cases`, and shrinks towards nothing happening: no fault, a plain link, a
+byte. A schedule says what becomes of each packet, so the smallest failing one says which packets matter.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from terrella.testing import links as L
+from terrella.testing.apps import Application, Piece
+from terrella.testing.cases import PATIENT, Case
+from terrella.testing.wire import MSS, SACK_PERMITTED, TIMESTAMP, WSCALE
+
+MS = 1_000_000
+
+
+def fates(stale: bool = True, renege: bool = True) -> st.SearchStrategy[L.Fate]:
+    """What becomes of one packet; most are delivered."""
+    kinds: list[st.SearchStrategy[L.Fate]] = [
+        st.just(L.Fate()),
+        st.just(L.Fate(L.DROP)),
+        st.builds(L.Fate, st.just(L.DELAY), st.integers(1, 300).map(lambda ms: ms * MS)),
+        st.builds(L.Fate, st.just(L.DUPLICATE), st.integers(0, 100).map(lambda ms: ms * MS)),
+        st.builds(L.Fate, st.just(L.CORRUPT), st.integers(0, 12_000)),
+        st.just(L.Fate(L.MARK)),
+    ]
+    if stale:
+        kinds.append(st.just(L.Fate(L.STALE)))
+    if renege:
+        kinds.append(st.just(L.Fate(L.RENEGE)))
+    return st.one_of(st.just(L.Fate()), *kinds)
+
+
+def fault_schedules(max_size: int = 60, **which: bool) -> st.SearchStrategy[tuple[L.Fate, ...]]:
+    """The fates of the first packets of one side: arbitrary ones, or a run of losses somewhere."""
+    some = st.lists(fates(**which), max_size=max_size)
+    gap = st.builds(lambda before, lost: [L.Fate()] * before + [L.Fate(L.DROP)] * lost, st.integers(0, 40), st.integers(1, 12))
+    return st.one_of(some, gap, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
+
+
+def bursts() -> st.SearchStrategy[L.Burst]:
+    """Gilbert-Elliott loss, up to a fifth of the packets."""
+    return st.builds(L.Burst, st.floats(0.001, 0.05), st.floats(0.2, 1.0), st.floats(0.3, 1.0), st.just(0.0))
+
+
+def middleboxes() -> st.SearchStrategy[tuple[tuple[L.Middlebox, ...], tuple[L.Middlebox, ...]]]:
+    """What stands on the way from a to b, and back: boxes that strip, clamp, bleach or renumber."""
+    kinds = st.lists(st.sampled_from([SACK_PERMITTED, TIMESTAMP, WSCALE, MSS]), min_size=1, max_size=3, unique=True)
+    strip = kinds.map(lambda kinds: ((L.StripOptions(tuple(kinds)),), (L.StripOptions(tuple(kinds)),)))
+    one_way = st.sampled_from([SACK_PERMITTED, MSS]).flatmap(
+        lambda kind: st.sampled_from([((L.StripOptions((kind,)),), ()), ((), (L.StripOptions((kind,)),))])
+    )
+    clamp = st.integers(500, 1400).map(lambda mss: ((L.ClampMss(mss),), (L.ClampMss(mss),)))
+    bleach = st.sampled_from([((L.BleachEcn(),), ()), ((), (L.BleachEcn(),))])
+    shift = st.builds(
+        lambda offset, sack: ((L.ShiftSequence(offset, sack=sack),), (L.ShiftSequence(offset, back=True, sack=sack),)),
+        st.integers(1, 1 << 31), st.booleans(),
+    )  # fmt: skip
+    return st.one_of(st.just(((), ())), strip, one_way, clamp, bleach, shift)
+
+
+def ways(dice: bool = False) -> st.SearchStrategy[L.Way]:
+    """One direction, without schedule or boxes. `dice`: with probabilities too."""
+    plain = st.builds(
+        L.Way,
+        delay_ns=st.sampled_from([0, 1, 20, 150]).map(lambda ms: ms * MS),
+        rate=st.sampled_from([None, 10_000_000, 1_000_000, 100_000_000]),
+        queue=st.sampled_from([1000, 50, 10, 3]),
+        ecn=st.sampled_from([None, 5, 1]),
+    )
+    if not dice:
+        return plain
+    chance = st.sampled_from([0.0, 0.01, 0.05])
+    return st.builds(
+        lambda way, loss, jitter, reorder, duplicate, corrupt: L.Way(
+            way.delay_ns, way.rate, way.queue, way.ecn, loss, min(jitter * MS, way.delay_ns), reorder, duplicate, corrupt
+        ),
+        plain, st.one_of(chance, bursts()), st.sampled_from([0, 0, 1, 10]), chance, chance, chance,
+    )  # fmt: skip
+
+
+def links(dice: bool | None = None, boxes: bool = True, faults: int = 60) -> st.SearchStrategy[L.Link]:
+    """Links with schedules of up to `faults` fates each way. `dice` None: with probabilities sometimes."""
+
+    def join(there: L.Way, back: L.Way, box: Any, fates: Any, mtu: int) -> L.Link:
+        from dataclasses import replace
+
+        return L.Link(
+            replace(there, boxes=box[0], fates=fates[0]), replace(back, boxes=box[1], fates=fates[1]), mtu
+        )  # fmt: skip
+
+    way = st.one_of(ways(), ways(dice=True)) if dice is None else ways(dice)
+    return st.builds(
+        join, way, way, middleboxes() if boxes else st.just(((), ())),
+        st.tuples(fault_schedules(faults), fault_schedules(faults)), st.sampled_from([1500, 1500, 576, 9000]),
+    )  # fmt: skip
+
+
+def congestion_controls() -> st.SearchStrategy[str]:
+    """The name of one that is registered (TCP_CONGESTION)."""
+    from netstack.tcp import congestion
+
+    return st.sampled_from(sorted(congestion.available()))
+
+
+def socket_options() -> st.SearchStrategy[tuple[str, int | str]]:
+    return st.one_of(
+        st.tuples(st.sampled_from(["TCP_NODELAY", "TCP_CORK", "TCP_QUICKACK"]), st.integers(0, 1)),
+        st.tuples(st.just("TCP_CONGESTION"), congestion_controls()),
+        st.tuples(st.just("SO_SNDBUF"), st.sampled_from([4096, 20_000, 200_000])),
+        st.tuples(st.just("SO_RCVBUF"), st.sampled_from([4096, 20_000, 200_000])),
+        st.tuples(st.just("TCP_NOTSENT_LOWAT"), st.sampled_from([1, 4096, 100_000])),
+        st.tuples(st.just("SO_RCVLOWAT"), st.sampled_from([1, 100, 3000])),
+    )
+
+
+def applications(most: int = 60_000, pieces: int = 6) -> st.SearchStrategy[Application]:
+    """What one end does: pieces of up to `most` bytes in all, pauses between them, reading habits."""
+    sizes = st.one_of(st.integers(1, 200), st.sampled_from([1448, 1460, 2896, 5000]), st.integers(1, max(1, most // pieces)))
+    pauses = st.sampled_from([0, 0, 1, 30, 300, 3000]).map(lambda ms: ms * MS)
+    return st.builds(
+        Application,
+        st.lists(st.builds(Piece, sizes, pauses), max_size=pieces).map(tuple),
+        read_size=st.sampled_from([65_536, 4000, 1000]),
+        read_every_ns=st.sampled_from([0, 0, 0, 5, 200]).map(lambda ms: ms * MS),
+        reads=st.sampled_from([True, True, True, False]),
+        options=st.lists(socket_options(), max_size=2).map(tuple),
+    )
+
+
+def stack_settings() -> st.SearchStrategy[dict[str, Any]]:
+    """Sysctls that change how TCP works."""
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "net.ipv4.tcp_sack": st.integers(0, 1),
+            "net.ipv4.tcp_timestamps": st.integers(0, 1),
+            "net.ipv4.tcp_window_scaling": st.integers(0, 1),
+            "net.ipv4.tcp_congestion_control": congestion_controls(),
+            "net.ipv4.tcp_early_retrans": st.sampled_from([0, 3]),
+            "net.ipv4.tcp_frto": st.sampled_from([0, 2]),
+            "net.ipv4.tcp_dsack": st.integers(0, 1),
+            "net.ipv4.tcp_ecn": st.integers(0, 2),
+            "net.ipv4.tcp_rmem": st.sampled_from([(4096, 8192, 16384), (4096, 131072, 6291456)]),
+            "net.ipv4.tcp_slow_start_after_idle": st.integers(0, 1),
+        },
+    )
+
+
+def cases(
+    link: st.SearchStrategy[L.Link] | None = None,
+    app: st.SearchStrategy[Application] | None = None,
+    settings: st.SearchStrategy[dict[str, Any]] | None = None,
+) -> st.SearchStrategy[Case]:
+    """Two applications over one connection, so patient that every byte has to arrive (unless one does not listen)."""
+    app = app if app is not None else applications()
+    return st.builds(
+        lambda link, a, b, settings, both, seed: Case.exchange(
+            link, a, b, seed=seed, settings=PATIENT | settings, simultaneous=both
+        ),
+        link if link is not None else links(),
+        app,
+        app,
+        settings if settings is not None else stack_settings(),
+        st.booleans(),
+        st.integers(0, 255),
+    )
+
+
+def register() -> None:
+    """So that `st.from_type(Link)` and `@given(...)` by annotation know what to draw: Hypothesis's entry point calls it."""
+    st.register_type_strategy(L.Link, links())
+    st.register_type_strategy(L.Way, ways(dice=True))
+    st.register_type_strategy(L.Fate, fates())
+    st.register_type_strategy(L.Burst, bursts())
+    st.register_type_strategy(Application, applications())
+    st.register_type_strategy(Case, cases())
