@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from tools.errors import FAILED, CommandError
 from tools.program import ProgramError
@@ -32,6 +33,8 @@ def run(args: argparse.Namespace) -> int:
     argv = [args.program, *args.args]
     try:
         if args.on_linux:
+            if not sys.platform.startswith("linux"):
+                raise CommandError("--on-linux needs a Linux host", FAILED)
             if args.strace or args.strace_file:
                 raise CommandError("--on-linux is the host's kernel: trace it with `strace -f terrella run ...`", 2)
             from tools.onlinux import run_on_linux

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from drivers.net.device import NetDevice
     from kernel.machine import Machine
 
+PORTS = (7, 9, 19, 80)
 IMPAIRMENTS = {
     "rate": ("RATE", "bits per second each way, as 10Mbit"),
     "delay": ("TIME", "each way, as 30ms"),
@@ -101,12 +102,18 @@ def run(args: argparse.Namespace) -> int:
         cleanup.callback(_write_stats, args.stats, machine, device)
         cleanup.callback(machine.close)
         _boot(machine, device, args.ip, capture)
-        while timeline.step(block=False) and not stopped:
-            pass  # until every service listens and waits
+        while not stopped and not _serving(machine) and timeline.step(block=False):
+            pass  # a service that can't start has said so, and the others serve
         print(f"ready {args.ip.split('/')[0]} on {device.name}", flush=True)
         while not stopped:
             timeline.run()
     return 130 if stopped[0] == signal.SIGINT else 0
+
+
+def _serving(machine: Machine) -> bool:
+    """Every service has its listening socket: whoever connects now is served."""
+    listeners = machine.stack.tcp.listeners
+    return all(port in listeners for port in PORTS)
 
 
 def _open_capture(path: str | None, timeline: RealTimeline, cleanup: ExitStack) -> Any:
