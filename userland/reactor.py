@@ -51,6 +51,9 @@ class Reactor:
     def __init__(self, sys: System, name: str) -> None:
         self.sys = sys
         self.name = name
+        soft, hard = sys.prlimit64(0, abi.RLIMIT_NOFILE)
+        if soft != hard:  # a server takes as many connections as it may
+            sys.prlimit64(0, abi.RLIMIT_NOFILE, (hard, hard))
         self._ep: int = sys.epoll_create1(abi.EPOLL_CLOEXEC)
         self._entries: dict[int, _Entry] = {}
         self._serial = 0

@@ -220,6 +220,9 @@ class OutOfDescriptors:
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
 
+    def prlimit64(self, pid: int, which: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
+        return 1024, 1024
+
     def epoll_create1(self, flags: int) -> int:
         return 3
 
