@@ -81,6 +81,8 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         c.snd_wl1 = seq
         if c.snd_wnd != wnd:
             c.snd_wnd = wnd
+            if c.snd_nxt < c.write_seq:
+                output.after_idle(c, now)
             if wnd > c.max_window:
                 c.max_window = wnd
                 c.sync_mss()
@@ -212,7 +214,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
         elif sack_ok:
             c.delivered += pcount
             if not (marks & RETRANS_ANY and flag & DSACKING and spurious(c, rec.end)):
-                rack_advance(c, marks, end, rec.xmit_ns, now)
+                rack_advance(c, rec, marks, now)
         if marks & LOST:
             c.lost_out -= pcount
         if rec.delivered > st.prior_delivered:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi
-from netstack.tcp import congestion, delack, fsm, output, rack, recovery, rto, timeouts, window
+from netstack.tcp import ack, congestion, delack, fsm, output, rack, recovery, rto, timeouts, window
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.scoreboard import Head, Sent, cut, link_last
@@ -222,11 +222,12 @@ class Connection(Tcb):
         self.mss_clamp = self.user_mss or 65535
         self.sync_mss()
         self.rcv_mss = max(88, min(self.advmss, self.mss_cache, opt.MSS_DEFAULT))
+        space = window.win_from_space(self, self.rcvbuf)
         self.init_receive(
             *window.initial(
-                window.win_from_space(self, self.rcvbuf),
+                space,
                 self.advmss,
-                self.window_clamp,
+                window.locked_clamp(self.window_clamp, space, self.rcvbuf_locked),
                 self.wscale_ok,
                 metrics.get("initrwnd", 0),
                 settings.tcp_rmem[2],
@@ -261,6 +262,7 @@ class Connection(Tcb):
             else:
                 flags |= ECE | CWR
         rec.xmit_ns = now
+        self.tx_order = rec.order = self.tx_order + 1
         rec.sends += 1
         link_last(self, rec)
         if again:
@@ -313,6 +315,7 @@ class Connection(Tcb):
         self.snd_wl1 = self.snd_wl1 or self.irs
         self.lsndtime_ns = now
         self.cwnd_usage_seq = self.snd_nxt
+        ack.update_pacing_rate(self)
         if self.keepalive_on:
             self.start_keepalive(now)
         self.wake_pending = True

@@ -283,6 +283,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         if pcount > 1:
             flags |= PSH
         rec.xmit_ns = now
+        c.tx_order = rec.order = c.tx_order + 1
         rec.sends = 1
         rec.delivered = c.delivered
         prior = c.packets_out
@@ -415,6 +416,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     if len(frags) > MAX_FRAGS:
         frags = rec.frags = (b"".join(frags),)
     rec.xmit_ns = now
+    c.tx_order = rec.order = c.tx_order + 1
     rec.sends += 1
     rec.delivered = c.delivered
     marks = rec.marks | EVER_RETRANS
@@ -560,6 +562,7 @@ def force(c: Connection, size: int, mss: int, now: int) -> None:
         c.fin_queued = False
     rec = Sent(c.snd_nxt, end, take(c, size) if size else (), size, flags, mss)
     rec.xmit_ns = now
+    c.tx_order = rec.order = c.tx_order + 1
     rec.sends = 1
     rec.delivered = c.delivered
     prior = c.packets_out

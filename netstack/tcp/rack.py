@@ -48,7 +48,7 @@ def remaining_ns(c: Connection, xmit_ns: int, reo_us: int, now: int) -> int:
 def detect_loss(c: Connection, now: int) -> int:
     """Section 6.2 step 5. Marks what is lost; returns the longest time to wait for what may yet be, or 0."""
     reo_us = reo_wnd_us(c)
-    rack_ns, rack_end = c.rack_ns, c.rack_end
+    rack_order, rack_end = c.rack_order, c.rack_end
     limit = (c.rack_rtt_us + reo_us) * 1000 - now
     timeout = 0
     head = c.ts_head
@@ -56,10 +56,10 @@ def detect_loss(c: Connection, now: int) -> int:
     while rec is not head:
         following = rec.next
         if not (rec.marks & LOST and not rec.marks & RETRANS_OUT):
-            sent = rec.xmit_ns
-            if not (rack_ns > sent or (rack_ns == sent and rack_end > rec.end)):
+            order = rec.order
+            if not (rack_order > order or (rack_order == order and rack_end > rec.end)):
                 break
-            remaining = limit + sent
+            remaining = limit + rec.xmit_ns
             if remaining <= 0:
                 mark_lost(c, rec)
                 unlink(rec)

@@ -2,7 +2,8 @@
 
 A `Sent` record stands for one transmitted segment or super-segment, as an skb does in Linux: its range, its payload
 (the application's own buffers), when it was last sent, and three marks: SACKED, LOST, RETRANS (a retransmission is
-out). Records lie in `c.rtx` in sequence order without gaps; those not SACKed and not waiting to be retransmitted also
+out). `order` numbers transmissions, because time alone does not tell which of two was first: everything that a batch
+of ACKs clocks out is sent in one instant. Records lie in `c.rtx` in sequence order without gaps; those not SACKed and not waiting to be retransmitted also
 hang in a list in order of transmission time (`ts_head`), which is what RACK walks. A record is split where a SACK
 edge, a retransmission or a new MSS cuts it.
 
@@ -52,6 +53,7 @@ class Sent:
         "marks",
         "mss",
         "next",
+        "order",
         "pcount",
         "prev",
         "sends",
@@ -69,6 +71,7 @@ class Sent:
         self.pcount = (length + mss - 1) // mss if length > mss else 1
         self.marks = 0
         self.xmit_ns = 0
+        self.order = 0
         self.sends = 0
         self.delivered = 0
         self.prev: Any = None
@@ -144,6 +147,7 @@ def split(c: Connection, i: int, size: int) -> Sent:
     rec.pcount = (size + mss - 1) // mss if size > mss else 1
     new.marks = rec.marks
     new.xmit_ns = rec.xmit_ns
+    new.order = rec.order
     new.sends = rec.sends
     new.delivered = rec.delivered
     if rec.next is not None:
@@ -221,7 +225,7 @@ def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> Non
         if marks & SACKED and rec.seq < st.reord:
             st.reord = rec.seq
     if not marks & SACKED:
-        rack_advance(c, marks, rec.end, rec.xmit_ns, now)
+        rack_advance(c, rec, marks, now)
         if marks & RETRANS_OUT:
             # Not tagged lost: believe that the retransmission is still out, and leave RETRANS.
             if marks & LOST:
@@ -256,16 +260,17 @@ def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> Non
     rec.marks = marks
 
 
-def rack_advance(c: Connection, marks: int, end: int, xmit_ns: int, now: int) -> None:
+def rack_advance(c: Connection, rec: Sent, marks: int, now: int) -> None:
     """RFC 8985 section 6.2 step 2: the most recently sent segment that has been delivered, and its round trip."""
-    rtt_us = (now - xmit_ns) // 1000
+    rtt_us = (now - rec.xmit_ns) // 1000
     if rtt_us < c.min_rtt_us and marks & RETRANS_ANY:
         return  # the ACK is more likely for the original
     c.rack_advanced = True
     c.rack_rtt_us = rtt_us
-    if xmit_ns > c.rack_ns or (xmit_ns == c.rack_ns and end > c.rack_end):
-        c.rack_ns = xmit_ns
-        c.rack_end = end
+    order = rec.order
+    if order > c.rack_order or (order == c.rack_order and rec.end > c.rack_end):
+        c.rack_order = order
+        c.rack_end = rec.end
 
 
 def walk(c: Connection, st: AckState, left: int, right: int, dup: bool, now: int) -> None:
