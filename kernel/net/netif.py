@@ -5,6 +5,9 @@ stolen from whoever runs there), and after its published cost the waiting frames
 protocol work, which also elapses before the batch goes up the stack. Meanwhile the device does not interrupt again. A
 real device has a descriptor that the timeline watches, and its batches are handled as they come.
 
+What has arrived is older than what falls due: the stack's deadlines are met after the frames that wait in real devices
+were taken, or a process that did not run for a few milliseconds would retransmit what the peer has long acknowledged.
+
 After everything that may have made the stack want to send or changed its timers, `drive` hands its frames to the
 devices, one batch per device, and sets the one timer that follows `stack.next_deadline()`. Captures see both
 directions here.
@@ -31,7 +34,7 @@ REAL_BATCHES = 4
 class NetIf:
     """One device of a machine."""
 
-    __slots__ = ("busy", "captures", "device", "fd", "name", "network", "timer", "waiting")
+    __slots__ = ("busy", "captures", "device", "fd", "name", "network", "real", "timer", "waiting")
 
     def __init__(self, network: Network, name: str, device: NetDevice) -> None:
         self.network = network
@@ -43,6 +46,7 @@ class NetIf:
         self.timer = network.machine.timeline.timer(self._serve)
         self.fd = device.fileno()
         timeline = network.machine.timeline
+        self.real = self.fd is not None and isinstance(timeline, RealTimeline)
         if self.fd is not None and isinstance(timeline, RealTimeline):
             timeline.watch(self.fd, self._readable)
         else:
@@ -86,13 +90,19 @@ class NetIf:
 
     # ---- real devices ----
 
+    def take_in(self, now: int) -> None:
+        """What waits in a real device goes up the stack before a deadline does its work."""
+        if self.real:
+            self._readable(now)
+
     def _readable(self, now: int) -> None:
-        receive = self.device.receive
+        receive, timeline = self.device.receive, self.network.machine.timeline
         for _ in range(REAL_BATCHES):
             frames = receive(BATCH)
             if not frames:
                 return
             self._up(frames, now)
+            now = timeline.now  # the next batch may have come while this one was worked on
 
     # ---- both ----
 
@@ -199,6 +209,8 @@ class Network:
     def _deadline(self, now: int) -> None:
         machine = self.machine
         self.cpu.steal(machine.costs.timer)
+        for interface in self.interfaces.values():
+            interface.take_in(now)
         machine.stack.on_deadline(now)
         self.drive()
 

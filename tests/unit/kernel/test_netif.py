@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from csrc.frame import Frame
 from drivers.capture import Pcapng
-from drivers.clock import VirtualTimeline
+from drivers.clock import RealTimeline, VirtualTimeline
 from kernel.machine import Machine
 
 US = 1_000
@@ -108,3 +109,32 @@ def test_interrupts_are_stolen_from_who_runs() -> None:
     costs = Machine("x", VirtualTimeline(1)).costs
     assert took(10) - took(0) >= costs.interrupt + 10 * costs.packet
     assert took(0) < 10 * MS + 100 * US
+
+
+def test_what_has_arrived_is_taken_before_what_falls_due() -> None:
+    """A real device with a frame waiting, and a deadline that has passed: the frame goes up first."""
+    order: list[str] = []
+    ours, theirs = os.pipe()
+    timeline = RealTimeline(1)
+
+    class Real(Card):
+        def fileno(self) -> int | None:
+            return ours
+
+    card = Real()
+    try:
+        with Machine("m", timeline) as machine:
+            machine.attach(card, "10.0.0.1/24")
+            stack = machine.stack
+            timer = stack.timers.timer(lambda now: order.append("deadline"))
+            inner = stack.receive
+            stack.receive = lambda *given: (order.append("frame"), inner(*given))  # type: ignore[method-assign]
+            timer.arm(timeline.now - MS)
+            card.queue.append(Frame.of(udp(b"late"), ethernet=False))
+            machine.network.drive()
+            timeline.step(block=False)
+            assert order == ["frame", "deadline"]
+    finally:
+        timeline.close()
+        os.close(ours)
+        os.close(theirs)
