@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
 from netstack.tcp import output
+from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.segment import ACK, FIN, OPT_TIMESTAMP, RST, SYN, Segment
 from netstack.tcp.seq import MASK, unwrap
@@ -26,7 +27,7 @@ from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_SENT
 from netstack.tcp.timewait import TimeWait
 
 if TYPE_CHECKING:
-    from netstack.tcp.connection import Connection
+    from netstack.tcp.why import Observer
 
 COOKIE_MEMORY_NS = 120 * SECOND
 PATHS_MAX = 1024
@@ -37,8 +38,8 @@ class Tcp:
 
     __slots__ = (
         "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_route", "_scratch", "_secret",
-        "_seg", "_tw_queue", "_tw_timer", "bound", "counters", "listeners", "log", "now", "rng", "send",
-        "settings", "table", "tcpext", "timers", "tw_count",
+        "_seg", "_tw_queue", "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "send",
+        "settings", "table", "tcpext", "timers", "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +61,8 @@ class Tcp:
         self.rng = rng
         self.send = send
         self.log: Callable[..., None] | None = None  # given to new connections: one call per ACK
+        self.connection: type[Connection] = Connection  # what new ones are made of (`why` has them observed)
+        self.why: Observer | None = None
         self._secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(8))
         self.table: dict[bytes, Any] = {}
         self.bound: dict[int, list[Any]] = {}  # sockets by local port

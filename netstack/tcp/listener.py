@@ -113,10 +113,11 @@ class Request:
     def init_window(self) -> None:
         sock = self.listener.sock
         settings = self.engine.settings
+        space = sock.rcvbuf * window.DEFAULT_RATIO >> 8
         self.rcv_wnd, self.clamp, self.rcv_wscale = window.initial(
-            sock.rcvbuf * window.DEFAULT_RATIO >> 8,
+            space,
             self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
-            sock.window_clamp,
+            window.locked_clamp(sock.window_clamp, space, sock.rcvbuf_locked),
             self.wscale_ok,
             (self.path.metrics or {}).get("initrwnd", 0),
             settings.tcp_rmem[2],
@@ -360,7 +361,7 @@ class Listener:
         """A connection in SYN-RECEIVED with everything the request knows."""
         sock = self.sock
         engine = self.engine
-        c = Connection(engine, request.key, request.path, request.lport, request.rport)
+        c = engine.connection(engine, request.key, request.path, request.lport, request.rport)
         c.listener = self
         sock.inherit(c)
         c.iss = request.iss
@@ -390,6 +391,7 @@ class Listener:
         c.max_window = request.peer_window
         rtt = (now - request.sent_ns) // 1000 if not request.retrans and not request.cookie else -1
         acking.update_rtt(c, SYN_ACKED, rtt, -1, rtt, now)
+        c.delivered = 1  # the SYN-ACK
         return c
 
     def child_gone(self, c: Connection) -> None:

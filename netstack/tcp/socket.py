@@ -34,6 +34,7 @@ from netstack.socket import (
     SockAddr,
     Socket,
     error,
+    share_address,
     would_block,
 )  # fmt: skip
 from netstack.tcp import congestion, delack, fsm, info, sockopt, window
@@ -66,8 +67,7 @@ IPPROTO_TCP = 6
 
 def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
     """Whether two sockets cannot share a local port (bind(2), Linux's inet_csk_bind_conflict)."""
-    other = b.local[0]
-    if any(address) and any(other) and address != other:
+    if not share_address(a, address, b, b.local[0]):
         return False
     if a.bound_device is not None and b.bound_device is not None and a.bound_device is not b.bound_device:
         return False
@@ -139,7 +139,9 @@ class TcpSocket(Socket):
         address, port = self.parse_address(addr)
         if self.local[1] or self.conn is not None or self.listener is not None:
             raise error(errno.EINVAL, "the socket is bound already")
+        link = self.link_of(addr, address, "binding to") if len(address) == 16 else None
         self.check_local(address)
+        self.bound_device = link or self.bound_device
         engine = self.stack.tcp
         if not port:
             port = engine.pick_bind_port(self, address)
@@ -224,7 +226,7 @@ class TcpSocket(Socket):
             "rcvbuf", "sndbuf",
             "rcvbuf_locked", "sndbuf_locked", "rcvlowat", "linger", "reuse_addr", "tos", "ttl", "priority", "mark",
             "cc_name",
-            "bound_device", "ip_mtu_discover", "ip_minttl",
+            "bound_device", "ip_mtu_discover", "ip_minttl", "ip6_flags", "v6only",
         ):  # fmt: skip
             setattr(self, name, getattr(listener, name))
         self.flags = dict(listener.flags)
@@ -282,7 +284,9 @@ class TcpSocket(Socket):
         engine = stack.tcp
         address, port = self.parse_address(addr)
         wanted = self.local[0] if any(self.local[0]) else None
-        path = engine.route(address, wanted)
+        link = self.link_of(addr, address, "connecting to") if len(address) == 16 else self.bound_device
+        path = engine.route(address, wanted) if link is None else engine.route(address, wanted, link)
+        self.bound_device = link
         remote = path.dst
         if len(remote) == 4 and (remote[0] >= 224 or stack.is_broadcast(remote)):
             raise error(errno.ENETUNREACH, "TCP has no broadcast or multicast")
@@ -299,7 +303,7 @@ class TcpSocket(Socket):
                 raise error(errno.EADDRNOTAVAIL, "this connection exists already")
             engine.end_time_wait(taken)
             reused = taken
-        conn = Connection(engine, key, path, lport, port)
+        conn = engine.connection(engine, key, path, lport, port)
         conn.sock = self
         self.inherit(conn)
         self.conn = conn
