@@ -271,11 +271,11 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     # Fifth, the ACK field.
     if not flags & ACK:
         return
-    if ts and seq <= c.rcv_wup and (seg.tsval - c.ts_recent) & MASK < HALF:
-        # RFC 7323 section 4.3: a segment that holds Last.ACK.sent, or comes before it.
+    ack = unwrap(seg.ack, c.snd_una)
+    if ts and seq <= c.rcv_wup and (seg.tsval - c.ts_recent) & MASK < HALF and c.snd_una <= ack <= c.snd_nxt:
+        # RFC 7323 section 4.3: a segment that holds Last.ACK.sent, or comes before it (and whose SEG.ACK is good).
         c.ts_recent = seg.tsval
         c.ts_recent_ns = now
-    ack = unwrap(seg.ack, c.snd_una)
     if c.state == SYN_RECEIVED:
         if not c.snd_una < ack <= c.snd_nxt:
             c.engine.reset_for(seg, now)
@@ -289,8 +289,10 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     else:
         verdict = acking.process(c, seg, seq, ack, now)
         if verdict < 0:
-            # RFC 5961 section 5: neither a SEG.ACK that is too old nor one for what was never sent.
-            c.challenge_ack(now)
+            # RFC 5961 section 5: neither a SEG.ACK that is too old nor one for what was never sent. The latter
+            # Linux answers only when the connection is being closed.
+            if verdict == acking.TOO_OLD or c.state != ESTABLISHED or c.settings.tcp_challenge_unsent:
+                c.challenge_ack(now)
             return
         if verdict == 0 and not length and not flags & FIN:
             after_ack(c, now)
@@ -395,6 +397,7 @@ def fin_arrives(c: Connection, now: int) -> None:
         c.rmem -= len(entry[2]) + reassembly.OVERHEAD
     c.ooo = []
     c.sacks = []
+    c.dsack = None
     state = c.state
     if state in (SYN_RECEIVED, ESTABLISHED):
         move(c, RCV_FIN)

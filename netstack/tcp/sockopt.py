@@ -101,7 +101,6 @@ def set_nonagle(sock: TcpSocket, bit: int, on: bool, now: int, push: bool) -> No
     if conn is not None:
         conn.nonagle = sock.nonagle
         if push and conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.unsent_bytes:
-            conn.pushed_seq = conn.write_seq
             output.write(conn, now, nagle=bit != output.NAGLE_OFF)
 
 

@@ -44,6 +44,12 @@ def initial(
     return rcv_wnd, min(65535 << wscale, clamp), wscale
 
 
+def locked_clamp(clamp: int, space: int, locked: bool) -> int:
+    """A receive buffer that the user fixed (SO_RCVBUF) is all there will ever be: it bounds the window and its
+    scale."""
+    return space if locked and (not clamp or clamp > space) else clamp
+
+
 def win_from_space(c: Connection, space: int) -> int:
     return int(space * c.scaling_ratio >> 8)
 
