@@ -83,8 +83,6 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
             c.snd_wnd = wnd
             if c.snd_nxt < c.write_seq:
                 output.after_idle(c, now)
-            if c.snd_nxt < c.write_seq:
-                output.after_idle(c, now)
             if wnd > c.max_window:
                 c.max_window = wnd
                 c.sync_mss()
