@@ -1,10 +1,15 @@
-"""The base of every socket: readiness, the options every socket has (SOL_SOCKET, IPPROTO_IP), errors as Linux gives
-them.
+"""The base of every socket: readiness, addresses, the options every socket has (SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6),
+errors as Linux gives them.
 
 A socket never blocks: what would is `BlockingIOError` (EAGAIN; EINPROGRESS for connect). `readiness()` is a poll
 mask; `on_ready(sock)` is called after it may have changed. Options take and give what Linux's do: an `int`, or the
 bytes of the C value (socket(7), ip(7)); `getsockopt(level, name, n)` with a length gives bytes cut to it, without one
 the natural value.
+
+An IPv6 socket's address is (host, port, flowinfo, scope id): the scope id is the number of the interface on which a
+link-local address is good ("fe80::1%eth0" says the same). Unless IPV6_V6ONLY is set, an IPv6 socket bound to :: speaks
+IPv4 too, with peers written as ::ffff:10.0.0.2 (RFC 4291 section 2.5.5.2); inside, such an address has 4 bytes, so the
+length of an address says which IP is meant.
 """
 
 from __future__ import annotations
@@ -12,12 +17,14 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from netstack.address import AF_INET, AF_INET6, format_ip, parse_ip
+from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
 
 if TYPE_CHECKING:
+    from netstack.control import Ancillary, QueuedError
     from netstack.interface import Interface
     from netstack.stack import Stack
 
@@ -42,6 +49,10 @@ IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP = 
 IP_PMTUDISC_DONT, IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT = range(
     6
 )
+IPV6_CHECKSUM, IPV6_UNICAST_HOPS, IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP = 7, 16, 17, 18, 19
+IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR, IPV6_V6ONLY, IPV6_HDRINCL = 23, 24, 25, 26, 36
+IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT, IPV6_DONTFRAG = 49, 50, 51, 52, 62
+IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_AUTOFLOWLABEL, IPV6_MINHOPCOUNT, IPV6_FREEBIND = 66, 67, 70, 73, 78
 
 SOCK_MIN_SNDBUF = 4608
 SOCK_MIN_RCVBUF = 2304
@@ -61,6 +72,10 @@ IP_FLAGS = (
     IP_BIND_ADDRESS_NO_PORT,
     IP_MULTICAST_LOOP,
 )
+IP6_FLAGS = (
+    IPV6_MULTICAST_LOOP, IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_DONTFRAG, IPV6_RECVTCLASS,
+    IPV6_AUTOFLOWLABEL, IPV6_FREEBIND,
+)  # fmt: skip
 
 SockAddr = tuple[Any, ...]
 
@@ -91,14 +106,18 @@ def option_text(value: int | bytes | str) -> str:
     return bytes(value).split(b"\0")[0].decode("latin-1")
 
 
+NO_FLAGS: dict[int, int] = {}
+NO_ERRORS: deque[Any] = deque(maxlen=0)  # the error queue of a socket that asked for none
+
+
 class Socket:
     """What all sockets share. A protocol overrides the calls it has; the others say EOPNOTSUPP as Linux does."""
 
     __slots__ = (
-        "__weakref__", "bound_device", "closed", "family", "flags", "ip_flags", "ip_minttl", "ip_mtu_discover",
-        "linger", "local", "mark", "on_ready", "priority", "proto", "rcvbuf", "rcvbuf_locked", "rcvlowat",
-        "rcvtimeo_ns", "remote", "reuse_addr", "shutdown_mask", "sndbuf", "sndbuf_locked", "sndtimeo_ns", "so_error",
-        "stack", "tos", "ttl", "type",
+        "__weakref__", "ancillary", "bound_device", "closed", "errors", "family", "flags", "ip6_flags", "ip_flags",
+        "ip_minttl", "ip_mtu_discover", "linger", "local", "mark", "on_ready", "priority", "proto", "rcvbuf",
+        "rcvbuf_locked", "rcvlowat", "rcvtimeo_ns", "remote", "reuse_addr", "shutdown_mask", "sndbuf",
+        "sndbuf_locked", "sndtimeo_ns", "so_error", "stack", "tos", "ttl", "type", "v6only",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, type: int, proto: int) -> None:
@@ -115,6 +134,10 @@ class Socket:
         self.shutdown_mask = 0  # 1: no more receiving, 2: no more sending
         self.flags: dict[int, int] = {}
         self.ip_flags: dict[int, int] = {}
+        self.ip6_flags = NO_FLAGS  # replaced, not changed: most sockets have none
+        self.v6only = bool(settings.ipv6_bindv6only)
+        self.ancillary: Ancillary = ()  # control messages of the last recvmsg
+        self.errors: deque[QueuedError] = NO_ERRORS
         self.reuse_addr = False
         self.linger: tuple[int, int] = (0, 0)
         self.rcvbuf: int = settings.rmem_default
@@ -127,8 +150,8 @@ class Socket:
         self.priority = 0
         self.mark = 0
         self.bound_device: Interface | None = None
-        self.tos = 0
-        self.ttl = -1  # -1: ip_default_ttl
+        self.tos = 0  # or traffic class
+        self.ttl = -1  # or hop limit; -1: the host's
         self.ip_minttl = 0
         self.ip_mtu_discover = IP_PMTUDISC_DONT if settings.ip_no_pmtu_disc else IP_PMTUDISC_WANT
 
@@ -169,17 +192,61 @@ class Socket:
         elif host == "":
             address = bytes(4 if self.family == AF_INET else 16)
         elif isinstance(host, str):
-            address = parse_ip(host)
+            address = parse_ip(host.partition("%")[0])
         else:
             raise error(errno.EINVAL, f"not an IP address: {host!r}")
         if len(address) != (4 if self.family == AF_INET else 16):
             raise error(errno.EAFNOSUPPORT, f"{format_ip(address)} is not of this socket's address family")
+        if len(address) == 16 and is_mapped(address):
+            if self.v6only:
+                raise error(errno.ENETUNREACH, "IPV6_V6ONLY is set")
+            address = address[12:]
         return address, port
 
-    def format_address(self, address: tuple[bytes, int]) -> SockAddr:
+    def scope(self, addr: SockAddr, address: bytes) -> Interface | None:
+        """The interface that an address given by the user names: by its scope id, or "%eth0". That of SO_BINDTODEVICE
+        otherwise. EINVAL when the two differ."""
+        bound = self.bound_device
+        if len(address) != 16 or not (is_link_local(address) or (address[0] == 0xFF and address[1] & 0xF <= 2)):
+            return bound
+        named: Interface | None = None
+        if isinstance(addr[0], str) and "%" in addr[0]:
+            zone = addr[0].partition("%")[2]
+            named = self.stack.interfaces.get(zone) or (self.stack.interface_at(int(zone)) if zone.isdigit() else None)
+            if named is None:
+                raise error(errno.ENODEV, f"no interface {zone!r}")
+        elif len(addr) > 3 and addr[3]:
+            named = self.stack.interface_at(addr[3])
+        if named is None:
+            return bound
+        if bound is not None and named is not bound:
+            raise error(errno.EINVAL, f"the socket is bound to {bound.name}, the address to {named.name}")
+        return named
+
+    def link_of(self, addr: SockAddr, address: bytes, what: str) -> Interface | None:
+        """`scope`, where a link-local address without one is EINVAL (ipv6(7)): bind and connect."""
+        found = self.scope(addr, address)
+        if found is None and len(address) == 16 and is_link_local(address) and address not in self.stack.local:
+            raise error(errno.EINVAL, f"{what} a link-local address needs a scope id")
+        return found
+
+    def format_address(self, address: tuple[Any, ...]) -> SockAddr:
+        """(host, port), or IPv6's (host, port, flowinfo, scope id); the address may carry a scope id as a third
+        element."""
+        host = address[0]
         if self.family == AF_INET6:
-            return (format_ip(address[0]), address[1], 0, 0)
-        return (format_ip(address[0]), address[1])
+            if len(host) == 4:
+                return (format_ip(MAPPED_PREFIX + host), address[1], 0, 0)
+            scope = address[2] if len(address) > 2 else self._scope_id(host)
+            return (format_ip(host), address[1], 0, scope)
+        return (format_ip(host), address[1])
+
+    def _scope_id(self, address: bytes) -> int:
+        """Of a link-local address that this socket is bound or connected to."""
+        if not is_link_local(address):
+            return 0
+        where = self.bound_device or self.stack.local.get(address) or self.stack.local.get(self.local[0])
+        return where.index if where is not None else 0
 
     def getsockname(self) -> SockAddr:
         self.check_open()
@@ -195,7 +262,7 @@ class Socket:
         """EADDRNOTAVAIL unless a socket may be bound to that address."""
         stack = self.stack
         if any(address) and not stack.is_bindable(address):
-            if stack.settings.ip_nonlocal_bind or self.ip_flags.get(IP_FREEBIND):
+            if stack.settings.ip_nonlocal_bind or self.ip_flags.get(IP_FREEBIND) or self.ip6_flags.get(IPV6_FREEBIND):
                 return
             raise error(errno.EADDRNOTAVAIL, f"{format_ip(address)} is not an address of this host")
 
@@ -239,6 +306,8 @@ class Socket:
             self._set_socket(name, value)
         elif level == IPPROTO_IP and self.family in (AF_INET, AF_INET6):
             self._set_ip(name, value)
+        elif level == IPPROTO_IPV6 and self.family == AF_INET6:
+            set_ip6(self, name, value)
         else:
             self.set_protocol_option(level, name, value)
 
@@ -248,8 +317,10 @@ class Socket:
             raise error(errno.EINVAL)
         if level == SOL_SOCKET:
             value = self._get_socket(name)
-        elif level == IPPROTO_IP:
+        elif level == IPPROTO_IP and self.family in (AF_INET, AF_INET6):
             value = self._get_ip(name)
+        elif level == IPPROTO_IPV6 and self.family == AF_INET6:
+            value = get_ip6(self, name)
         else:
             value = self.get_protocol_option(level, name)
         if n is None:
@@ -380,6 +451,8 @@ class Socket:
             self.ip_flags[IP_MULTICAST_TTL] = 1 if number == -1 else number
         elif name in IP_FLAGS:
             self.ip_flags[name] = 1 if number else 0
+            if name == IP_RECVERR:
+                self.errors_wanted(bool(number))
         else:
             self.set_protocol_option(IPPROTO_IP, name, value)
 
@@ -405,8 +478,81 @@ class Socket:
             return self.ip_flags.get(name, 0)
         return self.get_protocol_option(IPPROTO_IP, name)
 
+    def errors_wanted(self, on: bool) -> None:
+        """IP_RECVERR or IPV6_RECVERR: from now on there is an error queue; or what is in it goes."""
+        self.errors = deque() if on else NO_ERRORS
+
     def path_mtu(self) -> int | None:
         """MTU of the path to the peer of a connected socket, or None."""
         if self.remote is None:
             return None
         return self.stack.route(self.remote[0], self.local[0]).mtu
+
+
+def set_ip6(sock: Socket, name: int, value: int | bytes) -> None:
+    """IPPROTO_IPV6 (ipv6(7), RFC 3493, RFC 3542), on an IPv6 socket."""
+    number = option_int(value)
+    if name == IPV6_V6ONLY:
+        if sock.local[1]:
+            raise error(errno.EINVAL, "the socket is bound already")
+        sock.v6only = bool(number)
+    elif name in (IPV6_UNICAST_HOPS, IPV6_MULTICAST_HOPS):
+        if not -1 <= number <= 255:
+            raise error(errno.EINVAL, f"a hop limit is 0 to 255, not {number}")
+        if name == IPV6_UNICAST_HOPS:
+            sock.ttl = number
+        else:
+            sock.ip6_flags = {**sock.ip6_flags, name: 1 if number == -1 else number}
+    elif name == IPV6_TCLASS:
+        if not -1 <= number <= 255:
+            raise error(errno.EINVAL, f"a traffic class is 0 to 255, not {number}")
+        number = max(number, 0)
+        # A stream's ECN bits are TCP's own.
+        sock.tos = number & 0xFC | sock.tos & 3 if sock.type == SOCK_STREAM else number
+    elif name == IPV6_MTU_DISCOVER:
+        if not IP_PMTUDISC_DONT <= number <= IP_PMTUDISC_OMIT:
+            raise error(errno.EINVAL)
+        sock.ip_mtu_discover = number
+    elif name == IPV6_MINHOPCOUNT:
+        if not 0 <= number <= 255:
+            raise error(errno.EINVAL)
+        sock.ip_minttl = number
+    elif name in IP6_FLAGS:
+        sock.ip6_flags = {**sock.ip6_flags, name: 1 if number else 0}
+        if name == IPV6_RECVERR:
+            sock.errors_wanted(bool(number))
+    else:
+        sock.set_protocol_option(IPPROTO_IPV6, name, value)
+
+
+def get_ip6(sock: Socket, name: int) -> int | bytes:
+    if name == IPV6_V6ONLY:
+        return int(sock.v6only)
+    if name == IPV6_UNICAST_HOPS:
+        hops: int = sock.stack.settings.conf6_hop_limit if sock.ttl < 0 else sock.ttl
+        return hops
+    if name in (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_AUTOFLOWLABEL):
+        return sock.ip6_flags.get(name, 1)
+    if name == IPV6_TCLASS:
+        return sock.tos
+    if name == IPV6_MTU_DISCOVER:
+        return sock.ip_mtu_discover
+    if name == IPV6_MINHOPCOUNT:
+        return sock.ip_minttl
+    if name == IPV6_MTU:
+        mtu = sock.path_mtu()
+        if mtu is None:
+            raise error(errno.ENOTCONN)
+        return mtu
+    if name in IP6_FLAGS:
+        return sock.ip6_flags.get(name, 0)
+    return sock.get_protocol_option(IPPROTO_IPV6, name)
+
+
+def share_address(a: Socket, address: bytes, b: Socket, other: bytes) -> bool:
+    """Whether two bindings could both match one packet by their addresses (Linux's ipv6_rcv_saddr_equal). An IPv6
+    socket bound to :: takes IPv4 too, unless it is IPV6_V6ONLY."""
+    if len(address) == len(other):
+        return not any(address) or not any(other) or address == other
+    wide, where = (a, address) if len(address) == 16 else (b, other)
+    return not any(where) and not wide.v6only

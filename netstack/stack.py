@@ -256,6 +256,20 @@ class Stack:
             raise OSError(errno.ENODEV, f"no interface {name!r}: there are {', '.join(self.interfaces)}")
         return found
 
+    def interface_at(self, index: int) -> Interface:
+        """The interface of that number (from 1, in the order of creation)."""
+        for found in self.interfaces.values():
+            if found.index == index:
+                return found
+        raise OSError(errno.ENODEV, f"no interface has the number {index}")
+
+    def interface_address(self, index: int, dst: bytes) -> bytes:
+        """The address of ours to which an IPv4 packet came that arrived there for dst: dst itself, or of a broadcast
+        the interface's (ip(7), ipi_spec_dst)."""
+        if self.is_local(dst):
+            return dst
+        return self.interface_at(index).address_of(4) or bytes(4)
+
     def _changed(self) -> None:
         self.routes.changed()
         self.udp.forget_paths()
@@ -276,9 +290,9 @@ class Stack:
     def is_bindable(self, address: bytes) -> bool:
         return self.is_local(address) or is_multicast(address) or self.is_broadcast(address)
 
-    def route(self, dst: bytes, src: bytes | None = None) -> Path:
-        """The path to an address. OSError ENETUNREACH (no route), EHOSTUNREACH, EINVAL."""
-        return find_path(self, dst, src)
+    def route(self, dst: bytes, src: bytes | None = None, interface: Interface | None = None) -> Path:
+        """The path to an address (through that interface). OSError ENETUNREACH (no route), EHOSTUNREACH, EINVAL."""
+        return find_path(self, dst, src, interface)
 
     def below(self, n: int) -> int:
         """A random integer from 0 to n-1."""

@@ -16,9 +16,23 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi, lib
-from netstack.address import AF_INET, is_multicast
+from netstack.address import AF_INET, LOOPBACK6, is_link_local, is_multicast
+from netstack.control import (
+    NO_WISH,
+    Arrival,
+    Wish,
+    arrival,
+    messages,
+    queue_icmp,
+    queue_too_big,
+    take_error,
+    wants_errors,
+    wish,
+)
 from netstack.ethernet import HOST
 from netstack.icmp import DEST_UNREACH, PORT_UNREACH, SOURCE_QUENCH, IcmpError
+from netstack.icmpv6 import DEST_UNREACH as DEST_UNREACH6
+from netstack.icmpv6 import PORT_UNREACH as PORT_UNREACH6
 from netstack.route import Path, find_path
 from netstack.socket import (
     IP_MULTICAST_TTL,
@@ -26,9 +40,11 @@ from netstack.socket import (
     IP_PMTUDISC_DONT,
     IP_PMTUDISC_PROBE,
     IP_PMTUDISC_WANT,
-    IP_RECVERR,
     IPPROTO_UDP,
+    IPV6_DONTFRAG,
+    IPV6_MULTICAST_HOPS,
     MSG_DONTWAIT,
+    MSG_ERRQUEUE,
     MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
@@ -48,6 +64,7 @@ from netstack.socket import (
     SockAddr,
     Socket,
     error,
+    share_address,
     would_block,
 )
 
@@ -58,6 +75,7 @@ if TYPE_CHECKING:
 
 HEADER_LEN = 8
 _buffer = ffi.buffer
+_from_buffer = ffi.from_buffer
 MAX_PAYLOAD = 65535 - 20 - HEADER_LEN
 OVERHEAD = 768  # Linux's truesize of an empty datagram: struct sk_buff and the shared info
 PATHS_MAX = 1024
@@ -113,29 +131,37 @@ class Udp:
         if stack.kind != HOST:
             self._group_input(frame, interface)
             return
+        n = 4 if pkt.ip_version == 4 else 16
         sock = self.connected.get(_buffer(pkt.key, pkt.key_len)[:])
         if sock is None or (sock.bound_device is not None and sock.bound_device is not interface):
-            sock = self._best(stack.dst16[:4], stack.src16[:4], pkt.dport, pkt.sport, interface)
+            sock = self._best(stack.dst16[:n], stack.src16[:n], pkt.dport, pkt.sport, interface)
         if sock is None:
-            stack.counters.udp.NoPorts += 1
             stack.counters.reject.UdpNoPort += 1
-            stack.icmp.send_error(frame, interface, DEST_UNREACH, PORT_UNREACH, 0, now)
+            if n == 4:
+                stack.counters.udp.NoPorts += 1
+                stack.icmp.send_error(frame, interface, DEST_UNREACH, PORT_UNREACH, 0, now)
+            else:
+                stack.counters.udp6.NoPorts += 1
+                stack.icmp6.send_error(frame, interface, DEST_UNREACH6, PORT_UNREACH6, 0, now)
             return
         payload = bytes(frame.data[pkt.payload : pkt.payload + pkt.payload_len])
-        sock.deliver(payload, (stack.src16[:4], pkt.sport))
+        src = stack.src16[:n]
+        sock.deliver(payload, source_of(src, pkt.sport, interface), arrival(sock, stack, interface, stack.dst16[:n]))
 
     def _group_input(self, frame: Frame, interface: Interface) -> None:
         stack = self.stack
         pkt = stack.pkt
-        dst, src = stack.dst16[:4], stack.src16[:4]
+        n = 4 if pkt.ip_version == 4 else 16
+        dst, src = stack.dst16[:n], stack.src16[:n]
         payload = bytes(frame.data[pkt.payload : pkt.payload + pkt.payload_len])
         sport = pkt.sport
         takers = [s for s in self.bound.get(pkt.dport, ()) if s.score(dst, src, sport, interface, True) >= 0]
         if not takers:
-            stack.counters.udp.IgnoredMulti += 1
+            counters: Any = stack.counters.udp if n == 4 else stack.counters.udp6
+            counters.IgnoredMulti += 1
             stack.counters.reject.UdpNoPort += 1
         for sock in takers:
-            sock.deliver(payload, (src, sport))
+            sock.deliver(payload, source_of(src, sport, interface), arrival(sock, stack, interface, dst))
 
     def _best(self, dst: bytes, src: bytes, dport: int, sport: int, interface: Interface) -> UdpSocket | None:
         best: UdpSocket | None = None
@@ -159,11 +185,11 @@ class Udp:
         dport = int.from_bytes(error_in.l4[2:4], "big")
         sock = self.connected.get(error_in.key)
         if sock is None:
-            candidates = [s for s in self.bound.get(sport, ()) if s.local[0] in (error_in.src, bytes(4))]
+            candidates = [s for s in self.bound.get(sport, ()) if s.takes(error_in.src)]
             sock = next((s for s in candidates if s.remote in (None, (error_in.dst, dport))), None)
         if sock is None:
             return False
-        if error_in.type == SOURCE_QUENCH:
+        if error_in.version == 4 and error_in.type == SOURCE_QUENCH:
             return True
         code, hard = error_in.errno, error_in.fatal
         if error_in.frag_needed:
@@ -172,7 +198,9 @@ class Udp:
             except OSError:
                 return True  # the route is gone, and with it the question
             hard = sock.ip_mtu_discover != IP_PMTUDISC_DONT
-        if (hard and sock.remote is not None) or sock.ip_flags.get(IP_RECVERR):
+        if wants_errors(sock, error_in.version):
+            queue_icmp(sock, error_in, HEADER_LEN, dport)
+        elif hard and sock.remote is not None:
             sock.so_error = code
             sock.wake()
         return True
@@ -192,12 +220,11 @@ class Udp:
     def _conflict(self, sock: UdpSocket, address: bytes, port: int) -> bool:
         """Linux's udp_lib_lport_inuse."""
         for other in self.bound.get(port, ()):
-            if other is sock or other.family != sock.family or (other.reuse_addr and sock.reuse_addr):
+            if other is sock or (other.reuse_addr and sock.reuse_addr):
                 continue
             if other.bound_device is not None and sock.bound_device not in (None, other.bound_device):
                 continue
-            theirs = other.local[0]
-            if any(theirs) and any(address) and theirs != address:
+            if not share_address(sock, address, other, other.local[0]):
                 continue
             if other.flags.get(SO_REUSEPORT) and sock.flags.get(SO_REUSEPORT):
                 continue
@@ -228,6 +255,13 @@ class Udp:
         sock.key = b""
 
 
+def source_of(src: bytes, sport: int, interface: Interface) -> tuple[Any, ...]:
+    """Where a datagram came from; of a link-local address also on which link."""
+    if len(src) == 16 and is_link_local(src):
+        return src, sport, interface.index
+    return src, sport
+
+
 def hash_flow(flow: bytes) -> int:
     """FNV-1a, folded: the same in every process."""
     value = 0x811C9DC5
@@ -243,7 +277,7 @@ class UdpSocket(Socket):
 
     def __init__(self, stack: Stack, family: int, proto: int) -> None:
         super().__init__(stack, family, SOCK_DGRAM, proto)
-        self.queue: deque[tuple[bytes, tuple[bytes, int]]] = deque()
+        self.queue: deque[tuple[bytes, tuple[Any, ...], Arrival | None]] = deque()
         self.rmem = 0  # bytes of the receive buffer in use
         self.key = b""
         self._bound = False  # a port was asked for
@@ -256,10 +290,11 @@ class UdpSocket(Socket):
 
     def score(self, dst: bytes, src: bytes, sport: int, interface: Interface, group: bool) -> int:
         """How well this socket matches a datagram (Linux's compute_score); -1: not at all."""
-        if self.family != AF_INET:
-            return -1
-        score = 0
         local = self.local[0]
+        if len(local) != len(dst) and (len(local) == 4 or self.v6only or any(local)):
+            return -1
+        # An IPv4 socket is a better match than an IPv6 one that takes IPv4 too.
+        score = 1 if len(dst) == 4 and self.family == AF_INET else 0
         if any(local):
             if local != dst:
                 return -1
@@ -274,23 +309,33 @@ class UdpSocket(Socket):
             score += 4
         return score
 
-    def deliver(self, payload: bytes, source: tuple[bytes, int]) -> None:
+    def takes(self, address: bytes) -> bool:
+        """Whether what is sent to this address of ours could be for this socket."""
+        local = self.local[0]
+        if len(local) == len(address):
+            return local == address or not any(local)
+        return len(local) == 16 and not any(local) and not self.v6only
+
+    def deliver(self, payload: bytes, source: tuple[Any, ...], came: Arrival | None) -> None:
         counters = self.stack.counters
+        group: Any = counters.udp if len(source[0]) == 4 else counters.udp6
         if self.rmem > self.rcvbuf:
-            counters.udp.RcvbufErrors += 1
-            counters.udp.InErrors += 1
+            group.RcvbufErrors += 1
+            group.InErrors += 1
             counters.reject.UdpRcvbuf += 1
             return
-        counters.udp.InDatagrams += 1
+        group.InDatagrams += 1
         self.rmem += len(payload) + OVERHEAD
-        self.queue.append((payload, source))
+        self.queue.append((payload, source, came))
         if self.on_ready is not None:
             self.on_ready(self)
 
     def recvmsg(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None, int, int]:
         """(data, source, message flags, length of the whole datagram). One datagram; what exceeds n is lost
-        (MSG_TRUNC)."""
+        (MSG_TRUNC). Its ancillary data is in `ancillary` afterwards."""
         self.check_open()
+        if flags & MSG_ERRQUEUE:
+            return take_error(self, n)
         if flags & MSG_OOB:
             raise error(errno.EOPNOTSUPP)
         if n < 0:
@@ -301,11 +346,12 @@ class UdpSocket(Socket):
             if self.shutdown_mask & 1 and not flags & MSG_DONTWAIT:
                 return b"", None, 0, 0
             raise would_block("no datagram waits")
-        payload, source = self.queue[0]
+        payload, source, came = self.queue[0]
         if not flags & MSG_PEEK:
             self.queue.popleft()
             self.rmem -= len(payload) + OVERHEAD
         size = len(payload)
+        self.ancillary = messages(self, came)
         return payload[:n], self.format_address(source), MSG_TRUNC if size > n else 0, size
 
     def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
@@ -317,9 +363,10 @@ class UdpSocket(Socket):
     def send(self, data: Any, now: int, flags: int = 0) -> int:
         return self.sendto(data, None, now, flags)
 
-    def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0) -> int:
+    def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0, ancillary: Any = ()) -> int:
         """One datagram, sent whole or not at all. With MSG_MORE or UDP_CORK it is kept and grows."""
         self.check_open()
+        asked = wish(self, ancillary) if ancillary else NO_WISH
         if not self.local[1]:
             self.stack.udp.bind(self, self.local[0], 0)  # Linux binds before it looks at anything else
         if len(data) > 65535:
@@ -333,6 +380,11 @@ class UdpSocket(Socket):
             target = self.parse_address(addr)
             if target[1] == 0:
                 raise error(errno.EINVAL, "port 0 cannot be sent to")
+            if len(addr) > 2 or len(target[0]) == 16:
+                where = self.scope(addr, target[0])
+                if where is not None and asked.interface is None:
+                    asked = wish(self, ancillary)
+                    asked.interface = where
         elif self.remote is not None:
             target = self.remote
         else:
@@ -348,7 +400,7 @@ class UdpSocket(Socket):
             if not more:
                 self._flush(now)
         else:
-            self._emit(data, target, now)
+            self._emit(data, target, asked, now)
         return len(data)
 
     def _flush(self, now: int) -> None:
@@ -356,45 +408,60 @@ class UdpSocket(Socket):
         self._cork_to = None
         self._cork = bytearray()
         if target is not None:
-            self._emit(payload, target, now)
+            self._emit(payload, target, NO_WISH, now)
 
-    def _emit(self, data: Any, target: tuple[bytes, int], now: int) -> None:
+    def _emit(self, data: Any, target: tuple[bytes, int], asked: Wish, now: int) -> None:
         stack = self.stack
         dst, dport = target
-        if len(dst) != 4:
-            raise error(errno.ENETUNREACH, "IPv6 is not built yet")
         if stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
             raise error(errno.EACCES, "SO_BROADCAST is not set")
-        source = self.local[0]
-        path = stack.udp.path(dst, source if any(source) and not is_multicast(source) else None, self.bound_device, now)
+        source: bytes | None = asked.source or self.local[0]
+        if source is None or not any(source) or is_multicast(source):
+            source = None
+        path = stack.udp.path(dst, source, asked.interface or self.bound_device, now)
         body = bytearray(8 + len(data))
         sport = self.local[1]
         body[0:8] = (sport << 48 | dport << 32 | len(body) << 16).to_bytes(8, "big")
         body[8:] = data
-        if not self.flags.get(SO_NO_CHECK):
-            pseudo = path.src + path.dst + b"\0\x11" + body[4:6]
-            partial = lib.trl_sum(ffi.from_buffer(pseudo), 12, 0)
+        if len(dst) == 16 or not self.flags.get(SO_NO_CHECK):
+            sum_ = lib.trl_l4_checksum(path.src, path.dst, len(dst), IPPROTO_UDP, _from_buffer(body), len(body))
             # RFC 768: a sum that comes out as zero is sent as all ones.
-            body[6:8] = (lib.trl_checksum(ffi.from_buffer(body), len(body), partial) or 0xFFFF).to_bytes(2, "big")
+            body[6:8] = (sum_ or 0xFFFF).to_bytes(2, "big")
         mode = self.ip_mtu_discover
-        fits = len(body) + 20 <= path.mtu
-        ttl = self.ip_flags.get(IP_MULTICAST_TTL, 1) if is_multicast(dst) else self.ttl
-        stack.ipv4.send(
-            path, IPPROTO_UDP, body, now, ttl, self.tos,
-            dont_fragment=mode in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE) or (mode == IP_PMTUDISC_WANT and fits),
-            may_fragment=mode not in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE),
-        )  # fmt: skip
-        stack.counters.udp.OutDatagrams += 1
+        whole = mode in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE)
+        ttl = asked.ttl if asked.ttl >= 0 else self.ttl
+        tos = asked.tos if asked.tos >= 0 else self.tos
+        try:
+            if len(dst) == 4:
+                if asked.ttl < 0 and is_multicast(dst):
+                    ttl = self.ip_flags.get(IP_MULTICAST_TTL, 1)
+                fits = len(body) + 20 <= path.mtu
+                dont_fragment = whole or (mode == IP_PMTUDISC_WANT and fits)
+                stack.ipv4.send(path, IPPROTO_UDP, body, now, ttl, tos, dont_fragment, may_fragment=not whole)
+                stack.counters.udp.OutDatagrams += 1
+            else:
+                if asked.ttl < 0 and is_multicast(dst):
+                    ttl = self.ip6_flags.get(IPV6_MULTICAST_HOPS, 1)
+                whole = whole or bool(self.ip6_flags.get(IPV6_DONTFRAG))
+                stack.ipv6.send(path, IPPROTO_UDP, body, now, ttl, tos, may_fragment=not whole)
+                stack.counters.udp6.OutDatagrams += 1
+        except OSError as refused:
+            if refused.errno == errno.EMSGSIZE and whole:
+                queue_too_big(self, path.mtu, data, target)
+            raise
 
     # Addresses.
 
     def bind(self, addr: SockAddr) -> None:
         self.check_open()
         address, port = self.parse_address(addr)
+        link = self.link_of(addr, address, "binding to") if len(address) == 16 else None
         self.check_local(address)
         if self.local[1]:
             raise error(errno.EINVAL, "the socket is bound already")
         self.stack.udp.bind(self, address, port)
+        if link is not None:
+            self.bound_device = link
         self._bound = port != 0
         self._bound_address = any(address)
 
@@ -407,18 +474,21 @@ class UdpSocket(Socket):
             self.remote = None
             self.so_error = 0
             if not self._bound_address:
-                self.local = (bytes(len(self.local[0])), self.local[1])
+                self.local = (bytes(4 if self.family == AF_INET else 16), self.local[1])
             if not self._bound and self.local[1]:
                 udp.release(self)
                 self.local = (self.local[0], 0)
             return
         dst, port = self.parse_address(addr)
         if not any(dst):
-            dst = b"\x7f\x00\x00\x01" if len(dst) == 4 else b"\x00" * 15 + b"\x01"
+            dst = b"\x7f\x00\x00\x01" if len(dst) == 4 else LOOPBACK6
         if self.stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
             raise error(errno.EACCES, "SO_BROADCAST is not set")
+        link = self.link_of(addr, dst, "connecting to") if len(dst) == 16 else self.bound_device
         source = self.local[0] if self._bound_address else None
-        path = udp.path(dst, source, self.bound_device, now)
+        path = udp.path(dst, source, link, now)
+        if link is not None:
+            self.bound_device = link
         udp.disconnect(self)
         if not self.local[1]:
             udp.bind(self, self.local[0], 0)

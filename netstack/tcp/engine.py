@@ -134,7 +134,7 @@ class Tcp:
                 continue
             if address == local:
                 here = 2
-            elif not any(address):
+            elif not any(address) and (len(address) == n or (n == 4 and not listener.sock.v6only)):
                 here = 1 if len(address) == n else 0
             else:
                 continue

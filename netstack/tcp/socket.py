@@ -285,7 +285,7 @@ class TcpSocket(Socket):
         address, port = self.parse_address(addr)
         wanted = self.local[0] if any(self.local[0]) else None
         link = self.link_of(addr, address, "connecting to") if len(address) == 16 else self.bound_device
-        path = engine.route(address, wanted) if link is None else engine.route(address, wanted, link)
+        path = engine.route(address, wanted) if link is None else stack.route(address, wanted, link)
         self.bound_device = link
         remote = path.dst
         if len(remote) == 4 and (remote[0] >= 224 or stack.is_broadcast(remote)):
