@@ -85,8 +85,11 @@ def error(code: int, why: str = "") -> OSError:
     return OSError(code, why or os.strerror(code))
 
 
-def would_block(why: str = "") -> OSError:
-    return BlockingIOError(errno.EAGAIN, why or os.strerror(errno.EAGAIN))
+_AGAIN = os.strerror(errno.EAGAIN)
+
+
+def would_block(why: str = _AGAIN) -> OSError:
+    return BlockingIOError(errno.EAGAIN, why)
 
 
 def option_int(value: int | bytes) -> int:

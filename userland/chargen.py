@@ -27,7 +27,11 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
     while True:
         try:
             for _ in range(TURNS):
-                at = (at + sendto(fd, block[at:], nosignal)) % size
+                rest = block[at:]
+                sent = sendto(fd, rest, nosignal)
+                at = (at + sent) % size
+                if sent < len(rest):
+                    break  # no more fits
         except BlockingIOError:
             pass
         events = yield interest

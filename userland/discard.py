@@ -19,8 +19,11 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
     while True:
         try:
             for _ in range(TURNS):
-                if not read(fd, _READ):
-                    return
+                n = len(read(fd, _READ))
+                if n < _READ:
+                    if not n:
+                        return
+                    break  # that was all there is
         except BlockingIOError:
             pass
         yield IN

@@ -39,6 +39,8 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
             if sent == len(data):
                 break
             view = memoryview(data)[sent:]
+        if sent < _READ:
+            yield IN  # that was all there is
 
 
 def udp(sys: System, fd: int) -> Flow:

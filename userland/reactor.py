@@ -127,23 +127,22 @@ class Reactor:
             complain(self.sys, self.name, f"{type(why).__name__}: {why}")
 
     def _accept(self, serial: int, entry: _Entry) -> None:
-        accept, serve = self.sys.accept4, entry.serve
+        """One connection: while there are more, epoll says so."""
+        serve = entry.serve
         assert serve is not None
-        for _ in range(_BATCH):
-            try:
-                fd, peer = accept(entry.fd, abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC)
-            except BlockingIOError:
-                return
-            except OSError as why:
-                if why.errno in (abi.EMFILE, abi.ENFILE, abi.ENOMEM, abi.ENOBUFS):
-                    complain(self.sys, self.name, f"accept: {why.strerror}; accepting rests until a connection ends")
-                    self.sys.epoll_ctl(self._ep, abi.EPOLL_CTL_MOD, entry.fd, 0, serial)
-                    self._resting.append(serial)
-                    return
-                if why.errno in (abi.EBADF, abi.EINVAL, abi.ENOTSOCK):
-                    raise
-                continue  # the connection died in the queue (accept(2), "Error handling")
-            self.start(fd, serve(self.sys, fd, peer))
+        try:
+            fd, peer = self.sys.accept4(entry.fd, abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError as why:
+            if why.errno in (abi.EMFILE, abi.ENFILE, abi.ENOMEM, abi.ENOBUFS):
+                complain(self.sys, self.name, f"accept: {why.strerror}; accepting rests until a connection ends")
+                self.sys.epoll_ctl(self._ep, abi.EPOLL_CTL_MOD, entry.fd, 0, serial)
+                self._resting.append(serial)
+            elif why.errno in (abi.EBADF, abi.EINVAL, abi.ENOTSOCK):
+                raise
+            return  # or the connection died in the queue (accept(2), "Error handling")
+        self.start(fd, serve(self.sys, fd, peer))
 
 
 # ---- what flows are made of ----

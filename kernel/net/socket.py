@@ -50,6 +50,7 @@ from kernel.sched.wait import Interrupted, WaitQueue
 _READ = POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR
 _WRITE = POLLOUT | POLLHUP | POLLERR
 _SEND_CHUNK = 1 << 20
+_WORTH_HOLDING = 4096
 
 
 class AnySocket(Protocol):
@@ -77,6 +78,15 @@ class AnySocket(Protocol):
     def getsockopt(self, level: int, name: int, n: int | None = None) -> int | bytes: ...
 
 
+def steady(chunk: Any) -> Any:
+    """`chunk` as a buffer that nobody will change. What is part of a `bytes` object is not copied, unless it is so
+    little that it is not worth holding the whole.
+    """
+    if type(chunk) is memoryview and len(chunk) >= _WORTH_HOLDING and type(chunk.obj) is bytes:
+        return chunk
+    return own(chunk)
+
+
 class SocketState:
     """`file.private` of a socket: the socket, who waits for it, and whether a blocking connect is under way."""
 
@@ -93,10 +103,11 @@ class SocketState:
     def ready(self, sock: Any) -> None:
         """The socket's readiness may have changed."""
         mask = sock.readiness()
-        if mask & _READ:
-            self.readers.wake_all(mask | POLLRDNORM if mask & POLLIN else mask)
-        if mask & _WRITE:
-            self.writers.wake_all(mask | POLLWRNORM if mask & POLLOUT else mask)
+        readable, writable = mask & _READ, mask & _WRITE
+        if readable:
+            self.readers.wake_all(readable | POLLRDNORM if mask & POLLIN else readable)
+        if writable:
+            self.writers.wake_all(writable | POLLWRNORM if mask & POLLOUT else writable)
 
     def wait(self, task: Any, queue: WaitQueue, deadline: int | None) -> None:
         """Sleep until the queue is woken. EAGAIN at the deadline; a signal is EINTR when there is a deadline."""
@@ -176,7 +187,7 @@ class SocketOps(FileOps):
         task.spend(state.machine.costs.copy(n))
         done = 0
         deadline: int | None = None
-        chunk: Any = own(source.peek(_SEND_CHUNK if stream else n))
+        chunk: Any = steady(source.peek(_SEND_CHUNK)) if stream else own(source.peek(n))
         try:
             while True:
                 try:
@@ -194,8 +205,10 @@ class SocketOps(FileOps):
                 state.machine.network.drive()
                 if not stream or done >= n:
                     return done
+                if sent < len(chunk) and (file.flags & O_NONBLOCK or flags & MSG_DONTWAIT):
+                    return done  # it is full
                 if sent == len(chunk):
-                    chunk = own(source.peek(_SEND_CHUNK))
+                    chunk = steady(source.peek(_SEND_CHUNK))
                 else:
                     chunk = memoryview(chunk)[sent:]
         except Interrupted:

@@ -12,9 +12,9 @@ from kernel.fs.file import File
 from kernel.fs.namei import MAY_WRITE, check
 from kernel.fs.user import file_of, install, lookup, nofile, pathname, text
 from kernel.fs.vfs import error
-from kernel.net.socket import SOCKET, socket_file, socket_of
+from kernel.net.socket import SOCKET, SocketState, socket_file, socket_of
 from kernel.net.unix import UnixSocket, join
-from kernel.syscall.file import gather
+from kernel.syscall.file import WholeSource, gather
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
 
 _TYPE_FLAGS = abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC
@@ -203,17 +203,23 @@ def _target(task: Any, sock: Any, addr: Address) -> Any:
 
 @syscall(206, "sendto", "fd", "source", "size", "msg_flags", "sockaddr")
 def sys_sendto(task: Any, fd: int, source: Source, count: int, flags: int = 0, addr: Address = None) -> int:
-    file, sock = _socket(task, fd)
+    file = task.files.get(fd)
+    state = file.private
+    if state.__class__ is not SocketState:
+        file, _ = _socket(task, fd)
     file.count += 1
     try:
-        return SOCKET.send(file, task, source, count, flags, _target(task, sock, addr))
+        return SOCKET.send(file, task, source, count, flags, None if addr is None else _target(task, state.sock, addr))
     finally:
-        file.put()
+        if file.count > 1:
+            file.count -= 1
+        else:
+            file.put()
 
 
 @python("sendto")
 def sendto(task: Any, fd: int, data: Any, flags: int = 0, addr: Address = None) -> int:
-    source = BytesSource(data)
+    source = WholeSource(data) if type(data) is bytes else BytesSource(data)
     sent: int = sys_sendto(task, fd, source, source.left, flags, addr)
     return sent
 

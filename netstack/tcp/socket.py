@@ -1,7 +1,8 @@
 """The user's side of TCP (RFC 9293 section 3.9.1; tcp(7), socket(2) and friends as Linux has them).
 
 A `TcpSocket` is unconnected, listening (it has a `Listener`) or has a `Connection`. Calls never block: what would is
-`BlockingIOError`. Data given to `send` is kept by reference when it is `bytes`, and copied once otherwise.
+`BlockingIOError`. Data given to `send` is kept by reference when it is `bytes` or a large part of one, and copied
+once otherwise.
 """
 
 from __future__ import annotations
@@ -350,7 +351,9 @@ class TcpSocket(Socket):
             data = memoryview(data)[:room]
             size = room
             conn.was_full = True
-        if data.__class__ is not bytes:
+        if data.__class__ is not bytes and not (
+            data.__class__ is memoryview and data.obj.__class__ is bytes and size >= COALESCE
+        ):
             data = bytes(data)
         unsent = conn.unsent
         if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
