@@ -312,6 +312,13 @@ class VirtualTimeline(_Deadlines):
             self.now = to_ns
         return True
 
+    def reach(self, to_ns: int) -> bool:
+        """Carry time forward as the last act of an event: what it would otherwise arm a timer for, it may do at once.
+
+        True, and `now` is `to_ns`, when a timer armed for then would be the next to run.
+        """
+        return self.advance(to_ns, self._sequence + 1)
+
     def run(self, until: int | None = None) -> None:
         """Run every event with time <= until, then let it be `until`; or until stop(), or until nothing is
         armed.

@@ -31,7 +31,7 @@ from typing import Protocol
 
 from csrc import lib
 from csrc.frame import Frame
-from drivers.clock import SECOND, Callback, Stream, Timer
+from drivers.clock import FOREVER, SECOND, Callback, Stream, Timer
 from drivers.net.impairments import Impairments, Losses
 
 COUNTERS = (
@@ -40,6 +40,7 @@ COUNTERS = (
 )  # fmt: skip
 
 
+EIGHT_SECONDS = 8 * SECOND
 MAX_IN_FLIGHT = 1 << 17
 """Bound on the memory of a link without a rate, which has no queue."""
 
@@ -81,7 +82,7 @@ class Direction:
 
     __slots__ = (
         *COUNTERS, "_copies", "_deliver", "_delay", "_fifo", "_free", "_last", "_originals", "_overtakers",
-        "_owed", "_queue", "_rate", "_sent", "_starts", "_timer", "_touches", "impairments", "max_frame",
+        "_owed", "_queue", "_rate", "_sent", "_starts", "_straight", "_timer", "_touches", "impairments", "max_frame",
     )  # fmt: skip
 
     offered: int
@@ -128,6 +129,7 @@ class Direction:
         self._queue = impairments.queue
         self._delay = impairments.delay
         self._touches = impairments.touches
+        self._straight = impairments.rate is not None and impairments.ecn is None and not impairments.but(loss=0).touches
         self._owed = 0  # it was counted in the old rate's units
         self._originals.load(impairments.loss)
         self._copies.load(impairments.loss)
@@ -144,6 +146,10 @@ class Direction:
 
     def transmit(self, frames: Sequence[Frame], now: int) -> None:
         """Offer frames, in order; super-segments as the frames they stand for."""
+        if self._straight and not self._overtakers:
+            for frame in frames:
+                self._straight_on(frame.segments() if frame.gso_size else (bytes(frame),), frame.ethernet, now)
+            return
         touches = self._touches
         for frame in frames:
             ethernet = frame.ethernet
@@ -176,6 +182,49 @@ class Direction:
         self.delivered += count
         self.delivered_bytes += size
         self._deliver(frames, now)
+
+    def _straight_on(self, images: Sequence[bytes], ethernet: bool, now: int) -> None:
+        """What `_throw` and `_send` do, for a line with a rate that does nothing to frames but lose and delay them:
+        they arrive in the order in which they are offered.
+        """
+        lost = self._originals.lost
+        fifo, starts = self._fifo, self._starts
+        rate, queue, delay, overhead, most = self._rate, self._queue, self._delay, self.impairments.overhead, self.max_frame
+        assert rate is not None
+        free, owed, last = self._free, self._owed, self._last
+        while starts and starts[0] <= now:
+            starts.popleft()
+        for image in images:
+            size = len(image)
+            self.offered += 1
+            self.offered_bytes += size
+            if lost is not never and lost():
+                self.lost += 1
+                continue
+            if size > most or not size:
+                self.refused += 1
+                continue
+            if free > now:
+                if queue is not None and len(starts) >= queue:
+                    self.overflowed += 1
+                    continue
+                starts.append(free)
+            elif free < now:
+                free = now
+                owed = 0
+            whole, owed = divmod(owed + (size + overhead) * EIGHT_SECONDS, rate)
+            free += whole
+            arrival = free + delay + (1 if owed else 0)
+            if arrival < last and fifo:  # the delay was made shorter: it overtakes
+                self._free, self._owed, self._last = free, owed, last
+                self._travel(image, ethernet, arrival)
+                continue
+            frame = Frame(image, (), size, ethernet)
+            frame.timestamp_ns = last = arrival
+            if not fifo:
+                self._timer.arm(arrival)
+            fifo.append(frame)
+        self._free, self._owed, self._last = free, owed, last
 
     def _impair(self, image: bytes, ethernet: bool, now: int) -> None:
         images: Sequence[bytes] = (image,)
@@ -257,7 +306,11 @@ class Direction:
             if len(self._fifo) >= MAX_IN_FLIGHT:
                 self.overflowed += 1
                 return
-        frame = Frame(image, (), size, ethernet)
+        self._travel(image, ethernet, arrival)
+
+    def _travel(self, image: bytes, ethernet: bool, arrival: int) -> None:
+        """It is on its way."""
+        frame = Frame(image, (), len(image), ethernet)
         frame.timestamp_ns = arrival
         fifo = self._fifo
         if not fifo:
@@ -284,6 +337,19 @@ class Direction:
     def arrive(self, now: int) -> None:
         """Deliver what has arrived by `now`."""
         fifo, timer = self._fifo, self._timer
+        if fifo and not self._overtakers and fifo[0].timestamp_ns <= now:  # one frame, nearly always
+            if len(fifo) == 1:
+                following = FOREVER
+            else:
+                following = fifo[1].timestamp_ns
+                if following > now:
+                    timer.arm(following)
+            if following > now:
+                frame = fifo.popleft()
+                self.delivered += 1
+                self.delivered_bytes += frame.length
+                self._deliver([frame], now)
+                return
         batch: list[Frame] = []
         size = 0
         while fifo:

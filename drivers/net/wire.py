@@ -51,6 +51,8 @@ class Port:
 
     def receive(self, budget: int) -> list[Frame]:
         ring = self._ring
+        if not ring:
+            return []
         if len(ring) <= budget:
             batch = list(ring)
             ring.clear()

@@ -61,19 +61,23 @@ class NetIf:
         if self.busy:
             return
         self.busy = True
-        machine = self.network.machine
-        cost = machine.costs.interrupt + machine.costs.packet if machine.scheduler.virtual else 0
-        self.network.cpu.steal(cost)
-        self.timer.arm(machine.timeline.now + cost)
+        network = self.network
+        timeline = network.machine.timeline
+        cost = network.interrupt_ns
+        network.cpu.steal(cost)
+        at = timeline.now + cost
+        if network.virtual and timeline.reach(at):
+            self._serve(at)
+        else:
+            self.timer.arm(at)
 
     def _serve(self, now: int) -> None:
         """Take a batch. One frame's work is paid for; the batch waits until that of the others has elapsed too."""
-        machine = self.network.machine
         frames = self.waiting
         if frames is None:
             frames = self.device.receive(BATCH)
-            extra = machine.costs.packet * (len(frames) - 1) if machine.scheduler.virtual else 0
-            if extra > 0:
+            if len(frames) > 1 and self.network.virtual:
+                extra = self.network.machine.costs.packet * (len(frames) - 1)
                 self.waiting = frames
                 self.network.cpu.steal(extra)
                 self.timer.arm(now + extra)
@@ -83,7 +87,7 @@ class NetIf:
             self._up(frames, now)
         more = self.device.receive(BATCH)
         if more:  # it was never empty in between, so nobody will interrupt for these
-            cost = machine.costs.packet * len(more) if machine.scheduler.virtual else 0
+            cost = self.network.machine.costs.packet * len(more) if self.network.virtual else 0
             self.waiting = more
             self.network.cpu.steal(cost)
             self.timer.arm(now + cost)
@@ -143,7 +147,7 @@ class NetIf:
 class Network:
     """The devices of a machine and the timer of its stack."""
 
-    __slots__ = ("_driving", "cpu", "interfaces", "machine", "timer")
+    __slots__ = ("_driving", "cpu", "interfaces", "interrupt_ns", "machine", "timer", "unsent", "virtual")
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -152,6 +156,12 @@ class Network:
         """The CPU that takes the interrupts."""
         self.timer = machine.timeline.timer(self._deadline)
         self._driving = False
+        self.virtual = machine.scheduler.virtual
+        self.interrupt_ns = machine.costs.interrupt + machine.costs.packet if self.virtual else 0
+        """What an interrupt and its first frame cost."""
+        self.unsent = False
+        """Whether an outgoing queue of the stack is not empty."""
+        machine.stack.on_output = self._output
 
     def attach(self, device: NetDevice, *addresses: str, name: str | None = None) -> NetIf:
         """Bind a device, as interface `name` (eth0, eth1, ... by default), with these addresses."""
@@ -173,13 +183,31 @@ class Network:
         """Send what the stack wants to send and follow its deadline. After every user call on a socket."""
         if self._driving:
             return
-        self._driving = True
         machine = self.machine
         stack = machine.stack
-        now = machine.timeline.now
+        stack.now = now = machine.timeline.now
+        if self.unsent:
+            self._transmit(now)
+        deadline = stack.next_deadline()
+        timer = self.timer
+        if deadline is None:
+            if timer.deadline is not None:
+                timer.disarm()
+        elif timer.deadline != deadline:
+            timer.arm(deadline)
+
+    def _output(self) -> None:
+        """The stack has something to send."""
+        self.unsent = True
+
+    def _transmit(self, now: int) -> None:
+        """Everything that waits to be sent goes to the devices."""
+        stack = self.machine.stack
+        self._driving = True
         try:
             batch: list[Frame] = []
             last = ""
+            self.unsent = False
             for name, frame in stack.transmit(now):
                 if name != last and batch:
                     self._send(last, batch, now)
@@ -190,13 +218,8 @@ class Network:
                 self._send(last, batch, now)
         finally:
             self._driving = False
-        deadline = stack.next_deadline()
-        timer = self.timer
-        if deadline is None:
-            if timer.deadline is not None:
-                timer.disarm()
-        elif timer.deadline != deadline:
-            timer.arm(deadline)
+            if stack.loopback.queue:  # more than one turn may deliver
+                self.unsent = True
 
     def _send(self, name: str, batch: list[Frame], now: int) -> None:
         machine = self.machine
