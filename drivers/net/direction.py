@@ -129,7 +129,8 @@ class Direction:
         self._queue = impairments.queue
         self._delay = impairments.delay
         self._touches = impairments.touches
-        self._straight = impairments.rate is not None and impairments.ecn is None and not impairments.but(loss=0).touches
+        harmless = impairments.ecn is None and not impairments.but(loss=0).touches
+        self._straight = harmless and impairments.rate is not None
         self._owed = 0  # it was counted in the old rate's units
         self._originals.load(impairments.loss)
         self._copies.load(impairments.loss)
@@ -189,7 +190,8 @@ class Direction:
         """
         lost = self._originals.lost
         fifo, starts = self._fifo, self._starts
-        rate, queue, delay, overhead, most = self._rate, self._queue, self._delay, self.impairments.overhead, self.max_frame
+        rate, queue, delay = self._rate, self._queue, self._delay
+        overhead, most = self.impairments.overhead, self.max_frame
         assert rate is not None
         free, owed, last = self._free, self._owed, self._last
         while starts and starts[0] <= now:

@@ -87,14 +87,20 @@ def steady(chunk: Any) -> Any:
     return own(chunk)
 
 
+def never() -> bool:
+    return False
+
+
 class SocketState:
     """`file.private` of a socket: the socket, who waits for it, and whether a blocking connect is under way."""
 
-    __slots__ = ("connecting", "machine", "readers", "sock", "writers")
+    __slots__ = ("connecting", "machine", "readers", "sock", "starved", "writers")
 
     def __init__(self, machine: Any, sock: Any) -> None:
         self.machine = machine
         self.sock = sock
+        self.starved: Callable[[], bool] = getattr(sock, "starved", never)
+        """Whether a plain read would block for certain: cheaper to ask than to be told by an exception."""
         self.readers = WaitQueue()
         self.writers = WaitQueue()
         self.connecting = False
@@ -102,6 +108,8 @@ class SocketState:
 
     def ready(self, sock: Any) -> None:
         """The socket's readiness may have changed."""
+        if not (self.readers.watched or self.writers.watched):
+            return
         mask = sock.readiness()
         readable, writable = mask & _READ, mask & _WRITE
         if readable:
@@ -165,6 +173,9 @@ class SocketOps(FileOps):
         self, state: SocketState, file: File, task: Any, n: int, flags: int, below: int, deadline: int | None
     ) -> tuple[bytes, Any]:
         sock = state.sock
+        if not below and n > 0 and not sock.rcvtimeo_ns and not (flags or file.flags & O_NONBLOCK):
+            while state.starved():
+                state.readers.sleep(task)
         while True:
             try:
                 result: tuple[bytes, Any] = sock.recvfrom(n, task.now, below)

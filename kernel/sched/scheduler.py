@@ -298,6 +298,8 @@ class Scheduler:
 
     def steal_for(self, thief: Cpu) -> Task | None:
         """For a CPU that runs out of work: a task from the longest queue, if it may run here."""
+        if len(self.cpus) == 1:
+            return None
         victim: Cpu | None = None
         for cpu in self.cpus:
             if cpu is not thief and len(cpu.queue) and (victim is None or len(cpu.queue) > len(victim.queue)):

@@ -91,6 +91,11 @@ class WaitQueue:
         if self._watchers is not None:
             self._watchers.pop(token, None)
 
+    @property
+    def watched(self) -> bool:
+        """Whether a wakeup would reach anybody."""
+        return bool(self._sleepers or self._watchers)
+
     def __len__(self) -> int:
         """How many tasks sleep here."""
         return len(self._sleepers) if self._sleepers else 0

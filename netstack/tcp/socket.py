@@ -461,6 +461,14 @@ class TcpSocket(Socket):
             delack.after_read(conn, size, now)
         return data
 
+    def starved(self) -> bool:
+        """Whether a plain recv would say EAGAIN for certain."""
+        conn = self.conn
+        return (
+            conn is not None and not conn.rcvq and conn.state == ESTABLISHED
+            and not (conn.fin_received or self.so_error or self.shutdown_mask or self.closed)
+        )  # fmt: skip
+
     def ended(self, conn: Connection) -> bool:
         return bool(conn.fin_received or self.so_error or self.shutdown_mask & 1 or conn.state == CLOSED)
 
