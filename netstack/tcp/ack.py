@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp import output, rack, recovery, rto
+from netstack.tcp import chrono, output, rack, recovery, rto
 from netstack.tcp.scoreboard import (
     ACKED,
     CA_ALERT,
@@ -242,6 +242,8 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             flag |= SACK_RENEGING
     elif not c.packets_out:
         c.sack_cache = ()
+        if c.snd_nxt >= c.write_seq:
+            chrono.turn(c, chrono.IDLE, now)
     if c.snd_up and prior_una <= c.snd_up <= ack:
         c.snd_up = 0
     seq_rtt = sack_rtt = ca_rtt = -1

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi
-from netstack.tcp import ack, congestion, delack, fsm, output, rack, recovery, rto, timeouts, window
+from netstack.tcp import ack, chrono, congestion, delack, fsm, output, rack, recovery, rto, timeouts, window
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.scoreboard import Head, Sent, cut, link_last
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 _from_buffer = ffi.from_buffer
 _new = ffi.new
 NEVER = 1 << 62
+GSO_MAX = 65_215  # of one buffer: 64 KiB less the headers
+WRITE_OVERHEAD = 960  # what a buffer costs beyond its bytes
 EVER = (1 << 32) - 1  # min_rtt of a path not measured yet, in microseconds
 
 
@@ -104,6 +106,7 @@ class Connection(Tcb):
         self.key = key
         self.state = CLOSED
         self.unsent = []
+        self.eor: Any = ()
         self.rtx = []
         self.ts_head = Head()
         self.rcvq: Any = []
@@ -342,6 +345,8 @@ class Connection(Tcb):
         self.write_seq += size
 
     def push(self, now: int, more: bool = False) -> None:
+        if not self.chrono:
+            chrono.start(self, chrono.BUSY, now)
         if not self.packets_out and self.lsndtime_ns:
             output.after_idle(self, now)
         if not more:
@@ -451,7 +456,7 @@ class Connection(Tcb):
         elif self.listener is not None and self.state == ESTABLISHED:
             pass
 
-    def check_space(self) -> None:
+    def check_space(self, now: int) -> None:
         """The send buffer may have room again."""
         if self.was_full:
             if not self.sndbuf_locked and self.cwnd <= self.packets_out + 2 * self.reordering + 1:
@@ -459,14 +464,31 @@ class Connection(Tcb):
             if self.writable():
                 self.was_full = False
                 self.wake_pending = True
+                if self.chrono == chrono.SNDBUF_LIMITED:
+                    chrono.stop(self, chrono.SNDBUF_LIMITED, now)
 
     def queued_bytes(self) -> int:
         """Bytes of the send buffer in use: sent and not acknowledged, and not sent."""
         return int(self.write_seq - self.snd_una)
 
     def writable(self) -> bool:
-        used = self.write_seq - self.snd_una
+        used = self.memory()
         return bool(self.sndbuf - used >= used >> 1 and self.unsent_bytes < self.notsent_lowat)
+
+    def memory(self) -> int:
+        """What counts against the send buffer: the bytes in it, and an overhead for each buffer (Linux's
+        sk_wmem_queued)."""
+        buffers = len(self.rtx) + (self.unsent_bytes + GSO_MAX - 1) // GSO_MAX
+        return int(self.write_seq - self.snd_una + buffers * WRITE_OVERHEAD)
+
+    def size_goal(self) -> int:
+        """How much of a write goes into one buffer: whole segments, at most half the greatest window seen."""
+        goal = GSO_MAX
+        half = self.max_window >> 1 if self.max_window > opt.MSS_DEFAULT else self.max_window
+        if half and goal > half:
+            goal = max(half, 48)
+        mss = output.current_mss(self)
+        return max(goal // mss, 1) * mss
 
     def cwnd_limited(self) -> bool:
         """RFC 7661 in spirit: cwnd may only grow when it is what holds us back."""

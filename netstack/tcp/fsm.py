@@ -145,7 +145,7 @@ def after_ack(c: Connection, now: int) -> None:
     """An ACK may have opened cwnd, the window or the send buffer."""
     if c.snd_nxt < c.write_seq:
         output.write(c, now)
-    c.check_space()
+    c.check_space(now)
 
 
 # 3.10.7.3 SYN-SENT.
@@ -322,7 +322,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         return
     if c.snd_nxt < c.write_seq:
         output.write(c, now)
-    c.check_space()
+    c.check_space(now)
     delack.check(c, now)
 
 

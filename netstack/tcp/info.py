@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+from netstack.tcp import chrono
 from netstack.tcp.tcb import CLOSED, LISTEN, MS, NO_TIMER
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
     info.tcpi_delivered_ce = c.delivered_ce
     info.tcpi_bytes_sent = c.bytes_sent
     info.tcpi_bytes_retrans = c.bytes_retrans
+    info.tcpi_busy_time, info.tcpi_rwnd_limited, info.tcpi_sndbuf_limited = (t // 1000 for t in chrono.totals(c, now))
     info.tcpi_dsack_dups = c.dsack_dups
     info.tcpi_reord_seen = c.reord_seen
     info.tcpi_snd_wnd = c.snd_wnd

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
-from netstack.tcp import delack, rack, rto, window
+from netstack.tcp import chrono, delack, rack, rto, window
 from netstack.tcp.congestion import CWND_RESTART, TX_START
 from netstack.tcp.scoreboard import (
     EVER_RETRANS,
@@ -33,6 +33,7 @@ from netstack.tcp.tcb import (
     CA_LOSS,
     CA_OPEN,
     CA_RECOVERY,
+    CLOSE_WAIT,
     ESTABLISHED,
     INFINITE_SSTHRESH,
     LOSS_PROBE,
@@ -226,9 +227,9 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
     if cork:
         nonagle |= NAGLE_CORK
     mss = current_mss(c)
-    max_segs = tso_segs(c, mss) if not push_one else 1
+    max_segs = tso_segs(c, mss) if push_one != 2 else 1
     sent = 0
-    cwnd_limited = False
+    cwnd_limited = rwnd_limited = False
     wnd_end = c.snd_una + c.snd_wnd
     cwnd = c.cwnd
     while True:
@@ -248,15 +249,21 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         if quota > max_segs:
             quota = max_segs
         avail = c.unsent_bytes
+        last = True
+        if c.eor and c.eor[0] < snd_nxt + avail:
+            avail = c.eor[0] - snd_nxt  # MSG_EOR: what follows does not join it
+            last = False
         room = wnd_end - snd_nxt
         if avail <= mss:
             if avail > room or (not avail and room <= 0):
+                rwnd_limited = True
                 break
-            if avail < mss and not c.fin_queued and nagle_holds(c, nonagle) and not c.snd_up > snd_nxt:
+            if avail < mss and last and not c.fin_queued and nagle_holds(c, nonagle) and not c.snd_up > snd_nxt:
                 break
             size = avail
         else:
             if room < mss:
+                rwnd_limited = True
                 break
             if not push_one:
                 defer = should_defer(c, in_flight, mss, max_segs, now)
@@ -272,7 +279,10 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                     size -= partial
         end = snd_nxt + size
         flags = ACK
-        if size == avail:
+        if size == avail and not last:
+            flags |= PSH
+            c.eor = c.eor[1:]
+        elif size == avail:
             if c.fin_queued and end + 1 <= wnd_end:
                 flags = ACK | FIN
                 end += 1
@@ -317,6 +327,10 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             rto.rearm(c, now)
         if push_one:
             break
+    if rwnd_limited:
+        chrono.start(c, chrono.RWND_LIMITED, now)
+    elif c.chrono == chrono.RWND_LIMITED:
+        chrono.stop(c, chrono.RWND_LIMITED, now)
     if c.ca_state == CA_RECOVERY or c.ca_state == CA_CWR:
         c.prr_out += sent
     if c.packets_out - c.sacked_out - c.lost_out + c.retrans_out >= cwnd:
@@ -344,6 +358,8 @@ def cwnd_validate(c: Connection, limited: bool, now: int) -> None:
             c.cwnd_used = c.packets_out
         if c.settings.tcp_slow_start_after_idle and now - c.cwnd_stamp_ns >= c.rto_ns:
             application_limited(c, now)
+        if c.was_full and c.snd_nxt >= c.write_seq and c.state in (ESTABLISHED, CLOSE_WAIT):
+            chrono.start(c, chrono.SNDBUF_LIMITED, now)  # the application would have had more
 
 
 def application_limited(c: Connection, now: int) -> None:

@@ -92,7 +92,8 @@ class Tcb:
         "cwnd_usage_seq",
         "is_cwnd_limited", "pacing_rate", "app_limited",
         # Sender's user side.
-        "nonagle", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat", "wake_pending", "was_full",
+        "chrono", "chrono_ns", "busy_ns", "rwnd_limited_ns", "sndbuf_limited_ns",  # see `chrono`
+        "nonagle", "eor", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat", "wake_pending", "was_full",
         # Counts for TCP_INFO.
         "bytes_acked", "bytes_received", "bytes_sent", "bytes_retrans", "segs_out", "segs_in", "data_segs_out",
         "data_segs_in",
@@ -142,6 +143,7 @@ _OBJECTS = (
     "cc",
     "sack_cache",
     "urg_data",
+    "eor",
 )
 ZEROS = tuple(name for name in Tcb.__slots__ if name not in _OBJECTS)
 
