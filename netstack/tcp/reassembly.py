@@ -129,11 +129,12 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
             out_of_window(c)
             return
         skip = rcv_nxt - seq
-        if length > skip:
-            if not make_room(c, length):
+        if not make_room(c, length):
+            c.ack_pending |= delack.SCHED | delack.NOW  # no memory: say so at once
+            if c.rcvq and length > skip:
                 c.counters.TCPRcvQDrop += 1
-                out_of_window(c)
                 return
+        if length > skip:
             if skip:
                 view = memoryview(seg.payload)[skip:]
                 seg.payload = bytes(view) if len(view) < COPY_BELOW else view
