@@ -8,7 +8,7 @@
 #include "offload.h"
 #include "wire.h"
 
-enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, URG = 32, CWR = 128 };
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32, CWR = 128 };
 
 /* ---- GSO ---- */
 
@@ -188,8 +188,11 @@ struct group {
     uint16_t l3, l4, header;
     uint8_t  version, key_len;
     uint8_t  open, fixed_id, csum_ok;
+    uint8_t  pure;                      /* acknowledgements without text: the newest stands for all */
     uint16_t add_flags;                 /* FIN and PSH of later frames */
     uint32_t next_seq, mss, payload;
+    uint32_t ack, tsval;
+    uint16_t options;
 };
 
 struct gro {
@@ -249,11 +252,30 @@ static int follows(const struct gro *g, struct group *a, const uint8_t *f, const
     return ip_follows(a, first, f, k);
 }
 
+static uint32_t stamp(const struct trl_pkt *k) { return k->tcp_options & TRL_OPT_TIMESTAMP ? k->tsval : 0; }
+
+/* Nothing but an acknowledgement: no text, no other flag, no option but a timestamp. */
+static int pure_ack(const struct trl_pkt *k)
+{
+    return k->payload_len == 0 && k->tcp_flags == ACK && k->ip_options == 0 && (k->tcp_options & ~TRL_OPT_TIMESTAMP) == 0;
+}
+
+/* Whether a pure ACK makes those of the group superfluous: it acknowledges more, and is in no way older. */
+static int supersedes(const struct gro *g, const struct group *a, const uint8_t *f, const struct trl_pkt *k)
+{
+    const uint8_t *first = frame_at(g, a->first), *p = first + a->l3, *q = f + k->l3;
+    if (!a->pure || k->l3 != a->l3 || k->payload != a->header || memcmp(first, f, a->l3) != 0 || k->seq != a->next_seq)
+        return 0;
+    if (a->version == 6 ? memcmp(p, q, 4) != 0 || p[7] != q[7] : p[1] != q[1] || p[8] != q[8])
+        return 0;
+    return k->tcp_options == a->options && k->ack != a->ack && k->ack - a->ack < 1u << 31 && stamp(k) - a->tsval < 1u << 31;
+}
+
 /* Sorts frame i into the groups. Returns the number of groups. */
 static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t flags, struct trl_pkt *k)
 {
     const uint8_t *f = frame_at(g, i);
-    int verdict = trl_parse(f, g->in[i].len, flags | (g->in[i].csum_ok ? TRL_PARSE_L4_TRUSTED : 0), k);
+    int verdict = trl_parse(f, g->in[i].len, (flags & ~TRL_GRO_ACKS) | (g->in[i].csum_ok ? TRL_PARSE_L4_TRUSTED : 0), k);
     int tcp = verdict == TRL_OK && k->proto == 6;
     uint16_t *head = NULL;
     if (tcp) {
@@ -271,6 +293,13 @@ static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t fla
                 a->next_seq += k->payload_len;
                 a->add_flags |= k->tcp_flags & (FIN | PSH);
                 a->open = k->payload_len == a->mss && !(k->tcp_flags & (FIN | PSH));
+                return groups;
+            }
+            if ((flags & TRL_GRO_ACKS) && pure_ack(k) && supersedes(g, a, f, k)) {
+                a->last = i;
+                a->count++;
+                a->ack = k->ack;
+                a->tsval = stamp(k);
                 return groups;
             }
             a->open = 0;                            /* what comes later of this flow must not overtake this frame */
@@ -291,6 +320,10 @@ static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t fla
         a->next_seq = k->seq + k->payload_len;
         a->open = k->ip_options == 0 && k->payload_len > 0 && k->payload_len <= 0xffff
                   && !(k->tcp_flags & (FIN | SYN | RST | PSH | URG));
+        a->pure = (uint8_t)pure_ack(k);
+        a->ack = k->ack;
+        a->tsval = stamp(k);
+        a->options = k->tcp_options;
         a->chain = *head;
         *head = (uint16_t)groups;
     }
@@ -341,7 +374,7 @@ int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t 
     size_t at = 0;
     for (uint32_t j = 0; j < groups; j++) {
         const struct group *a = &g.group[j];
-        size_t len = a->count > 1 ? (size_t)a->header + a->payload : in[a->first].len;
+        size_t len = a->count > 1 && !a->pure ? (size_t)a->header + a->payload : in[a->last].len;
         if (len > cap - at)
             return -1;
         memset(&res[j], 0, sizeof res[j]);
@@ -350,13 +383,13 @@ int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t 
         res[j].gso_segs = a->count;
         res[j].csum_ok = a->csum_ok;
         res[j].hdr_len = (uint8_t)(a->header < 256 ? a->header : 0);
-        if (a->count > 1) {
+        if (a->count > 1 && !a->pure) {
             join(&g, a, out + at);
             res[j].gso_size = (uint16_t)a->mss;
             res[j].csum_start = a->l4;
             res[j].csum_offset = 16;
         } else {
-            memcpy(out + at, frame_at(&g, a->first), len);
+            memcpy(out + at, frame_at(&g, a->last), len);
         }
         at += len;
     }

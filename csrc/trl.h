@@ -181,10 +181,14 @@ struct trl_slot {
  * of IP; no IP options or fragments, SYN, RST, URG, empty segments or bad checksums (slot.csum_ok says it need not be summed).
  * A merged slot has gso_size, gso_segs, csum_ok 1, correct headers and a partial checksum (csum_start, csum_offset). What cannot be
  * merged is copied through unchanged, csum_ok saying whether its L4 checksum is good. Slots are in the order of their
- * first frames; order within a flow is kept. Returns the number of slots written to res, or a negative value when n, cap or max
+ * first frames; order within a flow is kept. With TRL_GRO_ACKS among the flags, of a flow's successive segments that are nothing
+ * but an acknowledgement (no text, flags or options but a timestamp; same headers but for the acknowledgement, the window and the
+ * timestamp) each of which acknowledges more than the one before, only the last is passed on, unchanged: gso_segs
+ * counts them, gso_size is 0. Duplicates, and those with SACK or ECN-Echo, all stay. Returns the number of slots written to res, or a negative value when n, cap or max
  * does not fit.
  */
 #define TRL_GRO_MAX 1024
+#define TRL_GRO_ACKS 8u
 int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t flags,
             uint8_t *out, size_t cap, struct trl_slot *res, uint32_t max);
 

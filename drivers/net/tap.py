@@ -31,7 +31,8 @@ SUPER_BYTES = (
     65536 + 64
 )  # the longest IP packet, an Ethernet header, a virtio header, and a byte to see truncation
 SUPER_BATCH = 16  # super-segments per read
-BATCH = 64  # plain frames per read, frames per write
+BATCH = 64  # frames per write
+PLAIN_BATCH = 90  # plain frames per read: two super-segments of 45
 COPY_BELOW = 4096
 HEAD_MOST = 2048  # a linear part longer than this is sent from where it is
 FRAGS = 1024  # pieces per write
@@ -132,7 +133,7 @@ class TapDevice:
 
     def _prepare(self) -> None:
         """Everything that is allocated once."""
-        self._slots = ffi.new("struct trl_slot[]", BATCH)
+        self._slots = ffi.new("struct trl_slot[]", PLAIN_BATCH)
         self._slot_bytes = memoryview(ffi.buffer(self._slots))
         self._frag_at = ffi.new("const uint8_t *[]", FRAGS)
         self._frag_lens = ffi.new("uint32_t[]", FRAGS)
@@ -147,10 +148,17 @@ class TapDevice:
             self._held = [self._pool.take() for _ in range(SUPER_BATCH)]
             self._bufs = ffi.new("uint8_t *[]", [pointer for _, pointer in self._held])
         else:
-            self._pool = Pool(BATCH * self._plain_bytes)
+            self._pool = Pool(PLAIN_BATCH * self._plain_bytes)
             self._held = [self._pool.take()]
-            self._bufs = ffi.new("uint8_t[]", BATCH * self._plain_bytes)
-            self._in = ffi.new("struct trl_slot[]", BATCH)
+            self._bufs = ffi.new("uint8_t[]", PLAIN_BATCH * self._plain_bytes)
+            self._in = ffi.new("struct trl_slot[]", PLAIN_BATCH)
+
+    def thin_acks(self, on: bool) -> None:
+        """Whether of the pure acknowledgements that wait at once only the newest of a flow is handed up (off at first):
+        for a stack that wants what they say, not for a wire or a capture that wants each. Only without vnet headers.
+        """
+        flags = self._tap.flags & ~lib.TRL_GRO_ACKS
+        self._tap.flags = flags | lib.TRL_GRO_ACKS if on and not self.vnet else flags
 
     def fileno(self) -> int | None:
         return self._fd if self._final is None else None
@@ -196,10 +204,10 @@ class TapDevice:
         slots, size = self._slot_bytes, self._plain_bytes
         while budget > 0:
             held = self._held[0]
-            want = min(budget, BATCH)
+            want = min(budget, PLAIN_BATCH)
             before = self._tap.rx_frames
             count = lib.trl_tap_read_gro(
-                self._tap, self._bufs, size, self._in, want, held[1], BATCH * size, self._slots
+                self._tap, self._bufs, size, self._in, want, held[1], PLAIN_BATCH * size, self._slots
             )
             lent = False
             for i in range(count):

@@ -352,7 +352,41 @@ class Group:
         return bytes(whole), len(first.payload), len(self.frames), True
 
 
-def gro_oracle(frames: list[bytes], trusted: list[bool]) -> list[tuple[bytes, int, int, bool]]:
+class Acks(Group):
+    """Successive frames that are nothing but an acknowledgement: the newest stands for all."""
+
+    @staticmethod
+    def pure(frame: bytes, v: View | None) -> bool:
+        """No text, no other flag, no option but a timestamp."""
+        if v is None or not v.plain or v.payload or v.flags != ACK:
+            return False
+        options = frame[v.l4 + 20 : v.header]
+        return not options or (options[:4] == TS[:4] and len(options) == 12)
+
+    def takes(self, v: View) -> bool:
+        return False
+
+    def superseded_by(self, frame: bytes, v: View) -> bool:
+        old, last = self.views[0], self.frames[-1]
+        assert old is not None
+        if not self.pure(frame, v) or (v.seq, v.header, v.l4) != (old.seq, old.header, old.l4):
+            return False
+        if v.ip_id is None:
+            alike = v.same[0] == old.same[0] and v.same[1][1:] == old.same[1][1:]
+        else:
+            alike = v.same[:3] == old.same[:3]
+        ack, stamp = ((self.number(frame, v.l4 + at) - self.number(last, v.l4 + at)) % 2**32 for at in (8, 24))
+        return alike and 0 < ack < 2**31 and (v.header == v.l4 + 20 or stamp < 2**31)
+
+    @staticmethod
+    def number(frame: bytes, at: int) -> int:
+        return int.from_bytes(frame[at : at + 4], "big")
+
+    def result(self) -> tuple[bytes, int, int, bool]:
+        return self.frames[-1], 0, len(self.frames), self.good
+
+
+def gro_oracle(frames: list[bytes], trusted: list[bool], acks: bool = False) -> list[tuple[bytes, int, int, bool]]:
     groups: list[Group] = []
     newest: dict[bytes, Group] = {}
     for frame, trust in zip(frames, trusted):
@@ -362,23 +396,27 @@ def gro_oracle(frames: list[bytes], trusted: list[bool]) -> list[tuple[bytes, in
             if group is not None and group.takes(view):
                 group.add(frame, view)
                 continue
+            if isinstance(group, Acks) and group.superseded_by(frame, view):
+                group.frames.append(frame)
+                continue
             if group is not None:
                 group.open = False
-        groups.append(Group(frame, view, good))
+        groups.append((Acks if acks and Acks.pure(frame, view) else Group)(frame, view, good))
         if view is not None:
             newest[view.flow] = groups[-1]
     return [group.result() for group in groups]
 
 
-def gro(frames: list[bytes], trusted: list[bool]) -> list[tuple[bytes, int, int, bool]]:
+def gro(frames: list[bytes], trusted: list[bool], acks: bool = False) -> list[tuple[bytes, int, int, bool]]:
     n, at = len(frames), 0
+    flags = 1 | (lib.TRL_GRO_ACKS if acks else 0)
     slots, res = ffi.new("struct trl_slot[]", n), ffi.new("struct trl_slot[]", n)
     buf = exactly(b"".join(frames))
     for i, frame in enumerate(frames):
         slots[i].off, slots[i].len, slots[i].csum_ok = at, len(frame), trusted[i]
         at += len(frame)
     out = ffi.new("uint8_t[]", at)
-    count = lib.trl_gro(buf, slots, n, 1, out, at, res, n)
+    count = lib.trl_gro(buf, slots, n, flags, out, at, res, n)
     assert 0 <= count <= n
     result = []
     for s in res[0:count]:
@@ -387,9 +425,9 @@ def gro(frames: list[bytes], trusted: list[bool]) -> list[tuple[bytes, int, int,
         )
         result.append((image, s.gso_size, s.gso_segs, bool(s.csum_ok)))
     if count:
-        assert lib.trl_gro(buf, slots, n, 1, out, at, res, count - 1) < 0
+        assert lib.trl_gro(buf, slots, n, flags, out, at, res, count - 1) < 0
         last = res[count - 1]
-        assert lib.trl_gro(buf, slots, n, 1, out, last.off + last.len - 1, res, n) < 0
+        assert lib.trl_gro(buf, slots, n, flags, out, last.off + last.len - 1, res, n) < 0
     return result
 
 
@@ -460,6 +498,62 @@ def traffic(draw: st.DrawFn) -> tuple[list[bytes], list[bool]]:
 def test_gro_is_the_oracle(case: tuple[list[bytes], list[bool]]) -> None:
     frames, trusted = case
     assert gro(frames, trusted) == gro_oracle(frames, trusted)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> tuple[list[bytes], list[bool]]:
+    """What receivers of one or two flows send: mostly acknowledgements that advance, now and then something else."""
+    flows = []
+    for host in range(draw(st.integers(1, 2))):
+        t = Tcp(version=draw(st.sampled_from([4, 6])), hosts=host, ack=draw(st.sampled_from([7, 2**32 - 9])))
+        stamp = draw(st.sampled_from([None, 5, 2**32 - 2]))
+        frames = []
+        for i in range(draw(st.integers(1, 9))):
+            ack = (t.ack + draw(st.sampled_from([5, 5, 5, 5, 0, -3]))) % 2**32
+            t = t._replace(ip_id=t.ip_id + 1, window=500 + i, ack=ack)
+            if stamp is not None:
+                stamp = (stamp + draw(st.sampled_from([0, 0, 1, -1]))) % 2**32
+                t = t._replace(options=TS[:4] + struct.pack(">II", stamp, 66 + i))
+            changes: dict[int, dict[str, Any]] = {
+                1: {"flags": ACK | draw(st.integers(0, 511))}, 2: {"payload": b"x"}, 3: {"seq": 1}, 4: {"tos": 3},
+                5: {"ttl": 63}, 6: {"options": TS[:4] + TS[4:] + b"\1\1\5\12" + bytes(8)}, 7: {"options": b""},
+                8: {"label": 5}, 9: {"ether": bytes(12)}, 10: {"df": False}, 11: {"ports": (1000, 2001)},
+            }  # fmt: skip
+            frame = t._replace(**changes.get(draw(st.integers(0, 40)), {})).image()
+            if draw(st.integers(0, 30)) == 0:
+                frame = frame[:-1] + bytes([frame[-1] ^ 1])
+            frames.append(frame)
+        flows.append(frames)
+    order = draw(st.permutations([i for i, frames in enumerate(flows) for _ in frames]))
+    at = [0] * len(flows)
+    result = []
+    for i in order if draw(st.booleans()) else sorted(order):
+        result.append(flows[i][at[i]])
+        at[i] += 1
+    return result, [draw(st.integers(0, 9)) == 0 for _ in result]
+
+
+@settings(max_examples=5 * BASE)
+@given(st.one_of(answers(), traffic()))
+def test_gro_of_acknowledgements_is_the_oracle(case: tuple[list[bytes], list[bool]]) -> None:
+    frames, trusted = case
+    assert gro(frames, trusted, acks=True) == gro_oracle(frames, trusted, acks=True)
+    assert gro(frames, trusted) == gro_oracle(frames, trusted)
+
+
+def test_only_what_acknowledges_more_stands_for_those_before() -> None:
+    def sent(*acks: int, **fields: Any) -> list[tuple[int, int]]:
+        frames = [Tcp(ack=ack, ip_id=i, **fields).image() for i, ack in enumerate(acks)]
+        slots = gro(frames, [False] * len(acks), acks=True)
+        return [(int.from_bytes(image[42:46], "big"), n) for image, _, n, _ in slots]
+
+    assert sent(1, 2, 9) == [(9, 3)]
+    assert sent(1, 2, 2, 2, 3) == [(2, 2), (2, 1), (3, 2)]
+    assert sent(2**32 - 1, 4) == [(4, 2)]
+    assert sent(4, 3) == [(4, 1), (3, 1)]
+    assert sent(1, 2, flags=ACK | 64) == [(1, 1), (2, 1)]
+    assert sent(1, 2, flags=ACK | PSH) == [(1, 1), (2, 1)]
+    assert sent(1, 2, options=b"\1\1\5\12" + bytes(8)) == [(1, 1), (2, 1)]
 
 
 def test_the_traffic_is_merged_and_refused() -> None:

@@ -118,14 +118,27 @@ def test_what_arrives_is_received_in_order_and_within_the_budget(vnet: bool, siz
         assert [f.gso_segs for f in got] == [1] * len(sent)
 
 
-def segment(seq: int, payload: bytes) -> bytes:
+def segment(seq: int, payload: bytes, ack: int = 0) -> bytes:
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0x4000, 64, 6, 0, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
     template = HEADER[:12] + b"\x08\x00" + ip
-    fields = {"sport": 1, "dport": 2, "seq": seq, "tcp_flags": 16, "window": 9, "payload_len": len(payload)}
+    fields = {"sport": 1, "dport": 2, "seq": seq, "ack": ack, "tcp_flags": 16, "window": 9, "payload_len": len(payload)}
     fields["dont_fragment"] = 1  # else segments with one IP identification are not of one train
     out = leaf_ffi.new("uint8_t[128]")
     head = leaf_lib.trl_tcp_emit(out, 128, template, len(template), 14, leaf_ffi.new("struct trl_tcp_out *", fields))
     return bytes(Frame(bytes(leaf_ffi.buffer(out, head)), (payload,), csum_start=34, csum_offset=16))
+
+
+@pytest.mark.parametrize(("thin", "handed_up"), [(False, [1, 1, 1, 1]), (True, [3, 1])])
+def test_acknowledgements_are_thinned_when_asked(thin: bool, handed_up: list[int]) -> None:
+    with device(False) as (tap, theirs):
+        tap.thin_acks(thin)
+        acks = [segment(1000, b"", ack) for ack in (5, 6, 9, 9)]
+        for image in acks:
+            theirs.send(image)
+        got = tap.receive(64)
+        assert [f.gso_segs for f in got] == handed_up
+        assert [bytes(f) for f in got] == (acks[2:] if thin else acks)
+        assert tap._tap.rx_frames == 4
 
 
 @given(st.integers(2, 40), st.integers(1, 1460))
