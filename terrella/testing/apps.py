@@ -85,6 +85,8 @@ class Runner:
                 if side.dead:
                     self.stop()
                 return
+        if side.opening:
+            return  # the socket will say when the connection is there
         again: list[int] = []
         self._write(now, again)
         self._read(now, again)

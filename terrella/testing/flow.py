@@ -150,6 +150,8 @@ class Flow:
         self.received.add(seq, seq + seg.room)
         if seg.flags & FIN:
             self.fin_arrived = seq + seg.room
+        if seg.flags & SYN and not seg.flags & ACK:
+            self.edge = max(self.edge, 1 + seg.window)  # simultaneous open: the peer's window, counted from our SYN
         if seg.flags & ACK and self.iss is not None:
             ack = self.seq_out(seg.ack)
             if ack <= self.nxt:

@@ -23,6 +23,7 @@ from drivers.net.direction import Direction, mark_congestion
 from netstack.settings import Settings
 from netstack.socket import SOL_SOCKET
 from netstack.stack import Stack
+from netstack.tcp.tcb import CLOSED, SYN_RECEIVED, SYN_SENT
 from terrella.testing import probe, wire
 from terrella.testing.apps import Application, Runner, stream
 from terrella.testing.flow import Flow
@@ -112,6 +113,12 @@ class Side:
     def state(self) -> probe.State | None:
         return probe.snapshot(self.connection())
 
+    @property
+    def opening(self) -> bool:
+        """SYN-SENT or SYN-RECEIVED: data can't be sent yet, and ending the stream would end the connection."""
+        c = self.connection()
+        return c is not None and c.state in (SYN_SENT, SYN_RECEIVED)
+
 
 class Pair:
     """`oracles`: classes (see `terrella.testing.oracles`); each is told of everything and fails by `Violation`."""
@@ -180,13 +187,12 @@ class Pair:
     ) -> Any:
         """One event of a side, with what it sends, between two snapshots."""
         self.events += 1
-        try:
-            return act()
-        finally:
-            self._flush(side)
-            after = side.state()
-            for oracle in self.oracles:
-                oracle.step(side, cause, seg, before, after)
+        result = act()
+        self._flush(side)
+        after = side.state()
+        for oracle in self.oracles:
+            oracle.step(side, cause, seg, before, after)
+        return result
 
     # The wire.
 
@@ -258,6 +264,8 @@ class Pair:
         ours = seg is not None and seg.dport == side.port and seg.sport == PORTS[OTHER[side.name]]
         before = side.state()
         if ours and seg is not None:
+            for oracle in self.oracles:
+                oracle.arrives(side, seg, before)
             side.flow.arrives(seg)
             side.history.append((now, "in", image))
 
@@ -293,7 +301,7 @@ class Pair:
         if got < 0 and got not in (-errno.EAGAIN, -errno.EINPROGRESS):
             side.error = side.error or -got
             c = probe.connection(side.sock)
-            if c is not None and probe.snapshot(c).state == 7:  # type: ignore[union-attr]
+            if c is not None and c.state == CLOSED:
                 side.dead = True
         return got
 
@@ -387,11 +395,15 @@ class Pair:
         if side.sock is None:
             return -errno.ENOTCONN
         words = ("SHUT_RD", "SHUT_WR", "SHUT_RDWR")[how]
+        opening = side.opening
         if how in (0, 2):
             side.shut_rd = True
         got = self._call(name, f"shutdown(4, {words})", lambda now: side.sock.shutdown(how, now))
         if got == 0 and how in (1, 2):
             side.shut_wr = True
+            c = side.connection()
+            if opening and c is not None and c.state == CLOSED:
+                side.dead = True  # as Linux has it: the attempt is over
         return got
 
     def close(self, name: str) -> int:

@@ -117,7 +117,10 @@ class Header:
         if len(image) < 40 or image[0] >> 4 != 4 or image[9] != PROTO_TCP or image[6] & 0x3F or image[7]:
             return None
         ihl = (image[0] & 15) * 4
-        if ihl < 20 or len(image) < ihl + 20 or len(image) < ihl + (image[ihl + 12] >> 4) * 4:
+        if ihl < 20 or len(image) < ihl + 20:
+            return None
+        header = (image[ihl + 12] >> 4) * 4
+        if header < 20 or not ihl + header <= int.from_bytes(image[2:4], "big") <= len(image):
             return None
         return Header(image)
 

@@ -23,6 +23,9 @@ class Oracle:
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         """A (super-)segment leaves TCP; `side.flow` does not know of it yet. `state` is the sender's at that moment."""
 
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        """A good segment reached this side, which has not looked at it yet."""
+
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         """An event is over, and what it made the side send has left. `cause` is "arrival" (of `seg`, good), "noise"
         (a packet of no connection, or damaged), "timer" or "call"."""

@@ -195,11 +195,13 @@ class EcnEcho(Oracle):
         super().__init__(pair)
         self.echo: dict[str, bool] = {"a": False, "b": False}
 
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        if seg.flags & CWR:
+            self.echo[side.name] = False
+
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if seg is None or before is None or after is None or not after.ecn_ok:
             return
-        if seg.flags & CWR:
-            self.echo[side.name] = False
         taken = after.rcv_nxt > before.rcv_nxt or after.out_of_order != before.out_of_order
         if seg.ecn == 3 and seg.length and taken:
             self.echo[side.name] = True

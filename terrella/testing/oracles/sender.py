@@ -106,7 +106,7 @@ class SenderSillyWindow(Oracle):
         end = seq + seg.length
         if tail >= full or seg.segs > 1 and tail <= 0:
             return
-        everything = end >= side.written + 1
+        everything = end >= state.write_seq - state.iss - (1 if state.fin_queued or seg.flags & FIN else 0)
         probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)
         if not everything and not probing and seg.length < state.max_window // 2:
             self.fail(side, f"{seg}: {tail} bytes of a segment of {full}, and more waits to be sent", state)

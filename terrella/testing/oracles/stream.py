@@ -29,7 +29,7 @@ class StreamEquality(Oracle):
 
     def end_of_stream(self, side: Side) -> None:
         other = self.pair.sides[OTHER[side.name]]
-        if side.shut_rd or side.closed:
+        if side.shut_rd or side.closed or side.dead:
             return
         if not (other.shut_wr or other.closed):
             self.fail(side, "the end of a stream that the other side did not end")

@@ -6,7 +6,7 @@ from terrella.testing import probe
 from terrella.testing.oracles.base import Oracle
 from terrella.testing.pair import OTHER, Pair, Side
 from terrella.testing.probe import State
-from terrella.testing.wire import Segment
+from terrella.testing.wire import ACK, SYN, Segment
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -63,6 +63,8 @@ class RetransmissionTimeout(Oracle):
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         if state is None or not seg.room or side.flow.iss is None:
             return
+        if seg.flags & SYN and seg.flags & ACK and not (side.flow.sent_syn or seg).flags & ACK:
+            return  # simultaneous open: the SYN becomes a SYN-ACK, and its timer goes on
         seq = side.flow.seq_out(seg.seq)
         if seq <= max(side.flow.acked, 0):
             self.previous[side.name], self.head_at[side.name] = self.head_at[side.name], self.pair.now
