@@ -16,12 +16,14 @@ import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terrella.testing import apps, links
 from terrella.testing.apps import Application
 from terrella.testing.links import Link
-from terrella.testing.pair import Pair, Violation
+
+if TYPE_CHECKING:
+    from terrella.testing.pair import Pair
 
 FORMAT = 1
 ARTIFACTS = "TERRELLA_ARTIFACTS"
@@ -136,6 +138,8 @@ def make(case: Case, oracles: Iterable[Callable[[Pair], Any]] | None = None) -> 
         from terrella.testing.oracles import EVERY
 
         oracles = EVERY
+    from terrella.testing.pair import Pair
+
     each = {side: dict(settings) for side, settings in case.each}
     return Pair(case.link, case.seed, dict(case.settings), oracles, each)
 
@@ -195,7 +199,7 @@ def keep(
     directory = artifacts if artifacts is not None else os.environ.get(ARTIFACTS, "")
     if not directory:
         return
-    rule = why.oracle if isinstance(why, Violation) else type(why).__name__
+    rule = getattr(why, "oracle", type(why).__name__)
     path = save(pair, case, directory, f"{name}-{rule}", why)
     why.add_note(f"replay: python -m terrella.testing.replay {path}")
 
@@ -210,7 +214,7 @@ def save(pair: Pair, case: Case, directory: str | os.PathLike[str], name: str, w
     into = Path(directory)
     into.mkdir(parents=True, exist_ok=True)
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:150]
-    side = why.side if isinstance(why, Violation) else "a"
+    side = getattr(why, "side", "a")
     (into / f"{safe}.json").write_text(to_json(case) + "\n")
     script.capture(pair, into / f"{safe}.pcapng", why)
     path = into / f"{safe}.pkt"

@@ -16,9 +16,10 @@ The line itself (rate, queue, ECN marking above a threshold, delay) is the one o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from drivers.net.impairments import GilbertElliott, Impairments
+if TYPE_CHECKING:
+    from drivers.net.impairments import Impairments
 
 MS = 1_000_000
 
@@ -169,6 +170,8 @@ class Way:
 
     def impairments(self, calm: bool = False) -> Impairments:
         """What `drivers/net/direction.py` is told; `calm`: without the dice."""
+        from drivers.net.impairments import GilbertElliott, Impairments
+
         loss: Any = self.loss
         if isinstance(loss, Burst):
             loss = GilbertElliott(loss.p, loss.r, loss.bad_loss, loss.good_loss)

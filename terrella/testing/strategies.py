@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from terrella.testing import links as L
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case
-from terrella.testing.wire import MSS, SACK_PERMITTED, TIMESTAMP, WSCALE
 
 MS = 1_000_000
+MSS, WSCALE, SACK_PERMITTED, TIMESTAMP = 2, 3, 4, 8  # kinds of options
 
 
 def fates(stale: bool = True, renege: bool = True) -> st.SearchStrategy[L.Fate]:
@@ -170,12 +170,3 @@ def cases(
         st.integers(0, 255),
     )
 
-
-def register() -> None:
-    """So that `st.from_type(Link)` and `@given(...)` by annotation know what to draw: Hypothesis's entry point calls it."""
-    st.register_type_strategy(L.Link, links())
-    st.register_type_strategy(L.Way, ways(dice=True))
-    st.register_type_strategy(L.Fate, fates())
-    st.register_type_strategy(L.Burst, bursts())
-    st.register_type_strategy(Application, applications())
-    st.register_type_strategy(Case, cases())
