@@ -314,6 +314,49 @@ int trl_parse(const uint8_t *buf, size_t len, uint32_t flags, struct trl_pkt *ou
     return verdict;
 }
 
+int trl_parse_plain(const uint8_t *buf, size_t len, uint32_t flags, const uint8_t *mac, struct trl_plain *out)
+{
+    size_t l3 = 0;
+    if (flags & TRL_PARSE_ETHERNET) {
+        if (len < 14 || memcmp(buf, mac, 6) != 0 || get16(buf + 12) != 0x0800)
+            return 0;
+        l3 = 14;
+    }
+    if (len - l3 < 40)
+        return 0;
+    const uint8_t *ip = buf + l3, *tcp = ip + 20;
+    uint32_t total = get16(ip + 2), header = (uint32_t)(tcp[12] >> 4) * 4;
+    uint16_t tcp_flags = get16(tcp + 12) & 0x1ff;
+    if (ip[0] != 0x45 || (ip[1] & 3) || (get16(ip + 6) & 0x3fff) || ip[9] != TCP || total > len - l3 ||
+        (tcp_flags & ~8u) != 16 || (header != 20 && header != 32) || total < 20 + header)
+        return 0;
+    if (header == 32 && get32(tcp + 20) != 0x0101080au)
+        return 0;
+    uint32_t length = total - 20;
+    if (!(flags & TRL_PARSE_L3_TRUSTED) && trl_sum(ip, 20, 0) != 0xffff)
+        return 0;
+    if (!(flags & TRL_PARSE_L4_TRUSTED) && trl_sum(tcp, length, pseudo_sum(ip + 12, ip + 16, 4, TCP, length)) != 0xffff)
+        return 0;
+    memcpy(out->addresses, ip + 12, 8);
+    memcpy(out->key, ip + 16, 4);
+    memcpy(out->key + 4, ip + 12, 4);
+    memcpy(out->key + 8, tcp + 2, 2);
+    memcpy(out->key + 10, tcp, 2);
+    out->seq = get32(tcp + 4);
+    out->ack = get32(tcp + 8);
+    out->tsval = header == 32 ? get32(tcp + 24) : 0;
+    out->tsecr = header == 32 ? get32(tcp + 28) : 0;
+    out->payload_len = length - header;
+    out->l3_len = total;
+    out->window = get16(tcp + 14);
+    out->payload = (uint16_t)(l3 + 20 + header);
+    out->tcp_flags = tcp_flags;
+    out->tcp_options = header == 32 ? TRL_OPT_TIMESTAMP : 0;
+    out->ttl = ip[8];
+    out->tos = ip[1];
+    return 1;
+}
+
 /* ---- build ---- */
 
 /* Copies the template and fills in the IP header. proto, tos as given. Returns 0 or -1. */

@@ -95,6 +95,24 @@ struct trl_pkt {
 /* Parses one frame. Fields up to the layer where the verdict fell are valid. Returns out->verdict. */
 int trl_parse(const uint8_t *buf, size_t len, uint32_t flags, struct trl_pkt *out);
 
+/* What there is to know of a plain segment. Host order but for key and addresses. */
+struct trl_plain {
+    uint8_t  addresses[8];          /* src addr, dst addr, as in the header */
+    uint8_t  key[12];               /* as in struct trl_pkt */
+    uint32_t seq, ack, tsval, tsecr;
+    uint32_t payload_len, l3_len;
+    uint16_t window, payload;
+    uint16_t tcp_flags, tcp_options;
+    uint8_t  ttl, tos;
+};
+
+/*
+ * The short way for the segments that matter. 1 when the frame is, to this MAC if Ethernet, an unfragmented IPv4 packet
+ * without options or ECN with a TCP segment of flags ACK or ACK and PSH, with either no options or NOP NOP TS, and all lengths
+ * and checksums are good (flags as for trl_parse); out is then filled in. 0 for anything else: trl_parse has to say what it is.
+ */
+int trl_parse_plain(const uint8_t *buf, size_t len, uint32_t flags, const uint8_t *mac, struct trl_plain *out);
+
 /* What changes from segment to segment of a connection; addresses, MACs, TTL come from the template. */
 struct trl_tcp_out {
     uint16_t sport, dport;

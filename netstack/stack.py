@@ -56,11 +56,13 @@ if TYPE_CHECKING:
 
 PARSE_ETHERNET = int(lib.TRL_PARSE_ETHERNET)
 PARSE_TRUSTED = int(lib.TRL_PARSE_L4_TRUSTED)
+PARSE_ETHERNET_TRUSTED = PARSE_ETHERNET | PARSE_TRUSTED
 LOOPBACK_MTU = 65536
 MIN_MTU6 = 1280
 
 _from_buffer = ffi.from_buffer
 _parse = lib.trl_parse
+_parse_plain = lib.trl_parse_plain
 
 
 class Rng(Protocol):
@@ -87,6 +89,7 @@ class Stack:
         self.neighbour_queued = 0
         self.on_output: Callable[[], None] | None = None
         self.pkt = ffi.new("struct trl_pkt *")
+        self.plain = ffi.new("struct trl_plain *")
         # Windows onto the parsed packet: a slice is a copy.
         self.src16 = ffi.buffer(self.pkt.src, 16)
         self.dst16 = ffi.buffer(self.pkt.dst, 16)
@@ -316,6 +319,14 @@ class Stack:
             frame.data = b"".join((frame.data, *frame.frags))
             frame.frags = ()
         data = frame.data
+        if frame.ethernet and interface.ethernet:
+            # The short way. What is not plain, or the first of its kind, goes the long one.
+            buffer = data if data.__class__ is bytes else _from_buffer(data)
+            flags = PARSE_ETHERNET_TRUSTED if frame.csum_ok or frame.csum_start else PARSE_ETHERNET
+            if _parse_plain(buffer, len(data), flags, interface.mac, self.plain):
+                self.kind = HOST
+                if self.ipv4.plain_input(frame, interface, now):
+                    return
         if interface.ethernet:
             if not frame.ethernet:
                 self.counters.reject.FrameType += 1

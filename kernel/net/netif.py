@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from csrc.frame import Frame
 from drivers.capture import Pcapng
-from drivers.clock import RealTimeline
+from drivers.clock import RealTimeline, VirtualTimeline
 
 if TYPE_CHECKING:
     from drivers.net.device import NetDevice
@@ -67,7 +67,7 @@ class NetIf:
         cost = network.interrupt_ns
         network.cpu.steal(cost)
         at = timeline.now + cost
-        if network.virtual and timeline.reach(at):
+        if isinstance(timeline, VirtualTimeline) and timeline.reach(at):
             self._serve(at)
         else:
             self.timer.arm(at)

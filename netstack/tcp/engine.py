@@ -109,6 +109,17 @@ class Tcp:
         else:
             self.listen_input(seg, now, None)
 
+    def plain_input(self, fields: tuple[Any, ...], frame: Any, interface: Any, now: int) -> None:
+        """The same for a segment in the fields of `struct trl_plain`."""
+        seg = self._seg
+        seg.load_plain(fields, frame, interface)
+        self.counters.InSegs += 1
+        found = self.table.get(seg.key)
+        if found is not None:
+            found.segment_arrives(seg, now)
+        else:
+            self.listen_input(seg, now, None)
+
     def listen_input(self, seg: Segment, now: int, isn: int | None) -> None:
         """No connection: a listener, or 3.10.7.1 CLOSED."""
         listener = self.find_listener(seg)
