@@ -92,7 +92,14 @@ def mode(value: Any, args: tuple[Any, ...]) -> str:
 
 def sink(value: Any, args: tuple[Any, ...]) -> str:
     chunks = getattr(value, "chunks", None)
-    return quoted(b"".join(chunks), LONGEST) if chunks is not None else "NULL"
+    if chunks is None:
+        return "NULL"
+    shown = b""
+    for chunk in chunks:
+        shown += chunk[: LONGEST + 1 - len(shown)]
+        if len(shown) > LONGEST:
+            break
+    return quoted(shown, LONGEST)
 
 
 def source(value: Any, args: tuple[Any, ...]) -> str:

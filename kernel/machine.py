@@ -47,6 +47,9 @@ LIMITS: dict[int, tuple[int, int]] = {RLIMIT_NOFILE: (1024, 1048576), RLIMIT_COR
 
 __all__ = ["Machine", "MachineStopped"]
 
+FRAMES = 65536
+"""Memory of a machine that does not say: 256 MiB in frames of 4 KiB."""
+
 
 class MachineStopped(RuntimeError):
     """The machine was closed."""
@@ -58,7 +61,7 @@ class Machine:
     """
 
     __slots__ = (
-        "closed", "console", "costs", "fs_sharers", "lost_reports", "meter", "missing_calls", "name", "network",
+        "closed", "console", "costs", "frames", "fs_sharers", "lost_reports", "meter", "missing_calls", "name", "network",
         "on_process_end",
         "processes", "programs", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks",
         "timeline", "trace", "vfs",
@@ -76,7 +79,10 @@ class Machine:
         costs: Costs | None = None,
         first_cpu: int = 0,
         rng: Stream | None = None,
+        memory: int = FRAMES,
     ) -> None:
+        if memory < 1:
+            raise ValueError(f"a machine has at least one frame of memory, not {memory}")
         if cpus < 1:
             raise ValueError(f"a machine has at least one CPU, not {cpus}")
         self.name = name
@@ -85,6 +91,8 @@ class Machine:
         self.costs = costs if costs is not None else Costs()
         self.rng = rng if rng is not None else self.timeline.stream(f"machine {name}")
         self.console: Console = console if console is not None else MemoryConsole()
+        self.frames = memory
+        """Frames of memory, 4 KiB each. No buffer of a Python program is larger than all of it."""
         self.closed = False
         self.lost_reports = 0
         self.missing_calls: dict[str, int] = {}
@@ -112,7 +120,8 @@ class Machine:
         timeline = self.timeline
         vfs = Vfs(lambda: timeline.now + timeline.epoch_ns)
         vfs.machine = self
-        vfs.mount_root(Tmpfs(vfs.new_dev(), vfs.now, mode=0o755, name="tmpfs"), b"tmpfs")
+        root = Tmpfs(vfs.new_dev(), vfs.now, mode=0o755, max_pages=self.frames, name="tmpfs")
+        vfs.mount_root(root, b"tmpfs")
         mount_system(self, vfs)
         return vfs
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kernel.abi import (
     CLD_CONTINUED,
     CLD_STOPPED,
+    RLIMIT_SIGPENDING,
     SA_NOCLDSTOP,
     SA_NODEFER,
     SA_RESETHAND,
@@ -23,6 +24,7 @@ from kernel.abi import (
     SIG_DFL,
     SIG_IGN,
     SIGABRT,
+    SIGALRM,
     SIGBUS,
     SIGCHLD,
     SIGCONT,
@@ -109,6 +111,8 @@ class Action:
 
 
 DEFAULT = Action()
+SIGPENDING_MAX = 7823
+"""RLIMIT_SIGPENDING where nobody has set it: what Linux gives a machine of 2 GiB."""
 
 
 class SignalState:
@@ -172,6 +176,12 @@ class Signals:
                     if task.state == STOPPED:
                         self.machine.scheduler.awaken(task, 0)
 
+    def crowded(self, group: ThreadGroup) -> bool:
+        """Whether RLIMIT_SIGPENDING forbids to queue one more. (Linux counts by user, this by process.)"""
+        queued = len(group.pending) + sum(len(task.pending) for task in group.threads.values())
+        most = group.rlimits.get(RLIMIT_SIGPENDING, (SIGPENDING_MAX, 0))[0]
+        return 0 <= most <= queued
+
     def send_process(self, group: ThreadGroup, info: SigInfo) -> None:
         """kill(2): to the process. Nothing happens to a zombie."""
         signum = info.si_signo
@@ -186,6 +196,8 @@ class Signals:
         if signum == SIGKILL:
             self.kill_group(group, SIGKILL)
             return
+        if signum >= 32 and self.crowded(group) and any(i.si_signo == signum for i in group.pending):
+            return  # it is pending as it is; kill(2) does not fail
         _queue(group.pending, info)
         if taker is not None:
             self._notify(taker)
@@ -204,6 +216,8 @@ class Signals:
             return
         if signum == SIGKILL:
             self.kill_group(task.group, SIGKILL)
+            return
+        if signum >= 32 and self.crowded(task.group) and any(i.si_signo == signum for i in task.pending):
             return
         _queue(task.pending, info)
         if not blocked:
@@ -349,6 +363,8 @@ class Signals:
                     best = info
             if best is not None:
                 pending.remove(best)
+                if best.si_signo == SIGALRM and task.group.itimer is not None:
+                    task.group.itimer.taken()
                 return best
         return None
 
@@ -373,6 +389,7 @@ def _rank(info: SigInfo) -> tuple[bool, int]:
 
 
 def _queue(pending: list[SigInfo], info: SigInfo) -> None:
+    """Standard signals coalesce; of real-time ones each is kept."""
     if info.si_signo < 32 and any(p.si_signo == info.si_signo for p in pending):
         return
     pending.append(info)

@@ -62,7 +62,8 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     with ExitStack() as cleanup:
         trace = _trace_file(args, cleanup)
-        machine = Machine("terrella", VirtualTimeline(args.seed), cpus=args.cpus, policy=args.sched)
+        size = {} if args.memory is None else {"memory": args.memory}
+        machine = Machine("terrella", VirtualTimeline(args.seed), cpus=args.cpus, policy=args.sched, **size)
         cleanup.callback(machine.close)
         machine.boot_program(reap)
         machine.timeline.run()  # until init waits

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.abi import AT_FDCWD, E2BIG, EACCES, ELOOP, ENOEXEC, MS_NOEXEC, O_RDONLY
+from kernel.abi import AT_FDCWD, E2BIG, EACCES, ELOOP, ENOEXEC, ENOMEM, MS_NOEXEC, O_RDONLY, PAGE_SIZE
 from kernel.exec.python import Program
 from kernel.fs.namei import MAY_EXEC, permitted
 from kernel.fs.operations import open_path
@@ -50,6 +50,8 @@ def _contents(task: Task, name: str) -> bytes:
     inode = path.inode
     if not inode.is_reg or path.mount.flags & MS_NOEXEC or not permitted(inode, task.cred, MAY_EXEC):
         raise OSError(EACCES, f"Permission denied: {name} is not executable")
+    if inode.size > task.machine.frames * PAGE_SIZE:
+        raise OSError(ENOMEM, f"Cannot allocate memory: {name} has {inode.size} bytes")
     file = open_path(task, path, O_RDONLY)
     try:
         sink = BytesSink(inode.size)

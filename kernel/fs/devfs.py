@@ -6,15 +6,19 @@ device numbers; an `open` method there makes the description where a device need
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from kernel.abi import ENOSPC, S_IFCHR, S_IFDIR, S_IFLNK
 from kernel.fs.file import File, FileOps, Sink, Source
 from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.vfs import Inode, Path, Vfs, error
+from kernel.task import WORK_DIE, WORK_SIGNAL
 
 _CHUNK = 1 << 16
 _ZEROS = bytes(_CHUNK)
+_SEEDED = 256
+"""More random bytes than that are stretched from a seed of 16."""
 
 
 def device(major: int, minor: int) -> int:
@@ -42,14 +46,14 @@ class NullOps(FileOps):
 
 
 def fill(task: Any, sink: Sink, n: int, make: Any) -> int:
-    """Puts `n` bytes made chunk by chunk, each paid for before it is there."""
+    """Puts `n` bytes made chunk by chunk, each paid for before it is there; a signal ends it."""
     done = 0
     while done < n:
         want = min(n - done, _CHUNK)
         task.spend(task.machine.costs.copy(want))
         put = sink.put(make(want))
         done += put
-        if put < want:
+        if put < want or task.work & (WORK_SIGNAL | WORK_DIE):
             break
     return done
 
@@ -82,6 +86,8 @@ class RandomOps(NullOps):
 
     def bytes(self, n: int) -> bytes:
         """`n` bytes; also what getrandom(2) gives."""
+        if n > _SEEDED:
+            return hashlib.shake_128(self.stream.bytes(16)).digest(n)
         below = self.stream.below
         words = b"".join(int(below(1 << 32)).to_bytes(4, "little") for _ in range((n + 3) // 4))
         return words[:n]

@@ -16,11 +16,11 @@ def register_types(machine: Any, vfs: Vfs) -> None:
     """tmpfs and ramfs, proc, devtmpfs."""
 
     def tmpfs(source: bytes, options: bytes) -> FileSystem:
-        return tmpfs_from_options(vfs.new_dev(), vfs.now, options)
+        return tmpfs_from_options(vfs.new_dev(), vfs.now, options, machine.frames // 2 or 1)
 
     def ramfs(source: bytes, options: bytes) -> FileSystem:
         fs = tmpfs_from_options(vfs.new_dev(), vfs.now, options)
-        fs.name, fs.max_pages, fs.max_inodes = "ramfs", None, None
+        fs.name, fs.max_pages, fs.max_inodes = "ramfs", machine.frames, None
         return fs
 
     vfs.types["tmpfs"] = tmpfs

@@ -1,4 +1,8 @@
-"""timerfd(2): a timer whose expirations are read as a count."""
+"""timerfd(2): a timer whose expirations are read as a count.
+
+Expirations are counted by arithmetic. As in Linux the timer of the machine is armed for one of them only, and again
+when that one was read: a period of a nanosecond that nobody reads costs nothing.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +30,12 @@ class TimerFd:
         self.timer = timeline.timer(self._expired)
 
     def _expired(self, now: int) -> None:
-        if self.interval and self.first is not None:
-            self.timer.arm(self.first + (self.total() * self.interval))
         self.queue.wake_all(POLLIN | POLLRDNORM)
+
+    def again(self) -> None:
+        """Wait for the next expiration, when there is one to come."""
+        if self.interval and self.first is not None:
+            self.timer.arm(self.first + self.total() * self.interval)
 
     def total(self) -> int:
         """Expirations since it was set."""
@@ -74,6 +81,7 @@ class TimerFdOps(FileOps):
             count = timer.total() - timer.taken
             if count:
                 timer.taken += count
+                timer.again()
                 return sink.put(struct.pack("=Q", count))
             if file.flags & O_NONBLOCK:
                 raise error(EAGAIN, "timer has not expired")

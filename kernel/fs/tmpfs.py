@@ -295,9 +295,11 @@ def _number(text: bytes, base: int = 10) -> int:
         raise error(EINVAL, f"tmpfs option {text!r}") from None
 
 
-def tmpfs_from_options(dev: int, now: Callable[[], int], options: bytes) -> Tmpfs:
-    """The `data` of mount(2), as tmpfs(5): size=, nr_blocks=, nr_inodes=, mode=, uid=, gid=."""
-    fs = Tmpfs(dev, now)
+def tmpfs_from_options(dev: int, now: Callable[[], int], options: bytes, pages: int = 65536) -> Tmpfs:
+    """The `data` of mount(2), as tmpfs(5): size=, nr_blocks=, nr_inodes=, mode=, uid=, gid=; `pages` is the default
+    size.
+    """
+    fs = Tmpfs(dev, now, max_pages=pages)
     for option in options.split(b","):
         key, _, value = option.partition(b"=")
         if key == b"size":

@@ -18,6 +18,7 @@ from kernel.fs.user import file_of, install, nofile, text
 from kernel.fs.vfs import Inode, StatFs, error
 from kernel.ipc.pipe import Pipe
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
+from kernel.task import WORK_DIE, WORK_SIGNAL
 
 Buffer = Any
 
@@ -28,6 +29,18 @@ def _count(n: Any) -> int:
         raise error(EINVAL, f"a count was expected, not {type(n).__name__}")
     n = int(n)
     return MAX_RW_COUNT if n < 0 or n > MAX_RW_COUNT else n
+
+
+SMALL = 1 << 16
+
+
+def room(task: Any, n: Any) -> int:
+    """How large a buffer a Python program gets that asks for `n` bytes. It counts against the machine's memory: more
+    than that is a short read.
+    """
+    n = _count(n)
+    most: int = task.machine.frames * abi.PAGE_SIZE
+    return n if n < most else most
 
 
 # ---- read and write ----
@@ -53,8 +66,8 @@ def sys_read(task: Any, fd: int, sink: Sink, count: int) -> int:
 
 @python("read")
 def read(task: Any, fd: int, n: int) -> bytes:
-    if type(n) is not int or not 0 <= n <= MAX_RW_COUNT:
-        n = _count(n)
+    if type(n) is not int or not 0 <= n <= SMALL:
+        n = room(task, n)
     sink = BytesSink(n)
     sys_read(task, fd, sink, n)
     return sink.value()
@@ -128,7 +141,7 @@ def sys_pread64(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
 
 @python("pread64")
 def pread64(task: Any, fd: int, n: int, offset: int) -> bytes:
-    sink = BytesSink(_count(n))
+    sink = BytesSink(room(task, n))
     sys_pread64(task, fd, sink, sink.room, offset)
     return sink.value()
 
@@ -155,12 +168,12 @@ class ScatterSink:
 
     __slots__ = ("room", "sinks")
 
-    def __init__(self, sinks: list[BytesSink]) -> None:
+    def __init__(self, sinks: list[BytesSink], most: int) -> None:
         self.sinks = sinks
-        self.room = sum(sink.room for sink in sinks)
+        self.room = min(sum(sink.room for sink in sinks), most)
 
     def put(self, chunk: Any) -> int:
-        view = memoryview(chunk)
+        view = memoryview(chunk)[: self.room]
         done = 0
         for sink in self.sinks:
             if sink.room:
@@ -185,7 +198,7 @@ def gather(buffers: Any) -> BytesSource:
         raise error(EFAULT, "a list of buffers was expected") from None
 
 
-def scatter(sizes: Any) -> ScatterSink:
+def scatter(task: Any, sizes: Any) -> ScatterSink:
     """Sinks for buffers of the given sizes."""
     if not isinstance(sizes, Sequence) or isinstance(sizes, (str, bytes)):
         raise error(EFAULT, "a list of sizes was expected")
@@ -198,7 +211,7 @@ def scatter(sizes: Any) -> ScatterSink:
         if size < 0:
             raise error(EINVAL, "negative size")
         sinks.append(BytesSink(size))
-    return ScatterSink(sinks)
+    return ScatterSink(sinks, room(task, -1))
 
 
 @syscall(65, "readv", "fd", "iovec", "int")
@@ -214,7 +227,7 @@ def sys_readv(task: Any, fd: int, sink: Sink, count: int) -> int:
 @python("readv")
 def readv(task: Any, fd: int, sizes: Any) -> list[bytes]:
     """`sys.readv(fd, [size, ...]) -> [bytes, ...]`: what went into each buffer."""
-    sink = scatter(sizes)
+    sink = scatter(task, sizes)
     sys_readv(task, fd, sink, len(sizes))
     return [part.value() for part in sink.sinks]
 
@@ -242,7 +255,7 @@ def sys_preadv(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
 
 @python("preadv")
 def preadv(task: Any, fd: int, sizes: Any, offset: int) -> list[bytes]:
-    sink = scatter(sizes)
+    sink = scatter(task, sizes)
     sys_preadv(task, fd, sink, len(sizes), offset)
     return [part.value() for part in sink.sinks]
 
@@ -285,7 +298,7 @@ def sys_sendfile(task: Any, out_fd: int, in_fd: int, offset: int | None, count: 
                 raise
             break
         done += sent
-        if sent < len(data):
+        if sent < len(data) or task.work & (WORK_SIGNAL | WORK_DIE):
             break
     if offset is None:
         source_file.pos = pos + done
@@ -534,16 +547,20 @@ def getdents64(task: Any, fd: int) -> list[tuple[str, int, int]]:
     return [(text(name), ino, kind) for _, name, ino, kind in sys_getdents64(task, fd)]
 
 
+GETRANDOM_MAX = (1 << 25) - 1
+"""What one call gives at most (random(4))."""
+
+
 @syscall(278, "getrandom", "sink", "size", "int")
 def sys_getrandom(task: Any, sink: Sink, count: int, flags: int = 0) -> int:
     if flags & ~(abi.GRND_NONBLOCK | abi.GRND_RANDOM):
         raise error(EINVAL, "getrandom flags")
     random = task.machine.vfs.devices[abi.S_IFCHR, URANDOM]
-    return fill(task, sink, count, random.bytes)
+    return fill(task, sink, min(count, GETRANDOM_MAX), random.bytes)
 
 
 @python("getrandom")
 def getrandom(task: Any, n: int, flags: int = 0) -> bytes:
-    sink = BytesSink(_count(n))
+    sink = BytesSink(room(task, n))
     sys_getrandom(task, sink, sink.room, flags)
     return sink.value()

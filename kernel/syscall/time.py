@@ -140,30 +140,48 @@ def _tell_remaining(task: Task, error: OSError, remaining: list[int]) -> None:
 
 
 class IntervalTimer:
-    """ITIMER_REAL of a process: SIGALRM at the deadline, and again every `interval`."""
+    """ITIMER_REAL of a process: SIGALRM at the deadline, and again every `interval`.
 
-    __slots__ = ("group", "interval", "task_machine", "timer")
+    As in Linux the next period begins when the signal of the last one is taken: nothing happens while it is pending.
+    """
+
+    __slots__ = ("fired", "group", "interval", "task_machine", "timer")
 
     def __init__(self, task: Task) -> None:
         self.group: ThreadGroup = task.group
         self.task_machine = task.machine
         self.interval = 0
+        self.fired: int | None = None
+        """When the timer expired whose signal is still pending."""
         self.timer = task.machine.timeline.timer(self._expire)
 
     def _expire(self, now: int) -> None:
         if not self.group.threads:
             return
-        if self.interval:
-            self.timer.arm(now + self.interval)
+        self.fired = now if self.interval else None
         self.task_machine.signals.send_process(self.group, SigInfo(SIGALRM, SI_KERNEL))
 
     def get(self) -> tuple[int, int]:
         """(interval, time left)."""
+        now = self.task_machine.timeline.now
         deadline = self.timer.deadline
-        return self.interval, max(deadline - self.task_machine.timeline.now, 1) if deadline is not None else 0
+        if deadline is None and self.fired is not None:
+            deadline = self._next(now)
+        return self.interval, max(deadline - now, 1000) if deadline is not None else 0
+
+    def _next(self, now: int) -> int:
+        assert self.fired is not None
+        return self.fired + ((now - self.fired) // self.interval + 1) * self.interval
+
+    def taken(self) -> None:
+        """The signal was dequeued."""
+        if self.fired is not None:
+            self.timer.arm(self._next(self.task_machine.timeline.now))
+            self.fired = None
 
     def set(self, interval: int, value: int) -> None:
         self.interval = interval
+        self.fired = None
         if value:
             self.timer.arm(self.task_machine.timeline.now + value)
         else:
@@ -184,8 +202,7 @@ def _timer(task: Task, which: int) -> IntervalTimer:
 @syscall(103, "setitimer", "itimer", "itimerval", "", "result:itimerval", returns="zero")
 def sys_setitimer(task: Task, which: int, value: int, interval: int = 0) -> tuple[int, int]:
     """Microsecond steps, as the call's structure has them."""
-    _checked(value)
-    _checked(interval)
+    value, interval = (-(-_checked(ns) // 1000) * 1000 for ns in (value, interval))
     timer = _timer(task, which)
     old = timer.get()
     timer.set(interval, value)
