@@ -14,7 +14,7 @@ from kernel.fs.user import file_of, install, lookup, nofile, pathname, text
 from kernel.fs.vfs import error
 from kernel.net.socket import SOCKET, SocketState, socket_file, socket_of
 from kernel.net.unix import UnixSocket, join
-from kernel.syscall.file import WholeSource, gather
+from kernel.syscall.file import WholeSource, gather, room
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
 
 _TYPE_FLAGS = abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC
@@ -245,7 +245,7 @@ def sys_recvfrom(task: Any, fd: int, sink: Sink, count: int, flags: int = 0, add
 def recvfrom(task: Any, fd: int, n: int, flags: int = 0) -> tuple[bytes, Address]:
     if not isinstance(n, int) or n < 0:
         raise error(EINVAL, "count")
-    sink = BytesSink(min(n, abi.MAX_RW_COUNT))
+    sink = BytesSink(room(task, n))
     _, peer = sys_recvfrom(task, fd, sink, sink.room, flags, None)
     return sink.value(), peer
 
@@ -351,7 +351,7 @@ def _unpack_ancillary(task: Any, parcels: Any, room: int, flags: int) -> tuple[l
 def recvmsg(task: Any, fd: int, n: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, Any, int, Address]:
     if not isinstance(n, int) or n < 0:
         raise error(EINVAL, "count")
-    sink = BytesSink(min(n, abi.MAX_RW_COUNT))
+    sink = BytesSink(room(task, n))
     _, ancillary, message_flags, peer = sys_recvmsg(task, fd, (sink, ancbufsize), flags)
     return sink.value(), ancillary, message_flags, peer
 
@@ -379,6 +379,7 @@ def sys_setsockopt(task: Any, fd: int, level: int, name: int, value: int | bytes
         value -= 1 << 32
     if level == abi.SOL_SOCKET and name in (abi.SO_RCVBUFFORCE, abi.SO_SNDBUFFORCE, abi.SO_MARK) and task.cred.euid:
         raise error(abi.EPERM, "this option needs CAP_NET_ADMIN")
+    task.machine.stack.now = task.machine.timeline.now  # options that are about time
     sock.setsockopt(level, name, int(value) if isinstance(value, int) else bytes(value))
     task.machine.network.drive()
     return 0
@@ -389,5 +390,6 @@ def sys_getsockopt(task: Any, fd: int, level: int, name: int, n: int | None = No
     _, sock = _socket(task, fd)
     if n is not None and n < 0:
         raise error(EINVAL, "length")
+    task.machine.stack.now = task.machine.timeline.now  # options that are about time
     value: int | bytes = sock.getsockopt(level, name, n)
     return value
