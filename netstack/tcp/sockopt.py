@@ -44,7 +44,7 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
         return True
     number = option_int(value)
     if name == TCP_NODELAY:
-        set_nonagle(sock, output.NAGLE_OFF, number != 0, now, push=True)
+        set_nonagle(sock, output.NAGLE_OFF, number != 0, now, push=number != 0)
     elif name == TCP_CORK:
         set_nonagle(sock, output.NAGLE_CORK, number != 0, now, push=not number)
     elif name == TCP_MAXSEG:
