@@ -86,7 +86,8 @@ class Neighbour:
             data[0:6] = self.mac
         except TypeError:
             frame.data = self.mac + bytes(data[6:])
-        return self.table.send(frame)
+        table = self.table
+        return table.stack.enqueue(table.interface, frame)
 
     def _resolve(self, frame: Frame, now: int) -> bool:
         table = self.table
@@ -260,9 +261,6 @@ class NeighbourTable:
         self.mcast_solicit = value("mcast_solicit")
         self.queue_bytes = value("unres_qlen_bytes")
         self.gc_interval_ns = value("gc_interval") * SECOND
-
-    def send(self, frame: Frame) -> bool:
-        return self.stack.enqueue(self.interface, frame)
 
     def lookup(self, address: bytes) -> Neighbour | None:
         return self.entries.get(address)

@@ -249,7 +249,10 @@ class Path:
             counters.ip6.OutRequests += 1
             counters.ip6.OutTransmits += 1
             counters.ip6.OutOctets += frame.length - self.l3
-        return self.transmit(frame, now) if interface.mac is not None else stack.enqueue(interface, frame)
+        if interface.mac is None:
+            return stack.enqueue(interface, frame)
+        neighbour = self.neighbour
+        return neighbour.output(frame, now) if neighbour is not None and neighbour.state else self.transmit(frame, now)
 
     def transmit(self, frame: Frame, now: int) -> bool:
         """`output` without IP's counters: fragments, and packets that were counted before."""

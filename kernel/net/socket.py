@@ -140,7 +140,9 @@ class SocketOps(FileOps):
     def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
         if not n:
             return 0
-        data, _ = self.receive(file, task, n, 0)
+        state: SocketState = file.private
+        data, _ = self._receive_once(state, file, task, n, 0, 0, None)
+        task.spend(state.machine.costs.copy(len(data)))
         return sink.put(data) if data else 0
 
     def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
@@ -172,13 +174,13 @@ class SocketOps(FileOps):
     def _receive_once(
         self, state: SocketState, file: File, task: Any, n: int, flags: int, below: int, deadline: int | None
     ) -> tuple[bytes, Any]:
-        sock = state.sock
+        sock, timeline = state.sock, state.machine.timeline
         if not below and n > 0 and not sock.rcvtimeo_ns and not (flags or file.flags & O_NONBLOCK):
             while state.starved():
                 state.readers.sleep(task)
         while True:
             try:
-                result: tuple[bytes, Any] = sock.recvfrom(n, task.now, below)
+                result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
             except BlockingIOError:
                 if file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:
                     raise
@@ -195,6 +197,7 @@ class SocketOps(FileOps):
         sock = state.sock
         below = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)
         stream = sock.type == SOCK_STREAM
+        timeline = state.machine.timeline
         task.spend(state.machine.costs.copy(n))
         done = 0
         deadline: int | None = None
@@ -202,7 +205,7 @@ class SocketOps(FileOps):
         try:
             while True:
                 try:
-                    sent = sock.sendto(chunk, addr, task.now, below)
+                    sent = sock.sendto(chunk, addr, timeline.now, below)
                 except BlockingIOError:
                     state.machine.network.drive()
                     if file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:

@@ -234,6 +234,8 @@ def _epoll_wait(
     if not isinstance(file.private, EventPoll):
         raise error(EINVAL, "not an epoll descriptor")
     deadline = _deadline(task, timeout_ns)
+    if sigmask is None:
+        return epoll_collect(task, file, maxevents, deadline)
     with _Masked(task, sigmask):
         return epoll_collect(task, file, maxevents, deadline)
 

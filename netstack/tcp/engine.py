@@ -65,7 +65,7 @@ class Tcp:
         self.why: Observer | None = None
         self._secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(8))
         self.table: dict[bytes, Any] = {}
-        self.bound: dict[int, list[Any]] = {}  # sockets by local port
+        self.bound: dict[int, dict[Any, None]] = {}  # sockets by local port, in the order of binding
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
         self._out = ffi.new("struct trl_tcp_out *")
