@@ -75,6 +75,12 @@ class Frame:
             )
         return bytes(image)
 
+    def complete(self) -> None:
+        """Become the wire image of a single frame: one buffer, checksum complete."""
+        self.data = bytes(self)
+        self.frags = ()
+        self.csum_start = self.csum_offset = 0
+
     def segments(self) -> list[bytes]:
         """What goes on the wire: the frame itself, or its GSO split, with complete headers and checksums."""
         if not self.gso_size:

@@ -28,7 +28,7 @@ OPT_COMMENT, SHB_USERAPPL, IF_NAME, IF_TSRESOL, EPB_FLAGS = 1, 4, 2, 9, 2
 DIRECTIONS = {"in": 1, "out": 2}
 MAX_OPTION = 0xFFFF
 
-_EPB_HEAD = struct.Struct("<IIIIIII")  # type, total length, interface, time high, time low, captured, original length
+_EPB_HEAD = struct.Struct("<IIIIIII").pack  # type, total length, interface, time high, time low, captured, original length
 
 
 def option(code: int, value: bytes) -> bytes:
@@ -62,7 +62,7 @@ class Pcapng:
         self.packets = 0
         self._parts: list[bytes] = []
         self._size = 0
-        self._tails: dict[int, bytes] = {}
+        self._tails: dict[int, tuple[int, bytes]] = {}
         self._flushed_at = 0
         head = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
         self._put(block(SHB, head + option(SHB_USERAPPL, b"terrella") + option(0, b"")))
@@ -81,37 +81,34 @@ class Pcapng:
         way = DIRECTIONS[direction]
         if not 0 <= interface_id < self.interfaces:
             raise ValueError(f"the capture has no interface {interface_id}: add_interface() gives the ids")
+        if self._file is None:
+            return
         stamp = now + self.epoch_ns
         high, low = stamp >> 32, stamp & 0xFFFFFFFF
         comment = frame.comment
-        parts = self._parts
-        if self._file is None:
-            return
         for image in frame.segments() if frame.gso_size else (bytes(frame),):
             size = len(image)
             if comment is None:
-                tail = self._tails.get(size << 2 | way)
-                if tail is None:
-                    tail = self._tail(size, way, b"")
+                total, tail = self._tails.get(size << 2 | way) or self._tail(size, way, b"")
             else:
                 text = comment.encode("utf-8", "replace")[:MAX_OPTION].decode("utf-8", "ignore").encode()
-                tail = self._tail(size, way, option(OPT_COMMENT, text))
+                total, tail = self._tail(size, way, option(OPT_COMMENT, text))
                 comment = None
-            total = 28 + size + len(tail)
-            parts += (_EPB_HEAD.pack(EPB, total, interface_id, high, low, size, size), image, tail)
+            self._parts += (_EPB_HEAD(EPB, total, interface_id, high, low, size, size), image, tail)
             self._size += total
             self.packets += 1
         if self._size >= BUFFER or now - self._flushed_at >= INTERVAL:
             self._flushed_at = now
             self.flush()
 
-    def _tail(self, size: int, way: int, comment: bytes) -> bytes:
-        """What follows the frame in its block: padding, options, total length. Kept for frames without a
-        comment.
+    def _tail(self, size: int, way: int, comment: bytes) -> tuple[int, bytes]:
+        """The length of a frame's block, and what follows the frame in it: padding, options, total length. Kept for
+        frames without a comment.
         """
         options = option(EPB_FLAGS, struct.pack("<I", way)) + comment + option(0, b"")
         padding = bytes(-size % 4)
-        tail = padding + options + struct.pack("<I", 28 + size + len(padding) + len(options) + 4)
+        total = 28 + size + len(padding) + len(options) + 4
+        tail = total, padding + options + struct.pack("<I", total)
         if not comment:
             self._tails[size << 2 | way] = tail
         return tail

@@ -317,7 +317,11 @@ class VirtualTimeline(_Deadlines):
 
         True, and `now` is `to_ns`, when a timer armed for then would be the next to run.
         """
-        return self.advance(to_ns, self._sequence + 1)
+        heap = self._heap
+        if heap and heap[0][0] <= to_ns or to_ns > self.limit:
+            return self.advance(to_ns, self._sequence + 1)
+        self.now = to_ns
+        return True
 
     def run(self, until: int | None = None) -> None:
         """Run every event with time <= until, then let it be `until`; or until stop(), or until nothing is
@@ -341,12 +345,15 @@ class VirtualTimeline(_Deadlines):
                     timer.callback(self.now)
                     if not heap or heap[0] is not entry:
                         continue
-                if timer._entry is entry and timer.deadline is not None:
-                    # moved later, or armed anew by its own callback
-                    timer._entry = timer._live = moved = (timer.deadline, timer._order, timer)
-                    heapreplace(heap, moved)
-                else:
-                    self._settle(entry)
+                if timer._entry is entry:
+                    if timer.deadline is not None:
+                        # moved later, or armed anew by its own callback
+                        timer._entry = timer._live = moved = (timer.deadline, timer._order, timer)
+                        heapreplace(heap, moved)
+                        continue
+                    timer._entry = None
+                self._dead -= 1
+                heappop(heap)
             if until is not None and self.limit >= 0 and until > self.now:
                 self.now = until
         finally:

@@ -114,8 +114,14 @@ class Timers:
         return None
 
     def next_deadline(self) -> int | None:
-        timer = self._settle()
-        return None if timer is None else timer.deadline
+        heap = self._heap
+        if not heap:
+            return None
+        at, _, timer = entry = heap[0]
+        if timer._entry is entry and timer.deadline == at:  # nearly always
+            return at
+        first = self._settle()
+        return None if first is None else first.deadline
 
     def run(self, now: int) -> int:
         """Call every timer whose deadline is at or before now, in order; how many were called.

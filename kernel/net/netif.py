@@ -139,6 +139,9 @@ class NetIf:
         for frame in frames:
             frame.timestamp_ns = now
         if self.captures:
+            for frame in frames:
+                if not frame.gso_size:
+                    frame.complete()  # once for all who want to see the image
             self._capture("out", frames, now)
         self.device.transmit(frames, now)
 
