@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp import ack as acking
-from netstack.tcp import delack, options, output, reassembly, rto
+from netstack.tcp import delack, options, output, reassembly, rto, window
 from netstack.tcp.scoreboard import Sent
 from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_TIMESTAMP, PSH, RST, SYN, URG
 from netstack.tcp.seq import HALF, MASK, unwrap
@@ -394,7 +394,7 @@ def fin_arrives(c: Connection, now: int) -> None:
     c.ack_pending |= delack.SCHED
     c.wake_pending = True
     for entry in c.ooo:
-        c.rmem -= len(entry[2]) + reassembly.OVERHEAD
+        c.rmem -= window.truesize(len(entry[2]))
     c.ooo = []
     c.sacks = []
     c.dsack = None

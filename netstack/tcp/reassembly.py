@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.segment import Segment
 
-OVERHEAD = window.OVERHEAD
+truesize = window.truesize
 MAX_OOO = 20_000  # entries; memory is bounded by rcvbuf long before
 
 
@@ -55,24 +55,27 @@ def add_sack(c: Connection, seq: int, end: int) -> None:
 
 
 def make_room(c: Connection, size: int) -> bool:
-    """Whether a buffer of `size` may be queued; else try to grow the buffer, then to squeeze what is queued."""
-    if c.rmem <= c.rcvbuf:
+    """Whether a segment of `size` bytes may be queued; else try to grow the buffer, then to squeeze what is
+    queued."""
+    cost = truesize(size)
+    if c.rmem + cost <= c.rcvbuf:
         return True
     counters = c.counters
     counters.PruneCalled += 1
     most = c.settings.tcp_rmem[2]
     if c.rcvbuf < most and not c.rcvbuf_locked and c.settings.tcp_moderate_rcvbuf:
-        c.rcvbuf = min(c.rmem, most)
-        c.rcv_ssthresh = min(c.window_clamp, 2 * c.advmss, c.rcv_ssthresh)
-    if c.rmem > c.rcvbuf and len(c.rcvq) > 1:
+        c.rcvbuf = max(min(c.rmem + cost, most), c.rcvbuf)
+    if c.rmem > c.rcvbuf:
+        c.rcv_ssthresh = min(c.window_clamp, 2 * c.advmss)
+    if c.rmem + cost > c.rcvbuf and len(c.rcvq) > 1:
         collapse(c)
-    if c.rmem > c.rcvbuf and c.ooo:
+    if c.rmem + cost > c.rcvbuf and c.ooo:
         counters.OfoPruned += 1
-        while c.ooo and c.rmem > c.rcvbuf:
+        while c.ooo and c.rmem + cost > c.rcvbuf:
             entry = c.ooo.pop()
-            c.rmem -= len(entry[2]) + OVERHEAD
+            c.rmem -= truesize(len(entry[2]))
         c.sacks = []
-    if c.rmem <= c.rcvbuf:
+    if c.rmem + cost <= c.rcvbuf:
         return True
     counters.RcvPruned += 1
     return False
@@ -81,15 +84,13 @@ def make_room(c: Connection, size: int) -> bool:
 def collapse(c: Connection) -> None:
     """Join the queue into one buffer: the overhead of many small ones goes."""
     queue = c.rcvq
-    size = 0
     for chunk in queue:
-        size += len(chunk)
-    c.rmem -= size + OVERHEAD * len(queue)
+        c.rmem -= truesize(len(chunk))
     joined = b"".join(queue)[c.rcvq_offset :]
     c.rcvq_offset = 0
     queue.clear()
     queue.append(joined)
-    c.rmem += len(joined) + OVERHEAD
+    c.rmem += truesize(len(joined))
     c.counters.TCPRcvCollapsed += 1
 
 
@@ -97,7 +98,7 @@ def in_order(c: Connection, seg: Segment, now: int) -> None:
     """The plain case: the payload begins at RCV.NXT, nothing is out of order, no FIN. Appended without a copy."""
     length = seg.length
     c.rcvq.append(seg.payload)
-    c.rmem += length + OVERHEAD
+    c.rmem += truesize(length)
     c.rcv_nxt += length
     c.bytes_received += length
     c.data_segs_in += seg.gso_segs
@@ -198,7 +199,7 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     j = i
     while j < len(ooo) and ooo[j][1] <= right:
         extend_dsack(c, ooo[j][0], ooo[j][1])
-        c.rmem -= len(ooo[j][2]) + OVERHEAD
+        c.rmem -= truesize(len(ooo[j][2]))
         counters.TCPOFOMerge += 1
         j += 1
     del ooo[i:j]
@@ -211,11 +212,11 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         if len(payload) < COPY_BELOW:
             payload = bytes(payload)
     ooo.insert(i, (left, right, payload, fin))
-    c.rmem += len(payload) + OVERHEAD
-    if c.sack_ok:
-        add_sack(c, seq, end)
     if seg.length >= 128:
         window.grow(c, seg.length)
+    c.rmem += truesize(len(payload))
+    if c.sack_ok:
+        add_sack(c, seq, end)
 
 
 def drain(c: Connection, now: int) -> None:
@@ -232,7 +233,7 @@ def drain(c: Connection, now: int) -> None:
         if seq < duplicate_end:
             extend_dsack(c, seq, min(end, duplicate_end))
         size = len(payload)
-        c.rmem -= size + OVERHEAD
+        c.rmem -= truesize(size)
         if end <= rcv_nxt:
             continue
         skip = rcv_nxt - seq
@@ -241,7 +242,7 @@ def drain(c: Connection, now: int) -> None:
                 payload = memoryview(payload)[skip:]
                 size -= skip
             c.rcvq.append(payload)
-            c.rmem += size + OVERHEAD
+            c.rmem += truesize(size)
             c.rcv_nxt += size
             c.bytes_received += size
             c.wake_pending = True

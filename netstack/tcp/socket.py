@@ -462,17 +462,16 @@ class TcpSocket(Socket):
         if have > n:
             data = bytes(memoryview(chunk)[offset : offset + n])
             conn.rcvq_offset = offset + n
-            freed = n
             size = n
         elif have == n or len(queue) == 1:
             del queue[0]
             conn.rcvq_offset = 0
             data = bytes(chunk) if not offset else bytes(memoryview(chunk)[offset:])
             size = have
-            freed = have + window.OVERHEAD
+            freed = window.truesize(len(chunk))
         else:
             parts = [memoryview(chunk)[offset:] if offset else chunk]
-            freed = have + window.OVERHEAD
+            freed = window.truesize(len(chunk))
             size = have
             conn.rcvq_offset = 0
             whole = 1
@@ -483,12 +482,11 @@ class TcpSocket(Socket):
                     if left:
                         parts.append(memoryview(chunk)[:left])
                         conn.rcvq_offset = left
-                        freed += left
                         size = n
                     break
                 parts.append(chunk)
                 whole += 1
-                freed += have + window.OVERHEAD
+                freed += window.truesize(have)
                 size += have
             del queue[:whole]
             data = b"".join(parts)
@@ -549,11 +547,10 @@ class TcpSocket(Socket):
         chunk = conn.rcvq[0]
         conn.rcvq_offset += 1
         conn.copied_seq += 1
-        conn.rmem -= 1
         if conn.rcvq_offset >= len(chunk):
             del conn.rcvq[0]
             conn.rcvq_offset = 0
-            conn.rmem -= window.OVERHEAD
+            conn.rmem -= window.truesize(len(chunk))
         if conn.urg_data & 0x400:
             conn.urg_data = -1
         return n

@@ -1,7 +1,7 @@
 """The receive window: how much to offer (RFC 9293 section 3.8.6.2.2, silly window avoidance; RFC 7323 section 2), and
 how the buffer grows with what the application takes (dynamic right-sizing).
 
-Buffers are accounted as Linux does: each queued buffer costs its bytes and an overhead, `rcvbuf` bounds the sum, and
+Buffers are accounted as Linux does: each queued buffer costs what it would occupy there, `rcvbuf` bounds the sum, and
 `scaling_ratio`/256 of free buffer space is offered as window. `rcv_ssthresh` starts small and rises with well-formed
 data, `window_clamp` is what the whole buffer can offer. The right edge offered never moves left.
 """
@@ -14,8 +14,25 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.segment import Segment
 
-OVERHEAD = 640  # what a queued buffer costs beyond its bytes
 DEFAULT_RATIO = 128  # of 256
+
+
+def truesize(length: int) -> int:
+    """What a queued segment costs: Linux's skb->truesize for a packet that a TUN device handed up. Headers of 40
+    bytes, 64 of headroom and 320 of shared info round up to a kmalloc size; then comes the sk_buff's own 256. What a
+    page does not hold is in further pages. (So the offered window and its growth are those of Linux, byte for byte.)
+    """
+    if 600 < length <= 1624:
+        return 2304
+    if length <= 280:
+        return 960
+    if length <= 600:
+        return 1280
+    if length <= 3672:
+        return 4352
+    if length < 3992:
+        return 8448
+    return 4352 + (length + 40 - 3712 + 4095 & ~4095)
 
 
 def initial(
@@ -127,7 +144,7 @@ def measure_rcv_mss(c: Connection, seg: Segment) -> None:
     size = seg.gso_size or length
     if size >= c.rcv_mss:
         if size != c.rcv_mss:
-            ratio = (length << 8) // (length + OVERHEAD) or 1
+            ratio = (length << 8) // truesize(length) or 1
             if ratio != c.scaling_ratio:
                 c.scaling_ratio = ratio
                 c.window_clamp = win_from_space(c, c.rcvbuf)
@@ -155,10 +172,11 @@ def grow(c: Connection, length: int) -> None:
     room = (free if free < clamp else clamp) - c.rcv_ssthresh
     if room <= 0:
         return
-    if (length + OVERHEAD) * c.scaling_ratio >> 8 <= length:
+    size = truesize(length)
+    if size * c.scaling_ratio >> 8 <= length:
         incr = 2 * c.advmss
     else:
-        incr = _grow_by_parts(c, length)
+        incr = _grow_by_parts(c, length, size)
     if incr:
         if incr < 2 * length:
             incr = 2 * length
@@ -166,14 +184,14 @@ def grow(c: Connection, length: int) -> None:
         c.ack_quick |= 1
 
 
-def _grow_by_parts(c: Connection, length: int) -> int:
+def _grow_by_parts(c: Connection, length: int, size: int) -> int:
     """Small payloads cost more than they bring: rise only while the offer is small against the largest buffer."""
-    truesize = win_from_space(c, length + OVERHEAD) >> 1
+    part = win_from_space(c, size) >> 1
     window = win_from_space(c, c.settings.tcp_rmem[2]) >> 1
     while c.rcv_ssthresh <= window:
-        if truesize <= length:
+        if part <= length:
             return int(2 * c.rcv_mss)
-        truesize >>= 1
+        part >>= 1
         window >>= 1
         if not window:
             break
