@@ -146,7 +146,7 @@ def test_a_broken_check_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def careless(c: Any, seg: Any, seq: int, now: int) -> None:
         c.rcvq.append(seg.payload)
-        c.rmem += seg.length + reassembly.OVERHEAD
+        c.rmem += reassembly.truesize(seg.length)
         c.rcv_nxt = max(c.rcv_nxt, seq + seg.length + (seg.flags & 1))
         c.wake_pending = True
         if seg.flags & 1:
