@@ -6,7 +6,7 @@ A case is a seed, a link, settings and a list of steps. A step is a tuple: the n
     ("setsockopt", "a", "TCP_NODELAY", 1) ("attach", "a", Application(...)) ("fault", "a", (Fate("drop"), ...))
     ("cut", ns) ("run", ns)
 
-After the last, the network heals, both sides come to their end and close (`Pair.finish`).
+After the last, both sides come to their end and close (`Pair.finish`), while the faults still scheduled run out.
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ class Case:
         return dataclasses.replace(self, **changes)
 
 
-PATIENT = {"net.ipv4.tcp_syn_retries": 100, "net.ipv4.tcp_synack_retries": 100, "net.ipv4.tcp_retries2": 100}
+PATIENT = {
+    "net.ipv4.tcp_syn_retries": 100, "net.ipv4.tcp_synack_retries": 100, "net.ipv4.tcp_retries2": 100,
+    "net.ipv4.tcp_orphan_retries": 100,
+}  # fmt: skip
 """Settings under which no finite number of faults ends a connection: then every byte must arrive."""
 
 

@@ -464,8 +464,8 @@ class Pair:
         self._calm(self.now)
 
     def finish(self, limit_ns: int = 7200 * SECOND) -> None:
-        """The network heals; both sides say what they have left, end, read to the end, close. It has to end."""
-        self.heal()
+        """Both sides say what they have left, end, read to the end, close. Schedules run out and the dice stop at the
+        link's `until_ns`, so it has to end."""
         for name in "ab":
             side = self.sides[name]
             if side.runner is None and (side.sock is not None or side.listening) and not side.closed:

@@ -179,3 +179,8 @@ def leaks(stack: Any) -> list[str]:
     if len(stack.timers):
         found.append(f"{len(stack.timers)} timers")
     return found
+
+
+def gave_up(stack: Any) -> bool:
+    """Whether a connection of the stack ended because nobody answered for too long (RFC 9293 section 3.8.3, R2)."""
+    return bool(stack.counters.tcpext.TCPAbortOnTimeout)

@@ -9,12 +9,18 @@ from terrella.testing.probe import State
 from terrella.testing.wire import FIN, HAS_SACK, HAS_TIMESTAMP, RST, SYN, Segment
 
 LOSS_PROBE = 2  # State.timer
+LOSS = 4  # State.phase
 
 
 def pipe_before(seg: Segment, seq: int, state: State) -> int:
     """The flight without this segment: it may have been counted already when it leaves."""
     counted = seq + seg.room <= state.snd_nxt - state.iss
     return state.pipe - (seg.segs if counted else 0)
+
+
+def loss_probe(state: State, seg: Segment, now: int) -> bool:
+    """Whether this may be a tail loss probe: its timer is due, and it is one segment (RFC 8985 section 7.3)."""
+    return state.timer == LOSS_PROBE and state.timer_at <= now and seg.segs == 1
 
 
 def is_new(side: Side, seg: Segment) -> bool:
@@ -53,7 +59,7 @@ class NewDataWithinCwnd(Oracle):
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         if state is None or not seg.length or seg.flags & SYN or side.flow.iss is None or not is_new(side, seg):
             return
-        if state.timer == LOSS_PROBE and state.timer_at <= self.pair.now and seg.segs == 1:
+        if loss_probe(state, seg, self.pair.now):
             return
         pipe = pipe_before(seg, side.flow.seq_out(seg.seq), state)
         if pipe >= state.cwnd:
@@ -74,7 +80,7 @@ class RetransmissionsWithinCwnd(Oracle):
         if state is None or not seg.length or seg.flags & SYN or flow.iss is None or is_new(side, seg):
             return
         seq = flow.seq_out(seg.seq)
-        if seq <= flow.acked or (state.timer == LOSS_PROBE and state.timer_at <= self.pair.now):
+        if seq <= flow.acked or loss_probe(state, seg, self.pair.now):
             return
         pipe = state.pipe - seg.segs  # it is counted when it leaves
         if pipe >= state.cwnd:
@@ -84,7 +90,9 @@ class RetransmissionsWithinCwnd(Oracle):
 class SenderSillyWindow(Oracle):
     """New data goes out in full segments, or else it is all there is to send (and with Nagle's algorithm no other small
     segment is outstanding: Minshall's reading), or at least half of the greatest window ever offered, or the window was
-    blocked and nothing is outstanding (the override of the persist timer).
+    blocked and nothing is outstanding (the override of the persist timer), or it is the end of a super-segment that fills
+    the window to its edge (Linux, under Minshall's rule too). Exceptions from Nagle's algorithm: a loss
+    probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is that something is sent at all.
     """
 
     section = "RFC 9293 sections 3.7.4 and 3.8.6.2.1, MUST-38; RFC 1122 section 4.2.3.4"
@@ -108,10 +116,13 @@ class SenderSillyWindow(Oracle):
             return
         everything = end >= state.write_seq - state.iss - (1 if state.fin_queued or seg.flags & FIN else 0)
         probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)
-        if not everything and not probing and seg.length < state.max_window // 2:
+        outstanding = flow.acked < self.small[side.name]
+        at_edge = seg.segs > 1 and end == flow.edge and not (outstanding and not state.nonagle)
+        if not everything and not probing and not at_edge and seg.length < state.max_window // 2:
             self.fail(side, f"{seg}: {tail} bytes of a segment of {full}, and more waits to be sent", state)
-        nagle = not state.nonagle and not seg.flags & FIN
-        if everything and nagle and flow.acked < self.small[side.name] and not probing and not state.fin_queued:
+        urged = loss_probe(state, seg, self.pair.now) or state.phase == LOSS
+        nagle = not state.nonagle and not seg.flags & FIN and not urged
+        if everything and nagle and outstanding and not probing and not state.fin_queued:
             self.fail(side, f"{seg}: a small segment while another is unacknowledged, and Nagle's algorithm is on", state)
         self.small[side.name] = end
 

@@ -51,7 +51,9 @@ class ItEnds(Oracle):
             if held:
                 self.fail(side, f"the stack still holds {', '.join(held)}")
             runner = side.runner
-            if runner is None or side.error or other.error or side.shut_rd:
+            if runner is None or side.error or other.error or side.shut_rd or side.dead or other.dead:
+                continue
+            if probe.gave_up(side.stack) or probe.gave_up(other.stack):
                 continue
             if side.connected and other.connected and not runner.ended:
                 self.fail(side, "the application never came to the end of what it had to write")
