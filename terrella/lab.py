@@ -33,6 +33,8 @@ from kernel.process import shell_status
 from kernel.task import Task, ThreadGroup
 from netstack.settings import Settings
 from netstack.stack import Stack
+from netstack.tcp.why import observe
+from terrella.why import WhyLog
 
 Destination = str | os.PathLike[str] | IO[bytes]
 
@@ -151,6 +153,7 @@ class Lab:
         self.wires: list[Wire] = []
         self.switches: list[Switch] = []
         self._captures: list[Pcapng] = []
+        self._logs: list[WhyLog] = []
         self._cpus = 0
         self.closed = False
 
@@ -224,12 +227,24 @@ class Lab:
         b.plug(wire.b, *(addresses[1:] if addresses else ()))
         return wire
 
-    def capture(self, host: Host, destination: Destination) -> Pcapng:
-        """Write what passes the host's network cards to a pcapng file (complete once the lab is closed)."""
+    def capture(self, host: Host, destination: Destination, why: bool = False) -> Pcapng:
+        """Write what passes the host's network cards to a pcapng file (complete once the lab is closed).
+
+        With `why`, the segments that its connections send from now on carry the reason as a packet comment.
+        """
         capture = Pcapng(destination, epoch_ns=self.timeline.epoch_ns)
         self._captures.append(capture)
         host.record(capture)
+        if why:
+            observe(host.stack)
         return capture
+
+    def why(self, host: Host, destination: str | os.PathLike[str] | IO[str]) -> WhyLog:
+        """Write what the host's connections do from now on, and why: JSON lines, complete when the lab is closed."""
+        log = WhyLog(destination, epoch_ns=self.timeline.epoch_ns)
+        self._logs.append(log)
+        log.follow(host.stack, host.name)
+        return log
 
     # ---- running ----
 
@@ -282,6 +297,8 @@ class Lab:
             switch.close()
         for capture in self._captures:
             capture.close()
+        for log in self._logs:
+            log.close()
 
     def __enter__(self) -> Lab:
         return self

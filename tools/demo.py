@@ -135,7 +135,7 @@ class Demo:
         with Lab(seed=self.seed) as lab:
             server, client = lab.host("server", "10.0.0.1/24"), lab.host("client", "10.0.0.2/24")
             lab.link(server, client, rate=RATE, delay=DELAY, loss=LOSS, queue=QUEUE)
-            lab.capture(client, str(self.capture))
+            lab.capture(server, str(self.capture), why=True)
             self.sampler = Sampler(server.stack, lab.timeline)
             server.spawn(serve, furnish, httpd.main)
             lab.run(until="10ms")

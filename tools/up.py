@@ -2,7 +2,7 @@
 
 The TAP lives as long as the descriptor that made it, so nothing is left behind however the process ends. SIGINT
 and SIGTERM stop the timeline; then processes are killed, devices closed, the capture completed and the statistics
-written.
+written. SIGUSR1 has the TCP sockets shown on standard error.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from drivers.clock import RealTimeline
     from drivers.net.device import NetDevice
     from kernel.machine import Machine
+    from terrella.why import WhyLog
 
 PORTS = (7, 9, 19, 80)
 IMPAIRMENTS = {
@@ -44,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host-ip", type=cidr, default="10.0.0.1/24", metavar="CIDR", help="this host's address")
     parser.add_argument("--driver", choices=["native", "scapy"], default="native", help="who moves the frames")
     parser.add_argument("--pcap", metavar="FILE", help="capture to FILE (pcapng)")
+    parser.add_argument("--why", metavar="FILE", help="log what TCP does and why (JSON lines; comments in --pcap)")
     parser.add_argument("--stats", metavar="FILE", help="at the end, write all counters to FILE (JSON)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the impairments and the stack's numbers")
     link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words")
@@ -96,11 +98,16 @@ def run(args: argparse.Namespace) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             cleanup.callback(signal.signal, number, signal.signal(number, on_signal))
         capture = _open_capture(args.pcap, timeline, cleanup)
+        log = _open_log(args.why, timeline, cleanup)
         device = _open_device(args, timeline)
         cleanup.callback(device.close)
         machine = Machine("terrella", timeline, console=HostConsole(None, 2))
         cleanup.callback(_write_stats, args.stats, machine, device)
         cleanup.callback(machine.close)
+        if log is not None:
+            log.follow(machine.stack)
+        before = signal.signal(signal.SIGUSR1, lambda number, frame: timeline.post(lambda now: _show(machine, now)))
+        cleanup.callback(signal.signal, signal.SIGUSR1, before)
         _boot(machine, device, args.ip, capture)
         while not stopped and not _serving(machine) and timeline.step(block=False):
             pass  # a service that can't start has said so, and the others serve
@@ -127,6 +134,26 @@ def _open_capture(path: str | None, timeline: RealTimeline, cleanup: ExitStack) 
         raise CommandError(f"--pcap {path}: {why.strerror}") from why
     cleanup.callback(capture.close)
     return capture
+
+
+def _open_log(path: str | None, timeline: RealTimeline, cleanup: ExitStack) -> WhyLog | None:
+    if path is None:
+        return None
+    from terrella.why import WhyLog
+
+    try:
+        log = WhyLog(path, timeline.epoch_ns)
+    except OSError as why:
+        raise CommandError(f"--why {path}: {why.strerror}") from why
+    cleanup.callback(log.close)
+    return log
+
+
+def _show(machine: Machine, now: int) -> None:
+    """SIGUSR1: the TCP sockets, as `ss -ti` shows those of a kernel."""
+    from tools.why import ss
+
+    print(ss(machine.stack, now), file=sys.stderr, flush=True)
 
 
 def _open_device(args: argparse.Namespace, timeline: RealTimeline) -> NetDevice:

@@ -1,0 +1,215 @@
+"""The time-sequence graph: what is read from a capture, what is drawn of it, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from terrella import Lab
+from tools.canvas import Line, Point, Svg
+from tools.cli import main
+from tools.timesequence import AGAIN, DATA, SACKED, Axis, draw, flows, states
+
+SIZE = 300_000
+
+
+def send(sys: Any) -> None:
+    listener = sys.socket(2, 1)
+    sys.bind(listener, ("10.0.0.1", 80))
+    sys.listen(listener, 1)
+    fd, _ = sys.accept4(listener)
+    data = bytes(SIZE)
+    while data:
+        data = data[sys.write(fd, data) :]
+    sys.close(fd)
+
+
+def receive(sys: Any) -> None:
+    fd = sys.socket(2, 1)
+    sys.connect(fd, ("10.0.0.1", 80))
+    while sys.read(fd, 65536):
+        pass
+
+
+class Run:
+    """A transfer with losses: where its capture and its log are, and what the sender counted."""
+
+    def __init__(self, where: Path, loss: str = "6%", why: bool = True) -> None:
+        self.capture, self.log = str(where / "run.pcapng"), str(where / "run.jsonl")
+        with Lab(seed=3) as lab:
+            a, b = lab.host("a", "10.0.0.1/24"), lab.host("b", "10.0.0.2/24")
+            lab.link(a, b, rate="10Mbit", delay="10ms", loss=loss, queue=50)
+            lab.capture(a, self.capture, why=why)
+            if why:
+                lab.why(a, self.log)
+            a.spawn(send)
+            lab.run(until="1ms")
+            b.spawn(receive)
+            lab.run()
+            lab.run(until=lab.now + 5_000_000_000)  # the last ACK is still under way
+            self.retransmitted = a.stack.counters.tcp.RetransSegs
+            self.segments = a.stack.counters.tcpext.TCPOrigDataSent
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("run"))
+
+
+class Notes:
+    """A canvas that takes notes."""
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[str, str, str]] = []
+        self.drawn: dict[str, list[Line]] = {}
+        self.paths: list[tuple[str, Sequence[Point]]] = []
+        self.rects: list[tuple[str, str]] = []
+
+    def clip(self, x: float, y: float, width: float, height: float) -> None: ...
+
+    def rect(self, x: float, y: float, width: float, height: float, color: str, title: str = "") -> None:
+        self.rects.append((color, title))
+
+    def lines(self, lines: Iterable[Line], color: str, width: float) -> None:
+        self.drawn.setdefault(color, []).extend(lines)
+
+    def path(self, points: Sequence[Point], color: str, width: float, dashed: bool = False) -> None:
+        self.paths.append((color, points))
+
+    def text(
+        self, x: float, y: float, text: str, color: str = "#333333", size: float = 12, anchor: str = "start",
+        bold: bool = False, title: str = "",
+    ) -> None:  # fmt: skip
+        self.texts.append((text, color, title))
+
+    def save(self, path: str) -> None: ...
+
+
+def test_the_flows_of_a_capture(run: Run) -> None:
+    (flow,) = flows(run.capture)
+    assert (flow.src, flow.dst.split(":")[0]) == ("10.0.0.1:80", "10.0.0.2")
+    assert flow.retransmitted == run.retransmitted > 5
+    assert sum(bool(s.end - s.seq - bool(s.flags & 3)) for s in flow.segments if not s.again) == run.segments
+    first = flow.segments[0]
+    assert (first.seq, first.end) == (0, 1), "the SYN-ACK"
+    assert max(segment.end for segment in flow.segments) == SIZE + 2 == flow.answers[-1].ack
+    assert all(a.ack <= b.ack for a, b in zip(flow.answers, flow.answers[1:], strict=False))
+    assert any(a.sacks for a in flow.answers) and any(a.duplicate >= 3 for a in flow.answers)
+    assert max(a.window for a in flow.answers) > 65535, "windows are scaled"
+    for answer in flow.answers:
+        assert all(answer.ack <= left < right <= flow.high or right <= answer.ack for left, right in answer.sacks)
+
+
+def test_what_is_drawn(run: Run) -> None:
+    (flow,) = flows(run.capture)
+    notes = Notes()
+    draw(flow, notes, 1200, 760)
+    assert sum(text == "R" for text, _, _ in notes.texts) == run.retransmitted
+    titles = [title for text, _, title in notes.texts if text == "R"]
+    assert any("fast retransmit" in title for title in titles) and all(titles)
+    assert sum(text == "S" for text, _, _ in notes.texts) == sum(text == "F" for text, _, _ in notes.texts) == 1
+    assert len(notes.drawn[AGAIN]) - 1 == run.retransmitted, "but for the legend"
+    assert len(notes.drawn[DATA]) - 1 >= run.segments and len(notes.drawn[SACKED]) > 10
+    for x1, y1, x2, y2 in (line for lines in notes.drawn.values() for line in lines):
+        assert min(x1, x2, y1, y2) >= 0 and max(x1, x2) <= 1200 and max(y1, y2) <= 760
+
+
+def test_a_part_of_it(run: Run) -> None:
+    (flow,) = flows(run.capture)
+    again = [s for s in flow.segments if s.again]
+    at = again[0].time_ns - flow.start_ns
+    notes = Notes()
+    draw(flow, notes, 1200, 760, (), at - 1_000_000, at + 1_000_000)
+    assert 1 <= sum(text == "R" for text, _, _ in notes.texts) < run.retransmitted
+
+
+def test_the_log_adds_a_panel(run: Run) -> None:
+    (flow,) = flows(run.capture)
+    log = states(run.log, flow)
+    by_time = {(s.time_ns, s.seq) for s in log if s.event == "send"}
+    joined = [s for s in flow.segments if (s.time_ns, s.seq) in by_time]
+    assert len(joined) > len(flow.segments) / 2, "lines and packets are joined by time and sequence number"
+    plain, notes = Notes(), Notes()
+    draw(flow, plain, 1200, 760)
+    draw(flow, notes, 1200, 760, log)
+    words = {text for text, _, _ in notes.texts} - {text for text, _, _ in plain.texts}
+    assert {"cwnd", "ssthresh", "pipe", "Recovery"} <= words
+    assert len(notes.paths) >= len(plain.paths) + 3
+
+
+def test_without_losses_nothing_is_marked(tmp_path: Path) -> None:
+    run = Run(tmp_path, loss="0%", why=False)
+    (flow,) = flows(run.capture)
+    notes = Notes()
+    draw(flow, notes, 800, 600)
+    assert not any(text in ("R", "3") for text, _, _ in notes.texts)
+    assert not any(segment.comment for segment in flow.segments), "nobody asked why"
+
+
+def test_round_values_on_the_axes() -> None:
+    assert Axis(0, 10, 0, 100).ticks(5) == [0, 2, 4, 6, 8, 10]
+    assert Axis(0.85, 1.06, 0, 100).ticks(4)[0] == 0.9
+    assert Axis(3, 3, 0, 1)(3) == 0
+
+
+def test_the_command(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "x.svg")
+    assert main(["plot", run.capture, "--why", run.log, "-o", out]) == 0
+    assert f"{run.retransmitted} sent again" in capsys.readouterr().out
+    root = ElementTree.parse(out).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and root.get("width") == "1200"
+    titles = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert any("fast retransmit, cwnd" in (title or "") for title in titles)
+    assert main(["plot", run.capture, "--list"]) == 0
+    assert "   1  10.0.0.1:80 → 10.0.0.2:" in capsys.readouterr().out
+    assert main(["plot", run.capture, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["bytes"] > SIZE and row["retransmitted"] == run.retransmitted
+    again = str(tmp_path / "y.svg")
+    assert main(["plot", run.capture, "--why", run.log, "-o", again]) == 0
+    assert Path(again).read_bytes() == Path(out).read_bytes()
+
+
+def test_png_where_matplotlib_is(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.png"
+    status = main(["plot", run.capture, "--why", run.log, "-o", str(out), "--size", "900x600"])
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        assert status == 1 and "matplotlib" in capsys.readouterr().err
+    else:
+        assert status == 0 and out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["/nowhere"], 1), (["CAPTURE", "--flow", "7"], 1), (["CAPTURE", "-o", "/nowhere/x.svg"], 1),
+        (["CAPTURE", "--from", "soon"], 2), (["CAPTURE", "--size", "9"], 2), (["CAPTURE", "--why", "/nowhere"], 1),
+        (["CAPTURE", "--why", "CAPTURE"], 1), (["LOG"], 1), (["CAPTURE", "--from", "1000s"], 1),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said(
+    run: Run, words: list[str], status: int, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    try:
+        left = main(["plot", *({"CAPTURE": run.capture, "LOG": run.log}.get(word, word) for word in words)])
+    except SystemExit as ended:
+        left = ended.code  # type: ignore[assignment]
+    assert left == status and capsys.readouterr().err
+
+
+def test_svg_is_escaped(tmp_path: Path) -> None:
+    svg = Svg(100, 50)
+    svg.text(1, 2, "<&>", title='"quoted" & <more>')
+    svg.clip(0, 0, 10, 10)
+    svg.path([(0, 0), (1, 1)], "red", 1)
+    found = ElementTree.fromstring(str(svg))
+    assert [text.text for text in found.iter("{http://www.w3.org/2000/svg}text")] == ["<&>"]
