@@ -247,7 +247,7 @@ class Icmp:
         hand_up(stack, IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender), now)
 
     def link_failure(self, frame: Frame, now: int) -> None:
-        """No neighbour answered for this frame of ours: host unreachable, told by ourselves."""
+        """No neighbour answered for this frame: host unreachable, told by ourselves."""
         data = bytes(frame.data)
         l3 = 14 if frame.ethernet else 0
         if len(data) < l3 + 20 or data[l3] >> 4 != 4:
@@ -258,6 +258,9 @@ class Icmp:
             return
         src, dst = data[l3 + 12 : l3 + 16], data[l3 + 16 : l3 + 20]
         stack = self.stack
+        if not stack.is_local(src):
+            self._send_error(frame, stack.loopback, DEST_UNREACH, HOST_UNREACH, 0, now)  # we forward it
+            return
         error = IcmpError(4, DEST_UNREACH, HOST_UNREACH, src, dst, data[l3 + 9], l4, 0, src)
         if stack.raw.count:
             stack.raw.icmp_error(error, now)

@@ -1,8 +1,9 @@
 """IPv4 (RFC 791; host rules of RFC 1122 section 3.2.1; ids by RFC 6864).
 
 Input: `trl_parse` has judged the form. Here the addresses are judged, as Linux's ip_route_input does: is the packet
-for this host, and could its source be true? Then options, reassembly, and delivery by protocol. What is wrong is
-dropped and counted: Linux's counter where it has one, and exactly one of the group `Reject`.
+for this host (else it is forwarded, or dropped), and could its source be true? Then options, reassembly, and delivery
+by protocol. What is wrong is dropped and counted: Linux's counter where it has one, and exactly one of the group
+`Reject`.
 
 Output: `send` builds one packet, or fragments, from a path; TCP builds its own from the path's template.
 """
@@ -96,7 +97,7 @@ class Ipv4:
             ext.InCEPkts += frame.gso_segs
         data = frame.data
         l3 = pkt.l3
-        if bytes(data[l3 + 12 : l3 + 20]) not in interface.accepted and not self._accept(data, l3, interface, now):
+        if bytes(data[l3 + 12 : l3 + 20]) not in interface.accepted and not self._accept(frame, interface, now):
             return
         if data[l3] != 0x45 and not self._options_allowed(data, l3):
             return
@@ -106,7 +107,7 @@ class Ipv4:
         else:
             self._deliver(frame, interface, now)
 
-    def _enter(self, frame: Frame, interface: Interface, now: int) -> bool:
+    def _enter(self, frame: Frame, interface: Interface, now: int, options_are_bad: bool = False) -> bool:
         """The counters and address checks of `input`, for the packets that are out of the ordinary."""
         pkt = self.pkt
         counters = self.stack.counters
@@ -115,11 +116,14 @@ class Ipv4:
         ext.InOctets += pkt.l3_len
         name = ("InNoECTPkts", "InECT1Pkts", "InECT0Pkts", "InCEPkts")[pkt.tos & 3]
         setattr(ext, name, getattr(ext, name) + 1)
-        return self._accept(frame.data, pkt.l3, interface, now)
+        return self._accept(frame, interface, now, options_are_bad)
 
-    def _accept(self, data: bytes, l3: int, interface: Interface, now: int) -> bool:
-        """Is it for us, from a possible source (Linux's ip_route_input_slow)? Sets the stack's `kind`."""
+    def _accept(self, frame: Frame, interface: Interface, now: int, options_are_bad: bool = False) -> bool:
+        """Is it for us, from a possible source (Linux's ip_route_input_slow)? Sets the stack's `kind`. What is for
+        others is forwarded, or dropped (or, with bad options, not yet)."""
         stack = self.stack
+        data = frame.data
+        l3 = self.pkt.l3
         if stack.kind == LOOPBACK:
             stack.kind = HOST
             dst = bytes(data[l3 + 16 : l3 + 20])
@@ -135,6 +139,7 @@ class Ipv4:
         if is_multicast(src) or src == LIMITED_BROADCAST:
             reject.MartianSource += 1
             return False
+        ours = True
         broadcast = dst == LIMITED_BROADCAST or (src == ANY and dst == ANY)
         if not broadcast:
             if src[0] == 0 and not (src == ANY and is_multicast(dst)):
@@ -161,10 +166,18 @@ class Ipv4:
             ext.InBcastOctets += self.pkt.l3_len
             stack.kind = BROADCAST
         elif dst not in stack.local and dst[0] != 127:
-            stack.counters.ip.InAddrErrors += 1
-            reject.NotForUs += 1
-            return False
+            if not settings.ip_forward:
+                stack.counters.ip.InAddrErrors += 1
+                reject.NotForUs += 1
+                return False
+            ours = False
         if src != ANY and not self._source_possible(src, interface):
+            return False
+        if not ours:
+            if options_are_bad:
+                return True
+            if data[l3] == 0x45 or self._options_allowed(data, l3):
+                stack.forward.ipv4(frame, interface, now)
             return False
         if stack.kind == HOST:
             accepted = interface.accepted
@@ -283,7 +296,7 @@ class Ipv4:
         if self.pkt.ip_version != 4:
             self.stack.ipv6.options(frame, interface, now)
             return
-        if not self._enter(frame, interface, now):
+        if not self._enter(frame, interface, now, True):
             return
         counters = self.stack.counters
         counters.ip.InHdrErrors += 1

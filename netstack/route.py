@@ -305,9 +305,15 @@ def fixed_mac(stack: Stack, interface: Interface, next_hop: bytes) -> bytes:
 
 
 def find_path(
-    stack: Stack, dst: bytes, src: bytes | None, interface: Interface | None = None, now: int | None = None
+    stack: Stack,
+    dst: bytes,
+    src: bytes | None,
+    interface: Interface | None = None,
+    now: int | None = None,
+    transit: bool = False,
 ) -> Path:
-    """Route lookup for output. OSError: ENETUNREACH without a route, EINVAL for a source that is not ours."""
+    """Route lookup for output (transit: of other hosts' packets, which need no source of ours). OSError: ENETUNREACH
+    without a route, EINVAL for a source that is not ours."""
     if src is not None and not any(src):
         src = None
     if src is not None and len(src) != len(dst):
@@ -333,6 +339,8 @@ def find_path(
     next_hop = gateway if gateway is not None else dst
     if src is None:
         src = route.src or select_source(stack, route.interface, dst, next_hop)
+        if src is None and transit:
+            src = bytes(len(dst))
         if src is None:
             raise unreachable(stack, dst)
     elif is_loopback(src) and not (len(src) == 4 and stack.settings.conf_route_localnet):

@@ -430,23 +430,46 @@ class Stack:
         if self.loopback.queue:
             self._drain_loopback(now)
         for interface in self._links:
-            queue = interface.queue
-            if not queue:
+            if interface.gso:
+                queue, name = interface.queue, interface.name
+                while queue:
+                    yield name, queue.popleft()
+            elif interface.queue:
+                yield from self._plain_frames(interface)
+
+    @staticmethod
+    def _plain_frames(interface: Interface) -> Iterator[tuple[str, Frame]]:
+        """What waits for an interface that takes neither super-segments nor open checksums."""
+        queue, name = interface.queue, interface.name
+        while queue:
+            frame = queue.popleft()
+            if not (frame.gso_size or frame.csum_start):
+                yield name, frame
                 continue
-            name = interface.name
-            gso = interface.gso
-            while queue:
-                frame = queue.popleft()
-                if gso or not (frame.gso_size or frame.csum_start):
-                    yield name, frame
-                    continue
-                ethernet = frame.ethernet
-                comment = frame.comment
-                for image in frame.segments():
-                    single = Frame(image, (), len(image), ethernet)
-                    single.comment = comment
-                    comment = None
-                    yield name, single
+            ethernet = frame.ethernet
+            comment = frame.comment
+            for image in frame.segments():
+                single = Frame(image, (), len(image), ethernet)
+                single.comment = comment
+                comment = None
+                yield name, single
+
+    def batches(self, now: int) -> list[tuple[str, list[Frame]]]:
+        """`transmit` for those who want everything for an interface at once, in the same order."""
+        self.now = now
+        if self.loopback.queue:
+            self._drain_loopback(now)
+        found = []
+        for interface in self._links:
+            queue = interface.queue
+            if queue:
+                if interface.gso:
+                    frames = list(queue)
+                    queue.clear()
+                else:
+                    frames = [frame for _, frame in self._plain_frames(interface)]
+                found.append((interface.name, frames))
+        return found
 
     def _drain_loopback(self, now: int) -> None:
         """Deliver what waits on lo, at most one backlog's worth: the rest shows in next_deadline."""

@@ -69,8 +69,8 @@ def pump(host: Host, until: int) -> list[tuple[int, bytes]]:
 
 
 class Net:
-    """Stacks joined by wires that take no time. A wire is a pair of (stack, interface name); `seen` keeps what went over
-    them."""
+    """Stacks joined by wires that take no time. A wire is a pair of (stack, interface name); `seen` keeps what went
+    over them."""
 
     def __init__(self) -> None:
         self.stacks: list[Stack] = []
