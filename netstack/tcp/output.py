@@ -437,8 +437,9 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     rec.delivered = c.delivered
     marks = rec.marks | EVER_RETRANS
     if counted:
-        marks |= RETRANS_OUT
-        c.retrans_out += pcount
+        if not marks & RETRANS_OUT:  # an undone timeout leaves it set on what was sent again
+            marks |= RETRANS_OUT
+            c.retrans_out += pcount
         if not c.retrans_stamp_ns:
             c.retrans_stamp_ns = now
         if c.undo_retrans < 0:
