@@ -28,7 +28,8 @@ OPT_COMMENT, SHB_USERAPPL, IF_NAME, IF_TSRESOL, EPB_FLAGS = 1, 4, 2, 9, 2
 DIRECTIONS = {"in": 1, "out": 2}
 MAX_OPTION = 0xFFFF
 
-_EPB_HEAD = struct.Struct("<IIIIIII").pack  # type, total length, interface, time high, time low, captured, original length
+_EPB_HEAD = struct.Struct("<IIIIIII").pack
+"""Type, total length, interface, time high, time low, captured length, original length."""
 
 
 def option(code: int, value: bytes) -> bytes:

@@ -317,9 +317,26 @@ class VirtualTimeline(_Deadlines):
 
         True, and `now` is `to_ns`, when a timer armed for then would be the next to run.
         """
+        if to_ns > self.limit:
+            return False
         heap = self._heap
-        if heap and heap[0][0] <= to_ns or to_ns > self.limit:
-            return self.advance(to_ns, self._sequence + 1)
+        while heap:
+            entry = heap[0]
+            due, order, timer = entry
+            if due > to_ns or (due == to_ns and order > self._sequence):
+                break
+            if timer._live is entry:
+                return False
+            # The entry of the timer that has just fired, nearly always: what `_settle` does.
+            if timer._entry is entry:
+                deadline = timer.deadline
+                if deadline is not None:
+                    timer._entry = timer._live = moved = (deadline, timer._order, timer)
+                    heapreplace(heap, moved)
+                    continue
+                timer._entry = None
+            self._dead -= 1
+            heappop(heap)
         self.now = to_ns
         return True
 

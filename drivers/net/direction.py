@@ -196,10 +196,11 @@ class Direction:
         free, owed, last = self._free, self._owed, self._last
         while starts and starts[0] <= now:
             starts.popleft()
+        offered = 0
+        self.offered += len(images)
         for image in images:
             size = len(image)
-            self.offered += 1
-            self.offered_bytes += size
+            offered += size
             if lost is not never and lost():
                 self.lost += 1
                 continue
@@ -226,6 +227,7 @@ class Direction:
             if not fifo:
                 self._timer.arm(arrival)
             fifo.append(frame)
+        self.offered_bytes += offered
         self._free, self._owed, self._last = free, owed, last
 
     def _impair(self, image: bytes, ethernet: bool, now: int) -> None:
@@ -339,15 +341,13 @@ class Direction:
     def arrive(self, now: int) -> None:
         """Deliver what has arrived by `now`."""
         fifo, timer = self._fifo, self._timer
-        if fifo and not self._overtakers and fifo[0].timestamp_ns <= now:  # one frame, nearly always
-            if len(fifo) == 1:
-                following = FOREVER
-            else:
-                following = fifo[1].timestamp_ns
-                if following > now:
+        if fifo and not self._overtakers:  # one frame, nearly always
+            frame = fifo[0]
+            following = fifo[1].timestamp_ns if len(fifo) > 1 else FOREVER
+            if frame.timestamp_ns <= now < following:
+                if following < FOREVER:
                     timer.arm(following)
-            if following > now:
-                frame = fifo.popleft()
+                fifo.popleft()
                 self.delivered += 1
                 self.delivered_bytes += frame.length
                 self._deliver([frame], now)

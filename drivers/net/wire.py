@@ -27,7 +27,7 @@ class Port:
 
     __slots__ = (
         "_missed", "_missed_bytes", "_ring", "_unsent", "closed", "gso", "incoming", "link", "mac", "mtu", "name",
-        "on_receive", "ring_size",
+        "on_arrival", "on_receive", "ring_size",
     )  # fmt: skip
 
     link: Direction
@@ -41,6 +41,8 @@ class Port:
         self.mtu = mtu
         self.gso = True
         self.on_receive: Callable[[], None] | None = None
+        self.on_arrival: Callable[[list[Frame], int], bool] | None = None
+        """Asked first when frames arrive at an empty ring: True when they were taken and need not wait in it."""
         self._missed = self._missed_bytes = self._unsent = 0
         self.ring_size = ring_size
         self.closed = False
@@ -68,6 +70,8 @@ class Port:
     def arrived(self, frames: list[Frame], now: int) -> None:
         """The far direction delivers here."""
         ring = self._ring
+        if not ring and self.on_arrival is not None and self.on_arrival(frames, now):
+            return
         if self.closed or len(ring) + len(frames) > self.ring_size:
             room = 0 if self.closed else self.ring_size - len(ring)
             self._missed += len(frames) - room
@@ -96,7 +100,7 @@ class Port:
 
     def close(self) -> None:
         self.closed = True
-        self.on_receive = None
+        self.on_receive = self.on_arrival = None
         self._ring.clear()
 
     def __repr__(self) -> str:

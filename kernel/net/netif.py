@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from csrc.frame import Frame
 from drivers.capture import Pcapng
 from drivers.clock import RealTimeline, VirtualTimeline
+from drivers.net.wire import Port
 
 if TYPE_CHECKING:
     from drivers.net.device import NetDevice
@@ -31,6 +32,11 @@ REAL_BATCH = 270
 """Real time: wire frames taken at once: six super-segments."""
 REAL_BATCHES = 2
 """Real time: batches taken before everybody else has a turn."""
+
+
+def never(to_ns: int) -> bool:
+    """In real time nobody moves the clock."""
+    return False
 
 
 class NetIf:
@@ -54,8 +60,25 @@ class NetIf:
             self._thin_acks(True)
         else:
             device.on_receive = self._interrupt
+            if isinstance(timeline, VirtualTimeline) and isinstance(device, Port):
+                device.on_arrival = self._arrival
 
     # ---- simulated devices ----
+
+    def _arrival(self, frames: list[Frame], now: int) -> bool:
+        """One frame for an idle CPU, and nothing happens anywhere while the interrupt and the frame are paid for: what
+        `_interrupt` and `_serve` would do, in one event.
+        """
+        network = self.network
+        cpu = network.cpu
+        if self.busy or len(frames) != 1 or cpu.current is not None:
+            return False
+        at = now + network.interrupt_ns
+        if not network.reach(at):
+            return False
+        cpu.interrupted(now, network.interrupt_ns)
+        self._up(frames, at)
+        return True
 
     def _interrupt(self) -> None:
         """The interrupt line. The handler runs when its cost has elapsed."""
@@ -63,11 +86,10 @@ class NetIf:
             return
         self.busy = True
         network = self.network
-        timeline = network.machine.timeline
         cost = network.interrupt_ns
         network.cpu.steal(cost)
-        at = timeline.now + cost
-        if isinstance(timeline, VirtualTimeline) and timeline.reach(at):
+        at = network.timeline.now + cost
+        if network.reach(at):
             self._serve(at)
         else:
             self.timer.arm(at)
@@ -127,9 +149,10 @@ class NetIf:
 
     def _up(self, frames: list[Frame], now: int) -> None:
         network = self.network
-        if self.captures:
-            self._capture("in", frames, now)
-        receive, name = network.machine.stack.receive, self.name
+        for capture, ident in self.captures:
+            for frame in frames:
+                capture.packet(ident, "in", frame, now)
+        receive, name = network.stack.receive, self.name
         for frame in frames:
             receive(name, frame, now)
         network.drive()
@@ -138,17 +161,12 @@ class NetIf:
         """Hand a batch to the device."""
         for frame in frames:
             frame.timestamp_ns = now
-        if self.captures:
+        for capture, ident in self.captures:
             for frame in frames:
                 if not frame.gso_size:
                     frame.complete()  # once for all who want to see the image
-            self._capture("out", frames, now)
+                capture.packet(ident, "out", frame, now)
         self.device.transmit(frames, now)
-
-    def _capture(self, direction: str, frames: list[Frame], now: int) -> None:
-        for capture, ident in self.captures:
-            for frame in frames:
-                capture.packet(ident, direction, frame, now)
 
     def close(self) -> None:
         timeline = self.network.machine.timeline
@@ -162,10 +180,17 @@ class NetIf:
 class Network:
     """The devices of a machine and the timer of its stack."""
 
-    __slots__ = ("_driving", "cpu", "interfaces", "interrupt_ns", "machine", "timer", "unsent", "virtual")
+    __slots__ = (
+        "_driving", "cpu", "deadlines", "interfaces", "interrupt_ns", "machine", "reach", "stack", "timeline", "timer",
+        "unsent", "virtual",
+    )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.timeline = machine.timeline
+        self.reach = machine.timeline.reach if isinstance(machine.timeline, VirtualTimeline) else never
+        self.stack = machine.stack
+        self.deadlines = machine.stack.timers.next_deadline
         self.interfaces: dict[str, NetIf] = {}
         self.cpu = machine.scheduler.cpus[0]
         """The CPU that takes the interrupts."""
@@ -198,39 +223,32 @@ class Network:
         """Send what the stack wants to send and follow its deadline. After every user call on a socket."""
         if self._driving:
             return
-        machine = self.machine
-        stack = machine.stack
-        stack.now = now = machine.timeline.now
+        stack = self.stack
+        stack.now = now = self.timeline.now
         if self.unsent:
             self._transmit(now)
-        deadline = stack.next_deadline()
+            deadline = stack.next_deadline()
+        else:
+            deadline = self.deadlines()
         timer = self.timer
-        if deadline is None:
-            if timer.deadline is not None:
+        if timer.deadline != deadline:
+            if deadline is not None:
+                timer.arm(deadline)
+            else:
                 timer.disarm()
-        elif timer.deadline != deadline:
-            timer.arm(deadline)
 
     def _output(self) -> None:
         """The stack has something to send."""
         self.unsent = True
 
     def _transmit(self, now: int) -> None:
-        """Everything that waits to be sent goes to the devices."""
-        stack = self.machine.stack
+        """Everything that waits to be sent goes to the devices, one batch for each."""
+        stack = self.stack
         self._driving = True
         try:
-            batch: list[Frame] = []
-            last = ""
             self.unsent = False
-            for name, frame in stack.transmit(now):
-                if name != last and batch:
-                    self._send(last, batch, now)
-                    batch = []
-                last = name
-                batch.append(frame)
-            if batch:
-                self._send(last, batch, now)
+            for name, batch in stack.batches(now):
+                self._send(name, batch, now)
         finally:
             self._driving = False
             if stack.loopback.queue:  # more than one turn may deliver
