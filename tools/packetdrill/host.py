@@ -21,6 +21,7 @@ from kernel.cost import Costs
 from kernel.machine import Machine
 from kernel.sched.wait import WaitQueue
 from netstack.settings import Settings
+from netstack.tcp.why import observe
 from tools.packetdrill.calls import Caller, Endpoints
 from tools.packetdrill.commands import Route
 from tools.packetdrill.script import SystemCall
@@ -48,7 +49,7 @@ class Recorder:
     `whole`: super-segments are kept as the stack hands them over (--strict_segments), else as wire frames.
     """
 
-    def __init__(self, mtu: int, sent: Callable[[int, bytes], None], whole: bool) -> None:
+    def __init__(self, mtu: int, sent: Callable[[int, bytes, str | None], None], whole: bool) -> None:
         self.name = "tun0"
         self.mac: bytes | None = None
         self.mtu = mtu
@@ -70,8 +71,10 @@ class Recorder:
 
     def transmit(self, frames: Sequence[Frame], now: int) -> None:
         for frame in frames:
+            comment = frame.comment
             for image in [bytes(frame)] if self.whole else frame.segments():
-                self.sent(now, image)
+                self.sent(now, image, comment)
+                comment = None
 
     def inject(self, image: bytes, mss: int = 0, payload: int = 0) -> None:
         """Hand over a packet; with `mss`, one of more payload than that is what GRO made of several."""
@@ -93,6 +96,7 @@ class Host:
         self.ends = ends
         self.sent: deque[tuple[int, bytes]] = deque()
         self.history: list[tuple[int, str, bytes]] = []
+        self.comments: dict[int, str] = {}  # why it was sent, by place in the history, where `explain` was called
         self.timeline = VirtualTimeline(seed=0)
         own = Settings()
         for name, value in settings.items():
@@ -108,8 +112,10 @@ class Host:
         self.machine.spawn(self._process)
         self.timeline.run(0)
 
-    def _sent(self, now: int, image: bytes) -> None:
+    def _sent(self, now: int, image: bytes, comment: str | None) -> None:
         self.sent.append((now, image))
+        if comment is not None:
+            self.comments[len(self.history)] = comment
         self.history.append((now, "out", image))
 
     def _process(self, sys: Any) -> None:
@@ -221,12 +227,18 @@ class Host:
         """struct tcp_info; b"" for no TCP socket."""
         return self.option(script_fd, abi.IPPROTO_TCP, abi.TCP_INFO, TCP_INFO_SIZE)
 
+    def explain(self) -> None:
+        """Have the stack say why it sends what it sends. Before the first connection."""
+        observe(self.machine.stack)
+
     def save_capture(self, path: str) -> None:
-        """Everything that crossed the device, in order, as pcapng."""
+        """Everything that crossed the device, in order, as pcapng; with the reasons, if they were asked for."""
         capture = Pcapng(path)
         interface = capture.add_interface(self.device.name, ethernet=False)
-        for now, direction, image in self.history:
-            capture.packet(interface, direction, Frame.of(image, ethernet=False), now)
+        for place, (now, direction, image) in enumerate(self.history):
+            frame = Frame.of(image, ethernet=False)
+            frame.comment = self.comments.get(place)
+            capture.packet(interface, direction, frame, now)
         capture.close()
 
     def close(self) -> None:

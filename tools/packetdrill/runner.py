@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -192,6 +193,8 @@ class Runner:
     def run(self, capture_dir: str | None = None) -> Verdict:
         done = 0
         error = None
+        if capture_dir is not None:
+            self.host.explain()
         try:
             if self.script.events[0].when.start != 0:
                 raise self.fault(self.script.events[0], "the first event must be at time 0", "syntax")
@@ -206,6 +209,11 @@ class Runner:
                 self.command(line, text, self.host.set_sysctl)
         except ScriptError as failure:
             error = failure
+        except Exception as crash:  # the stack's own failure: a verdict on it, not the end of the other scripts
+            last = traceback.extract_tb(crash.__traceback__)[-1]
+            where = f"{Path(last.filename).name}:{last.lineno}"
+            event = self.script.events[min(done, len(self.script.events) - 1)]
+            error = self.fault(event, f"the stack failed at {where}: {type(crash).__name__}: {crash}", "crash")
         capture = None
         if error is not None and capture_dir is not None:
             capture = str(Path(capture_dir) / (Path(self.script.path).stem + ".pcapng"))

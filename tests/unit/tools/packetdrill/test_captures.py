@@ -1,0 +1,31 @@
+"""A failing script's capture says why the stack sent what it sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.packetdrill.runner import run_text
+from tools.pcapng import packets
+
+SCRIPT = """
+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 bind(3, ..., ...) = 0
++0 listen(3, 1) = 0
++0 < S 0:0(0) win 32792 <mss 1000,sackOK,nop,nop,nop,wscale 7>
++0 > S. 0:0(0) ack 1 <...>
++.1 < . 1:1(0) ack 1 win 257
++0 accept(3, ..., ...) = 4
++0 write(4, ..., 1000) = 1000
++0 > P. 1:1001(1000) ack 1
++.3 > P. 1:1001(1000) ack 1
+"""
+
+
+def test_reasons_are_in_the_capture(tmp_path: Path) -> None:
+    assert run_text(SCRIPT, "good.pkt", str(tmp_path)).passed, "asking why changes nothing"
+    assert not list(tmp_path.iterdir())
+    verdict = run_text(SCRIPT + "+0 > P. 1:1001(1000) ack 7\n", "bad.pkt", str(tmp_path))
+    assert not verdict.passed and verdict.capture is not None
+    comments = [packet.comment for packet in packets(verdict.capture) if packet.comment]
+    assert comments[0] == "SYN-ACK: a SYN came to a listening socket"
+    assert comments[1] == "TLP: no ACK for 300 ms → the last segment again"
