@@ -426,6 +426,9 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     c.tcp_counters.RetransSegs += pcount
     c.total_retrans += pcount
     c.bytes_retrans += rec.length
+    if rec.length:
+        c.data_segs_out += pcount
+        c.bytes_sent += rec.length
     if c.debug is not None:
         c.debug("retransmit", rec, now)
     frags = rec.frags

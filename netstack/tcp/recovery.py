@@ -30,7 +30,6 @@ from netstack.tcp.scoreboard import (
     SET_XMIT_TIMER,
     SND_UNA_ADVANCED,
     check_sack_reordering,
-    link_last,
     mark_lost,
     split,
 )  # fmt: skip
@@ -149,13 +148,14 @@ def may_undo(c: Connection, now: int) -> bool:
 
 
 def undo_cwnd_reduction(c: Connection, unmark_loss: bool, now: int) -> None:
-    """RFC 4015: put back what was taken."""
+    """RFC 4015: put back what was taken.
+
+    What is no longer deemed lost stays out of the list that RACK walks: the delay that it was judged by has not
+    changed, so RACK would only judge the same again. If some of it was lost after all, the RTO finds it.
+    """
     if unmark_loss:
         for rec in c.rtx:
-            if rec.marks & LOST:
-                rec.marks &= ~LOST
-                if rec.next is None and not rec.marks & SACKED:
-                    link_last(c, rec)
+            rec.marks &= ~LOST
         c.lost_out = 0
         c.retransmit_hint = -1
     if c.prior_ssthresh:
@@ -224,7 +224,7 @@ def try_undo_loss(c: Connection, frto_undo: bool, now: int) -> bool:
 def try_undo_partial(c: Connection, prior_una: int, now: int) -> bool:
     """A hole was filled by a delayed original, not by a retransmission."""
     if c.undo_marker and packet_delayed(c, now):
-        check_sack_reordering(c, prior_una)
+        check_sack_reordering(c, prior_una, by_timestamp=True)
         if c.retrans_out:
             return True  # clock out new data, mark nothing more
         if not any_retrans_done(c):

@@ -3,9 +3,9 @@
 A `Sent` record stands for one transmitted segment or super-segment, as an skb does in Linux: its range, its payload
 (the application's own buffers), when it was last sent, and three marks: SACKED, LOST, RETRANS (a retransmission is
 out). `order` numbers transmissions, because time alone does not tell which of two was first: everything that a batch
-of ACKs clocks out is sent in one instant. Records lie in `c.rtx` in sequence order without gaps; those not SACKed and not waiting to be retransmitted also
-hang in a list in order of transmission time (`ts_head`), which is what RACK walks. A record is split where a SACK
-edge, a retransmission or a new MSS cuts it.
+of ACKs clocks out is sent in one instant. Records lie in `c.rtx` in sequence order without gaps; those not SACKed and
+not waiting to be retransmitted also hang in a list in order of transmission time (`ts_head`), which is what RACK
+walks. A record is split where a SACK edge, a retransmission or a new MSS cuts it.
 
 Invariants, after every call: packets_out is the sum of `pcount` over the queue; sacked_out (with SACK), lost_out and
 retrans_out are the sums over the records so marked; SACKED and LOST exclude each other.
@@ -329,8 +329,8 @@ def sack_valid(c: Connection, left: int, right: int, dup: bool) -> bool:
     """Whether a block can be about something sent (old ones only as D-SACK within the undo range)."""
     if right > c.snd_nxt or left >= right or left >= c.snd_nxt:
         return False
-    if left >= c.snd_una:
-        return True
+    if left > c.snd_una:
+        return True  # one that begins at SND.UNA says what the ACK itself would have said
     if not dup or not c.undo_marker:
         return False
     if right > c.snd_una:
@@ -367,7 +367,11 @@ def tag(c: Connection, st: AckState, blocks: list[tuple[int, int]], ack: int, pr
     for n, (left, right) in enumerate(blocks):
         is_dup = dup and n == 0
         if not sack_valid(c, left, right, is_dup):
-            if right > c.snd_nxt or not is_dup:
+            if is_dup and c.undo_marker:
+                c.counters.TCPDSACKIgnoredOld += 1
+            elif is_dup:
+                c.counters.TCPDSACKIgnoredNoUndo += 1
+            elif ack == c.snd_una or right > c.snd_una:  # else it is old because its ACK was overtaken
                 c.counters.TCPSACKDiscard += 1
             continue
         if is_dup:
@@ -388,7 +392,7 @@ def tag(c: Connection, st: AckState, blocks: list[tuple[int, int]], ack: int, pr
         check_sack_reordering(c, st.reord)
 
 
-def check_sack_reordering(c: Connection, low_seq: int) -> None:
+def check_sack_reordering(c: Connection, low_seq: int, by_timestamp: bool = False) -> None:
     """A segment at `low_seq`, below the highest SACKed one, arrived without having been retransmitted: measure
     how far."""
     mss = c.mss_cache
@@ -398,4 +402,7 @@ def check_sack_reordering(c: Connection, low_seq: int) -> None:
     if mss and metric > c.reordering * mss:
         c.reordering = min(-(-metric // mss), c.settings.tcp_max_reordering)
     c.reord_seen += 1
-    c.counters.TCPSACKReorder += 1
+    if by_timestamp:
+        c.counters.TCPTSReorder += 1
+    else:
+        c.counters.TCPSACKReorder += 1

@@ -85,7 +85,8 @@ class Tcb:
         "reord_seen", "retrans_stamp_ns", "undo_marker", "undo_retrans", "prior_ssthresh", "prior_cwnd",
         "prr_delivered",
         "prr_out", "frto", "tlp_high_seq", "tlp_retrans", "dsack_dups", "sack_reneg", "sack_cache", "retransmit_hint",
-        "rack_order", "rack_end", "tx_order", "rack_rtt_us", "rack_advanced", "rack_steps", "rack_persist", "rack_dsack_seen",
+        "tx_order", "rack_order", "rack_end",
+        "rack_rtt_us", "rack_advanced", "rack_steps", "rack_persist", "rack_dsack_seen",
         "rack_last_delivered", "delivered", "delivered_ce", "delivered_ns", "lost", "total_retrans", "dsack_seen",
         # Congestion control.
         "cc", "cwnd", "cwnd_cnt", "ssthresh", "cwnd_clamp", "cwnd_stamp_ns", "cwnd_used", "max_packets_out",

@@ -1,0 +1,89 @@
+"""The near end of a flow: Linux, always. `client.py ADDRESS send|take CONGESTION BYTES [TIMEOUT]` prints JSON.
+
+`send` has the far end send; `take` sends to it. Seconds count from the moment the connection is open to the last
+byte (of the data, or of the digest that says all has come).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import struct
+import sys
+import time
+
+from service import INFO, PORT, REQUEST, pattern  # type: ignore[import-not-found]
+
+FIELDS = "=8B24I4Q8IQ3Q2I2Q6I"
+NAMES = {10: "retrans_now"}
+
+
+def info_of(raw: bytes) -> dict[str, int]:
+    """The fields of struct tcp_info that say how a flow went."""
+    u32 = struct.unpack_from("=24I", raw, 8)
+    names = (
+        "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_sent last_ack_sent last_recv last_ack pmtu"
+        " rcv_ssthresh rtt rttvar ssthresh cwnd advmss reordering rcv_rtt rcv_space total_retrans"
+    ).split()
+    found = dict(zip(names, u32, strict=True))
+    found["bytes_acked"], found["bytes_received"] = struct.unpack_from("=2Q", raw, 120)
+    found["segs_out"], found["segs_in"], _, found["min_rtt"] = struct.unpack_from("=4I", raw, 136)
+    found["data_segs_in"], found["data_segs_out"] = struct.unpack_from("=2I", raw, 152)
+    found["delivery_rate"], found["busy"], found["rwnd_limited"], found["sndbuf_limited"] = struct.unpack_from(
+        "=4Q", raw, 160
+    )
+    found["delivered"], found["delivered_ce"] = struct.unpack_from("=2I", raw, 192)
+    found["bytes_sent"], found["bytes_retrans"] = struct.unpack_from("=2Q", raw, 200)
+    found["dsack_dups"], found["reord_seen"], found["rcv_ooopack"] = struct.unpack_from("=3I", raw, 216)
+    found["total_rto"] = struct.unpack_from("=H", raw, 240)[0]
+    return found
+
+
+def main() -> None:
+    address, verb, congestion, count = sys.argv[1:5]
+    length = int(count)
+    data = pattern(length)
+    sock = socket.socket()
+    sock.settimeout(float(sys.argv[5]) if len(sys.argv) > 5 else 120)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
+    before = time.monotonic()
+    sock.connect((address, PORT))
+    begin = time.monotonic()
+    sock.sendall(f"{verb} {congestion} {length}".ljust(REQUEST).encode())
+    if verb == "send":
+        got = bytearray()
+        while len(got) < length:
+            part = sock.recv(1 << 18)
+            if not part:
+                raise SystemExit("the far end closed early")
+            got += part
+        took = time.monotonic() - begin
+        intact = bytes(got) == data
+    else:
+        sock.sendall(data)
+        digest = bytearray()
+        while len(digest) < 32:
+            part = sock.recv(32 - len(digest))
+            if not part:
+                raise SystemExit("the far end closed early")
+            digest += part
+        took = time.monotonic() - begin
+        intact = bytes(digest) == hashlib.sha256(data).digest()
+    near = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, INFO)
+    sock.sendall(b"?")
+    far = bytearray()
+    while len(far) < INFO:
+        part = sock.recv(INFO)
+        if not part:
+            break
+        far += part
+    sock.close()
+    json.dump({
+        "intact": intact, "seconds": took, "connect": begin - before, "bytes": length,
+        "near": info_of(near.ljust(INFO, b"\0")), "far": info_of(bytes(far).ljust(INFO, b"\0")),
+    }, sys.stdout)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

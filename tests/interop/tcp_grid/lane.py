@@ -1,0 +1,150 @@
+"""One lane of the grid: two namespaces and a wire between them.
+
+    namespace a                        namespace b
+      client, wa 10.77.0.1 ── wire ── wb ─┬─ bridge: 10.77.0.3, Linux's service
+                                          └─ tt: 10.77.0.2, the machine's service
+
+Linux and we sit behind the same wire, so flows to .2 and .3 meet the same impairments, one after the other or at once.
+Neighbours are permanent on Linux's side and warmed on ours: what is compared is TCP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+PYTHON = sys.executable
+NEAR, OURS, LINUX = "10.77.0.1", "10.77.0.2", "10.77.0.3"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Lane:
+    """Context manager. `wire(options)` lays another wire; `flow(...)` runs one transfer, `begin` starts one."""
+
+    def __init__(self, name: str, sysctls: tuple[str, ...] = ()) -> None:
+        self.a, self.b = f"{name}a", f"{name}b"
+        self.sysctls = sysctls
+        self._cleanup = ExitStack()
+        self._wire: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Lane:
+        try:
+            self._set_up()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._cleanup.close()
+
+    def _set_up(self) -> None:
+        self.where = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="terrella-grid-")))
+        for ns in (self.a, self.b):
+            run("ip", "netns", "add", ns)
+            self._cleanup.callback(run, "ip", "netns", "del", ns)
+            run("ip", "-n", ns, "link", "set", "lo", "up")
+            # Each flow is to be the first of its path: nothing learnt from the one before.
+            run("ip", "netns", "exec", ns, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save")
+        a, b = ("ip", "-n", self.a), ("ip", "-n", self.b)
+        run(*a, "tuntap", "add", "wa", "mode", "tap", "vnet_hdr")
+        run(*b, "tuntap", "add", "wb", "mode", "tap", "vnet_hdr")
+        run(*b, "tuntap", "add", "tt", "mode", "tap", "vnet_hdr")
+        run(*b, "link", "add", "br0", "type", "bridge")
+        run(*a, "address", "add", f"{NEAR}/24", "dev", "wa")
+        run(*b, "address", "add", f"{LINUX}/24", "dev", "br0")
+        for ns, link in ((b, "wb"), (b, "tt"), (b, "br0"), (a, "wa")):
+            if link in ("wb", "tt"):
+                run(*ns, "link", "set", link, "master", "br0")
+            run(*ns, "link", "set", link, "up")
+        self._spawn(self.b, "listening", PYTHON, "-m", "tools.cli", "run", "--on-linux", str(HERE / "service.py"), LINUX)
+        self.peer = self._spawn(
+            self.b, "listening", PYTHON, str(HERE / "peer.py"), "tt", f"{OURS}/24", str(self.where / "stats"),
+            *self.sysctls,
+        )  # fmt: skip
+        self.wire()
+        for address in (OURS, LINUX):
+            run("ip", "netns", "exec", self.a, "ping", "-c", "1", "-W", "5", address)
+            found = json.loads(run(*a, "-j", "neigh", "show", address))
+            run(*a, "neigh", "replace", address, "lladdr", found[0]["lladdr"], "dev", "wa", "nud", "permanent")
+        mac = json.loads(run(*a, "-j", "link", "show", "wa"))[0]["address"]
+        run(*b, "neigh", "replace", NEAR, "lladdr", mac, "dev", "br0", "nud", "permanent")
+
+    def _spawn(self, ns: str, word: str, *command: str) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(
+            ["ip", "netns", "exec", ns, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where)
+        )
+        self._cleanup.callback(self._end, child)
+        assert child.stdout is not None
+        line = child.stdout.readline() if select.select([child.stdout], [], [], 30)[0] else b""
+        if word.encode() not in line:
+            raise RuntimeError(f"{command}: said {line!r}")
+        return child
+
+    @staticmethod
+    def _end(child: subprocess.Popen[bytes]) -> None:
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+    def wire(self, *options: str) -> None:
+        """Take the wire away and lay another one."""
+        if self._wire is not None:
+            self._end(self._wire)
+        self._wire = subprocess.Popen(
+            [PYTHON, "-m", "tools.cli", "wire", "wa", "wb", "--netns-a", self.a, "--netns-b", self.b, *options],
+            stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where),
+        )  # fmt: skip
+        self._cleanup.callback(self._end, self._wire)
+        assert self._wire.stdout is not None
+        if not self._wire.stdout.readline().startswith(b"ready"):
+            raise RuntimeError(f"the wire {options} did not come up")
+
+    def begin(self, address: str, verb: str, congestion: str, length: int, timeout: float = 120) -> subprocess.Popen[str]:
+        """Start a flow."""
+        return subprocess.Popen(
+            ["ip", "netns", "exec", self.a, PYTHON, str(HERE / "client.py"), address, verb, congestion, str(length),
+             str(timeout)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        )  # fmt: skip
+
+    def end(self, child: subprocess.Popen[str]) -> dict[str, Any]:
+        out, err = child.communicate()
+        if child.returncode:
+            raise RuntimeError(f"a flow failed: {err.strip()[-500:]}")
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+    def flow(self, address: str, verb: str, congestion: str, length: int, timeout: float = 120) -> dict[str, Any]:
+        """One whole transfer: what client.py says of it."""
+        return self.end(self.begin(address, verb, congestion, length, timeout))
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        """The machine's counters; ends it."""
+        self._end(self.peer)
+        found: dict[str, dict[str, int]] = json.loads((self.where / "stats").read_text())
+        return found
