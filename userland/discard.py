@@ -17,6 +17,7 @@ _READ = 1024 * 1024
 def tcp(sys: System, fd: int, peer: Any) -> Flow:
     read = sys.read
     while True:
+        yield IN
         try:
             for _ in range(TURNS):
                 n = len(read(fd, _READ))
@@ -26,7 +27,6 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
                     break  # that was all there is
         except BlockingIOError:
             pass
-        yield IN
 
 
 def udp(sys: System, fd: int) -> Flow:

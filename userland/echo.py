@@ -15,13 +15,18 @@ _READ = 256 * 1024
 
 
 def tcp(sys: System, fd: int, peer: Any) -> Flow:
-    """One connection. Reading waits while the peer does not take what is already read; others get their turn."""
+    """One connection. Reading waits while the peer does not take what is already read; others get their turn. A flow
+    never waits inside `except`, or it would keep the error and all that its traceback holds.
+    """
     read, sendto, nosignal = sys.read, sys.sendto, abi.MSG_NOSIGNAL
     turns = 0
+    yield IN  # before the first read: to be told that there is nothing costs more than to ask
     while True:
         try:
             data = read(fd, _READ)
         except BlockingIOError:
+            data = None
+        if data is None:
             yield IN
             continue
         if not data:
@@ -33,12 +38,16 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
         view: Any = data
         while True:
             try:
-                sent += sendto(fd, view, nosignal)
+                taken = sendto(fd, view, nosignal)
             except BlockingIOError:
+                taken = 0
+            if not taken:
                 yield OUT
+            sent += taken
             if sent == len(data):
                 break
             view = memoryview(data)[sent:]
+        data = view = None  # nothing is held while it waits
         if sent < _READ:
             yield IN  # that was all there is
 

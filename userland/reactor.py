@@ -154,7 +154,8 @@ def receive(sys: System, fd: int, n: int = 65536) -> Generator[int, int, bytes]:
         try:
             return sys.read(fd, n)
         except BlockingIOError:
-            yield IN
+            pass  # and no waiting in here: the error, and all that its traceback holds, would wait too
+        yield IN
 
 
 def send(sys: System, fd: int, data: Any) -> Generator[int, int, None]:
@@ -164,9 +165,12 @@ def send(sys: System, fd: int, data: Any) -> Generator[int, int, None]:
     view = data
     while True:
         try:
-            done += sys.sendto(fd, view, _NOSIGNAL)
+            taken = sys.sendto(fd, view, _NOSIGNAL)
         except BlockingIOError:
+            taken = 0
+        if not taken and total:
             yield OUT
+        done += taken
         if done == total:
             return
         view = memoryview(data)[done:]

@@ -62,11 +62,12 @@ def wait_ready(task: Any, entries: Sequence[tuple[File | None, int]], deadline: 
     if any(masks) or (deadline is not None and deadline <= task.now):
         return masks
     waker = _Waker(task)
-    held: list[tuple[WaitQueue, int]] = []
+    held: list[WaitQueue] = []
     for file, _ in entries:
         if file is not None:
             for queue in file.ops.wait_queues(file):
-                held.append((queue, queue.subscribe(waker)))
+                queue.subscribe(waker)
+                held.append(queue)
     try:
         while True:
             # Nothing spends time between the question and the sleep, so no wakeup is lost.
@@ -80,8 +81,8 @@ def wait_ready(task: Any, entries: Sequence[tuple[File | None, int]], deadline: 
     except Interrupted:
         raise Interrupted(partial(wait_ready, task, entries, deadline)) from None
     finally:
-        for queue, token in held:
-            queue.unsubscribe(token)
+        for queue in held:
+            queue.unsubscribe(waker)
 
 
 def _ask(entries: Sequence[tuple[File | None, int]]) -> list[int]:
@@ -97,7 +98,7 @@ def _ask(entries: Sequence[tuple[File | None, int]]) -> list[int]:
 class EpItem:
     """One file watched by one epoll."""
 
-    __slots__ = ("armed", "data", "ep", "events", "fd", "file", "queued", "tokens")
+    __slots__ = ("armed", "data", "ep", "events", "fd", "file", "queued", "queues")
 
     def __init__(self, ep: EventPoll, fd: int, file: File, events: int, data: Any) -> None:
         self.ep = ep
@@ -107,9 +108,9 @@ class EpItem:
         self.data = data
         self.armed = True
         self.queued = False
-        self.tokens: list[tuple[WaitQueue, int]] = []
+        self.queues: tuple[WaitQueue, ...] = ()
 
-    def woken(self, mask: int) -> None:
+    def __call__(self, mask: int) -> None:
         """A queue of the file was woken."""
         if self.armed and mask & (self.events | ALWAYS):
             self.ep.queue(self)
@@ -118,14 +119,15 @@ class EpItem:
         return self.file.ops.poll(self.file) & (self.events | ALWAYS) & 0xFFFF if self.armed else 0
 
     def subscribe(self) -> None:
-        for queue in self.file.ops.wait_queues(self.file):
-            self.tokens.append((queue, queue.subscribe(self.woken)))
+        self.queues = self.file.ops.wait_queues(self.file)
+        for queue in self.queues:
+            queue.subscribe(self)
 
     def drop(self) -> None:
         """The description is gone, or the item was deleted."""
-        for queue, token in self.tokens:
-            queue.unsubscribe(token)
-        self.tokens = []
+        for queue in self.queues:
+            queue.unsubscribe(self)
+        self.queues = ()
         self.armed = False
         self.ep.items.pop((self.fd, self.file), None)
         if self.queued:

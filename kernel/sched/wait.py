@@ -30,15 +30,18 @@ class Interrupted(Exception):
     """
 
 
+Watcher = Callable[[int], None]
+
+
 class WaitQueue:
     """Tasks that sleep until `wake`, and callbacks of those that watch for it."""
 
-    __slots__ = ("_serial", "_sleepers", "_watchers")
+    __slots__ = ("_sleepers", "_watchers")
 
     def __init__(self) -> None:
         self._sleepers: list[Task] | None = None
-        self._watchers: dict[int, Callable[[int], None]] | None = None
-        self._serial = 0
+        self._watchers: Watcher | dict[Watcher, None] | None = None
+        """The one that there mostly is at most, or several in the order of their subscription."""
 
     def sleep(self, task: Task, timeout_ns: int | None = None, interruptible: bool = True) -> bool:
         """Block `task` (the running one) until woken: True; or until `timeout_ns` have passed: False.
@@ -62,9 +65,12 @@ class WaitQueue:
         `mask` (POLLIN, POLLOUT, ...) says what became ready, for watchers that care for some of it only.
         """
         watchers = self._watchers
-        if watchers:
-            for callback in list(watchers.values()):
-                callback(mask)
+        if watchers is not None:
+            if isinstance(watchers, dict):
+                for callback in list(watchers):
+                    callback(mask)
+            else:
+                watchers(mask)
         sleepers = self._sleepers
         if not sleepers:
             return 0
@@ -78,18 +84,27 @@ class WaitQueue:
         """Wake every sleeper and tell every watcher."""
         return self.wake(1 << 60, mask)
 
-    def subscribe(self, callback: Callable[[int], None]) -> int:
-        """Have `callback(mask)` called at each wakeup until `unsubscribe` of the number returned."""
-        if self._watchers is None:
-            self._watchers = {}
-        self._serial += 1
-        self._watchers[self._serial] = callback
-        return self._serial
+    def subscribe(self, callback: Watcher) -> Watcher:
+        """Have `callback(mask)` called at each wakeup (once, if given twice) until `unsubscribe(callback)`."""
+        watchers = self._watchers
+        if watchers is None or watchers == callback:
+            self._watchers = callback
+        elif isinstance(watchers, dict):
+            watchers[callback] = None
+        else:
+            self._watchers = {watchers: None, callback: None}
+        return callback
 
-    def unsubscribe(self, token: int) -> None:
+    def unsubscribe(self, callback: Watcher) -> None:
         """End a subscription; no error when it has ended already."""
-        if self._watchers is not None:
-            self._watchers.pop(token, None)
+        watchers = self._watchers
+        if isinstance(watchers, dict):
+            watchers.pop(callback, None)
+            if watchers:
+                return
+        elif watchers != callback:
+            return
+        self._watchers = None
 
     @property
     def watched(self) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
-from tools.bench.rig import Rig, Server
+from tools.bench.rig import Rig, Server, Unavailable
 from tools.bench.targets import BY_NAME, Target
 
 ECHO, DISCARD, CHARGEN = 7, 9, 19
@@ -28,6 +28,11 @@ class Figure:
     peer: float | None = None
     ratio: float | None = None
     extra: dict[str, float] = field(default_factory=dict)
+    lwip: float | None = None  # lwIP's, where it is installed
+
+    @property
+    def lwip_ratio(self) -> float | None:
+        return self.value / self.lwip if self.lwip else None
 
     @property
     def target(self) -> Target:
@@ -38,7 +43,8 @@ class Figure:
         return {
             "name": self.name, "what": target.what, "unit": target.unit, "value": self.value, "low": self.low,
             "high": self.high, "runs": self.runs, "peer": self.peer, "ratio": self.ratio, "floor": target.floor,
-            "floor_ratio": target.floor_ratio, "next": target.next, **self.extra,
+            "floor_ratio": target.floor_ratio, "next": target.next, "lwip": self.lwip,
+            "lwip_ratio": self.lwip_ratio, **self.extra,
             "misses": target.misses(self.value, self.ratio),
         }  # fmt: skip
 
@@ -53,6 +59,7 @@ class Options:
     cpu: int = 0  # the core that both ends share where latency counts
     megabytes: float = 100.0  # of the simulated flow
     profile: str | None = None
+    idle: int = 10_000  # connections beside the busy one
 
 
 class Session:
@@ -64,6 +71,8 @@ class Session:
         self.progress = progress
         self._machine: Server | None = None
         self._plain = False
+        self._no_lwip = False
+        self.idle: tuple[list[float], list[float], float] | None = None
 
     def machine(self, plain: bool = False) -> Server:
         if self._machine is None or self._plain != plain:
@@ -79,48 +88,115 @@ class Session:
             self._machine = None
 
     def in_turns(
-        self, name: str, kind: str, port: int, plain: bool = False, shared_core: bool = False, peer: bool = True
-    ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-        """The runs against the machine, and against the kernel, alternating so that a drift of the host meets both."""
+        self, name: str, kind: str, port: int, plain: bool = False, shared_core: bool = False
+    ) -> tuple[list[dict[str, float]], list[dict[str, float]], list[dict[str, float]]]:
+        """The runs against the machine, the kernel and lwIP, in turns so that a drift of the host meets all."""
         options = self.options
         cpu = options.cpu if shared_core else None
-        ours, theirs = [], []
+        ours, theirs, lwips = [], [], []
         machine = self.machine(plain)
+        lwip = self.lwip()
         self.rig.load(machine, kind, port, 0.2, cpu)  # warms caches, routes and the allocator
         for i in range(options.runs):
             self.progress(f"{name} {i + 1}/{options.runs}")
             ours.append(self.rig.load(machine, kind, port, options.seconds, cpu))
-            if peer:
-                theirs.append(self.rig.load(self.rig.kernel(), kind, port, options.seconds, cpu))
-        return ours, theirs
+            theirs.append(self.rig.load(self.rig.kernel(), kind, port, options.seconds, cpu))
+            if lwip is not None:
+                lwips.append(self.rig.load(lwip, kind, port, options.seconds, cpu))
+        return ours, theirs, lwips
+
+    def lwip(self) -> Server | None:
+        """None, said once, where it is not installed."""
+        if self._no_lwip:
+            return None
+        try:
+            return self.rig.lwip()
+        except Unavailable as why:
+            self._no_lwip = True
+            self.progress(f"lwIP not measured: {why}")
+            return None
 
 
-def _figure(name: str, values: list[float], peers: list[float], extra: dict[str, float]) -> Figure:
+def _figure(
+    name: str, values: list[float], peers: list[float], extra: dict[str, float], lwips: Sequence[float] = ()
+) -> Figure:
     value = median(values)
     peer = median(peers) if peers else None
     ratio = value / peer if peer else None
-    return Figure(name, value, min(values), max(values), len(values), peer, ratio, extra)
+    lwip = median(lwips) if lwips else None
+    return Figure(name, value, min(values), max(values), len(values), peer, ratio, extra, lwip)
 
 
 def bulk(session: Session, name: str, kind: str, port: int, plain: bool = False) -> Figure:
     """GB/s of one connection, and CPU seconds of the serving process per GB."""
-    ours, theirs = session.in_turns(name, kind, port, plain)
-    rate = [run["bytes"] / run["seconds"] / 1e9 for run in ours]
-    cpu = median(run["cpu_seconds"] / (run["bytes"] / 1e9) for run in ours)
-    return _figure(name, rate, [run["bytes"] / run["seconds"] / 1e9 for run in theirs], {"cpu_s_per_gb": cpu})
+    found = session.in_turns(name, kind, port, plain)
+    rate, peers, lwips = ([run["bytes"] / run["seconds"] / 1e9 for run in runs] for runs in found)
+    cpu = median(run["cpu_seconds"] / (run["bytes"] / 1e9) for run in found[0])
+    return _figure(name, rate, peers, {"cpu_s_per_gb": cpu}, lwips)
 
 
 def echo(session: Session) -> Figure:
-    ours, theirs = session.in_turns("echo", "echo", ECHO, shared_core=True)
-    extra = {"p99_us": median(run["p99"] for run in ours) * 1e6}
-    extra["peer_p99_us"] = median(run["p99"] for run in theirs) * 1e6
-    return _figure("echo", [run["median"] * 1e6 for run in ours], [run["median"] * 1e6 for run in theirs], extra)
+    found = session.in_turns("echo", "echo", ECHO, shared_core=True)
+    times, peers, lwips = ([run["median"] * 1e6 for run in runs] for runs in found)
+    extra = {"p99_us": median(run["p99"] for run in found[0]) * 1e6}
+    extra["peer_p99_us"] = median(run["p99"] for run in found[1]) * 1e6
+    return _figure("echo", times, peers, extra, lwips)
 
 
 def connect(session: Session) -> Figure:
-    ours, theirs = session.in_turns("connect", "connect", ECHO, shared_core=True)
-    rates, peers = ([run["count"] / run["seconds"] for run in runs] for runs in (ours, theirs))
-    return _figure("connect", rates, peers, {})
+    found = session.in_turns("connect", "connect", ECHO, shared_core=True)
+    rates, peers, lwips = ([run["count"] / run["seconds"] for run in runs] for runs in found)
+    cpu = median(run["cpu_seconds"] / run["count"] for run in found[0])
+    return _figure("connect", rates, peers, {"cpu_us": cpu * 1e6}, lwips)
+
+
+def beside_idle(session: Session) -> tuple[list[float], list[float], float]:
+    """The busy connection's rates alone and beside idle connections, and the bytes of memory that each of those takes.
+
+    Measured once. The idle ones are of the echo service: accepted, with a socket, a descriptor and a flow in a server.
+    """
+    if session.idle is None:
+        rig, options = session.rig, session.options
+        session.stop()  # a machine of its own, so that nothing lies about in its memory
+        machine = session.machine()
+
+        def rate() -> float:
+            run = rig.load(machine, "send", DISCARD, options.seconds)
+            return run["bytes"] / run["seconds"] / 1e9
+
+        for kind, port in (("echo", ECHO), ("connect", ECHO), ("send", DISCARD)):
+            rig.load(machine, kind, port, 0.2)
+        session.progress(f"{options.idle} idle connections")
+        alone = [rate() for _ in range(options.runs)]
+        before = machine.resident_bytes()
+        with rig.held(machine, ECHO, options.idle):
+            each = (machine.resident_bytes() - before) / options.idle
+            beside = [rate() for _ in range(options.runs)]
+        again = [rate() for _ in range(options.runs)]
+        session.idle = (alone + again, beside, each)
+        if options.profile is None:
+            session.stop()
+    return session.idle
+
+
+def idle_rate(session: Session) -> Figure:
+    """The busy connection's rate beside the idle ones, over its rate alone."""
+    alone, beside, _ = beside_idle(session)
+    ratios = [rate / median(alone) for rate in beside]
+    return _figure("idle-rate", ratios, [], {"alone_gb_s": median(alone)})
+
+
+def idle_memory(session: Session) -> Figure:
+    return _figure("idle-memory", [beside_idle(session)[2]], [], {})
+
+
+def ready(session: Session) -> Figure:
+    """From the start of `terrella up` to the line that says it is ready."""
+    times = []
+    for _ in range(session.options.runs):
+        session.stop()
+        times.append(session.machine().ready_s)
+    return _figure("ready", times, [], {})
 
 
 def simulate(options: Options, progress: Progress) -> Figure:
@@ -141,6 +217,9 @@ NETWORK: dict[str, Callable[[Session], Figure]] = {
     "bulk-out": lambda s: bulk(s, "bulk-out", "recv", CHARGEN),
     "echo": echo,
     "connect": connect,
+    "idle-rate": idle_rate,
+    "idle-memory": idle_memory,
+    "ready": ready,
     "bulk-in-plain": lambda s: bulk(s, "bulk-in-plain", "send", DISCARD, plain=True),
     "bulk-out-plain": lambda s: bulk(s, "bulk-out-plain", "recv", CHARGEN, plain=True),
 }

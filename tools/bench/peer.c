@@ -6,6 +6,7 @@
  *   peer recv ADDR PORT SECONDS CPU     reads for so long
  *   peer echo ADDR PORT SECONDS CPU     one byte there and back, again and again
  *   peer connect ADDR PORT SECONDS CPU  connect, one byte there and back, close, again and again
+ *   peer hold ADDR PORT COUNT CPU       opens so many connections, says "ready" and keeps them until its input ends
  *
  * CPU is the core to stay on, or -1. The result is one line of JSON. Whatever hangs is ended by SIGALRM. Every socket asks
  * for cubic: a namespace's default may be bbr, whose pacing measures itself on a link as fast as a TAP.
@@ -22,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -229,6 +231,19 @@ static void measure_connect(const char *address, int port, double seconds)
     printf("{\"count\": %llu, \"seconds\": %.9f}\n", (unsigned long long)n, now - start);
 }
 
+static void hold(const char *address, int port, int count)
+{
+    struct rlimit limit = {(rlim_t)count + 64, (rlim_t)count + 64};
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        die("setrlimit");
+    for (int i = 0; i < count; i++)
+        dial(address, port);
+    puts("ready");
+    fflush(stdout);
+    while (read(0, chunk, CHUNK) > 0)
+        ;
+}
+
 int main(int argc, char **argv)
 {
     for (int i = 0; i < CHUNK; i++)
@@ -237,7 +252,7 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "serve") == 0)
         serve(argv[2]);
     if (argc != 6) {
-        fputs("usage: peer serve ADDR | peer send|recv|echo|connect ADDR PORT SECONDS CPU\n", stderr);
+        fputs("usage: peer serve ADDR | peer send|recv|echo|connect|hold ADDR PORT SECONDS CPU\n", stderr);
         return 2;
     }
     const char *load = argv[1], *address = argv[2];
@@ -249,6 +264,10 @@ int main(int argc, char **argv)
         CPU_SET(cpu, &set);
         if (sched_setaffinity(0, sizeof set, &set) < 0)
             die("sched_setaffinity");
+    }
+    if (strcmp(load, "hold") == 0) {
+        hold(address, port, atoi(argv[4]));
+        return 0;
     }
     alarm((unsigned)seconds + GRACE_S);
     if (strcmp(load, "send") == 0)

@@ -39,6 +39,12 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
         also = []
         if "cpu_s_per_gb" in f.extra:
             also.append(f"{f.extra['cpu_s_per_gb']:.2f} CPU s/GB")
+        if "cpu_us" in f.extra:
+            also.append(f"{f.extra['cpu_us']:.0f} us of CPU each")
+        if f.lwip is not None and f.lwip_ratio is not None:
+            also.append(f"lwIP {number(f.lwip)}: {f.lwip_ratio:.2f}x")
+        if "alone_gb_s" in f.extra:
+            also.append(f"alone {f.extra['alone_gb_s']:.2f} GB/s")
         if "p99_us" in f.extra:
             also.append(f"p99 {number(f.extra['p99_us'])} us (veth {number(f.extra['peer_p99_us'])})")
         if "megabytes" in f.extra:

@@ -2,10 +2,12 @@
 
     namespace "near"                                  namespace "far"
       peer (the load) ── tap0 ═══ the machine
+                     ├── tap1 ═══ lwip_peer
                      └── veth ════════════════════════ peer serve
 
 The load runs in `near`; so does the machine's process, whose TAP is made there. Both ends of the veth pair are the
-host's kernel, with the same services and the same client. Everything is removed at the end.
+host's kernel, with the same services and the same client. lwIP serves them too, where its library is installed.
+Everything is removed at the end.
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 MACHINE_IP, NEAR_IP = "10.91.0.2", "10.91.0.1"
 VETH_FAR_IP, VETH_NEAR_IP = "10.92.0.2", "10.92.0.1"
+LWIP_IP, LWIP_NEAR_IP = "10.93.0.2", "10.93.0.1"
+LWIP_HEADERS = "/usr/include/lwip"  # of Debian's liblwip-dev
 READY_S = 15.0
 HERE = Path(__file__).resolve().parent
 SYSCTLS = {
@@ -43,6 +49,7 @@ class Server:
         self.child = child
         self.address = address
         self.all_cpus = os.sched_getaffinity(child.pid)
+        self.ready_s = 0.0  # from its start to its saying that it is ready
 
     def wait_until_ready(self) -> None:
         assert self.child.stdout is not None
@@ -57,6 +64,10 @@ class Server:
         for stat in Path(f"/proc/{self.child.pid}/task").glob("*/schedstat"):
             total += int(stat.read_text().split()[0])
         return total
+
+    def resident_bytes(self) -> int:
+        """Memory of its own that is in use (/proc/PID/statm)."""
+        return int(Path(f"/proc/{self.child.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def pin(self, cpu: int | None) -> None:
         os.sched_setaffinity(self.child.pid, self.all_cpus if cpu is None else {cpu})
@@ -82,6 +93,7 @@ class Rig:
         self.far = f"trlbench{os.getpid()}b"
         self._cleanup = ExitStack()
         self._kernel: Server | None = None
+        self._lwip: Server | None = None
 
     def __enter__(self) -> Rig:
         if not sys.platform.startswith("linux") or os.geteuid() != 0 or not os.path.exists("/dev/net/tun"):
@@ -124,10 +136,12 @@ class Rig:
         return done.stdout
 
     def _serve(self, name: str, address: str, *command: str) -> Server:
+        start = time.monotonic()
         child = subprocess.Popen(["ip", "netns", "exec", name, *command], stdout=subprocess.PIPE)
         server = Server(child, address)
         self._cleanup.callback(server.stop)
         server.wait_until_ready()
+        server.ready_s = time.monotonic() - start
         return server
 
     def kernel(self) -> Server:
@@ -135,6 +149,35 @@ class Rig:
         if self._kernel is None:
             self._kernel = self._serve(self.far, VETH_FAR_IP, self.peer, "serve", VETH_FAR_IP)
         return self._kernel
+
+    def lwip(self) -> Server:
+        """lwIP on a TAP with plain frames, started once. Unavailable where it is not installed."""
+        if self._lwip is None:
+            if not Path(LWIP_HEADERS, "lwip/tcp.h").exists():
+                raise Unavailable("liblwip-dev is not installed")
+            program = str(self.workdir / "lwip_peer")
+            source = str(HERE / "lwip_peer.c")
+            flags = ["-std=gnu11", "-O2", f"-I{LWIP_HEADERS}"]
+            subprocess.run(["gcc", *flags, "-o", program, source, "-llwip"], check=True)
+            self._lwip = self._serve(self.near, LWIP_IP, program, "tap1", LWIP_IP, "255.255.255.0")
+            subprocess.run(["ip", "-n", self.near, "address", "add", f"{LWIP_NEAR_IP}/24", "dev", "tap1"], check=True)
+            subprocess.run(["ip", "-n", self.near, "link", "set", "tap1", "up"], check=True)
+        return self._lwip
+
+    @contextmanager
+    def held(self, server: Server, port: int, count: int) -> Iterator[None]:
+        """`count` idle connections to the server."""
+        command = ["ip", "netns", "exec", self.near, self.peer, "hold", server.address, str(port), str(count), "-1"]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            if not select.select([child.stdout], [], [], 60 + count / 100)[0] or not child.stdout.readline():
+                raise Unavailable(f"{count} connections could not be opened")
+            yield
+        finally:
+            child.stdin.close()
+            child.wait()
+            child.stdout.close()
 
     def machine(self, plain: bool) -> Server:
         """`terrella up` on a TAP of its own, with vnet headers or with plain frames. Stop it before the next."""

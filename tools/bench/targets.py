@@ -44,6 +44,11 @@ TARGETS = (
            "<= 25 us"),
     Target("connect", "connect, one byte there and back, close; both ends on one core", "/s", True, 300, None,
            ">= 8200/s"),
+    Target("idle-rate", "a busy connection's rate beside 10,000 idle ones, over its rate alone", "x", True, 0.6, None,
+           ">= 0.95"),
+    Target("idle-memory", "memory per idle connection: with its socket, its descriptor and the server's flow",
+           "bytes", False, 20_000, None, "<= 4096"),
+    Target("ready", "from the start of `terrella up` to its being ready", "s", False, 5, None, "<= 2 s"),
     Target("simulate", "data segments of one simulated flow per second of real time, capture on", "/s", True,
            2000, None, ">= 61000/s (ns-3)"),
 )  # fmt: skip
