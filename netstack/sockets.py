@@ -6,6 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from netstack.address import AF_INET, AF_INET6
+from netstack.packet import AF_PACKET, PacketSocket
 from netstack.raw import RawSocket
 from netstack.socket import (
     IPPROTO_IP,
@@ -29,8 +30,12 @@ SOCK_TYPES = 11  # types below are known to Linux
 def make_socket(stack: Stack, family: int, type: int, proto: int) -> Socket:
     """A new socket. SOCK_NONBLOCK and SOCK_CLOEXEC in `type` are the caller's affair and ignored."""
     type &= SOCK_TYPE_MASK
+    if family == AF_PACKET:
+        if type not in (SOCK_RAW, SOCK_DGRAM):
+            raise error(errno.ESOCKTNOSUPPORT, f"packet sockets are SOCK_RAW or SOCK_DGRAM, not {type}")
+        return PacketSocket(stack, type, proto)
     if family not in (AF_INET, AF_INET6):
-        raise error(errno.EAFNOSUPPORT, f"address family {family} is not IPv4 or IPv6")
+        raise error(errno.EAFNOSUPPORT, f"address family {family} is not IPv4, IPv6 or AF_PACKET")
     if not 0 <= type < SOCK_TYPES:
         raise error(errno.EINVAL, f"no socket type {type}")
     if not 0 <= proto < 263:

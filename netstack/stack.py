@@ -43,6 +43,7 @@ from netstack.ipv4 import Ipv4
 from netstack.ipv6 import Ipv6
 from netstack.ndp import Ndp
 from netstack.neighbour import NeighbourTable
+from netstack.packet import Packet
 from netstack.raw import Raw
 from netstack.route import Path, Route, RouteTable, find_path
 from netstack.settings import Settings
@@ -96,6 +97,7 @@ class Stack:
         self.kind = HOST  # of the packet being received: HOST, BROADCAST, MULTICAST, LOOPBACK
         self.arp = Arp(self)
         self.ndp = Ndp(self)
+        self.packet = Packet(self)
         self.raw = Raw(self)
         self.ipv4 = Ipv4(self)
         self.ipv6 = Ipv6(self)
@@ -318,6 +320,8 @@ class Stack:
         elif frame.frags:
             frame.data = b"".join((frame.data, *frame.frags))
             frame.frags = ()
+        if self.packet.count:
+            self.packet.incoming(frame, interface)
         data = frame.data
         if frame.ethernet and interface.ethernet:
             # The short way. What is not plain, or the first of its kind, goes the long one.
@@ -419,6 +423,8 @@ class Stack:
                 self.counters.ip.OutDiscards += 1
             return False
         queue.append(frame)
+        if self.packet.count:
+            self.packet.outgoing(frame, interface)
         if len(queue) == 1 and self.on_output is not None:
             self.on_output()
         return True
