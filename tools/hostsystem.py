@@ -5,8 +5,7 @@ whether a call restarts is exactly what a program may want to see. A handler is 
 interrupted call returned; then the call is made again if the handler was installed with SA_RESTART and the call is
 one that Linux restarts (signal(7)).
 
-Weaker than a real handler, and said here: a signal that arrives between two bytecodes just before a sleeping call is
-handled after that call; real-time signals with a handler coalesce, and `info` carries the signal's number only.
+Files are in `hostfiles`, signals in `hostsignal`. What a call that only succeeds gives is 0, as in Linux and inside.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl as host_fcntl
+import functools
 import os
 import resource
 import signal as host_signal
@@ -24,15 +24,19 @@ import sys as interpreter
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
-from tools.program import ExitStatus, load_program
+from tools.hostfiles import HostFiles
+from tools.hostsignal import HostSignals, SignalInfo, inherited_dispositions, libc, sigset
+from tools.program import ExitStatus
 from tools.sockaddr import Address, pack_address, unpack_address
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = libc
 _EINTR = errno.EINTR
-_SA_RESTART, _SA_NODEFER, _SA_RESETHAND = 0x10000000, 0x40000000, 0x80000000
-_CLONE_VM, _CLONE_THREAD = 0x100, 0x10000
+_CLONE_VM, _CLONE_VFORK, _CLONE_THREAD = 0x100, 0x4000, 0x10000
+_THREAD = _CLONE_VM | 0x200 | 0x400 | 0x800 | _CLONE_THREAD
+_ENTRY = str(Path(__file__).resolve().parent / "onlinux.py")
 _NSEC = 1_000_000_000
 
 
@@ -53,16 +57,6 @@ class _Rusage(ctypes.Structure):
     _fields_ = [("times", ctypes.c_long * 4), ("counts", ctypes.c_long * 14)]
 
 
-class SignalInfo:
-    """What a handler is told: only `si_signo` is known here."""
-
-    __slots__ = ("si_code", "si_pid", "si_signo", "si_uid", "si_value")
-
-    def __init__(self, signo: int) -> None:
-        self.si_signo = signo
-        self.si_code = self.si_pid = self.si_uid = self.si_value = 0
-
-
 def _timespec(ns: int | None) -> Any:
     return None if ns is None else ctypes.byref(_Timespec(ns // _NSEC, ns % _NSEC))
 
@@ -70,6 +64,22 @@ def _timespec(ns: int | None) -> Any:
 def _fail(what: object = None) -> NoReturn:
     code = ctypes.get_errno()
     raise OSError(code, os.strerror(code)) if what is None else OSError(code, os.strerror(code), what)
+
+
+class Rusage:
+    """struct rusage; times in nanoseconds, as inside."""
+
+    __slots__ = ("ru_idrss", "ru_inblock", "ru_isrss", "ru_ixrss", "ru_majflt", "ru_maxrss", "ru_minflt", "ru_msgrcv",
+                 "ru_msgsnd", "ru_nivcsw", "ru_nsignals", "ru_nswap", "ru_nvcsw", "ru_oublock", "ru_stime",
+                 "ru_utime")  # fmt: skip
+
+    def __init__(self, raw: _Rusage) -> None:
+        t = raw.times
+        self.ru_utime = t[0] * _NSEC + t[1] * 1000
+        self.ru_stime = t[2] * _NSEC + t[3] * 1000
+        (self.ru_maxrss, self.ru_ixrss, self.ru_idrss, self.ru_isrss, self.ru_minflt, self.ru_majflt, self.ru_nswap,
+         self.ru_inblock, self.ru_oublock, self.ru_msgsnd, self.ru_msgrcv, self.ru_nsignals, self.ru_nvcsw,
+         self.ru_nivcsw) = raw.counts  # fmt: skip
 
 
 class Memory:
@@ -92,14 +102,13 @@ class Memory:
             ctypes.c_ubyte.from_address(where).value = value
 
 
-class HostSystem:
+class HostSystem(HostFiles, HostSignals):
     """The ABI object `sys`, on the host. Methods are system calls: see signatures in DESIGN, "The Python ABI"."""
 
     def __init__(self, environ: dict[str, str] | None = None) -> None:
         self.environ = dict(os.environ if environ is None else environ)
         self.mem = Memory()
-        self._handlers: dict[int, tuple[Any, int, tuple[int, ...]]] = {}
-        self._interrupted = False
+        HostSignals.__init__(self)
         self._atomic = os.memfd_create("terrella-atomic") if hasattr(os, "memfd_create") else -1
         if self._atomic >= 0:  # out of the way of "lowest free descriptor"
             high = host_fcntl.fcntl(self._atomic, host_fcntl.F_DUPFD_CLOEXEC, 1000)
@@ -137,10 +146,6 @@ class HostSystem:
             if ctypes.get_errno() != _EINTR or self._interrupted:
                 _fail(path)
 
-    def openat(self, dirfd: int, path: Any, flags: int, mode: int = 0o666) -> int:
-        fd: int = _libc.openat(dirfd, os.fsencode(path), ctypes.c_int(flags), ctypes.c_uint(mode))
-        return fd if fd >= 0 else _fail(path)
-
     def read(self, fd: int, n: int) -> bytes:
         if not self._handlers:
             return os.read(fd, n)
@@ -158,15 +163,6 @@ class HostSystem:
 
     def pwrite64(self, fd: int, data: Any, offset: int) -> int:
         return os.pwrite(fd, data, offset)
-
-    def readv(self, fd: int, sizes: Sequence[int]) -> list[bytes]:
-        buffers = [bytearray(n) for n in sizes]
-        left = os.readv(fd, buffers)
-        result = []
-        for buffer in buffers:
-            result.append(bytes(buffer[:left]))
-            left = max(0, left - len(buffer))
-        return result
 
     def writev(self, fd: int, buffers: Sequence[Any]) -> int:
         return os.writev(fd, buffers)
@@ -197,10 +193,12 @@ class HostSystem:
         return self.pipe2(0)
 
     def fcntl(self, fd: int, cmd: int, arg: Any = 0) -> Any:
-        return host_fcntl.fcntl(fd, cmd, arg)
-
-    def ioctl(self, fd: int, request: int, arg: Any = 0) -> Any:
-        return host_fcntl.ioctl(fd, request, arg)
+        if cmd in (5, 6, 7, 36, 37, 38):
+            if cmd not in (7, 38):
+                result = self.fcntl_lock(fd, cmd, arg)
+                return _fail() if result == -1 else result
+            return self._call(self.fcntl_lock, fd, cmd, arg)
+        return self._call(_libc.fcntl, fd, cmd, ctypes.c_long(arg))
 
     def flock(self, fd: int, operation: int) -> None:
         self._call(_libc.flock, fd, operation)
@@ -224,12 +222,6 @@ class HostSystem:
             at += size
         return entries
 
-    def ftruncate(self, fd: int, length: int) -> None:
-        os.ftruncate(fd, length)
-
-    def truncate(self, path: Any, length: int) -> None:
-        os.truncate(path, length)
-
     def fallocate(self, fd: int, mode: int, offset: int, length: int) -> None:
         self._call(_libc.fallocate, fd, mode, ctypes.c_long(offset), ctypes.c_long(length))
 
@@ -248,28 +240,6 @@ class HostSystem:
     def getcwd(self) -> str:
         return os.getcwd()
 
-    def statfs(self, path: Any) -> os.statvfs_result:
-        return os.statvfs(path)
-
-    def mkdir(self, path: Any, mode: int = 0o777) -> None:
-        os.mkdir(path, mode)
-
-    def mknod(self, path: Any, mode: int = 0o600, device: int = 0) -> None:
-        os.mknod(path, mode, device)
-
-    def access(self, path: Any, mode: int) -> None:
-        if _libc.access(os.fsencode(path), mode) < 0:
-            _fail(path)
-
-    def utimensat(self, path: Any, atime_ns: int, mtime_ns: int) -> None:
-        os.utime(path, ns=(atime_ns, mtime_ns))
-
-    def rename(self, old: Any, new: Any) -> None:
-        os.rename(old, new)
-
-    def link(self, old: Any, new: Any) -> None:
-        os.link(old, new, follow_symlinks=False)
-
     # -- processes --
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> int:
@@ -279,6 +249,9 @@ class HostSystem:
         if pid:
             return pid
         self.become(function, args)
+
+    def fork(self) -> NoReturn:
+        raise OSError(errno.ENOSYS, "fork: use sys.spawn(function, *args)")
 
     def become(self, function: Callable[..., Any], args: Sequence[Any]) -> NoReturn:
         """The rest of a forked child's life."""
@@ -295,38 +268,75 @@ class HostSystem:
             interpreter.stderr.flush()
         os._exit(status & 0xFF)
 
-    def clone(self, function: Callable[..., Any], *args: Any, flags: int = 0) -> int:
-        if not flags & _CLONE_THREAD:
-            if flags & _CLONE_VM:
-                raise OSError(errno.ENOSYS, "--on-linux, clone with CLONE_VM needs CLONE_THREAD too")
-            return self.spawn(function, *args)
-        thread = threading.Thread(target=function, args=(self, *args), daemon=True)
-        thread.start()
-        return thread.native_id or 0
+    def clone(self, function: Callable[..., Any], *args: Any, flags: int = _THREAD) -> int:
+        """A thread is Python's. A process that shares memory can't be had; with CLONE_VFORK it gets a copy."""
+        if flags & _CLONE_THREAD:
+            thread = threading.Thread(target=self._thread, args=(function, args), daemon=True)
+            thread.start()
+            return thread.native_id or 0
+        if flags & _CLONE_VM and not flags & _CLONE_VFORK:
+            raise OSError(errno.ENOSYS, "--on-linux, clone with CLONE_VM needs CLONE_THREAD or CLONE_VFORK too")
+        interpreter.stdout.flush()
+        interpreter.stderr.flush()
+        ctypes.pythonapi.PyOS_BeforeFork()
+        words = [ctypes.c_ulong(flags & ~_CLONE_VM & ~0x800), *[ctypes.c_long(0)] * 4]
+        pid: int = _held.syscall(ctypes.c_long(_CLONE), *words)
+        if pid == 0:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+            self.become(function, args)
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        return pid if pid > 0 else _fail()
+
+    def _thread(self, function: Callable[..., Any], args: Sequence[Any]) -> None:
+        with contextlib.suppress(_ThreadExit):
+            try:
+                function(self, *args)
+            except ExitStatus as leaving:
+                os._exit(leaving.status & 0xFF)
+
+    def exit_thread(self, status: int = 0) -> NoReturn:
+        if threading.current_thread() is threading.main_thread():
+            raise ExitStatus(status)
+        raise _ThreadExit
 
     def execve(self, path: Any, argv: Sequence[str], envp: dict[str, str] | None = None) -> NoReturn:
-        """A `.py` file is run by this same interpreter (the host knows no such format); anything else by the host."""
-        if os.fspath(path).endswith(".py"):
-            main = load_program(os.fspath(path))
-            if envp is not None:
-                self.environ = dict(envp)
-            for number, (handler, _, _) in list(self._handlers.items()):
-                if callable(handler):
-                    self.rt_sigaction(number, host_signal.SIG_DFL)
-            self.become(main, [list(argv)])
-        os.execve(path, list(argv), dict(self.environ if envp is None else envp))
+        """A `.py` file is run by a fresh interpreter (the host knows no such format); anything else by the host."""
+        name = os.fspath(path)
+        environ = dict(self.environ if envp is None else envp)
+        interpreter.stdout.flush()
+        interpreter.stderr.flush()
+        if name.endswith(".py"):
+            if _libc.access(os.fsencode(name), os.X_OK) < 0:
+                _fail(path)
+            if os.path.isdir(name):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
+            words = ["-I", "-S", _ENTRY, inherited_dispositions(), name, *argv]
+            for number in self._handlers:  # what the new interpreter must not take for ignored
+                host_signal.signal(number, host_signal.SIG_DFL)
+            os.execve(interpreter.executable, [interpreter.executable, *words], environ)
+        os.execve(path, list(argv), environ)
 
     def exit(self, status: int = 0) -> NoReturn:
         raise ExitStatus(status)
 
     exit_group = exit
 
-    def wait4(self, pid: int = -1, options: int = 0) -> tuple[int, int, resource.struct_rusage]:
+    def wait4(self, pid: int = -1, options: int = 0) -> tuple[int, int, Rusage]:
         status, usage = ctypes.c_int(), _Rusage()
         got = self._call(_libc.wait4, pid, ctypes.byref(status), options, ctypes.byref(usage))
-        t = usage.times
-        values = (t[0] + t[1] / 1e6, t[2] + t[3] / 1e6, *usage.counts)
-        return got, status.value, resource.struct_rusage(values)
+        return got, status.value, Rusage(usage)
+
+    def waitid(self, idtype: int, ident: int, options: int) -> SignalInfo | None:
+        """siginfo of a child that changed; None with WNOHANG when none has."""
+        raw = ctypes.create_string_buffer(128)
+        self._call(_libc.waitid, idtype, ident, raw, options)
+        info = SignalInfo(host_signal.SIGCHLD, raw.raw)
+        return info if info.si_pid else None
+
+    def getrusage(self, who: int = 0) -> Rusage:
+        usage = _Rusage()
+        self._call(_libc.getrusage, who, ctypes.byref(usage))
+        return Rusage(usage)
 
     def gettid(self) -> int:
         return threading.get_native_id()
@@ -335,14 +345,63 @@ class HostSystem:
         os.setsid()
         return os.getpid()
 
+    def _triple(self, function: Any) -> tuple[int, int, int]:
+        ids = (ctypes.c_uint * 3)()
+        function(ctypes.byref(ids, 0), ctypes.byref(ids, 4), ctypes.byref(ids, 8))
+        return ids[0], ids[1], ids[2]
+
+    def getresuid(self) -> tuple[int, int, int]:
+        return self._triple(_libc.getresuid)
+
+    def getresgid(self) -> tuple[int, int, int]:
+        return self._triple(_libc.getresgid)
+
+    def setfsuid(self, uid: int) -> int:
+        before: int = _libc.setfsuid(uid)
+        return before
+
+    def setfsgid(self, gid: int) -> int:
+        before: int = _libc.setfsgid(gid)
+        return before
+
+    def capget(self, pid: int = 0) -> tuple[int, int, int]:
+        """(effective, permitted, inheritable)."""
+        data = (ctypes.c_uint32 * 6)()
+        self._call(_libc.capget, struct.pack("=Ii", 0x20080522, pid), data)
+        return data[0] | data[3] << 32, data[1] | data[4] << 32, data[2] | data[5] << 32
+
+    def capset(self, effective: int, permitted: int, inheritable: int) -> None:
+        words = [part >> shift & 0xFFFFFFFF for shift in (0, 32) for part in (effective, permitted, inheritable)]
+        self._call(_libc.capset, struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", *words))
+
+    def getpgid(self, pid: int = 0) -> int:
+        return os.getpgid(pid)
+
+    def getsid(self, pid: int = 0) -> int:
+        return os.getsid(pid)
+
+    def sched_getaffinity(self, pid: int = 0) -> list[int]:
+        return sorted(os.sched_getaffinity(pid))
+
+    def creat(self, path: Any, mode: int = 0o666) -> int:
+        return self.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode)
+
     def sched_yield(self) -> None:
         os.sched_yield()
 
     def prlimit64(self, pid: int, which: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
         return resource.prlimit(pid, which) if limits is None else resource.prlimit(pid, which, limits)
 
-    def prctl(self, option: int, *args: int) -> int:
-        return self._call(_libc.prctl, option, *(ctypes.c_ulong(a) for a in (*args, 0, 0, 0, 0)[:4]))
+    def prctl(self, option: int, arg: Any = 0, *more: int) -> Any:
+        """PR_GET_NAME gives the name, PR_GET_PDEATHSIG and PR_GET_CHILD_SUBREAPER the number."""
+        if option == 15:
+            name = arg.encode() if isinstance(arg, str) else bytes(arg)
+            return self._call(_libc.prctl, option, ctypes.create_string_buffer(name))
+        if option in (16, 2, 37):
+            buffer = ctypes.create_string_buffer(32)
+            self._call(_libc.prctl, option, buffer, *[ctypes.c_ulong(0)] * 3)
+            return buffer.value.decode() if option == 16 else struct.unpack_from("=i", buffer.raw)[0]
+        return self._call(_libc.prctl, option, *(ctypes.c_ulong(a) for a in (arg, *more, 0, 0, 0, 0)[:4]))
 
     def uname(self) -> os.uname_result:
         return os.uname()
@@ -352,93 +411,72 @@ class HostSystem:
 
     # -- signals --
 
-    def kill(self, pid: int, sig: int) -> None:
-        os.kill(pid, sig)
-
-    def tgkill(self, tgid: int, tid: int, sig: int) -> None:
-        if tid == threading.get_native_id():
-            host_signal.pthread_kill(threading.get_ident(), sig)
-        else:
-            os.kill(tid, sig)
-
-    def rt_sigaction(self, sig: int, handler: Any = None, flags: int = 0, mask: Iterable[int] = ()) -> Any:
-        """The old disposition: SIG_DFL (0), SIG_IGN (1) or the handler. With no `handler` only asks."""
-        old = self._handlers.get(sig, (None,))[0]
-        if old is None:
-            previous = host_signal.getsignal(sig)
-            old = int(previous) if isinstance(previous, int) else 0
-        if handler is None:
-            return old
-        if not callable(handler):
-            host_signal.signal(sig, host_signal.Handlers(int(handler)))
-            self._handlers.pop(sig, None)
-        else:
-            self._handlers[sig] = (handler, flags, tuple(mask))
-            host_signal.signal(sig, self._on_signal)
-        extra = flags & 0x3  # SA_NOCLDSTOP, SA_NOCLDWAIT
-        if extra:
-            action = ctypes.create_string_buffer(256)
-            _libc.sigaction(sig, None, action)
-            offset = 8 + 128  # struct sigaction of glibc on 64 bits: handler, mask[128], flags
-            (now,) = struct.unpack_from("=i", action, offset)
-            struct.pack_into("=i", action, offset, now | extra)
-            _libc.sigaction(sig, action, None)
-        return old
-
-    def _on_signal(self, signum: int, frame: object) -> None:
-        handler, flags, mask = self._handlers.get(signum, (None, 0, ()))
-        if handler is None:
-            return
-        if not flags & _SA_RESTART:
-            self._interrupted = True
-        if flags & _SA_RESETHAND:
-            self.rt_sigaction(signum, host_signal.SIG_DFL)
-        blocked = list(mask) if flags & _SA_NODEFER else [*mask, signum]
-        old = host_signal.pthread_sigmask(host_signal.SIG_BLOCK, blocked)
-        interrupted = self._interrupted
-        try:
-            handler(self, signum, SignalInfo(signum))
-        finally:
-            self._interrupted = interrupted
-            host_signal.pthread_sigmask(host_signal.SIG_SETMASK, old)
-
-    def rt_sigprocmask(self, how: int, signals: Iterable[int] = ()) -> set[int]:
-        return {int(s) for s in host_signal.pthread_sigmask(how, signals)}
-
-    def rt_sigpending(self) -> set[int]:
-        return {int(s) for s in host_signal.sigpending()}
-
-    def rt_sigsuspend(self, signals: Iterable[int] = ()) -> NoReturn:
-        mask = (ctypes.c_ulong * 16)()
-        for number in signals:
-            mask[(number - 1) // 64] |= 1 << ((number - 1) % 64)
-        _libc.sigsuspend(mask)
-        _fail()
-
-    def rt_sigtimedwait(self, signals: Iterable[int], timeout_ns: int | None = None) -> Any:
-        if timeout_ns is None:
-            return host_signal.sigwaitinfo(signals)
-        info = host_signal.sigtimedwait(signals, timeout_ns / _NSEC)
-        if info is None:
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        return info
-
-    def pause(self) -> NoReturn:
-        _libc.pause()
-        _fail()
-
     def alarm(self, seconds: int) -> int:
         return host_signal.alarm(seconds)
 
     # -- time --
 
     def nanosleep(self, ns: int) -> None:
-        self._call(_libc.nanosleep, _timespec(ns), None, restart=False)
+        """When a handler interrupts it, the error's `remaining_ns` says how much was left."""
+        left = _Timespec()
+        try:
+            self._call(_libc.nanosleep, _timespec(ns), ctypes.byref(left), restart=False)
+        except OSError as error:
+            error.remaining_ns = left.tv_sec * _NSEC + left.tv_nsec  # type: ignore[attr-defined]
+            raise
 
     def clock_nanosleep(self, clock: int, flags: int, ns: int) -> None:
-        code = _libc.clock_nanosleep(clock, flags, _timespec(ns), None)
+        left = _Timespec()
+        code = _libc.clock_nanosleep(clock, flags, _timespec(ns), ctypes.byref(left))
         if code:
-            raise OSError(code, os.strerror(code))
+            error = OSError(code, os.strerror(code))
+            error.remaining_ns = left.tv_sec * _NSEC + left.tv_nsec  # type: ignore[attr-defined]
+            raise error
+
+    def clock_getres(self, clock: int) -> int:
+        t = _Timespec()
+        self._call(_libc.clock_getres, clock, ctypes.byref(t))
+        return int(t.tv_sec) * _NSEC + int(t.tv_nsec)
+
+    def time(self) -> int:
+        return self.clock_gettime(0) // _NSEC
+
+    def setitimer(self, which: int, value_ns: int, interval_ns: int = 0) -> tuple[int, int]:
+        """(time left, interval) of the timer as it was, in nanoseconds."""
+        micros = [-(-ns // 1000) for ns in (interval_ns, value_ns)]
+        new = struct.pack("=qqqq", *(part for us in micros for part in divmod(us, 1_000_000)))
+        old = ctypes.create_string_buffer(32)
+        self._call(_libc.setitimer, which, new, old)
+        return self._itimer(old.raw)
+
+    def getitimer(self, which: int) -> tuple[int, int]:
+        now = ctypes.create_string_buffer(32)
+        self._call(_libc.getitimer, which, now)
+        return self._itimer(now.raw)
+
+    @staticmethod
+    def _itimer(raw: bytes) -> tuple[int, int]:
+        t = struct.unpack("=qqqq", raw)
+        return t[2] * _NSEC + t[3] * 1000, t[0] * _NSEC + t[1] * 1000
+
+    def timerfd_create(self, clock: int, flags: int = 0) -> int:
+        return self._call(_libc.timerfd_create, clock, flags)
+
+    def timerfd_settime(self, fd: int, flags: int, value_ns: int, interval_ns: int = 0) -> tuple[int, int]:
+        new = struct.pack("=qqqq", *divmod(interval_ns, _NSEC), *divmod(value_ns, _NSEC))
+        old = ctypes.create_string_buffer(32)
+        self._call(_libc.timerfd_settime, fd, flags, new, old)
+        return self._itimerspec(old.raw)
+
+    def timerfd_gettime(self, fd: int) -> tuple[int, int]:
+        now = ctypes.create_string_buffer(32)
+        self._call(_libc.timerfd_gettime, fd, now)
+        return self._itimerspec(now.raw)
+
+    @staticmethod
+    def _itimerspec(raw: bytes) -> tuple[int, int]:
+        t = struct.unpack("=qqqq", raw)
+        return t[2] * _NSEC + t[3], t[0] * _NSEC + t[1]
 
     def clock_gettime(self, clock: int) -> int:
         t = _Timespec()
@@ -454,10 +492,32 @@ class HostSystem:
 
     # -- readiness --
 
-    def ppoll(self, fds: Sequence[tuple[int, int]], timeout_ns: int | None = None) -> list[tuple[int, int]]:
+    def ppoll(
+        self, fds: Sequence[tuple[int, int]], timeout_ns: int | None = None, sigmask: Iterable[int] | None = None
+    ) -> list[tuple[int, int]]:
         array = (_Pollfd * len(fds))(*[_Pollfd(fd, events, 0) for fd, events in fds])
-        self._call(_libc.ppoll, array, ctypes.c_ulong(len(fds)), _timespec(timeout_ns), None, restart=False)
+        mask = None if sigmask is None else sigset(sigmask)
+        self._call(_libc.ppoll, array, ctypes.c_ulong(len(fds)), _timespec(timeout_ns), mask, restart=False)
         return [(p.fd, p.revents & 0xFFFF) for p in array if p.revents]
+
+    def poll(self, fds: Sequence[tuple[int, int]], timeout_ms: int = -1) -> list[tuple[int, int]]:
+        return self.ppoll(fds, None if timeout_ms < 0 else timeout_ms * 1_000_000)
+
+    def pselect6(
+        self, nfds: int, readfds: Any = (), writefds: Any = (), exceptfds: Any = (), timeout_ns: int | None = None,
+        sigmask: Iterable[int] | None = None,
+    ) -> tuple[list[int], list[int], list[int]]:  # fmt: skip
+        sets = []
+        for given in (readfds, writefds, exceptfds):
+            words = (ctypes.c_ulong * 16)()
+            for fd in given or ():
+                if fd < nfds:
+                    words[fd // 64] |= 1 << fd % 64
+            sets.append(words)
+        mask = None if sigmask is None else sigset(sigmask)
+        self._call(_libc.pselect, nfds, *sets, _timespec(timeout_ns), mask, restart=False)
+        found = [[fd for fd in range(min(nfds, 1024)) if words[fd // 64] >> fd % 64 & 1] for words in sets]
+        return found[0], found[1], found[2]
 
     def epoll_create1(self, flags: int = 0) -> int:
         return self._call(_libc.epoll_create1, flags)
@@ -466,10 +526,26 @@ class HostSystem:
         event = _EpollEvent(events & 0xFFFFFFFF, data & 0xFFFFFFFFFFFFFFFF)
         self._call(_libc.epoll_ctl, ep, op, fd, ctypes.byref(event))
 
-    def epoll_pwait(self, ep: int, maxevents: int, timeout_ms: int = -1) -> list[tuple[int, int]]:
+    def epoll_pwait(
+        self, ep: int, maxevents: int, timeout_ms: int = -1, sigmask: Iterable[int] | None = None
+    ) -> list[tuple[int, int]]:
         events = (_EpollEvent * max(maxevents, 1))()
-        count = self._call(_libc.epoll_wait, ep, events, maxevents, timeout_ms, restart=False)
+        mask = None if sigmask is None else sigset(sigmask)
+        count = self._call(_libc.epoll_pwait, ep, events, maxevents, timeout_ms, mask, restart=False)
         return [(events[i].data, events[i].events) for i in range(count)]
+
+    def epoll_pwait2(
+        self, ep: int, maxevents: int, timeout_ns: int | None = None, sigmask: Iterable[int] | None = None
+    ) -> list[tuple[int, int]]:
+        events = (_EpollEvent * max(maxevents, 1))()
+        mask = None if sigmask is None else sigset(sigmask)
+        count = self._call(_libc.epoll_pwait2, ep, events, maxevents, _timespec(timeout_ns), mask, restart=False)
+        return [(events[i].data, events[i].events) for i in range(count)]
+
+    epoll_wait = epoll_pwait
+
+    def epoll_create(self, size: int = 1) -> int:
+        return self._call(_libc.epoll_create, size)
 
     def eventfd2(self, initial: int = 0, flags: int = 0) -> int:
         return self._call(_libc.eventfd, ctypes.c_uint(initial), flags)
@@ -529,6 +605,12 @@ class HostSystem:
         name, size = ctypes.create_string_buffer(128), ctypes.c_uint(128)
         got = self._call(_receive, fd, buffer, n, flags, name, ctypes.byref(size))
         return ctypes.string_at(buffer, got), unpack_address(name.raw[: size.value])
+
+    def send(self, fd: int, data: Any, flags: int = 0) -> int:
+        return self.sendto(fd, data, flags)
+
+    def recv(self, fd: int, n: int, flags: int = 0) -> bytes:
+        return self.recvfrom(fd, n, flags)[0]
 
     def _borrow(self, fd: int) -> host_socket.socket:
         return host_socket.socket(fileno=os.dup(fd))
@@ -610,21 +692,46 @@ _send.argtypes = [*_SIZED, ctypes.c_uint]
 _receive.argtypes = [*_SIZED, ctypes.c_void_p]
 
 
+_held = ctypes.PyDLL(None, use_errno=True)
+_CLONE = {"x86_64": 56}.get(os.uname().machine, 220)
+
+
+class _ThreadExit(BaseException):
+    """One thread ends."""
+
+
+def _or_zero(call: Callable[..., Any]) -> Callable[..., Any]:
+    """What only succeeds gives 0, as the system call does."""
+
+    @functools.wraps(call)
+    def zero(*args: Any, **kw: Any) -> int:
+        call(*args, **kw)
+        return 0
+
+    return zero
+
+
+for _class in (HostFiles, HostSignals, HostSystem):
+    for _name, _member in list(vars(_class).items()):
+        if not _name.startswith("_") and getattr(_member, "__annotations__", {}).get("return") == "None":
+            setattr(_class, _name, _or_zero(_member))
+
+
 def _same(name: str) -> Callable[..., Any]:
     """Calls whose Python function in `os` has the ABI's very signature, and never sleeps."""
     function = getattr(os, name)
 
     def call(self: HostSystem, *args: Any) -> Any:
-        return function(*args)
+        result = function(*args)
+        return 0 if result is None else result
 
     call.__name__ = name
     return call
 
 
 _SAME = """
-    rmdir unlink symlink readlink chmod chown chdir fchdir fchmod fchown lchown chroot getpid getppid getpgid setpgid
-    getpgrp getsid getuid geteuid getgid getegid setuid setgid setreuid setregid setresuid setresgid getgroups setgroups
-    getpriority setpriority sched_setaffinity sched_getaffinity setxattr getxattr listxattr removexattr
+    getpid getppid setpgid getpgrp getuid geteuid getgid getegid setuid setgid setreuid setregid
+    setresuid setresgid getgroups setgroups getpriority setpriority sched_setaffinity
 """
 for _name in _SAME.split():
     if hasattr(os, _name):

@@ -13,6 +13,9 @@ import sys
 import threading
 from collections.abc import Sequence
 
+if __name__ == "__main__":  # as the interpreter of a program that execve was called with
+    sys.path[0:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+
 from tools.hostsystem import HostSystem
 from tools.program import load_program
 
@@ -26,6 +29,7 @@ def run_on_linux(program: str, argv: Sequence[str]) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
+        _write_through()
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         HostSystem().become(main, [list(argv)])
@@ -51,3 +55,22 @@ def _kill_children() -> None:
             os.kill(child, signal.SIGKILL)
         for child in children:
             os.waitpid(child, 0)
+
+
+def _write_through() -> None:
+    """`print` and the program's own writes come out in the order in which they were made."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(write_through=True)  # type: ignore[union-attr]
+
+
+def go_on_as(ignored: str, path: str, argv: Sequence[str]) -> None:
+    """After an execve: this interpreter runs the program; of the signals Python sets, those named stay ignored."""
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN if str(int(number)) in ignored.split(",") else signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(15, os.path.basename(path).encode()[:15])
+    _write_through()
+    HostSystem().become(load_program(path), [list(argv)])
+
+
+if __name__ == "__main__":
+    go_on_as(sys.argv[1], sys.argv[2], sys.argv[3:])
