@@ -46,6 +46,7 @@ from kernel.fs.file import File, FileOps, Sink, Source
 from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
 from kernel.sched.wait import Interrupted, WaitQueue
+from netstack.tcp.tcb import CLOSING, FIN_WAIT_1, LAST_ACK
 
 _READ = POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR
 _WRITE = POLLOUT | POLLHUP | POLLERR
@@ -331,6 +332,28 @@ class SocketOps(FileOps):
             ask = getattr(sock, "ioctl", None)
             return ask(request) if ask is not None else 0
         return super().ioctl(file, task, request, arg)
+
+    def lingers(self, file: File) -> bool:
+        """Whether the last close of this socket is to wait (SO_LINGER with a time; socket(7))."""
+        linger = getattr(file.private.sock, "linger", (0, 0))
+        return bool(file.count == 1 and linger[0] and linger[1])
+
+    def linger(self, file: File, task: Any) -> None:
+        """After close: sleep until the peer has acknowledged everything and FIN, or the time is over."""
+        sock = file.private.sock
+        conn = getattr(sock, "conn", None)
+        if conn is None:
+            return
+        queue = WaitQueue()
+        sock.on_ready = lambda _: queue.wake_all()
+        deadline = task.now + sock.linger[1] * 1_000_000_000
+        try:
+            while conn.state in (FIN_WAIT_1, LAST_ACK, CLOSING) and task.now < deadline:
+                queue.sleep(task, deadline - task.now)
+        except Interrupted:
+            pass  # the descriptor is gone all the same
+        finally:
+            sock.on_ready = None
 
     def release(self, file: File) -> None:
         state: SocketState = file.private

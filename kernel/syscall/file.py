@@ -17,6 +17,7 @@ from kernel.fs.stat import Stat
 from kernel.fs.user import file_of, install, nofile, text
 from kernel.fs.vfs import Inode, StatFs, error
 from kernel.ipc.pipe import Pipe
+from kernel.net.socket import SOCKET
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
 from kernel.task import WORK_DIE, WORK_SIGNAL
 
@@ -321,7 +322,11 @@ def lseek(task: Any, fd: int, offset: int, whence: int = 0) -> int:
 
 @syscall(57, "close", "fd")
 def sys_close(task: Any, fd: int) -> int:
+    file = task.files.get(fd)
+    lingers = file.ops is SOCKET and SOCKET.lingers(file)
     task.files.close(fd)
+    if lingers:
+        SOCKET.linger(file, task)
     return 0
 
 
