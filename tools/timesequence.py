@@ -236,7 +236,7 @@ def draw(
     last = max(part[-1].time_ns for part in (flow.segments, flow.answers) if part)
     first_ns = zero + (begin_ns or 0)
     last_ns = zero + end_ns if end_ns is not None else last
-    margin = 0.0 if begin_ns or end_ns is not None else (last_ns - first_ns) * 0.01
+    margin = (last_ns - first_ns) * 0.01
     panel = PANEL if log else 0
     bottom = height - BOTTOM - (panel + BETWEEN if panel else 0)
     x = Axis((first_ns - zero - margin) / SECOND, (last_ns - zero + margin) / SECOND, LEFT, width - RIGHT)
@@ -271,7 +271,7 @@ def extent(segments: list[Segment], answers: list[Answer]) -> tuple[float, float
     reach = max((high - low) * SEEN_ABOVE, 1)
     high = max(high, min(edge, high + reach))
     pad = max((high - low) * 0.03, 1)
-    return low - pad, high + pad
+    return low - 2 * pad, high + pad  # below the line of ACKs there are marks
 
 
 def draw_answers(canvas: Canvas, answers: list[Answer], zero: int, x: Axis, y: Axis) -> None:
@@ -417,7 +417,7 @@ def grid(
     canvas: Canvas, x: Axis, y: Axis, top: float, bottom: float, width: int, up: str, right: str,
     time_labels: bool = True,
 ) -> None:  # fmt: skip
-    ticks_x, ticks_y = x.ticks(10), y.ticks(max(3, int((bottom - top) / 60)))
+    ticks_x, ticks_y = x.ticks(10), y.ticks(max(3, int((bottom - top) / 45)))
     lines = [(x(value), top, x(value), bottom) for value in ticks_x]
     lines += [(LEFT, y(value), width - RIGHT, y(value)) for value in ticks_y]
     canvas.lines(lines, GRID, 1)

@@ -234,10 +234,14 @@ class Observed(Connection):
         if self.keepalive_ns and self.keepalive_ns <= now:
             causes.append("keepalive")
         self.cause = " ".join(causes)
+        phase = self.ca_state
         try:
             super().on_timer(now)
         finally:
             self.cause = ""
+        if self.ca_state != phase:
+            timer = "RACK's reordering timer" if "rack" in causes else "the RTO expired"
+            self.event("timer", now, reason=f"{PHASES[phase]}→{PHASES[self.ca_state]}; {timer}")
 
     def push(self, now: int, more: bool = False) -> None:
         self.drive("write", super().push, now, more)
