@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from netstack.tcp.scoreboard import LOST, RETRANS_OUT, SACKED
 from netstack.tcp.tcb import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, STATE_NAMES
+from netstack.tcp.window import truesize
 
 PHASES = {
     CA_OPEN: "Open", CA_DISORDER: "Disorder", CA_CWR: "CWR", CA_RECOVERY: "Recovery", CA_LOSS: "Loss",
@@ -162,10 +163,8 @@ def renege(c: Any) -> bool:
     """Forget what is held out of order, as a receiver short of memory may (RFC 2018 section 8)."""
     if c is None or not c.ooo:
         return False
-    from netstack.tcp.reassembly import OVERHEAD
-
     for entry in c.ooo:
-        c.rmem -= len(entry[2]) + OVERHEAD
+        c.rmem -= truesize(len(entry[2]))
     c.ooo.clear()
     c.sacks = []
     return True

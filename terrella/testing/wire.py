@@ -113,14 +113,8 @@ class Header:
 
     @staticmethod
     def of(image: bytes) -> Header | None:
-        """None when it is not a whole IPv4 TCP packet: a middlebox lets such pass."""
-        if len(image) < 40 or image[0] >> 4 != 4 or image[9] != PROTO_TCP or image[6] & 0x3F or image[7]:
-            return None
-        ihl = (image[0] & 15) * 4
-        if ihl < 20 or len(image) < ihl + 20:
-            return None
-        header = (image[ihl + 12] >> 4) * 4
-        if header < 20 or not ihl + header <= int.from_bytes(image[2:4], "big") <= len(image):
+        """None when it is not a good IPv4 TCP packet: a middlebox lets such pass, and does not make a damaged one good."""
+        if not image or image[0] >> 4 != 4 or parse(image) is None:
             return None
         return Header(image)
 

@@ -123,8 +123,8 @@ class Reduction(Oracle):
 
 class OneReductionPerRoundTrip(Oracle):
     """ssthresh and cwnd are reduced at most once for all the data that was out when the loss (or the mark) was seen: not
-    again before SND.UNA reaches the SND.NXT of then. A timeout reduces on its own account, and an undone reduction does
-    not count.
+    again before SND.UNA reaches the SND.NXT of then. A timeout reduces on its own account, an undone reduction does not
+    count, and that for a loss which a tail loss probe repaired counts for what was out at the probe (RFC 8985 section 7.4).
     """
 
     section = "RFC 6675 section 5 (RecoveryPoint); RFC 6582 section 3.2 (recover); RFC 3168 section 6.1.2"
@@ -148,7 +148,8 @@ class OneReductionPerRoundTrip(Oracle):
                 f"ssthresh {before.ssthresh} to {after.ssthresh} again, {self.recover[side.name] - after.snd_una} bytes "
                 "before the end of the window that was reduced already", after,
             )  # fmt: skip
-        self.recover[side.name] = before.snd_nxt
+        repaired = before.probe_out and not after.probe_out and after.phase < CWR
+        self.recover[side.name] = before.probe_out if repaired else before.snd_nxt
 
 
 class ProportionalRecovery(Oracle):
