@@ -1,0 +1,128 @@
+"""A failing case is kept: as JSON, as a packetdrill script that the runner accepts, as a capture; and it fails again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terrella.testing import cases, replay, script
+from terrella.testing.apps import Application, Piece
+from terrella.testing.cases import Case, run
+from terrella.testing.links import (
+    DELAY,
+    DROP,
+    DUPLICATE,
+    MS,
+    BleachEcn,
+    Burst,
+    ClampMss,
+    Fate,
+    Link,
+    ShiftSequence,
+    StripOptions,
+    Way,
+)
+from terrella.testing.oracles import Oracle
+from terrella.testing.pair import Violation
+
+BUSY = Case.exchange(
+    Link(
+        Way(20 * MS, rate=10_000_000, queue=30, fates=(*[Fate()] * 12, Fate(DROP), Fate(), Fate(DELAY, 3 * MS), Fate(DUPLICATE, MS))),
+        Way(20 * MS, boxes=(ClampMss(1000),)),
+    ),
+    Application((Piece(40_000), Piece(300, 50 * MS), Piece(5, MS))), Application((Piece(3000, 100 * MS),), read_every_ns=30 * MS),
+    settings={"net.ipv4.tcp_congestion_control": "reno", "net.ipv4.tcp_rmem": (4096, 131072, 6291456)},
+)  # fmt: skip
+
+
+class NoLargeStreams(Oracle):
+    """Nobody may read beyond byte 20,000 (a rule made up to be broken)."""
+
+    section = "made up"
+
+    def got(self, side: Any, offset: int, data: bytes) -> None:
+        if offset + len(data) > 20_000:
+            self.fail(side, "too much")
+
+
+def test_a_case_has_a_json_form() -> None:
+    way = Way(
+        5 * MS, 1_000_000, 7, 3, Burst(0.1, 0.5), MS, 0.1, 0.2, 0.3,
+        (StripOptions((4, 8), False), ClampMss(900), ShiftSequence(7, True), BleachEcn()), (Fate(DROP), Fate(DELAY, 9)),
+    )  # fmt: skip
+    case = BUSY.but(link=Link(way, Way(), 576, 9), each=(("a", (("net.ipv4.tcp_sack", 0),)),), seed=9)
+    assert cases.from_json(cases.to_json(case)) == case
+    assert json.loads(cases.to_json(case))["terrella-case"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"terrella-case": 2}'])
+def test_what_is_no_case_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ValueError, match="not a case"):
+        cases.from_json(text)
+
+
+def test_an_unknown_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="no step 'explode'"):
+        run(Case(steps=(("explode", "a"),)), artifacts="")
+
+
+def test_same_case_same_run() -> None:
+    first, second = run(BUSY, artifacts=""), run(BUSY, artifacts="")
+    for name in "ab":
+        assert first.sides[name].history == second.sides[name].history
+
+
+def test_a_failure_is_kept_and_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Violation) as seen:
+        run(BUSY, [NoLargeStreams], tmp_path, "unlucky test[1]")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    stem = "unlucky-test-1--NoLargeStreams"
+    assert names == [f"{stem}.json", f"{stem}.pcapng", f"{stem}.pkt"]
+    assert f"python -m terrella.testing.replay {tmp_path / stem}.pkt" in "".join(seen.value.__notes__)
+    for suffix in ("json", "pkt", "pcapng"):
+        assert replay.load(f"{tmp_path / stem}.{suffix}") == BUSY
+    monkeypatch.setattr("terrella.testing.oracles.EVERY", (NoLargeStreams,))
+    assert replay.main([f"{tmp_path / stem}.pkt", "--save", str(tmp_path / "again")]) == 1
+    assert "NoLargeStreams" in capsys.readouterr().err
+    for suffix in ("json", "pkt", "pcapng"):
+        again = tmp_path / "again" / next(p.name for p in (tmp_path / "again").iterdir() if p.suffix == f".{suffix}")
+        assert again.read_bytes() == (tmp_path / f"{stem}.{suffix}").read_bytes()
+
+
+def test_the_command(tmp_path: Path) -> None:
+    good = tmp_path / "good.json"
+    good.write_text(cases.to_json(BUSY))
+    command = [sys.executable, "-m", "terrella.testing.replay"]
+    root = str(Path(__file__).resolve().parents[4])
+    environ = os.environ | {"PYTHONPATH": root}
+    done = subprocess.run([*command, str(good), "--side", "a"], capture_output=True, text=True, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert "write(4, ..., 40000) = 40000" in done.stdout
+    for wrong in (tmp_path / "missing.pkt", tmp_path):
+        done = subprocess.run([*command, str(wrong)], capture_output=True, text=True, env=environ)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_the_script_runs_in_packetdrill(side: str, simultaneous: bool) -> None:
+    """The stack alone, given the same calls and packets, sends the same packets at the same times."""
+    from tools.packetdrill.runner import run_text
+
+    case = BUSY
+    if simultaneous:
+        case = case.but(steps=(("connect", "a"), ("connect", "b"), *case.steps[2:]))
+    pair = run(case, artifacts="")
+    text = script.text(pair, side, case)
+    verdict = run_text(text, "kit.pkt")
+    assert verdict.passed, f"{verdict.error}\n{text}"
+    lines = text.splitlines()
+    at = next(n for n in range(len(lines) // 2, len(lines)) if " > " in lines[n] and " ack " in lines[n])
+    lines[at] = lines[at].replace(" ack ", " ack 1")
+    assert not run_text("\n".join(lines), "kit.pkt").passed
