@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.packetdrill.runner import run_text
+import pytest
+
+from tools.packetdrill.runner import run_file, run_text
 from tools.pcapng import packets
 
 SCRIPT = """
@@ -29,3 +31,14 @@ def test_reasons_are_in_the_capture(tmp_path: Path) -> None:
     comments = [packet.comment for packet in packets(verdict.capture) if packet.comment]
     assert comments[0] == "SYN-ACK: a SYN came to a listening socket"
     assert comments[1] == "TLP: no ACK for 300 ms → the last segment again"
+
+
+SCRIPTS = sorted((Path(__file__).resolve().parents[3] / "conformance").rglob("*.pkt"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS[::4], ids=lambda script: script.stem)
+def test_asking_why_changes_nothing(script: Path, tmp_path: Path) -> None:
+    """Every fourth of our scripts, with the stack explaining itself: packet for packet what it does without."""
+    told, untold = run_file(str(script), str(tmp_path)), run_file(str(script))
+    assert told.passed == untold.passed, told.error
+    assert told.history == untold.history
