@@ -218,8 +218,11 @@ class Icmp6:
             return False
         found = upper_layer(packet)
         if found is not None and found[0] == IPPROTO_ICMPV6 and not found[2]:
-            at = found[1]
-            if len(packet) <= at or packet[at] < INFORMATIONAL or packet[at] == REDIRECT:
+            kind_in = packet[found[1] : found[1] + 1]
+            if not kind_in:
+                if code != HDR_INCOMPLETE:
+                    return False
+            elif kind_in[0] < INFORMATIONAL or kind_in[0] == REDIRECT:
                 return False
         if kind != PACKET_TOO_BIG and not self._allowed(src, now):
             return False

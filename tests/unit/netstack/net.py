@@ -127,3 +127,22 @@ class Net:
                 stack.on_deadline(self.now)
             self.settle()
         self.now = until
+
+
+OUR_IP6 = "2001:db8::1"
+PEER_IP6 = "2001:db8::2"
+
+
+class Host6(Host):
+    """The same host with 2001:db8::1/64; the peer is 2001:db8::2, and fe80::2."""
+
+    def __init__(self, seed: int = 1, resolve: bool = True, mtu: int = 1500, **settings: object) -> None:
+        super().__init__(seed, resolve, mtu, False, **settings)
+        if not settings.get("net__ipv6__conf__all__disable_ipv6"):
+            self.stack.add_address("eth0", OUR_IP6 + "/64")
+        table = self.stack.interfaces["eth0"].neighbours6
+        assert table is not None
+        if resolve:
+            for prefix in ("20010db80000", "fe8000000000"):
+                address = bytes.fromhex(prefix) + bytes(9) + b"\x02"
+                table.add_permanent(address, bytes.fromhex(PEER_MAC.replace(":", "")), 0)
