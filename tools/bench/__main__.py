@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench import report
-from tools.bench.measures import NETWORK, Figure, Options, Session, session, simulate
+from tools.bench.measures import NETWORK, SIMULATED, Figure, Options, Session, session, simulate
 from tools.bench.rig import Unavailable
 from tools.bench.targets import BY_NAME
 
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", type=int, default=3, metavar="N",
                    help="runs of each figure (default 3); the median counts")  # fmt: skip
     p.add_argument("--seconds", type=float, default=1.0, metavar="S", help="length of a run (default 1)")
-    p.add_argument("--megabytes", type=float, default=100.0, metavar="MB", help="of the simulated flow (default 100)")
+    p.add_argument("--megabytes", type=float, default=100.0, metavar="MB", help="of the simulated flows (default 100)")
     return p
 
 
@@ -64,13 +64,14 @@ def measure(names: list[str], options: Options, profiles: dict[str, Any]) -> lis
                     running.stop()
                     collect(name, options.profile, profiles)
     except Unavailable as why:
-        if "simulate" not in names:
+        if not any(n in names for n in SIMULATED):
             raise
         progress(f"{', '.join(n for n in network if n not in figures)} not measured: {why}")
-    if "simulate" in names:
-        figures["simulate"] = simulate(options, progress)
-        if options.profile is not None:
-            collect("simulate", options.profile, profiles)
+    for name in SIMULATED:
+        if name in names:
+            figures[name] = simulate(options, progress, name)
+            if options.profile is not None:
+                collect(name, options.profile, profiles)
     return [figures[name] for name in names if name in figures]
 
 

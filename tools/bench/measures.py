@@ -6,10 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
+from tools.bench.ns3 import peer
 from tools.bench.rig import Rig, Server, Unavailable
 from tools.bench.targets import BY_NAME, Target
 
@@ -18,7 +21,8 @@ ECHO, DISCARD, CHARGEN = 7, 9, 19
 
 @dataclass(slots=True)
 class Figure:
-    """One line of the table. `low` and `high` are the extremes of the runs; the peer is the host's kernel over veth."""
+    """One line of the table. `low` and `high` are the extremes of the runs; the peer is the host's kernel over veth, or
+    ns-3."""
 
     name: str
     value: float
@@ -199,18 +203,37 @@ def ready(session: Session) -> Figure:
     return _figure("ready", times, [], {})
 
 
-def simulate(options: Options, progress: Progress) -> Figure:
-    """Needs no privileges and no rig. Each run is a process of its own."""
-    command = [sys.executable, "-m", "tools.bench.simulate", str(options.megabytes)]
+def simulate(options: Options, progress: Progress, name: str = "simulate") -> Figure:
+    """Needs no privileges and no rig. Each run is a process of its own; the same flows in ns-3 in turns with them."""
+    flows = str(SIMULATED[name])
+    command = [sys.executable, "-m", "tools.bench.simulate", str(options.megabytes), flows]
     if options.profile is not None:
         command[1:3] = ["-m", "tools.bench.sampler", options.profile, "--wait", "tools.bench.simulate"]
-    rates, runs = [], max(1, options.runs // 2)
-    for i in range(runs):
-        progress(f"simulate {i + 1}/{runs}")
-        done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600).stdout)
-        rates.append(done["segments"] / done["wall_s"])
-    return _figure("simulate", rates, [], {"megabytes": options.megabytes})
+    rates: list[float] = []
+    peers: list[float] = []
+    runs = max(1, options.runs // 2)
+    with ExitStack() as stack:
+        try:
+            ns3 = stack.enter_context(peer())
+            capture = str(Path(stack.enter_context(TemporaryDirectory(prefix="terrella-bench-"))) / "flow.pcap")
+        except Unavailable as why:
+            progress(f"{name}: ns-3 not measured: {why}")
+            ns3 = []
+        for i in range(runs):
+            progress(f"{name} {i + 1}/{runs}")
+            rates.append(_segments_per_second(command))
+            if ns3:
+                peers.append(_segments_per_second([*ns3, str(options.megabytes), flows, capture]))
+    return _figure(name, rates, peers, {"megabytes": options.megabytes})
 
+
+def _segments_per_second(command: list[str]) -> float:
+    done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=600).stdout)
+    return float(done["segments"] / done["wall_s"])
+
+
+SIMULATED = {"simulate": 1, "simulate-100": 100}
+"""The simulated figures, and how many flows share the link."""
 
 NETWORK: dict[str, Callable[[Session], Figure]] = {
     "bulk-in": lambda s: bulk(s, "bulk-in", "send", DISCARD),

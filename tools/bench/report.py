@@ -12,7 +12,7 @@ from typing import Any
 
 from tools.bench.measures import Figure
 
-HEADINGS = ("figure", "measured", "spread", "Linux over veth", "ratio", "also", "floor", "next")
+HEADINGS = ("figure", "measured", "spread", "veth, ns-3", "ratio", "also", "floor", "next")
 
 
 def host() -> dict[str, object]:

@@ -11,13 +11,13 @@ import pytest
 
 from tools.bench import report
 from tools.bench.__main__ import chosen
-from tools.bench.measures import NETWORK, Figure, _figure
+from tools.bench.measures import NETWORK, SIMULATED, Figure, _figure
 from tools.bench.rig import Unavailable
 from tools.bench.targets import BY_NAME, TARGETS
 
 
-def test_every_network_figure_has_a_target_and_the_other_is_the_simulation() -> None:
-    assert set(BY_NAME) == set(NETWORK) | {"simulate"}
+def test_every_network_figure_has_a_target_and_the_others_are_simulations() -> None:
+    assert set(BY_NAME) == set(NETWORK) | set(SIMULATED)
     assert len(BY_NAME) == len(TARGETS)
 
 
