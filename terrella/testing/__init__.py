@@ -17,7 +17,7 @@ _WHERE = {
     "EVERY": "oracles", "jain": "oracles", "shares": "oracles", "TwoSockets": "machine",
 }  # fmt: skip
 
-__all__ = sorted(_WHERE)  # noqa: PLE0605
+__all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:

@@ -88,13 +88,14 @@ PATIENT = {
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        defaults = {
-            f.name: f.default if f.default is not dataclasses.MISSING else f.default_factory()
-            for f in dataclasses.fields(value)
-            if f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
-        }
-        kept = {name: _plain(v) for name, v in fields.items() if name not in defaults or defaults[name] != v}
+        kept = {}
+        for f in dataclasses.fields(value):
+            mine = getattr(value, f.name)
+            usual: Any = f.default
+            if f.default_factory is not dataclasses.MISSING:
+                usual = f.default_factory()
+            if mine != usual:
+                kept[f.name] = _plain(mine)
         return {"is": type(value).__name__, **kept}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from terrella.testing import cases
-from terrella.testing.cases import Case, Step
+from terrella.testing.cases import Case
 from terrella.testing.links import Link
 from terrella.testing.pair import OTHER, Pair
 from terrella.testing.strategies import fault_schedules, links, socket_options, stack_settings
@@ -156,14 +156,3 @@ class TwoSockets(RuleBasedStateMachine):
             self._keep(why)
             raise
 
-
-def campaign(machine: type[TwoSockets] = TwoSockets, steps: int = 40) -> Step:
-    """Run a machine outside of pytest: raises what it finds."""
-    from hypothesis import HealthCheck
-    from hypothesis import settings as profile
-    from hypothesis.stateful import run_state_machine_as_test
-
-    run_state_machine_as_test(
-        machine, settings=profile(stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck))
-    )  # type: ignore[no-untyped-call]
-    return ()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from csrc.frame import Frame
@@ -148,13 +149,13 @@ class Pair:
             stack.add_interface("eth0", mtu=link.mtu, gso=True)
             stack.add_address("eth0", f"{ADDRESSES[name]}/24")
             side = self.sides[name] = Side(name, stack, own)
-            side.timer = self.timeline.timer(lambda now, side=side: self._deadline(side, now))
+            side.timer = self.timeline.timer(partial(self._deadline, side))
             stack.tcp.send = self._watch(side, stack.tcp.send)
             way = link.way(name)
             self.fates[name] = iter(way.fates)
             self.directions[name] = Direction(
                 self.timeline, way.impairments(), self.timeline.stream(f"wire/{name}"),
-                lambda frames, now, to=OTHER[name]: self._arrived(to, frames, now), link.mtu + LINK_HEADER,
+                partial(self._arrived, OTHER[name]), link.mtu + LINK_HEADER,
             )  # fmt: skip
         if link.a_to_b.dicey or link.b_to_a.dicey:
             self.timeline.timer(self._calm).arm(link.until_ns)

@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Keep the report where the fixture's end can see it."""
-    outcome: Any = yield  # type: ignore[misc]
+    outcome: Any = yield
     report = outcome.get_result()
     item.stash.setdefault(REPORTS, {})[report.when] = report
     seed = getattr(item, "lab_seed", None)

@@ -119,7 +119,8 @@ def snapshot(c: Any) -> State | None:
         return None
     counters = c.counters
     undos = counters.TCPFullUndo + counters.TCPPartialUndo + counters.TCPDSACKUndo + counters.TCPLossUndo
-    return State(*_get(c), tuple((entry[0], entry[1]) for entry in c.ooo), undos, c.cc.name)
+    values: Any = _get(c)
+    return State(*values, tuple((entry[0], entry[1]) for entry in c.ooo), undos, c.cc.name)
 
 
 class Flight(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from csrc.frame import Frame
@@ -86,10 +87,10 @@ def shares(
         stack = stacks[name] = Stack(timeline.stream(f"{name}/stack"), Settings(**settings))
         stack.add_interface("eth0", mtu=link.mtu, gso=True)
         stack.add_address("eth0", f"{ADDRESSES[name]}/24")
-        timers[name] = timeline.timer(lambda now, name=name: due(name, now))
+        timers[name] = timeline.timer(partial(due, name))
         ways[name] = Direction(
             timeline, link.way(name).impairments(), timeline.stream(f"wire/{name}"),
-            lambda frames, now, to=OTHER[name]: arrived(to, frames, now), link.mtu + LINK_HEADER,
+            partial(arrived, OTHER[name]), link.mtu + LINK_HEADER,
         )  # fmt: skip
     listener = stacks["b"].socket(2, 1)
     listener.bind((ADDRESSES["b"], 80))

@@ -95,6 +95,10 @@ class ReceiverSillyWindow(Oracle):
 
     section = "RFC 9293 section 3.8.6.2.2, MUST-39"
 
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.base: dict[str, int] = {"a": 0, "b": 0}  # the right edge when the window was last worth having
+
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         flow = side.flow
         if (
@@ -104,11 +108,11 @@ class ReceiverSillyWindow(Oracle):
             return
         edge = flow.offered(seg)
         unit = 1 << flow.wscale_out
-        if edge <= flow.my_edge + unit:
-            return
         least = min(state.rcv_mss, state.rcvbuf // 2)
         window = seg.window << flow.wscale_out
-        if window < least - unit:
+        if window >= least - unit:
+            self.base[side.name] = edge
+        elif edge > self.base[side.name] + unit:
             self.fail(side, f"{seg} opens the window to {window} bytes, less than {least}", state)
 
 

@@ -112,7 +112,7 @@ class SenderSillyWindow(Oracle):
         tail = seg.length - (seg.segs - 1) * full if seg.segs > 1 else seg.length
         seq = flow.seq_out(seg.seq)
         end = seq + seg.length
-        if tail >= full or seg.segs > 1 and tail <= 0:
+        if tail >= full or (seg.segs > 1 and tail <= 0):
             return
         everything = end >= state.write_seq - state.iss - (1 if state.fin_queued or seg.flags & FIN else 0)
         probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The world of a case: what the kit's wire does to packets, and that the sides see what they should."""
 
 from __future__ import annotations

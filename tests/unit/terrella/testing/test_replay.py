@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """A failing case is kept: as JSON, as a packetdrill script that the runner accepts, as a capture; and it fails again."""
 
 from __future__ import annotations
