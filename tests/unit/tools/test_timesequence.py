@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,55 @@ def test_without_losses_nothing_is_marked(tmp_path: Path) -> None:
     draw(flow, notes, 800, 600)
     assert not any(text in ("R", "3") for text, _, _ in notes.texts)
     assert not any(segment.comment for segment in flow.segments), "nobody asked why"
+
+
+def test_a_capture_that_goes_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "live.pcapng")
+    seen = []
+    with Lab(seed=3) as lab:
+        a, b = lab.host("a", "10.0.0.1/24"), lab.host("b", "10.0.0.2/24")
+        lab.link(a, b, rate="10Mbit", delay="10ms", queue=50)
+        capture = lab.capture(a, path)
+        a.spawn(send)
+        lab.run(until="1ms")
+        b.spawn(receive)
+        for until in ("100ms", "200ms", "1s"):
+            lab.run(until=until)
+            capture.flush()
+            seen.append(flows(path)[0].bytes)
+    assert 0 < seen[0] < seen[1] < seen[2] == SIZE
+
+
+def test_ipv6_and_bare_ip() -> None:
+    """What `trl_parse` reads is drawn, whatever carries it."""
+    import io
+
+    from csrc.frame import Frame
+    from drivers.capture import Pcapng
+
+    def packet(forth: bool, seq: int, ack: int, flags: int, payload: bytes) -> bytes:
+        here, there = bytes(15) + b"\1", bytes(15) + b"\2"
+        ends = (here + there, 80, 4000) if forth else (there + here, 4000, 80)
+        numbers = (seq & 0xFFFFFFFF, ack & 0xFFFFFFFF)
+        tcp = struct.pack("!HHIIBBHHH", *ends[1:], *numbers, 0x50, flags, 1000, 0, 0) + payload
+        return struct.pack("!IHBB", 6 << 28, len(tcp), 6, 64) + ends[0] + tcp
+
+    file = io.BytesIO()
+    isn = 0xFFFFFF00  # it wraps
+    with Pcapng(file) as capture:
+        tun = capture.add_interface("tun0", ethernet=False)
+        for at, image in enumerate((
+            packet(True, isn, 0, 2, b""), packet(False, 7, isn + 1, 18, b""), packet(True, isn + 1, 8, 16, bytes(200)),
+            packet(True, isn + 201, 8, 16, bytes(200)), packet(True, isn + 1, 8, 16, bytes(200)),
+            packet(False, 8, isn + 401, 16, b""), packet(True, isn + 401, 8, 17, b""),
+        )):  # fmt: skip
+            capture.packet(tun, "in", Frame.of(image, ethernet=False), at * 1_000_000)
+    (flow,) = flows(io.BytesIO(file.getvalue()))
+    assert flow.src == "[::1]:80" and flow.dst == "[::2]:4000"
+    assert [(s.seq, s.end, s.again) for s in flow.segments] == [
+        (0, 1, False), (1, 201, False), (201, 401, False), (1, 201, True), (401, 402, False),
+    ]  # fmt: skip
+    assert [(a.ack, a.window) for a in flow.answers] == [(1, 1000), (401, 1000)]
 
 
 def test_round_values_on_the_axes() -> None:
