@@ -1,6 +1,7 @@
 """The little earth: whole Unix machines and the networks between them, in one process. `from terrella import Lab`.
 
-Names are imported when they are first asked for: `terrella.testing` and its plugins are found here too, and have to be cheap.
+Names are imported when they are first asked for: `terrella.testing` and its plugins are found here too, and
+have to be cheap.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the applications on both ends do, as plain values, and the small machine that does it in virtual time.
 
-An `Application` is reactive: it writes its pieces one after the other as fast as the socket takes them, and reads what there
-is whenever the socket is readable, slowly or in small bites if it is told so. It ends its stream when the last piece is
-written, and closes when it has seen the end of the other's.
+An `Application` is reactive: it writes its pieces one after the other as fast as the socket takes them, and
+reads what there is whenever the socket is readable, slowly or in small bites if it is told so. It ends its
+stream when the last piece is written, and closes when it has seen the end of the other's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A case: everything that decides a run, as a value with a JSON form; running it; and keeping it when it fails.
 
-A case is a seed, a link, settings and a list of steps. A step is a tuple: the name of a method of `Pair` and its arguments,
+A case is a seed, a link, settings and a list of steps. A step is a tuple: the name of a method of `Pair` and
+its arguments,
 
     ("listen", "b") ("connect", "a") ("send", "a", 1000) ("recv", "b", 65536) ("shutdown", "a", 1) ("close", "b")
     ("setsockopt", "a", "TCP_NODELAY", 1) ("attach", "a", Application(...)) ("fault", "a", (Fate("drop"), ...))
@@ -208,7 +209,9 @@ def keep(
     why.add_note(f"replay: python -m terrella.testing.replay {path}")
 
 
-def save(pair: Pair, case: Case, directory: str | os.PathLike[str], name: str, why: BaseException | None = None) -> Path:
+def save(
+    pair: Pair, case: Case, directory: str | os.PathLike[str], name: str, why: BaseException | None = None
+) -> Path:
     """NAME.json (the case), NAME.pkt (what the failing side did, as a packetdrill script) and NAME.pcapng (both sides).
 
     The path of the script, which holds the case as well.

@@ -1,7 +1,8 @@
 """What one end of a connection knows from the wire alone: what it sent, what reached it, what was promised to it.
 
-All numbers are unwrapped and relative to the initial sequence number of the side that sent the byte: the SYN is 0, the first
-byte of data 1. Segments count as they leave this end or arrive at it, so middleboxes in between need no special care.
+All numbers are unwrapped and relative to the initial sequence number of the side that sent the byte: the SYN
+is 0, the first byte of data 1. Segments count as they leave this end or arrive at it, so middleboxes in
+between need no special care.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What lies between two sockets: links, and what happens to each packet on them, as plain values.
 
-A `Link` is two `Way`s and a schedule of faults. Everything is a frozen value with a JSON form (`cases.to_json`), so that a
-failing case can be shrunk, stored and replayed.
+A `Link` is two `Way`s and a schedule of faults. Everything is a frozen value with a JSON form
+(`cases.to_json`), so that a failing case can be shrunk, stored and replayed.
 
 Two kinds of trouble:
 
-- A *schedule*: `fates` says, packet by packet in the order in which that side sends them, what becomes of each; after the
-  last, all are delivered. This is what Hypothesis shrinks, and what makes "it ends" a fair demand.
-- *Probabilities*: loss (independent or in bursts, Gilbert-Elliott), duplication, corruption, reordering, jitter, drawn from
-  the case's seed. `until_ns` ends them all, for the same reason.
+- A *schedule*: `fates` says, packet by packet in the order in which that side sends them, what becomes of
+  each; after the last, all are delivered. This is what Hypothesis shrinks, and what makes "it ends" a fair demand.
+- *Probabilities*: loss (independent or in bursts, Gilbert-Elliott), duplication, corruption, reordering,
+  jitter, drawn from the case's seed. `until_ns` ends them all, for the same reason.
 
 The line itself (rate, queue, ECN marking above a threshold, delay) is the one of `drivers/net/direction.py`.
 """
@@ -41,9 +41,10 @@ class Fate:
     | duplicate | ns after which a copy follows |
     | corrupt | the bit (modulo its size) that is flipped |
     | mark | none: CE is set when the packet is ECN-capable (RFC 3168) |
-    | stale | none: a segment of an older incarnation, with the same sequence numbers, other data and an old timestamp, comes first (RFC 7323 section 5: PAWS) |
+    | stale | none: a segment of an older incarnation, with the same sequence numbers, other data and an old
+    timestamp, comes first (RFC 7323 section 5: PAWS) |
     | renege | none: having taken it, the receiver forgets what it holds out of order (RFC 2018 section 8) |
-    """  # noqa: E501
+    """
 
     kind: str = DELIVER
     value: int = 0
@@ -55,7 +56,7 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class StripOptions:
-    """A middlebox that overwrites options of these kinds with NOPs, in SYNs only or everywhere (RFC 9293 section 3.1)."""
+    """A middlebox that overwrites options of these kinds with NOPs (RFC 9293 section 3.1), in SYNs or everywhere."""
 
     kinds: tuple[int, ...]
     syn_only: bool = True
@@ -93,8 +94,9 @@ class ClampMss:
 
 @dataclass(frozen=True, slots=True)
 class ShiftSequence:
-    """Half of a firewall that renumbers the connection: it adds `offset` to SEQ on one way, and takes it from ACK on the
-    other (`back`). Unless `sack` is set it forgets the SACK blocks, as such boxes did: the blocks are nonsense then.
+    """Half of a firewall that renumbers the connection: it adds `offset` to SEQ on one way, and takes it from
+    ACK on the other (`back`). Unless `sack` is set it forgets the SACK blocks, as such boxes did: the blocks
+    are nonsense then.
     """
 
     offset: int

@@ -1,14 +1,15 @@
 """A Hypothesis state machine that drives two sockets through any interleaving of calls.
 
-Listening and connecting (from either side, or from both: simultaneous open), accepting, sending, receiving, both kinds of
-shutdown, close, socket options, time passing, schedules of faults, outages: whatever Hypothesis comes up with, every oracle
-watches, and in the end (`teardown`) the network heals and everything has to come to its end. Use it as it is,
+Listening and connecting (from either side, or from both: simultaneous open), accepting, sending, receiving,
+both kinds of shutdown, close, socket options, time passing, schedules of faults, outages: whatever Hypothesis
+comes up with, every oracle watches, and in the end (`teardown`) the network heals and everything has to come
+to its end. Use it as it is,
 
     from terrella.testing.machine import TwoSockets
     TestTwoSockets = TwoSockets.TestCase
 
-or derive from it, with other `oracles`, `links` or rules. A failure is shrunk by Hypothesis; the smallest is what is left in
-the artifacts' directory (see `cases.save`), for the machine notes every step as a `Case` does.
+or derive from it, with other `oracles`, `links` or rules. A failure is shrunk by Hypothesis; the smallest is
+what is left in the artifacts' directory (see `cases.save`), for the machine notes every step as a `Case` does.
 """
 
 from __future__ import annotations
@@ -155,4 +156,3 @@ class TwoSockets(RuleBasedStateMachine):
         except Exception as why:
             self._keep(why)
             raise
-

@@ -1,8 +1,8 @@
 """Two sockets, a link between them, and everything watched: the world in which a case runs.
 
-`Pair` owns a virtual timeline, two stacks without a kernel (so that nothing takes time but the link), and the two ways of a
-`Link`. It makes socket calls in the name of side "a" (10.0.0.1, port 4000) and side "b" (10.0.0.2, port 80), carries packets
-to their fate, and tells every oracle of
+`Pair` owns a virtual timeline, two stacks without a kernel (so that nothing takes time but the link), and the
+two ways of a `Link`. It makes socket calls in the name of side "a" (10.0.0.1, port 4000) and side "b"
+(10.0.0.2, port 80), carries packets to their fate, and tells every oracle of
 
 - each segment at the moment it leaves TCP, with the sender's state then (`sent`);
 - each event of a side with the state before and after it: a segment's arrival, a timer, a call (`step`);
@@ -74,7 +74,8 @@ class Side:
     """One end: its stack, its socket, and what is known of it from outside."""
 
     __slots__ = (
-        "closed", "connected", "dead", "eof", "error", "flow", "history", "key", "last", "listener", "listening", "name",
+        "closed", "connected", "dead", "eof", "error", "flow", "history", "key", "last", "listener", "listening",
+        "name",
         "port", "read", "reneged", "runner", "settings", "shut_rd", "shut_wr", "sock", "stack", "timer", "written",
     )  # fmt: skip
 
@@ -284,7 +285,9 @@ class Pair:
 
     # Calls. Each gives what the call gave, or minus the errno.
 
-    def _call(self, name: str, text: str, call: Callable[[int], Any], result: Callable[[Any], int] = lambda _: 0) -> int:
+    def _call(
+        self, name: str, text: str, call: Callable[[int], Any], result: Callable[[Any], int] = lambda _: 0
+    ) -> int:
         side = self.sides[name]
         now = self.now
         side.stack.now = now

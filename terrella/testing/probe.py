@@ -1,8 +1,8 @@
 """The sender's and receiver's state, as the oracles see it: one stable snapshot of a connection.
 
-This is the only file of the kit that knows how `netstack.tcp` keeps its variables. A `State` has the standards' names and
-does not change when the connection goes on. Windows, buffers and sequence numbers are bytes; cwnd, ssthresh and the counts
-of the flight are segments; times are ns, round trips µs.
+This is the only file of the kit that knows how `netstack.tcp` keeps its variables. A `State` has the
+standards' names and does not change when the connection goes on. Windows, buffers and sequence numbers are
+bytes; cwnd, ssthresh and the counts of the flight are segments; times are ns, round trips µs.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class State(NamedTuple):
         una, iss = self.snd_una - self.iss, self.iss
         return (
             f"{STATE_NAMES.get(self.state, self.state)} {PHASES.get(self.phase, self.phase)} SND.UNA {una} "
-            f"SND.NXT {self.snd_nxt - iss} SND.WND {self.snd_wnd} cwnd {self.cwnd} ssthresh {ssthresh} pipe {self.pipe} "
-            f"(out {self.packets_out} sacked {self.sacked_out} lost {self.lost_out} retrans {self.retrans_out}) "
+            f"SND.NXT {self.snd_nxt - iss} SND.WND {self.snd_wnd} cwnd {self.cwnd} ssthresh {ssthresh} "
+            f"pipe {self.pipe} (out {self.packets_out} sacked {self.sacked_out} lost {self.lost_out} retrans {self.retrans_out}) "
             f"RTO {self.rto_ns // 1_000_000} ms SRTT {self.srtt_us >> 3} us timer {TIMERS[self.timer]}"
         )
 
@@ -124,7 +124,7 @@ def snapshot(c: Any) -> State | None:
 
 
 class Flight(NamedTuple):
-    """What the retransmission queue holds, counted record by record, in segments; `gap` when it is not contiguous."""
+    """What the retransmission queue holds, counted record by record, in segments; `gap`: it is not contiguous."""
 
     packets_out: int
     sacked_out: int

@@ -1,7 +1,7 @@
 """Run a failing case again: `python -m terrella.testing.replay FILE`.
 
-FILE is what was saved: the .json, or the .pkt or .pcapng beside it. It prints what happened and exits 1 when the case still
-fails, 0 when it does not, 2 when there is no case in FILE.
+FILE is what was saved: the .json, or the .pkt or .pcapng beside it. It prints what happened and exits 1 when
+the case still fails, 0 when it does not, 2 when there is no case in FILE.
 """
 
 from __future__ import annotations

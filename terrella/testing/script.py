@@ -1,9 +1,9 @@
 """A run as a packetdrill script and as a capture.
 
-The script is one side's view: the calls it made, the packets that reached it and those it sent, each at its time. It runs
-with `terrella packetdrill`, which puts that side's stack alone into the same situation. Not in it: damaged packets (the
-language cannot say them, and they change nothing) and what payloads contain. Comment lines at its end hold the case, from
-which `python -m terrella.testing.replay` runs both sides again.
+The script is one side's view: the calls it made, the packets that reached it and those it sent, each at its
+time. It runs with `terrella packetdrill`, which puts that side's stack alone into the same situation. Not in
+it: damaged packets (the language cannot say them, and they change nothing) and what payloads contain. Comment
+lines at its end hold the case, from which `python -m terrella.testing.replay` runs both sides again.
 """
 
 from __future__ import annotations

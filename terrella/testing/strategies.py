@@ -1,7 +1,7 @@
 """Hypothesis strategies: links, schedules of faults, applications, congestion controls, settings, whole cases.
 
-Everything drawn is a value of `links`, `apps` or `cases`, and shrinks towards nothing happening: no fault, a plain link, a
-byte. A schedule says what becomes of each packet, so the smallest failing one says which packets matter.
+Everything drawn is a value of `links`, `apps` or `cases`, and shrinks towards nothing happening: no fault, a
+plain link, a byte. A schedule says what becomes of each packet, so the smallest failing one says which packets matter.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def fates(stale: bool = True, renege: bool = True) -> st.SearchStrategy[L.Fate]:
 def fault_schedules(max_size: int = 60, **which: bool) -> st.SearchStrategy[tuple[L.Fate, ...]]:
     """The fates of the first packets of one side: arbitrary ones, or a run of losses somewhere."""
     some = st.lists(fates(**which), max_size=max_size)
-    gap = st.builds(lambda before, lost: [L.Fate()] * before + [L.Fate(L.DROP)] * lost, st.integers(0, 40), st.integers(1, 12))
+    gap = st.builds(
+        lambda before, lost: [L.Fate()] * before + [L.Fate(L.DROP)] * lost, st.integers(0, 40), st.integers(1, 12)
+    )
     return st.one_of(some, gap, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
 
 
@@ -77,7 +79,8 @@ def ways(dice: bool = False) -> st.SearchStrategy[L.Way]:
     chance = st.sampled_from([0.0, 0.01, 0.05])
     return st.builds(
         lambda way, loss, jitter, reorder, duplicate, corrupt: L.Way(
-            way.delay_ns, way.rate, way.queue, way.ecn, loss, min(jitter * MS, way.delay_ns), reorder, duplicate, corrupt
+            way.delay_ns, way.rate, way.queue, way.ecn, loss, min(jitter * MS, way.delay_ns), reorder,
+            duplicate, corrupt
         ),
         plain, st.one_of(chance, bursts()), st.sampled_from([0, 0, 1, 10]), chance, chance, chance,
     )  # fmt: skip
@@ -120,7 +123,9 @@ def socket_options() -> st.SearchStrategy[tuple[str, int | str]]:
 
 def applications(most: int = 60_000, pieces: int = 6) -> st.SearchStrategy[Application]:
     """What one end does: pieces of up to `most` bytes in all, pauses between them, reading habits."""
-    sizes = st.one_of(st.integers(1, 200), st.sampled_from([1448, 1460, 2896, 5000]), st.integers(1, max(1, most // pieces)))
+    sizes = st.one_of(
+        st.integers(1, 200), st.sampled_from([1448, 1460, 2896, 5000]), st.integers(1, max(1, most // pieces))
+    )
     pauses = st.sampled_from([0, 0, 1, 30, 300, 3000]).map(lambda ms: ms * MS)
     return st.builds(
         Application,
@@ -169,4 +174,3 @@ def cases(
         st.booleans(),
         st.integers(0, 255),
     )
-

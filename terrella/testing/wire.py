@@ -1,7 +1,7 @@
 """Packets as the kit sees and alters them: a typed view of one TCP segment, and rewriting with the checksums made good.
 
-The view is taken from the wire image alone, by the parser that the stack uses (`trl_parse`), checksums verified. Sequence
-numbers are as on the wire; `Flow` (flow.py) unwraps them.
+The view is taken from the wire image alone, by the parser that the stack uses (`trl_parse`), checksums
+verified. Sequence numbers are as on the wire; `Flow` (flow.py) unwraps them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROTO_TCP = 6
 
 
 class Segment:
-    """One segment as it was on the wire. `segs` counts the wire segments it stands for (a super-segment has several)."""
+    """One segment as it was on the wire. `segs`: the wire segments it stands for (a super-segment has several)."""
 
     __slots__ = (
         "ack", "dport", "ecn", "flags", "length", "mss", "options", "sack", "segs", "seq", "sport", "tsecr", "tsval",
@@ -64,8 +64,8 @@ class Segment:
 
     def __repr__(self) -> str:
         letters = "".join(
-            letter for bit, letter in ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ECE, "E"), (CWR, "W"), (ACK, "."))
-            if self.flags & bit
+            letter for bit, letter in ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ECE, "E"), (CWR, "W"),
+            (ACK, ".")) if self.flags & bit
         )  # fmt: skip
         return f"{letters or '-'} {self.seq}+{self.length} ack {self.ack} win {self.window}"
 
@@ -113,7 +113,7 @@ class Header:
 
     @staticmethod
     def of(image: bytes) -> Header | None:
-        """None when it is not a good IPv4 TCP packet: a middlebox lets such pass, and does not make a damaged one good."""
+        """None when it is not a good IPv4 TCP packet: a middlebox lets such pass, and mends no damaged one."""
         if not image or image[0] >> 4 != 4 or parse(image) is None:
             return None
         return Header(image)

@@ -1,5 +1,6 @@
-"""The rules, each by its name. An oracle watches a `Pair` from the outside (the wire) and through the probe (the sender's
-state), and fails with `Violation` when its rule is broken; its docstring says the rule and where it stands.
+"""The rules, each by its name. An oracle watches a `Pair` from the outside (the wire) and through the probe
+(the sender's state), and fails with `Violation` when its rule is broken; its docstring says the rule and
+where it stands.
 
 | file | oracles |
 |---|---|
@@ -45,10 +46,10 @@ from terrella.testing.oracles.stream import ItEnds, StreamEquality
 from terrella.testing.oracles.timers import NoDeadlock, RetransmissionTimeout, RtoBounds
 
 EVERY: tuple[type[Oracle], ...] = (
-    StreamEquality, ItEnds, WithinOfferedWindow, NewDataWithinCwnd, RetransmissionsWithinCwnd, SenderSillyWindow, Scoreboard,
-    SlowStart, CongestionAvoidance, Reduction, OneReductionPerRoundTrip, ProportionalRecovery, RtoBounds,
-    RetransmissionTimeout, NoDeadlock, AckOnlyWhatCame, SackTellsTheTruth, RightEdgeNeverRetreats, ReceiverSillyWindow,
-    DelayedAck, Paws, ChecksumsHold, NegotiatedOptions, EcnEcho,
+    StreamEquality, ItEnds, WithinOfferedWindow, NewDataWithinCwnd, RetransmissionsWithinCwnd,
+    SenderSillyWindow, Scoreboard, SlowStart, CongestionAvoidance, Reduction, OneReductionPerRoundTrip,
+    ProportionalRecovery, RtoBounds, RetransmissionTimeout, NoDeadlock, AckOnlyWhatCame, SackTellsTheTruth,
+    RightEdgeNeverRetreats, ReceiverSillyWindow, DelayedAck, Paws, ChecksumsHold, NegotiatedOptions, EcnEcho,
 )  # fmt: skip
 """All oracles: what a pair is watched by unless it is told otherwise."""
 

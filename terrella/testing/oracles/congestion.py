@@ -58,8 +58,8 @@ class SlowStart(Oracle):
 
 
 class CongestionAvoidance(Oracle):
-    """From ssthresh on, Reno grows by one segment for each cwnd acknowledged (equation 3); CUBIC at most by half of what
-    is acknowledged (the target is at most 1.5 cwnd in a round trip).
+    """From ssthresh on, Reno grows by one segment for each cwnd acknowledged (equation 3); CUBIC at most by
+    half of what is acknowledged (the target is at most 1.5 cwnd in a round trip).
     """
 
     section = "RFC 5681 section 3.1; RFC 9438 sections 4.2 to 4.5"
@@ -85,7 +85,7 @@ class CongestionAvoidance(Oracle):
         if credit < 0:
             self.fail(
                 side,
-                f"{before.congestion} grew from {before.cwnd} to {after.cwnd} for {delivered} delivered, beyond ssthresh",
+                f"{before.congestion} grew from {before.cwnd} to {after.cwnd} for {delivered} delivered in avoidance",
                 after,
             )
         self.credit[side.name] = min(credit, 2.0 + delivered / per)
@@ -115,16 +115,22 @@ class Reduction(Oracle):
                 self.fail(side, f"cwnd {after.cwnd} after a timeout, with pipe {after.pipe}", after)
             if before.phase == LOSS and before.retransmits and after.ssthresh < before.ssthresh:
                 self.fail(side, "a second timeout of the same segment lowered ssthresh again", after)
-        if before.phase in (CWR, RECOVERY) and after.phase in (OPEN, DISORDER) and not undone and before.undos == after.undos:
+        if (
+            before.phase in (CWR, RECOVERY)
+            and after.phase in (OPEN, DISORDER)
+            and not undone
+            and before.undos == after.undos
+        ):
             most = max(after.ssthresh, 1) + (after.delivered - before.delivered) // 2 + 1
             if after.cwnd > most:
                 self.fail(side, f"cwnd {after.cwnd} after recovery, ssthresh {after.ssthresh}", after)
 
 
 class OneReductionPerRoundTrip(Oracle):
-    """ssthresh and cwnd are reduced at most once for all the data that was out when the loss (or the mark) was seen: not
-    again before SND.UNA reaches the SND.NXT of then. A timeout reduces on its own account, an undone reduction does not
-    count, and that for a loss which a tail loss probe repaired counts for what was out at the probe (RFC 8985 section 7.4).
+    """ssthresh and cwnd are reduced at most once for all the data that was out when the loss (or the mark)
+    was seen: not again before SND.UNA reaches the SND.NXT of then. A timeout reduces on its own account, an
+    undone reduction does not count, and that for a loss which a tail loss probe repaired counts for what was
+    out at the probe (RFC 8985 section 7.4).
     """
 
     section = "RFC 6675 section 5 (RecoveryPoint); RFC 6582 section 3.2 (recover); RFC 3168 section 6.1.2"
@@ -145,8 +151,8 @@ class OneReductionPerRoundTrip(Oracle):
         if after.snd_una < self.recover[side.name]:
             self.fail(
                 side,
-                f"ssthresh {before.ssthresh} to {after.ssthresh} again, {self.recover[side.name] - after.snd_una} bytes "
-                "before the end of the window that was reduced already", after,
+                f"ssthresh {before.ssthresh} to {after.ssthresh} again, {self.recover[side.name] - after.snd_una} "
+                "bytes before the end of the window that was reduced already", after,
             )  # fmt: skip
         repaired = before.probe_out and not after.probe_out and after.phase < CWR
         self.recover[side.name] = before.probe_out if repaired else before.snd_nxt

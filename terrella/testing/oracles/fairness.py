@@ -110,4 +110,3 @@ def shares(
     begun = list(counts)
     timeline.run(timeline.now + duration_ns)
     return [count - before for count, before in zip(counts, begun)]
-

@@ -90,9 +90,10 @@ class RetransmissionsWithinCwnd(Oracle):
 class SenderSillyWindow(Oracle):
     """New data goes out in full segments, or else it is all there is to send (and with Nagle's algorithm no other small
     segment is outstanding: Minshall's reading), or at least half of the greatest window ever offered, or the window was
-    blocked and nothing is outstanding (the override of the persist timer), or it is the end of a super-segment that fills
-    the window to its edge (Linux, under Minshall's rule too). Exceptions from Nagle's algorithm: a loss
-    probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is that something is sent at all.
+    blocked and nothing is outstanding (the override of the persist timer), or it is the end of a
+    super-segment that fills the window to its edge (Linux, under Minshall's rule too). Exceptions from
+    Nagle's algorithm: a loss probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is
+    that something is sent at all.
     """
 
     section = "RFC 9293 sections 3.7.4 and 3.8.6.2.1, MUST-38; RFC 1122 section 4.2.3.4"
@@ -123,7 +124,9 @@ class SenderSillyWindow(Oracle):
         urged = loss_probe(state, seg, self.pair.now) or state.phase == LOSS
         nagle = not state.nonagle and not seg.flags & FIN and not urged
         if everything and nagle and outstanding and not probing and not state.fin_queued:
-            self.fail(side, f"{seg}: a small segment while another is unacknowledged, and Nagle's algorithm is on", state)
+            self.fail(
+                side, f"{seg}: a small segment while another is unacknowledged, and Nagle's algorithm is on", state
+            )
         self.small[side.name] = end
 
 

@@ -47,8 +47,8 @@ class RtoBounds(Oracle):
 
 
 class RetransmissionTimeout(Oracle):
-    """A timeout comes no sooner than RTO after the segment was last sent, and doubles the RTO (5.5), up to the greatest:
-    for SYNs after those that Linux sends linearly.
+    """A timeout comes no sooner than RTO after the segment was last sent, and doubles the RTO (5.5), up to
+    the greatest: for SYNs after those that Linux sends linearly.
     """
 
     section = "RFC 6298 sections 5.1 to 5.6; RFC 9293 section 3.8.1"
@@ -96,9 +96,9 @@ class RetransmissionTimeout(Oracle):
 
 
 class NoDeadlock(Oracle):
-    """What is owed is on a timer: data out has the retransmission timer (or a probe's, or RACK's, that stands in for it);
-    data that a closed window holds back has the persist timer. No deadline lies in the past, and the stack's own next
-    deadline is no later than the connection's.
+    """What is owed is on a timer: data out has the retransmission timer (or a probe's, or RACK's, that stands
+    in for it); data that a closed window holds back has the persist timer. No deadline lies in the past, and
+    the stack's own next deadline is no later than the connection's.
     """
 
     section = "RFC 6298 (5.1); RFC 9293 section 3.8.6.1, MUST-36; RFC 8985 section 7.2"
@@ -124,5 +124,3 @@ class NoDeadlock(Oracle):
         stack = side.stack.next_deadline()
         if stack is None or stack > first:
             self.fail(side, f"the stack will not wake at {first / 1e6:.3f} ms, when the connection must act", after)
-
-

@@ -61,7 +61,7 @@ def every(*breakers: Breaker) -> Breaker:
 
 def bulk(size: int = 200_000, fates: tuple[Fate, ...] = (), back: tuple[Fate, ...] = (), **kw: Any) -> Case:
     """a sends `size` bytes over 10 Mbit/s and 20 ms."""
-    way = dict(delay_ns=20 * MS, rate=10_000_000, queue=kw.pop("queue", 200), ecn=kw.pop("ecn", None))
+    way = {"delay_ns": 20 * MS, "rate": 10_000_000, "queue": kw.pop("queue", 200), "ecn": kw.pop("ecn", None)}
     boxes = kw.pop("boxes", ())
     link = Link(Way(**way, fates=fates, boxes=boxes), Way(**way, fates=back))
     reader = kw.pop("reader", Application())

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """The world of a case: what the kit's wire does to packets, and that the sides see what they should."""
 
 from __future__ import annotations
@@ -51,7 +50,9 @@ def test_simultaneous_open() -> None:
 
 
 def one_fate(kind: str, value: int = 0, at: int = 2) -> Pair:
-    return exchange(Link(Way(fates=(*[Fate()] * at, Fate(kind, value)))), SEND, settings={"net.ipv4.tcp_ecn": 1}, artifacts="")
+    return exchange(
+        Link(Way(fates=(*[Fate()] * at, Fate(kind, value)))), SEND, settings={"net.ipv4.tcp_ecn": 1}, artifacts=""
+    )
 
 
 @pytest.mark.parametrize("kind", [DROP, DELAY, DUPLICATE, CORRUPT, MARK, STALE, RENEGE])
@@ -105,7 +106,12 @@ def test_a_firewall_that_renumbers(sack: bool) -> None:
 
 def test_bursts_and_marks_of_a_queue() -> None:
     way = Way(5 * MS, rate=10_000_000, queue=50, ecn=5, loss=Burst(0.02, 0.3))
-    pair = exchange(Link(way, Way(5 * MS), until_ns=2000 * MS), Application((Piece(400_000),)), settings={"net.ipv4.tcp_ecn": 1}, artifacts="")
+    pair = exchange(
+        Link(way, Way(5 * MS), until_ns=2000 * MS),
+        Application((Piece(400_000),)),
+        settings={"net.ipv4.tcp_ecn": 1},
+        artifacts="",
+    )
     assert pair.directions["a"].lost > 0 and pair.directions["a"].marked > 0 and pair.sides["b"].read == 400_000
 
 

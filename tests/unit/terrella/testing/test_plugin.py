@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The pytest plugin, in pytest runs of its own; and what its import costs."""
 
 from __future__ import annotations
@@ -33,7 +34,17 @@ def test_bad(lab):
 
 
 def pytest_run(where: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "terrella.testing.plugin", "-p", "no:cacheprovider", "-q", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "terrella.testing.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        *options,
+    ]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     environ.pop("TERRELLA_ARTIFACTS", None)
     return subprocess.run(command, cwd=where, env=environ, capture_output=True, text=True)

@@ -79,7 +79,9 @@ def test_same_case_same_run() -> None:
         assert first.sides[name].history == second.sides[name].history
 
 
-def test_a_failure_is_kept_and_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_kept_and_replays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(Violation) as seen:
         run(BUSY, [NoLargeStreams], tmp_path, "unlucky test[1]")
     names = sorted(path.name for path in tmp_path.iterdir())
