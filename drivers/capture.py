@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from typing import IO
 
 from csrc.frame import Frame
@@ -87,7 +88,14 @@ class Pcapng:
         stamp = now + self.epoch_ns
         high, low = stamp >> 32, stamp & 0xFFFFFFFF
         comment = frame.comment
-        for image in frame.segments() if frame.gso_size else (bytes(frame),):
+        images: Sequence[bytes]
+        if frame.gso_size:
+            images = frame.segments()
+        elif frame.data.__class__ is bytes and not frame.frags and not frame.csum_start:
+            images = (frame.data,)
+        else:
+            images = (bytes(frame),)
+        for image in images:
             size = len(image)
             if comment is None:
                 total, tail = self._tails.get(size << 2 | way) or self._tail(size, way, b"")
@@ -97,7 +105,7 @@ class Pcapng:
                 comment = None
             self._parts += (_EPB_HEAD(EPB, total, interface_id, high, low, size, size), image, tail)
             self._size += total
-            self.packets += 1
+        self.packets += len(images)
         if self._size >= BUFFER or now - self._flushed_at >= INTERVAL:
             self._flushed_at = now
             self.flush()

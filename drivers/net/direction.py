@@ -149,7 +149,14 @@ class Direction:
         """Offer frames, in order; super-segments as the frames they stand for."""
         if self._straight and not self._overtakers:
             for frame in frames:
-                self._straight_on(frame.segments() if frame.gso_size else (bytes(frame),), frame.ethernet, now)
+                images: Sequence[bytes]
+                if frame.gso_size:
+                    images = frame.segments()
+                elif frame.data.__class__ is bytes and not frame.frags and not frame.csum_start:
+                    images = (frame.data,)
+                else:
+                    images = (bytes(frame),)
+                self._straight_on(images, frame.ethernet, now)
             return
         touches = self._touches
         for frame in frames:

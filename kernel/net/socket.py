@@ -95,13 +95,15 @@ def never() -> bool:
 class SocketState:
     """`file.private` of a socket: the socket, who waits for it, and whether a blocking connect is under way."""
 
-    __slots__ = ("connecting", "machine", "readers", "sock", "starved", "writers")
+    __slots__ = ("connecting", "machine", "readers", "served", "sock", "starved", "writers")
 
     def __init__(self, machine: Any, sock: Any) -> None:
         self.machine = machine
         self.sock = sock
         self.starved: Callable[[], bool] = getattr(sock, "starved", never)
         """Whether a plain read would block for certain: cheaper to ask than to be told by an exception."""
+        self.served: Callable[[], bool] = getattr(sock, "served", never)
+        """Whether a plain read would be given data for certain."""
         self.readers = WaitQueue()
         self.writers = WaitQueue()
         self.connecting = False
@@ -109,7 +111,12 @@ class SocketState:
 
     def ready(self, sock: Any) -> None:
         """The socket's readiness may have changed."""
-        if not (self.readers.watched or self.writers.watched):
+        if self.writers.watched:
+            pass
+        elif not self.readers.watched:
+            return
+        elif not self.readers.followed and self.served():
+            self.readers.wake_all()  # only sleepers, and what they wait for is there
             return
         mask = sock.readiness()
         readable, writable = mask & _READ, mask & _WRITE

@@ -111,6 +111,11 @@ class WaitQueue:
         """Whether a wakeup would reach anybody."""
         return bool(self._sleepers or self._watchers)
 
+    @property
+    def followed(self) -> bool:
+        """Whether somebody watches with a callback."""
+        return bool(self._watchers)
+
     def __len__(self) -> int:
         """How many tasks sleep here."""
         return len(self._sleepers) if self._sleepers else 0

@@ -507,6 +507,11 @@ class TcpSocket(Socket):
             and not (conn.fin_received or self.so_error or self.shutdown_mask or self.closed)
         )  # fmt: skip
 
+    def served(self) -> bool:
+        """Whether a plain recv would give data for certain, and `readiness` would say POLLIN."""
+        conn = self.conn
+        return conn is not None and bool(conn.rcvq) and conn.rcvlowat <= 1 and conn.urg_data < 0
+
     def ended(self, conn: Connection) -> bool:
         return bool(conn.fin_received or self.so_error or self.shutdown_mask & 1 or conn.state == CLOSED)
 
