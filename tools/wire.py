@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import json
 import os
 import signal
@@ -93,6 +94,8 @@ def run(args: argparse.Namespace) -> int:
         joined = Joined(timeline, devices[0], devices[1], *impairments(args), timeline.stream("wire"))
         cleanup.callback(joined.close)
         cleanup.callback(write_stats, args.stats, joined, ends)
+        gc.freeze()  # nothing made so far will go: the collector need not look at it again and again
+        cleanup.callback(gc.unfreeze)
         print(f"ready {devices[0].name} {devices[1].name}", flush=True)
         try:
             while not stopped:
