@@ -103,7 +103,8 @@ class State(NamedTuple):
         return (
             f"{STATE_NAMES.get(self.state, self.state)} {PHASES.get(self.phase, self.phase)} SND.UNA {una} "
             f"SND.NXT {self.snd_nxt - iss} SND.WND {self.snd_wnd} cwnd {self.cwnd} ssthresh {ssthresh} "
-            f"pipe {self.pipe} (out {self.packets_out} sacked {self.sacked_out} lost {self.lost_out} retrans {self.retrans_out}) "
+            f"pipe {self.pipe} (out {self.packets_out} sacked {self.sacked_out} lost {self.lost_out} "
+            f"retrans {self.retrans_out}) "
             f"RTO {self.rto_ns // 1_000_000} ms SRTT {self.srtt_us >> 3} us timer {TIMERS[self.timer]}"
         )
 
@@ -119,12 +120,12 @@ def snapshot(c: Any) -> State | None:
         return None
     counters = c.counters
     undos = counters.TCPFullUndo + counters.TCPPartialUndo + counters.TCPDSACKUndo + counters.TCPLossUndo
-    values: Any = _get(c)
-    return State(*values, tuple((entry[0], entry[1]) for entry in c.ooo), undos, c.cc.name)
+    held = tuple((entry[0], entry[1]) for entry in c.ooo)
+    return State._make((*_get(c), held, undos, c.cc.name))
 
 
 class Flight(NamedTuple):
-    """What the retransmission queue holds, counted record by record, in segments; `gap`: it is not contiguous."""
+    """What the retransmission queue holds, counted record by record, in segments; `gap`: not contiguous."""
 
     packets_out: int
     sacked_out: int

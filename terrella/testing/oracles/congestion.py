@@ -93,7 +93,8 @@ class CongestionAvoidance(Oracle):
 
 class Reduction(Oracle):
     """A loss, and an ECN mark, leave ssthresh at no more than beta times cwnd (1/2 for Reno, 0.7 for CUBIC), but two; a
-    timeout moreover leaves cwnd at one segment (beyond what RACK still counts as out); the end of fast recovery leaves
+    timeout moreover leaves cwnd at one segment, beyond what is still counted as out (what RACK finds too young to be
+    lost; retransmissions that an undo left, as Linux counts them); the end of fast recovery leaves
     cwnd at no more than ssthresh.
     """
 
@@ -111,7 +112,8 @@ class Reduction(Oracle):
             if after.ssthresh > most:
                 self.fail(side, f"ssthresh {after.ssthresh} after a reduction from cwnd {before.cwnd}", after)
         if after.phase == LOSS and cause == "timer" and after.retransmits > before.retransmits:
-            if after.cwnd > max(1, after.pipe) and after.cwnd > 1:
+            kept = before.retrans_out if not before.lost_out else 0
+            if after.cwnd > max(1, after.pipe, 1 + kept):
                 self.fail(side, f"cwnd {after.cwnd} after a timeout, with pipe {after.pipe}", after)
             if before.phase == LOSS and before.retransmits and after.ssthresh < before.ssthresh:
                 self.fail(side, "a second timeout of the same segment lowered ssthresh again", after)
