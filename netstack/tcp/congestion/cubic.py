@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp.congestion import LOSS, TX_START, additive_increase, register, slow_start
+from netstack.tcp.tcb import SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -133,14 +134,14 @@ class Cubic:
         return int(max(c.cwnd, c.prior_cwnd))
 
     def pkts_acked(self, c: Connection, acked: int, rtt_us: int, now: int) -> None:
-        if rtt_us < 0:
-            return
+        if rtt_us < 0 or c.state == SYN_SENT:
+            return  # a SYN is short, and on a slow line faster than data
         if self.epoch_ns and now - self.epoch_ns < 1000 * MS:
             return  # right after recovery the delay is not the path's
         delay = rtt_us or 1
         if not self.delay_min or self.delay_min > delay:
             self.delay_min = delay
-        if not self.found and c.cwnd < c.ssthresh and c.cwnd >= LOW_WINDOW:
+        if not self.found and c.cwnd < c.ssthresh:
             self.hystart(c, delay, now)
 
     def hystart(self, c: Connection, delay: int, now: int) -> None:
@@ -150,6 +151,8 @@ class Cubic:
             self.end_seq = c.snd_nxt
             self.curr_rtt = INFINITE
             self.sample_cnt = 0
+        if c.cwnd < LOW_WINDOW:
+            return  # but rounds are counted from the first on
         if now_us - self.last_ack_us <= ACK_DELTA_US:
             self.last_ack_us = now_us
             rate = c.pacing_rate

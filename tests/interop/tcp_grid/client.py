@@ -1,6 +1,7 @@
-"""The near end of a flow: Linux, always. `client.py ADDRESS send|take CONGESTION BYTES [TIMEOUT]` prints JSON.
+"""The near end of a flow: Linux, always. `client.py ADDRESS send|take|pull CONGESTION BYTES [TIMEOUT]` prints JSON.
 
-`send` has the far end send; `take` sends to it. Seconds count from the moment the connection is open to the last
+`send` has the far end send; `take` sends to it; `pull` has it send without end and says how many bytes came in each
+tenth of TIMEOUT. Seconds count from the moment the connection is open to the last
 byte (of the data, or of the digest that says all has come).
 """
 
@@ -13,20 +14,19 @@ import struct
 import sys
 import time
 
-from service import INFO, PORT, REQUEST, pattern  # type: ignore[import-not-found]
+from service import INFO, PORTS, REQUEST, pattern  # type: ignore[import-not-found]
 
-FIELDS = "=8B24I4Q8IQ3Q2I2Q6I"
-NAMES = {10: "retrans_now"}
+
+NAMES = (
+    "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_sent last_ack_sent last_recv last_ack pmtu"
+    " rcv_ssthresh rtt rttvar ssthresh cwnd advmss reordering rcv_rtt rcv_space total_retrans"
+)
 
 
 def info_of(raw: bytes) -> dict[str, int]:
     """The fields of struct tcp_info that say how a flow went."""
     u32 = struct.unpack_from("=24I", raw, 8)
-    names = (
-        "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_sent last_ack_sent last_recv last_ack pmtu"
-        " rcv_ssthresh rtt rttvar ssthresh cwnd advmss reordering rcv_rtt rcv_space total_retrans"
-    ).split()
-    found = dict(zip(names, u32, strict=True))
+    found = dict(zip(NAMES.split(), u32, strict=True))
     found["bytes_acked"], found["bytes_received"] = struct.unpack_from("=2Q", raw, 120)
     found["segs_out"], found["segs_in"], _, found["min_rtt"] = struct.unpack_from("=4I", raw, 136)
     found["data_segs_in"], found["data_segs_out"] = struct.unpack_from("=2I", raw, 152)
@@ -40,16 +40,29 @@ def info_of(raw: bytes) -> dict[str, int]:
     return found
 
 
+def pull(sock: socket.socket, congestion: str, seconds: float) -> list[int]:
+    """Bytes that came in each tenth of the time."""
+    sock.sendall(f"send {congestion} {1 << 30}".ljust(REQUEST).encode())
+    begin = time.monotonic()
+    came = [0] * 10
+    while (part := int((time.monotonic() - begin) / seconds * 10)) < 10:
+        came[part] += len(sock.recv(1 << 18))
+    return came
+
+
 def main() -> None:
     address, verb, congestion, count = sys.argv[1:5]
     length = int(count)
-    data = pattern(length)
+    data = pattern(length) if verb != "pull" else b""
     sock = socket.socket()
     sock.settimeout(float(sys.argv[5]) if len(sys.argv) > 5 else 120)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
     before = time.monotonic()
-    sock.connect((address, PORT))
+    sock.connect((address, PORTS[congestion]))
     begin = time.monotonic()
+    if verb == "pull":
+        json.dump(pull(sock, congestion, float(sys.argv[5])), sys.stdout)
+        return
     sock.sendall(f"{verb} {congestion} {length}".ljust(REQUEST).encode())
     if verb == "send":
         got = bytearray()

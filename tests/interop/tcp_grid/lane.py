@@ -25,6 +25,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 PYTHON = sys.executable
+SERVICE = str(HERE / "service.py")
 NEAR, OURS, LINUX = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -75,7 +76,7 @@ class Lane:
             if link in ("wb", "tt"):
                 run(*ns, "link", "set", link, "master", "br0")
             run(*ns, "link", "set", link, "up")
-        self._spawn(self.b, "listening", PYTHON, "-m", "tools.cli", "run", "--on-linux", str(HERE / "service.py"), LINUX)
+        self._spawn(self.b, "listening", PYTHON, "-m", "tools.cli", "run", "--on-linux", SERVICE, LINUX)
         self.peer = self._spawn(
             self.b, "listening", PYTHON, str(HERE / "peer.py"), "tt", f"{OURS}/24", str(self.where / "stats"),
             *self.sysctls,
@@ -132,16 +133,22 @@ class Lane:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         )  # fmt: skip
 
-    def end(self, child: subprocess.Popen[str]) -> dict[str, Any]:
+    def end(self, child: subprocess.Popen[str]) -> Any:
         out, err = child.communicate()
         if child.returncode:
             raise RuntimeError(f"a flow failed: {err.strip()[-500:]}")
-        found: dict[str, Any] = json.loads(out)
-        return found
+        return json.loads(out)  # type: ignore[no-any-return]
 
     def flow(self, address: str, verb: str, congestion: str, length: int, timeout: float = 120) -> dict[str, Any]:
         """One whole transfer: what client.py says of it."""
-        return self.end(self.begin(address, verb, congestion, length, timeout))
+        found: dict[str, Any] = self.end(self.begin(address, verb, congestion, length, timeout))
+        return found
+
+    def share(self, one: str, other: str, congestion: str, seconds: float) -> tuple[list[int], list[int]]:
+        """Two flows at once from two addresses: bytes in each tenth of the time."""
+        flows = [self.begin(address, "pull", congestion, 0, seconds) for address in (one, other)]
+        first, second = (self.end(flow) for flow in flows)
+        return first, second  # type: ignore[return-value]
 
     def stats(self) -> dict[str, dict[str, int]]:
         """The machine's counters; ends it."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-PORT = 5201
+PORTS = {"cubic": 5201, "reno": 5202}
 REQUEST = 48
 INFO = 280
 SOL_TCP, TCP_INFO, TCP_CONGESTION = 6, 11, 13
@@ -43,10 +43,12 @@ def write_all(sys: Any, fd: int, data: bytes) -> None:
 
 def serve(sys: Any, fd: int) -> None:
     verb, congestion, count = read_exactly(sys, fd, REQUEST).decode().split()
-    sys.setsockopt(fd, SOL_TCP, TCP_CONGESTION, congestion.encode())
+    assert bytes(sys.getsockopt(fd, SOL_TCP, TCP_CONGESTION, 16)).rstrip(b"\0") == congestion.encode()
     length = int(count)
     if verb == "send":
-        write_all(sys, fd, pattern(length))
+        block = pattern(min(length, 1 << 24))
+        for at in range(0, length, len(block)):
+            write_all(sys, fd, block[: length - at])
     else:
         digest = hashlib.sha256()
         while length:
@@ -71,12 +73,17 @@ def child(sys: Any, listener: int, fd: int) -> int:
     return 0
 
 
-def main(sys: Any, argv: list[str]) -> int:
-    listener = sys.socket(2, 1)
+def listen(sys: Any, address: str, congestion: str) -> int:
+    """One port for each congestion control: on Linux a connection that began with another one keeps traces of it."""
+    listener: int = sys.socket(2, 1)
     sys.setsockopt(listener, 1, 2, 1)
-    sys.bind(listener, (argv[1] if len(argv) > 1 else "0.0.0.0", PORT))
+    sys.setsockopt(listener, SOL_TCP, TCP_CONGESTION, congestion.encode())
+    sys.bind(listener, (address, PORTS[congestion]))
     sys.listen(listener, 64)
-    sys.write(1, b"listening\n")
+    return listener
+
+
+def accept(sys: Any, listener: int) -> int:
     while True:
         fd, _ = sys.accept4(listener)
         sys.spawn(child, listener, fd)
@@ -86,3 +93,11 @@ def main(sys: Any, argv: list[str]) -> int:
                 pass
         except OSError:
             pass
+
+
+def main(sys: Any, argv: list[str]) -> int:
+    listeners = [listen(sys, argv[1] if len(argv) > 1 else "0.0.0.0", name) for name in sorted(PORTS)]
+    sys.write(1, b"listening\n")
+    for listener in listeners[1:]:
+        sys.spawn(accept, listener)
+    return accept(sys, listeners[0])
