@@ -26,7 +26,7 @@ from netstack.tcp.scoreboard import (
     set_mss,
     split,
 )  # fmt: skip
-from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_SACK, OPT_TIMESTAMP, PSH, RST, SYN
+from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_SACK, OPT_TIMESTAMP, PSH, RST, SYN, URG
 from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import (
     CA_CWR,
@@ -87,6 +87,8 @@ def emit(
             at += 2
     if c.ecn_ok:
         flags = ecn(c, seq, flags, length)
+    if c.snd_up:
+        flags = urgent_pointer(c, seq, flags)
     out.tcp_flags = flags
     out.tcp_options = options
     out.payload_len = length
@@ -107,6 +109,16 @@ def emit(
     if flags & ACK and (c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns):
         delack.sent(c)
     c.send(path, frame, now)
+
+
+def urgent_pointer(c: Connection, seq: int, flags: int) -> int:
+    """RFC 6093 section 2: until urgent data is acknowledged, segments that lie before its end say where it ends."""
+    ahead = c.snd_up - seq
+    if ahead <= 0 or flags & SYN or (ahead > 0xFFFF and seq + 0xFFFF <= c.snd_nxt):
+        c.out.urgent = 0
+        return flags
+    c.out.urgent = min(ahead, 0xFFFF)
+    return flags | URG
 
 
 def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
@@ -248,6 +260,8 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                 quota = cwnd - in_flight
         if quota > max_segs:
             quota = max_segs
+        if c.snd_up:
+            quota = 1  # the pointer is each segment's own
         avail = c.unsent_bytes
         last = True
         if c.eor and c.eor[0] < snd_nxt + avail:
