@@ -93,4 +93,4 @@ def main(sys, argv):
         if got:
             break
         err(sys.nanosleep, 1_000_000)
-    print("exit signal SIGUSR1:", got, err(sys.wait4, pid, 0), hex(sys.wait4(pid, __WALL)[1]))
+    print("exit signal SIGUSR1:", got, err(sys.wait4, pid, 0), hex(sys.wait4(pid, 0x40000000)[1]))

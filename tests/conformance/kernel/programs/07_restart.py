@@ -50,7 +50,7 @@ def main(sys, argv):
 
     def record_holder(sys):
         fd = sys.open("/tmp/trl-lock-%d" % me, O_RDWR)
-        sys.fcntl(fd, F_SETLK, (F_WRLCK, 0, 0, 0))
+        sys.fcntl(fd, F_SETLKW, (F_WRLCK, 0, 0, 0))
         sys.write(w, b"h")
         sys.nanosleep(60_000_000)
 
@@ -83,7 +83,7 @@ def main(sys, argv):
         if not flags:
             sys.accept4(listener)
         case("open fifo", flags, lambda: sys.open("/tmp/trl-fifo-%d" % me, O_RDONLY) > 2,
-             lambda sys: sys.open("/tmp/trl-fifo-%d" % me, O_WRONLY | O_NONBLOCK if not flags else O_WRONLY) if flags else 0)
+             lambda sys: err(sys.open, "/tmp/trl-fifo-%d" % me, O_WRONLY | (0 if flags else O_NONBLOCK)))
         n, m = fill(sys)
         case("write pipe", flags, lambda: sys.write(m, b"y" * 100), lambda sys: sys.read(n, 8192))
         sys.close(n)
@@ -97,6 +97,7 @@ def main(sys, argv):
         sys.read(r, 1)
         case("F_SETLKW", flags, lambda: sys.fcntl(lock, F_SETLKW, (F_WRLCK, 0, 0, 0)), lambda sys: 0)
         sys.wait4(pid)
+        sys.fcntl(lock, F_SETLK, (F_UNLCK, 0, 0, 0))
         pid = sys.spawn(lambda sys: (sys.nanosleep(60_000_000), 6)[1])
         case("wait4", flags, lambda: sys.wait4(pid)[1], lambda sys: 0)
         if not flags:
