@@ -426,6 +426,10 @@ class Ipv4:
             self.stack.counters.reject.OutTooBig += 1
             raise error(errno.EMSGSIZE, f"{total} bytes exceed the path's MTU of {mtu}")
         ident = 0 if dont_fragment else self.next_ident(path, proto)
+        if not path.unicast and not path.local and self.stack.is_broadcast(path.dst):
+            # Everybody on the link, and so we (Linux's ip_mc_output).
+            copy = self._packet(path, proto, payload, ttl, tos, ident, 0)[path.l3 :]
+            self.stack.enqueue(self.stack.loopback, Frame(copy, (), len(copy), False))
         if total <= mtu:
             data = self._packet(path, proto, payload, ttl, tos, ident, 0x4000 if dont_fragment else 0)
             return path.output(Frame(data, (), len(data), path.l3 > 0), now)

@@ -343,14 +343,18 @@ class Ipv6:
         tclass: int = 0,
         may_fragment: bool = True,
         flow: int = 0,
+        loop: bool = True,
     ) -> bool:
         """One datagram. OSError(EMSGSIZE) when it does not fit and may not be fragmented. False: dropped (and
-        counted)."""
+        counted). loop: what goes to a group that we are in, we hear too (RFC 3493 section 5.2)."""
         if len(payload) > MAX_PAYLOAD:
             raise error(errno.EMSGSIZE, f"{len(payload)} bytes do not fit into an IPv6 packet")
         if hop_limit < 0 and not path.unicast:
             hop_limit = 1
         mtu = path.mtu
+        if loop and not path.unicast and not path.local and path.dst in path.interface.groups:
+            copy = self._packet(path, proto, payload, hop_limit, tclass, flow)[path.l3 :]
+            self.stack.enqueue(self.stack.loopback, Frame(copy, (), len(copy), False))
         if HEADER_LEN + len(payload) <= mtu:
             data = self._packet(path, proto, payload, hop_limit, tclass, flow)
             return path.output(Frame(data, (), len(data), path.l3 > 0), now)

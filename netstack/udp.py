@@ -43,6 +43,7 @@ from netstack.socket import (
     IPPROTO_UDP,
     IPV6_DONTFRAG,
     IPV6_MULTICAST_HOPS,
+    IPV6_MULTICAST_LOOP,
     MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_MORE,
@@ -443,7 +444,8 @@ class UdpSocket(Socket):
                 if asked.ttl < 0 and is_multicast(dst):
                     ttl = self.ip6_flags.get(IPV6_MULTICAST_HOPS, 1)
                 whole = whole or bool(self.ip6_flags.get(IPV6_DONTFRAG))
-                stack.ipv6.send(path, IPPROTO_UDP, body, now, ttl, tos, may_fragment=not whole)
+                loop = bool(self.ip6_flags.get(IPV6_MULTICAST_LOOP, 1))
+                stack.ipv6.send(path, IPPROTO_UDP, body, now, ttl, tos, may_fragment=not whole, loop=loop)
                 stack.counters.udp6.OutDatagrams += 1
         except OSError as refused:
             if refused.errno == errno.EMSGSIZE and whole:

@@ -1,5 +1,5 @@
-"""A machine on a TAP with IPv6, for test_linux6: echoes TCP and UDP on port 7, and fetches what Linux serves on port 9000.
-With "router" it is a router between two TAPs."""
+"""A machine on a TAP with IPv6, for test_linux6: echoes TCP and UDP on port 7, and fetches what Linux serves on port
+9000. With "router" it is a router between two TAPs."""
 
 from __future__ import annotations
 

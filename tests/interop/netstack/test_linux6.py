@@ -1,4 +1,5 @@
-"""Linux as the peer over a TAP: IPv6 by ping, UDP and TCP both ways, link-local too; and this stack as Linux's router."""
+"""Linux as the peer over a TAP: IPv6 by ping, UDP and TCP both ways, link-local too; and this stack between two
+Linuxes, as their router."""
 
 from __future__ import annotations
 

@@ -335,3 +335,22 @@ def test_mapped_errors_of_ipv4_reach_an_ipv6_socket() -> None:
     quoted = IPerror(bytes(sent))
     host.give(Ether(src=PEER_MAC, dst=OUR_MAC) / IP(src=PEER_IP, dst=OUR_IP) / ICMP(type=3, code=3) / quoted)
     assert sent[UDP].dport == 9 and sock.getsockopt(1, 4) == errno.ECONNREFUSED
+
+
+def test_what_goes_to_everybody_comes_to_us_too() -> None:
+    net, a, b = pair()
+    for family, to, options in (
+        (INET, ("10.0.0.255", 7), [(1, 6, 1)]), (INET, ("255.255.255.255", 7), [(1, 6, 1)]),
+        (INET6, ("ff02::1", 7, 0, 2), [(IPPROTO_IPV6, 19, 1)]), (INET6, ("ff02::1", 7, 0, 2), [(IPPROTO_IPV6, 19, 0)]),
+    ):  # fmt: skip
+        here, there = a.socket(family, SOCK_DGRAM), b.socket(family, SOCK_DGRAM)
+        for sock in (here, there):
+            sock.bind(("", 7))
+        for level, name, value in options:
+            here.setsockopt(level, name, value)
+        here.sendto(b"all", to, 0)
+        net.settle()
+        assert there.recvfrom(10, 0)[0] == b"all"
+        assert bool(here.readiness() & 1) == (options[0][1:] != (19, 0))
+        here.close(0)
+        there.close(0)
