@@ -61,10 +61,9 @@ class Machine:
     """
 
     __slots__ = (
-        "closed", "console", "costs", "frames", "fs_sharers", "lost_reports", "meter", "missing_calls", "name", "network",
-        "on_process_end",
-        "processes", "programs", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks",
-        "timeline", "trace", "vfs",
+        "closed", "console", "costs", "frames", "fs_sharers", "lost_reports", "meter", "missing_calls", "name",
+        "network", "on_process_end", "processes", "programs", "real", "rng", "scheduler", "signal_wait", "signals",
+        "stack", "tasks", "timeline", "trace", "vfs",
     )  # fmt: skip
 
     def __init__(

@@ -22,14 +22,18 @@ from kernel.abi import (
     CLONE_PARENT,
     CLONE_SIGHAND,
     CLONE_THREAD,
+    CLONE_VFORK,
     CLONE_VM,
     CSIGNAL,
     EAGAIN,
     EINVAL,
     RLIMIT_NPROC,
     SA_NOCLDWAIT,
+    SI_USER,
     SIG_IGN,
     SIGCHLD,
+    SIGCONT,
+    SIGHUP,
 )
 from kernel.sched.wait import WaitQueue
 from kernel.signal import SigInfo, SignalState
@@ -92,6 +96,7 @@ class Processes:
         else:
             self.init.children[pid] = group
             group.pgid = group.sid = pid
+            group.outside = True
         return task
 
     def _enter(self, task: Task, group: ThreadGroup) -> None:
@@ -134,6 +139,11 @@ class Processes:
         task.comm = parent.comm
         task.cred = parent.cred
         task.nice = parent.nice
+        task.no_new_privs = parent.no_new_privs
+        task.timerslack_ns = parent.timerslack_ns
+        if not flags & CLONE_VM or flags & CLONE_VFORK:
+            task.altstack = parent.altstack
+            group.dumpable = parent.group.dumpable
         task.affinity = parent.affinity
         task.blocked = parent.blocked
         task.environ = parent.environ if flags & CLONE_THREAD else dict(parent.environ)
@@ -191,26 +201,56 @@ class Processes:
             group.vfork_wait = None
 
     def _process_ends(self, group: ThreadGroup) -> None:
+        if group.cpu_timers is not None:
+            group.cpu_timers.close()
+        if group.itimer is not None:
+            group.itimer.set(0, 0)
         if group.children:
             self._reparent(group)
+        self.orphaned(group, group.pgid)
         self.machine.on_exit(group)
         parent = group.parent
         if parent is None:
             del self.groups[group.pid]
             return
+        self._notify(group, parent)
+
+    def _notify(self, group: ThreadGroup, parent: ThreadGroup) -> None:
+        """The parent of a zombie is told. One that ignores SIGCHLD, or has SA_NOCLDWAIT, is rid of it at once; the
+        signal is sent unless it is ignored.
+        """
         status = group.exit_status or 0
-        if self._is_deaf(parent) and group.exit_signal == SIGCHLD:
+        action = parent.signals.get(SIGCHLD)
+        if group.exit_signal == SIGCHLD and (action.handler == SIG_IGN or action.flags & SA_NOCLDWAIT):
             self.forget(group)
-        elif group.exit_signal:
+        if group.exit_signal and not (group.exit_signal == SIGCHLD and action.handler == SIG_IGN):
             code, value = (CLD_KILLED, status & 0x7F) if status & 0x7F else (CLD_EXITED, status >> 8)
             uid = group.leader.cred.uid if group.leader is not None else 0
             self.machine.signals.send_process(parent, SigInfo(group.exit_signal, code, group.pid, uid, value))
         parent.child_wait.wake_all()
 
-    @staticmethod
-    def _is_deaf(parent: ThreadGroup) -> bool:
-        action = parent.signals.get(SIGCHLD)
-        return action.handler == SIG_IGN or bool(action.flags & SA_NOCLDWAIT)
+    def is_orphaned(self, pgid: int, sid: int, gone: ThreadGroup | None = None) -> bool:
+        """POSIX: no member has a parent that is in another group of the same session. Whoever started a process from
+        outside the machine counts as such a parent.
+        """
+        for group in self.groups.values():
+            parent = group.parent
+            if group.pgid != pgid or group is gone or group.exit_status is not None or parent is None:
+                continue
+            if group.outside:
+                return False
+            if parent is not self.init and parent.pgid != pgid and parent.sid == sid and parent.exit_status is None:
+                return False
+        return True
+
+    def orphaned(self, gone: ThreadGroup, *pgids: int) -> None:
+        """A process has ended: groups that are orphaned by it and have stopped members get SIGHUP and SIGCONT."""
+        for pgid in pgids:
+            members = [g for _, g in sorted(self.groups.items()) if g.pgid == pgid and g.threads and g is not gone]
+            if any(g.stopped for g in members) and self.is_orphaned(pgid, gone.sid, gone):
+                for member in members:
+                    self.machine.signals.send_process(member, SigInfo(SIGHUP))
+                    self.machine.signals.send_process(member, SigInfo(SIGCONT))
 
     def _reparent(self, group: ThreadGroup) -> None:
         heir = group.parent
@@ -218,12 +258,21 @@ class Processes:
             heir = heir.parent
         if heir is None or not heir.threads:
             heir = self.init
-        for child in group.children.values():
+        children = list(group.children.values())
+        group.children = {}
+        for child in children:
             child.parent = heir
+            for thread in list(child.threads.values()):
+                if thread.pdeath_signal:
+                    info = SigInfo(thread.pdeath_signal, SI_USER, group.pid)
+                    self.machine.signals.send_thread(thread, info)
             if heir is not None and heir is not group:
                 child.exit_signal = SIGCHLD
                 heir.children[child.pid] = child
-        group.children = {}
+                if child.exit_status is not None:
+                    self._notify(child, heir)
+        for pgid in sorted({c.pgid for c in children if c.sid == group.sid and c.pgid != group.pgid}):
+            self.orphaned(group, pgid)
         if heir is not None:
             heir.child_wait.wake_all()
 

@@ -18,6 +18,7 @@ from kernel.abi import (
     RLIMIT_SIGPENDING,
     SA_NOCLDSTOP,
     SA_NODEFER,
+    SA_ONSTACK,
     SA_RESETHAND,
     SA_RESTART,
     SI_KERNEL,
@@ -31,6 +32,7 @@ from kernel.abi import (
     SIGFPE,
     SIGILL,
     SIGKILL,
+    SIGPROF,
     SIGQUIT,
     SIGSEGV,
     SIGSTOP,
@@ -40,6 +42,7 @@ from kernel.abi import (
     SIGTTIN,
     SIGTTOU,
     SIGURG,
+    SIGVTALRM,
     SIGWINCH,
     SIGXCPU,
     SIGXFSZ,
@@ -47,6 +50,7 @@ from kernel.abi import (
 from kernel.task import (
     SLEEPING,
     STOPPED,
+    WORK_CPUTIME,
     WORK_DIE,
     WORK_RESCHED,
     WORK_SIGNAL,
@@ -275,12 +279,19 @@ class Signals:
                 raise Killed
             if task.work & WORK_SIGNAL:
                 self.deliver(task)
+            if task.work & WORK_CPUTIME:
+                task.work &= ~WORK_CPUTIME
+                if task.group.cpu_timers is not None:
+                    task.group.cpu_timers.start()
             if task.work & WORK_RESCHED:
                 task.work &= ~WORK_RESCHED
                 self.machine.scheduler.reschedule(task)
 
     def deliver(self, task: Task) -> tuple[bool, bool]:
-        """Act on every pending signal that is not blocked. (a handler ran, all of them had SA_RESTART).
+        """Act on every pending signal that is not blocked. (a handler ran, the first of them had SA_RESTART).
+
+        As in Linux a frame is set up for each handler before the first runs: of two signals that are pending together
+        the one with the higher number, taken last, has its handler run first, unless the other's mask blocks it.
 
         Raises Killed when one of them is the end.
         """
@@ -302,9 +313,8 @@ class Signals:
             if handler == SIG_DFL:
                 self._default(task, signum)
                 continue
-            ran = True
-            if not action.flags & SA_RESTART:
-                restartable = False
+            if not ran:
+                ran, restartable = True, bool(action.flags & SA_RESTART)
             before = task.blocked if saved is None else saved
             task.real_blocked = saved = None
             self._handle(task, action, info, before)
@@ -322,9 +332,14 @@ class Signals:
         if action.flags & SA_RESETHAND:
             task.group.signals.actions.pop(signum, None)
         self.set_blocked(task, mask)
+        stacked = bool(action.flags & SA_ONSTACK) and not task.altstack[1]
+        task.altstack_users += stacked
         try:
+            if task.work & WORK_SIGNAL:
+                self.deliver(task)
             action.handler(task.sys, signum, info)
         finally:
+            task.altstack_users -= stacked
             self.set_blocked(task, before)
 
     def _default(self, task: Task, signum: int) -> None:
@@ -333,6 +348,8 @@ class Signals:
         if mask & IGNORED or group.pid == 1:
             return
         if mask & STOPS:
+            if signum != SIGSTOP and self.machine.processes.is_orphaned(group.pgid, group.sid):
+                return
             group.stopped = signum
             group.stop_reported = False
             self._tell_parent(group, CLD_STOPPED, signum)
@@ -363,8 +380,8 @@ class Signals:
                     best = info
             if best is not None:
                 pending.remove(best)
-                if best.si_signo == SIGALRM and task.group.itimer is not None:
-                    task.group.itimer.taken()
+                if best.si_signo in TIMERS:
+                    _timer_taken(task.group, best.si_signo)
                 return best
         return None
 
@@ -382,6 +399,17 @@ class Signals:
         """Change the signal mask; what it uncovers will be delivered on the way back."""
         task.blocked = mask & ~UNBLOCKABLE
         self.recalculate(task)
+
+
+TIMERS = frozenset({SIGALRM, SIGVTALRM, SIGPROF})
+
+
+def _timer_taken(group: ThreadGroup, signum: int) -> None:
+    """An interval timer counts its next period from when the signal of the last was taken."""
+    if signum == SIGALRM and group.itimer is not None:
+        group.itimer.taken()
+    elif signum != SIGALRM and group.cpu_timers is not None:
+        group.cpu_timers.taken(1 if signum == SIGVTALRM else 2)
 
 
 def _rank(info: SigInfo) -> tuple[bool, int]:

@@ -27,7 +27,7 @@ NEW, RUNNABLE, RUNNING, SLEEPING, STOPPED, ZOMBIE, DEAD = range(7)
 STATE_LETTERS = "RRRSTZX"
 """Indexed by state: the letter of /proc/PID/stat."""
 
-WORK_SIGNAL, WORK_RESCHED, WORK_DIE = 1, 2, 4
+WORK_SIGNAL, WORK_RESCHED, WORK_DIE, WORK_CPUTIME = 1, 2, 4, 8
 """Bits of `task.work`: what has to be done before the task is back in user mode."""
 
 
@@ -35,19 +35,34 @@ class Killed(BaseException):
     """The task is dying. Raised at the user boundary, and again at each later tick and trap."""
 
 
-class Credentials:
-    """Who a task is (credentials(7)). Copied whole; never changed in place, so that sharing it is safe."""
+CAP_LAST = 40
+ALL_CAPS = (1 << CAP_LAST + 1) - 1
+NO_STACK = (0, 2, 0)
+"""sigaltstack: (address, SS_DISABLE, size)."""
 
-    __slots__ = ("egid", "euid", "fsgid", "fsuid", "gid", "groups", "sgid", "suid", "uid")
+
+class Credentials:
+    """Who a task is (credentials(7)) and what it may do (capabilities(7)). Copied whole; never changed in place, so
+    that sharing it is safe.
+    """
+
+    __slots__ = (
+        "bounding", "effective", "egid", "euid", "fsgid", "fsuid", "gid", "groups", "inheritable", "keepcaps",
+        "permitted", "sgid", "suid", "uid",
+    )  # fmt: skip
 
     def __init__(self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = ()) -> None:
         self.uid = self.euid = self.suid = self.fsuid = uid
         self.gid = self.egid = self.sgid = self.fsgid = gid
         self.groups = groups
+        self.effective = self.permitted = ALL_CAPS if uid == 0 else 0
+        self.inheritable = 0
+        self.bounding = ALL_CAPS
+        self.keepcaps = False
 
     def capable(self, cap: int) -> bool:
-        """Whether the capability is effective. So far: all of root's, nobody else's."""
-        return self.euid == 0
+        """Whether the capability is effective."""
+        return bool(self.effective >> cap & 1)
 
     def copy(self) -> Credentials:
         """An independent copy, to change and then put in place of the old one."""
@@ -61,10 +76,10 @@ class ThreadGroup:
     """A process: what its threads share whatever they were cloned with."""
 
     __slots__ = (
-        "child_wait", "children", "cmdline", "continued", "cstime", "cutime", "exe", "execed", "exit_signal",
-        "exit_status", "exiting", "itimer", "leader", "parent", "pending", "pgid", "pid", "rlimits", "sid",
-        "signals", "start_ns", "started", "stime", "stop_reported", "stopped", "subreaper", "threads", "tty",
-        "utime", "vfork_wait",
+        "child_wait", "children", "cmdline", "continued", "cpu_timers", "cstime", "cutime", "dumpable", "exe",
+        "execed", "exit_signal", "exit_status", "exiting", "itimer", "leader", "outside", "parent", "pending",
+        "pgid", "pid", "rlimits", "sid", "signals", "start_ns", "started", "stime", "stop_reported",
+        "stopped", "subreaper", "threads", "tty", "utime", "vfork_wait",
     )  # fmt: skip
 
     def __init__(self, pid: int, parent: ThreadGroup | None, signals: SignalState) -> None:
@@ -87,6 +102,9 @@ class ThreadGroup:
         """An execve has succeeded and the old program is unwinding."""
         self.itimer: Any = None
         """ITIMER_REAL, once it was set."""
+        self.cpu_timers: Any = None
+        """ITIMER_VIRTUAL, ITIMER_PROF and RLIMIT_CPU, once one of them was set."""
+        self.dumpable = 1
         self.started = False
         """It has called execve: its parent may not move it to another group any more."""
         self.vfork_wait: WaitQueue | None = None
@@ -97,6 +115,8 @@ class ThreadGroup:
         self.stop_reported = True
         self.continued = False
         self.subreaper = False
+        self.outside = False
+        """Started from outside the machine."""
         self.exe = ""
         self.cmdline: list[bytes] = []
         self.start_ns = 0
@@ -119,10 +139,11 @@ class Task:
     """One thread of execution."""
 
     __slots__ = (
-        "affinity", "blocked", "builtin", "burn_left", "burning", "clear_tid", "comm", "cpu", "cred", "entry",
-        "environ", "exit_code", "files", "fs", "greenlet", "group", "interruptible", "machine", "nice", "nivcsw",
-        "nvcsw", "outcome", "owe", "pending", "policy_data", "ready_ns", "real_blocked", "slice_left", "spend",
-        "state", "stime", "sys", "tid", "timer", "traced", "trap", "utime", "waited_ns", "work",
+        "affinity", "altstack", "altstack_users", "blocked", "builtin", "burn_left", "burning", "clear_tid",
+        "comm", "cpu", "cred", "entry", "environ", "exit_code", "files", "fs", "greenlet", "group",
+        "interruptible", "machine", "nice", "nivcsw", "no_new_privs", "nvcsw", "outcome", "owe",
+        "pdeath_signal", "pending", "policy_data", "ready_ns", "real_blocked", "slice_left", "spend", "state",
+        "stime", "sys", "tid", "timer", "timerslack_ns", "traced", "trap", "utime", "waited_ns", "work",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, tid: int, group: ThreadGroup, entry: Callable[[Task], int | None]) -> None:
@@ -167,6 +188,13 @@ class Task:
         self.nvcsw = self.nivcsw = 0
         self.ready_ns = self.waited_ns = 0
         self.clear_tid = 0
+        self.altstack = NO_STACK
+        self.altstack_users = 0
+        """How many handlers run on the alternate stack, one over the other."""
+        self.pdeath_signal = 0
+        """Sent to this thread when the parent ends."""
+        self.no_new_privs = False
+        self.timerslack_ns = 50_000
 
     @property
     def pid(self) -> int:

@@ -18,7 +18,6 @@ import functools
 import os
 import resource
 import signal as host_signal
-import socket as host_socket
 import struct
 import sys as interpreter
 import threading
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tools.hostfiles import HostFiles
+from tools.hostmessage import Message, iovec
 from tools.hostsignal import HostSignals, SignalInfo, inherited_dispositions, libc, sigset
 from tools.program import ExitStatus
 from tools.sockaddr import Address, pack_address, unpack_address
@@ -111,7 +111,9 @@ class HostSystem(HostFiles, HostSignals):
         HostSignals.__init__(self)
         self._atomic = os.memfd_create("terrella-atomic") if hasattr(os, "memfd_create") else -1
         if self._atomic >= 0:  # out of the way of "lowest free descriptor"
-            high = host_fcntl.fcntl(self._atomic, host_fcntl.F_DUPFD_CLOEXEC, 1000)
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            least = 1000 if most < 0 or most > 1000 else most - 1
+            high = host_fcntl.fcntl(self._atomic, host_fcntl.F_DUPFD_CLOEXEC, least)
             os.close(self._atomic)
             self._atomic = high
 
@@ -134,6 +136,15 @@ class HostSystem(HostFiles, HostSignals):
                 return result
             if ctypes.get_errno() != _EINTR or self._interrupted or not restart or not self._handlers:
                 _fail()
+            if function in _TIMED and self._times_out(args[0], _TIMED[function]):
+                raise OSError(_EINTR, os.strerror(_EINTR))
+
+    @staticmethod
+    def _times_out(fd: int, option: int) -> bool:
+        """Whether it is a socket with SO_RCVTIMEO or SO_SNDTIMEO: what is interrupted is not restarted then."""
+        timeout, size = (ctypes.c_long * 2)(), ctypes.c_uint(16)
+        asked: int = _libc.getsockopt(fd, 1, option, timeout, ctypes.byref(size))
+        return asked == 0 and (timeout[0] or timeout[1]) != 0
 
     # -- files --
 
@@ -165,7 +176,9 @@ class HostSystem(HostFiles, HostSignals):
         return os.pwrite(fd, data, offset)
 
     def writev(self, fd: int, buffers: Sequence[Any]) -> int:
-        return os.writev(fd, buffers)
+        if not self._handlers:
+            return os.writev(fd, buffers)
+        return self._call(_libc.writev, fd, *iovec(buffers))
 
     def lseek(self, fd: int, offset: int, whence: int = 0) -> int:
         return os.lseek(fd, offset, whence)
@@ -430,7 +443,8 @@ class HostSystem(HostFiles, HostSignals):
         code = _libc.clock_nanosleep(clock, flags, _timespec(ns), ctypes.byref(left))
         if code:
             error = OSError(code, os.strerror(code))
-            error.remaining_ns = left.tv_sec * _NSEC + left.tv_nsec  # type: ignore[attr-defined]
+            if not flags & 1:
+                error.remaining_ns = left.tv_sec * _NSEC + left.tv_nsec  # type: ignore[attr-defined]
             raise error
 
     def clock_getres(self, clock: int) -> int:
@@ -612,16 +626,36 @@ class HostSystem(HostFiles, HostSignals):
     def recv(self, fd: int, n: int, flags: int = 0) -> bytes:
         return self.recvfrom(fd, n, flags)[0]
 
-    def _borrow(self, fd: int) -> host_socket.socket:
-        return host_socket.socket(fileno=os.dup(fd))
-
     def sendmsg(self, fd: int, buffers: Any, ancdata: Any = (), flags: int = 0, addr: Address = None) -> int:
-        with self._borrow(fd) as sock:
-            return sock.sendmsg(buffers, ancdata, flags, addr)
+        message = Message.to_send(buffers, ancdata, b"" if addr is None else pack_address(self._family(fd), addr))
+        return self._call(_libc.sendmsg, fd, message.raw, flags)
 
     def recvmsg(self, fd: int, n: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, Any, int, Address]:
-        with self._borrow(fd) as sock:
-            return sock.recvmsg(n, ancbufsize, flags)
+        message = Message.to_receive(n, ancbufsize)
+        got = self._call(_libc.recvmsg, fd, message.raw, flags)
+        return message.received(got)
+
+    def sendmmsg(self, fd: int, messages: Sequence[Any], flags: int = 0) -> int:
+        """`messages` are (buffers, ancillary data, address), each as for sendmsg; how many were sent."""
+        family = self._family(fd)
+        made = [Message.to_send(b, a, b"" if to is None else pack_address(family, to)) for b, a, to in messages]
+        vector = ctypes.create_string_buffer(b"".join(bytes(m.raw) + bytes(8) for m in made), 64 * len(made))
+        return self._call(_libc.sendmmsg, fd, vector, len(made), flags)
+
+    def recvmmsg(
+        self, fd: int, sizes: Sequence[int], flags: int = 0, timeout_ns: int | None = None
+    ) -> list[tuple[bytes, Address]]:
+        """One message into each buffer of the sizes given: (data, address) of those that came."""
+        made = [Message.to_receive(n, 0) for n in sizes]
+        vector = ctypes.create_string_buffer(b"".join(bytes(m.raw) + bytes(8) for m in made), 64 * len(made))
+        count = self._call(_libc.recvmmsg, fd, vector, len(made), flags, _timespec(timeout_ns))
+        result = []
+        for i in range(count):
+            message = made[i]
+            ctypes.memmove(message.raw, ctypes.addressof(vector) + 64 * i, 56)
+            data, _, _, peer = message.received(struct.unpack_from("=I", vector, 64 * i + 56)[0])
+            result.append((data, peer))
+        return result
 
     def shutdown(self, fd: int, how: int) -> None:
         self._call(_libc.shutdown, fd, how)
@@ -698,6 +732,11 @@ _CLONE = {"x86_64": 56}.get(os.uname().machine, 220)
 
 class _ThreadExit(BaseException):
     """One thread ends."""
+
+
+_TIMED = {_libc.read: 20, _receive: 20, _libc.recvmsg: 20, _libc.accept4: 20, _libc.write: 21, _send: 21,
+          _libc.sendmsg: 21}  # fmt: skip
+"""Calls that SO_RCVTIMEO (20) or SO_SNDTIMEO (21) bounds."""
 
 
 def _or_zero(call: Callable[..., Any]) -> Callable[..., Any]:

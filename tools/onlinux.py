@@ -29,6 +29,7 @@ def run_on_linux(program: str, argv: Sequence[str]) -> int:
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
+        _own_group()
         _write_through()
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
@@ -57,6 +58,18 @@ def _kill_children() -> None:
             os.waitpid(child, 0)
 
 
+def _own_group() -> None:
+    """The program leads a process group, in the foreground if we are: its kill(0, ...) is not for us, and as we are
+    its parent in another group of the session, the group is not an orphaned one (which SIGTSTP would not stop).
+    """
+    foreground = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    os.setpgid(0, 0)
+    if foreground:
+        old = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+        os.tcsetpgrp(0, os.getpgrp())
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
 def _write_through() -> None:
     """`print` and the program's own writes come out in the order in which they were made."""
     for stream in (sys.stdout, sys.stderr):
@@ -69,7 +82,9 @@ def go_on_as(ignored: str, path: str, argv: Sequence[str]) -> None:
         signal.signal(number, signal.SIG_IGN if str(int(number)) in ignored.split(",") else signal.SIG_DFL)
     ctypes.CDLL(None).prctl(15, os.path.basename(path).encode()[:15])
     _write_through()
-    HostSystem().become(load_program(path), [list(argv)])
+    with open("/proc/self/environ", "rb") as block:  # as execve gave it: Python has added LC_CTYPE to os.environ
+        pairs = [os.fsdecode(word).partition("=")[::2] for word in block.read().split(b"\0") if word]
+    HostSystem(dict(pairs)).become(load_program(path), [list(argv)])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ it is ours.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from kernel.abi import AT_FDCWD, E2BIG, EACCES, ELOOP, ENOEXEC, ENOMEM, MS_NOEXEC, O_RDONLY, PAGE_SIZE
@@ -13,6 +14,7 @@ from kernel.exec.python import Program
 from kernel.fs.namei import MAY_EXEC, permitted
 from kernel.fs.operations import open_path
 from kernel.fs.user import lookup
+from kernel.fs.vfs import Path
 from kernel.syscall.table import BytesSink
 
 if TYPE_CHECKING:
@@ -23,13 +25,13 @@ DEPTH = 4
 """Interpreters of interpreters (Linux's BINPRM limit)."""
 
 
-def load(task: Task, path: str | bytes, argv: list[str]) -> tuple[Program, str, list[str]]:
-    """(program, its name, its arguments). ENOENT, EACCES, ENOEXEC, E2BIG, ELOOP."""
+def load(task: Task, path: str | bytes, argv: list[str]) -> tuple[Program, str, list[str], Path]:
+    """(program, its name, its arguments, its file). ENOENT, EACCES, ENOEXEC, E2BIG, ELOOP."""
     if sum(len(a) for a in argv) > MAX_ARGUMENTS:
         raise OSError(E2BIG, "argument list too long")
     name = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
     for _ in range(DEPTH + 1):
-        text = _contents(task, name)
+        text, place = _contents(task, name)
         first = text.split(b"\n", 1)[0]
         if first.startswith(b"#!") and b"python" not in first:
             words = first[2:].strip().decode("utf-8", "surrogateescape").split(None, 1)
@@ -38,14 +40,16 @@ def load(task: Task, path: str | bytes, argv: list[str]) -> tuple[Program, str, 
             argv = [*words, name, *argv[1:]]
             name = words[0]
             continue
+        if not re.search(rb"^(async )?def main\b|^main\b", text, re.M):
+            raise OSError(ENOEXEC, f"Exec format error: {name} defines no main")
         try:
-            return task.machine.program(text.decode("utf-8"), name), name, argv
+            return task.machine.program(text.decode("utf-8"), name), name, argv, place
         except (SyntaxError, UnicodeDecodeError, ValueError) as error:
             raise OSError(ENOEXEC, f"Exec format error: {name}: {error}") from error
     raise OSError(ELOOP, f"too many interpreters: {name}")
 
 
-def _contents(task: Task, name: str) -> bytes:
+def _contents(task: Task, name: str) -> tuple[bytes, Path]:
     path = lookup(task, AT_FDCWD, name.encode("utf-8", "surrogateescape"))
     inode = path.inode
     if not inode.is_reg or path.mount.flags & MS_NOEXEC or not permitted(inode, task.cred, MAY_EXEC):
@@ -61,6 +65,6 @@ def _contents(task: Task, name: str) -> bytes:
             if not got:
                 break
             done += got
-        return sink.value()
+        return sink.value(), path
     finally:
         file.put()

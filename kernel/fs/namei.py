@@ -14,12 +14,9 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from kernel.abi import (
-    CAP_CHOWN,
     CAP_DAC_OVERRIDE,
     CAP_DAC_READ_SEARCH,
     CAP_FOWNER,
-    CAP_FSETID,
-    CAP_MKNOD,
     EACCES,
     ELOOP,
     ENAMETOOLONG,
@@ -47,16 +44,12 @@ class Cred(Protocol):
     @property
     def groups(self) -> Any: ...
     @property
-    def euid(self) -> int: ...
-
-
-# The capabilities that go with the filesystem uid; the others go with the effective uid.
-_FS_CAPS = frozenset({CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_MKNOD})
+    def effective(self) -> int: ...
 
 
 def capable(cred: Cred, cap: int) -> bool:
-    """Whether `cred` has the capability: root has all of them."""
-    return (cred.fsuid if cap in _FS_CAPS else cred.euid) == 0
+    """Whether `cred` has the capability."""
+    return bool(cred.effective >> cap & 1)
 
 
 class FsContext:

@@ -111,10 +111,11 @@ def sys_faccessat2(task: Any, dirfd: int, path: str | bytes, mode: int, flags: i
 class _RealCred:
     """access(2) asks for the real ids, not the effective ones."""
 
-    __slots__ = ("euid", "fsgid", "fsuid", "groups")
+    __slots__ = ("effective", "fsgid", "fsuid", "groups")
 
     def __init__(self, cred: Any) -> None:
-        self.fsuid = self.euid = cred.uid
+        self.fsuid = cred.uid
+        self.effective = cred.permitted if cred.uid == 0 else 0
         self.fsgid = cred.gid
         self.groups = cred.groups
 

@@ -11,6 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kernel.abi import (
+    CLD_CONTINUED,
+    CLD_EXITED,
+    CLD_KILLED,
+    CLD_STOPPED,
     CLONE_FILES,
     CLONE_FS,
     CLONE_SIGHAND,
@@ -22,20 +26,31 @@ from kernel.abi import (
     EINVAL,
     EPERM,
     ESRCH,
+    MS_NOSUID,
+    P_ALL,
+    P_PGID,
+    P_PID,
     RLIM_INFINITY,
+    RLIMIT_CPU,
     RLIMIT_NOFILE,
     SIGCHLD,
+    SIGCONT,
     WCONTINUED,
+    WEXITED,
     WNOHANG,
+    WNOWAIT,
     WUNTRACED,
 )
+from kernel.cputimer import cpu_timers
 from kernel.exec.load import load
 from kernel.exec.python import function_entry
 from kernel.process import CONTINUED_STATUS, STOPPED_STATUS, exit_status
 from kernel.sched.policy import CREATED
 from kernel.sched.wait import WaitQueue
+from kernel.signal import SigInfo
+from kernel.syscall.identity import after_exec
 from kernel.syscall.table import python, syscall
-from kernel.task import WORK_DIE, Killed, Task, ThreadGroup
+from kernel.task import NO_STACK, WORK_DIE, Killed, Task, ThreadGroup
 
 if TYPE_CHECKING:
     from kernel.machine import Machine
@@ -44,21 +59,25 @@ RLIM_NLIMITS = 16
 MAX_CPUS = 1024
 NR_OPEN = 1048576
 """fs.nr_open: nobody may have more descriptors."""
-WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | 0xE0000000
+WNOTHREAD, WALL, WCLONE = 0x20000000, 0x40000000, 0x80000000
+WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE
 THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
 
 
 class Rusage:
-    """struct rusage, as far as anything is counted. Times are nanoseconds."""
+    """struct rusage; what is not counted is 0. Times are nanoseconds."""
 
-    __slots__ = ("ru_maxrss", "ru_nivcsw", "ru_nvcsw", "ru_stime", "ru_utime")
+    __slots__ = ("ru_idrss", "ru_inblock", "ru_isrss", "ru_ixrss", "ru_majflt", "ru_maxrss", "ru_minflt", "ru_msgrcv",
+                 "ru_msgsnd", "ru_nivcsw", "ru_nsignals", "ru_nswap", "ru_nvcsw", "ru_oublock", "ru_stime",
+                 "ru_utime")  # fmt: skip
 
     def __init__(self, user: int = 0, system: int = 0, voluntary: int = 0, involuntary: int = 0) -> None:
         self.ru_utime = user
         self.ru_stime = system
         self.ru_nvcsw = voluntary
         self.ru_nivcsw = involuntary
-        self.ru_maxrss = 0
+        self.ru_maxrss = self.ru_ixrss = self.ru_idrss = self.ru_isrss = self.ru_minflt = self.ru_majflt = 0
+        self.ru_nswap = self.ru_inblock = self.ru_oublock = self.ru_msgsnd = self.ru_msgrcv = self.ru_nsignals = 0
 
     def __repr__(self) -> str:
         return f"Rusage(utime={self.ru_utime}, stime={self.ru_stime})"
@@ -110,7 +129,7 @@ def sys_execve(task: Task, path: str | bytes, argv: list[str], envp: dict[str, s
     """Does not return: the task goes on at the bottom of its stack with the new program."""
     machine = task.machine
     task.spend(machine.costs.execve)
-    program, name, words = load(task, path, [*argv])
+    program, name, words, place = load(task, path, [*argv])
     group = task.group
     for other in list(group.threads.values()):
         if other is not task:
@@ -129,6 +148,9 @@ def sys_execve(task: Task, path: str | bytes, argv: list[str], envp: dict[str, s
         task.files = shared.copy()
         shared.release()
     task.files.close_on_exec()
+    task.altstack = NO_STACK
+    inode = place.inode
+    after_exec(task, inode.mode, inode.uid, inode.gid, not place.mount.flags & MS_NOSUID)
     group.signals = group.signals.copy()
     group.signals.reset_for_exec()
     machine.processes.vfork_done(group)
@@ -176,28 +198,35 @@ def exit_thread(task: Task, status: int = 0) -> None:
 # ---- waiting ----
 
 
-def _waitable(parent: ThreadGroup, pid: int) -> list[ThreadGroup]:
+def _waitable(parent: ThreadGroup, pid: int, options: int) -> list[ThreadGroup]:
+    """The children that the call asks for. Those of clone with another exit signal need __WALL or __WCLONE."""
     children = parent.children
     if pid > 0:
         child = children.get(pid)
-        return [child] if child is not None else []
-    if pid == -1:
-        return list(children.values())
-    group = -pid if pid < -1 else parent.pgid
-    return [c for c in children.values() if c.pgid == group]
+        found = [child] if child is not None else []
+    elif pid == -1:
+        found = list(children.values())
+    else:
+        group = -pid if pid < -1 else parent.pgid
+        found = [c for c in children.values() if c.pgid == group]
+    if options & WALL:
+        return found
+    return [c for c in found if (c.exit_signal != SIGCHLD) == bool(options & WCLONE)]
 
 
 def _report(machine: Machine, child: ThreadGroup, options: int) -> int | None:
-    """The status to report of a child, consumed; None when there is nothing new."""
-    if child.exit_status is not None:
+    """The status to report of a child, consumed (not with WNOWAIT); None when there is nothing new."""
+    keep = options & WNOWAIT
+    if child.exit_status is not None and options & WEXITED:
         status = child.exit_status
-        machine.processes.forget(child)
+        if not keep:
+            machine.processes.forget(child)
         return status
     if child.stopped and not child.stop_reported and options & WUNTRACED:
-        child.stop_reported = True
+        child.stop_reported = not keep
         return STOPPED_STATUS | child.stopped << 8
     if child.continued and options & WCONTINUED:
-        child.continued = False
+        child.continued = bool(keep)
         return CONTINUED_STATUS
     return None
 
@@ -208,20 +237,57 @@ def sys_wait4(task: Task, pid: int, options: int) -> tuple[int, int, Rusage]:
         raise OSError(EINVAL, f"wait4: options {options:#x}")
     if pid == -(1 << 31):
         raise OSError(ESRCH, "wait4: no such process group")
-    machine = task.machine
+    found = _wait(task, pid, options | WEXITED)
+    if found is None:
+        return 0, 0, Rusage()
+    child, status = found
+    user, system = child.times()
+    return child.pid, status, Rusage(user + child.cutime, system + child.cstime)
+
+
+def _wait(task: Task, pid: int, options: int) -> tuple[ThreadGroup, int] | None:
+    """The first child with something to report, and its status; None with WNOHANG when there is none."""
     parent = task.group
     while True:
-        children = _waitable(parent, pid)
+        children = _waitable(parent, pid, options)
         if not children:
-            raise OSError(ECHILD, f"wait4: pid {parent.pid} has no child to wait for (asked for {pid})")
+            raise OSError(ECHILD, f"pid {parent.pid} has no child to wait for (asked for {pid})")
         for child in children:
-            status = _report(machine, child, options)
+            status = _report(task.machine, child, options)
             if status is not None:
-                user, system = child.times()
-                return child.pid, status, Rusage(user + child.cutime, system + child.cstime)
+                return child, status
         if options & WNOHANG:
-            return 0, 0, Rusage()
+            return None
         parent.child_wait.sleep(task)
+
+
+@syscall(95, "waitid", "int", "int", "result:siginfo", "waitopts", "=NULL", returns="zero")
+def sys_waitid(task: Task, idtype: int, ident: int, options: int) -> SigInfo | None:
+    """What happened to a child, as a siginfo; None with WNOHANG when nothing has."""
+    if options & ~(WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED | WALL | WCLONE | WNOTHREAD):
+        raise OSError(EINVAL, f"waitid: options {options:#x}")
+    if not options & (WEXITED | WUNTRACED | WCONTINUED):
+        raise OSError(EINVAL, "waitid: options name no event")
+    if idtype == P_ALL:
+        pid = -1
+    elif idtype == P_PID and ident > 0:
+        pid = ident
+    elif idtype == P_PGID and ident >= 0:
+        pid = -ident if ident else 0
+    else:
+        raise OSError(EINVAL, f"waitid: {idtype}, {ident}")
+    found = _wait(task, pid, options)
+    if found is None:
+        return None
+    child, status = found
+    uid = child.leader.cred.uid if child.leader is not None else 0
+    if status == CONTINUED_STATUS:
+        return SigInfo(SIGCHLD, CLD_CONTINUED, child.pid, uid, SIGCONT)
+    if status & 0xFF == STOPPED_STATUS:
+        return SigInfo(SIGCHLD, CLD_STOPPED, child.pid, uid, status >> 8)
+    if status & 0x7F:
+        return SigInfo(SIGCHLD, CLD_KILLED, child.pid, uid, status & 0x7F)
+    return SigInfo(SIGCHLD, CLD_EXITED, child.pid, uid, status >> 8)
 
 
 @python("wait4")
@@ -267,59 +333,6 @@ def sys_getppid(task: Task) -> int:
 @syscall(178, "gettid")
 def sys_gettid(task: Task) -> int:
     return task.tid
-
-
-@syscall(174, "getuid")
-def sys_getuid(task: Task) -> int:
-    return task.cred.uid
-
-
-@syscall(175, "geteuid")
-def sys_geteuid(task: Task) -> int:
-    return task.cred.euid
-
-
-@syscall(176, "getgid")
-def sys_getgid(task: Task) -> int:
-    return task.cred.gid
-
-
-@syscall(177, "getegid")
-def sys_getegid(task: Task) -> int:
-    return task.cred.egid
-
-
-@syscall(146, "setuid", "int")
-def sys_setuid(task: Task, uid: int) -> int:
-    _check_id(uid)
-    cred = task.cred.copy()
-    if task.cred.capable(7):
-        cred.uid = cred.euid = cred.suid = cred.fsuid = uid
-    elif uid in (cred.uid, cred.suid):
-        cred.euid = cred.fsuid = uid
-    else:
-        raise OSError(EPERM, f"setuid({uid}) by uid {cred.euid}")
-    task.cred = cred
-    return 0
-
-
-@syscall(144, "setgid", "int")
-def sys_setgid(task: Task, gid: int) -> int:
-    _check_id(gid)
-    cred = task.cred.copy()
-    if task.cred.capable(6):
-        cred.gid = cred.egid = cred.sgid = cred.fsgid = gid
-    elif gid in (cred.gid, cred.sgid):
-        cred.egid = cred.fsgid = gid
-    else:
-        raise OSError(EPERM, f"setgid({gid}) by uid {cred.euid}")
-    task.cred = cred
-    return 0
-
-
-def _check_id(value: int) -> None:
-    if not 0 <= value < 0xFFFFFFFF:
-        raise OSError(EINVAL, f"{value} is no id")
 
 
 # ---- groups and sessions ----
@@ -406,7 +419,7 @@ def sys_sched_setaffinity(task: Task, pid: int, cpus: int) -> int:
 
 
 @python("sched_setaffinity")
-def sched_setaffinity(task: Task, pid: int, cpus: Any) -> None:
+def sched_setaffinity(task: Task, pid: int, cpus: Any) -> int:
     """`cpus`: the numbers of the CPUs that the thread may run on, or a bit mask."""
     if isinstance(cpus, int):
         mask = cpus
@@ -415,7 +428,8 @@ def sched_setaffinity(task: Task, pid: int, cpus: Any) -> None:
             mask = sum(1 << c for c in {*cpus} if 0 <= c < MAX_CPUS)
         except TypeError:
             raise OSError(EFAULT, f"sched_setaffinity takes numbers of CPUs, not {cpus!r:.40}") from None
-    sys_sched_setaffinity(task, pid, mask)
+    done: int = sys_sched_setaffinity(task, pid, mask)
+    return done
 
 
 @syscall(123, "sched_getaffinity", "int", "result:mask", returns="zero")
@@ -466,6 +480,8 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
         if resource == RLIMIT_NOFILE and not 0 <= hard <= NR_OPEN:
             raise OSError(EPERM, f"prlimit64: RLIMIT_NOFILE is at most {NR_OPEN}")
         group.rlimits[resource] = (soft, hard)
+        if resource == RLIMIT_CPU:
+            cpu_timers(task.machine, group).limits_changed()
     return old
 
 

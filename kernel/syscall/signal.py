@@ -13,8 +13,10 @@ from kernel.abi import (
     EAGAIN,
     EFAULT,
     EINVAL,
+    ENOMEM,
     EPERM,
     ESRCH,
+    MINSIGSTKSZ,
     NSIG,
     SI_USER,
     SIG_BLOCK,
@@ -25,6 +27,8 @@ from kernel.abi import (
     SIGCONT,
     SIGKILL,
     SIGSTOP,
+    SS_DISABLE,
+    SS_ONSTACK,
 )
 from kernel.sched.wait import Interrupted, WaitQueue
 from kernel.signal import IGNORED, Action, SigInfo, bit
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from kernel.task import Credentials, Task, ThreadGroup
 
 SI_TKILL = -6
+SS_AUTODISARM = 1 << 31
 _KEEP = object()
 
 
@@ -136,6 +141,7 @@ def sys_rt_sigqueueinfo(task: Task, pid: int, sig: int, value: int = 0) -> int:
         raise OSError(ESRCH, f"rt_sigqueueinfo: no process {pid}")
     if not may_signal(task.cred, target, sig, task.group):
         raise OSError(EPERM, f"rt_sigqueueinfo: {pid} belongs to somebody else")
+    _room_for(task, target, sig)
     task.machine.signals.send_process(target, SigInfo(sig, -1, task.group.pid, task.cred.uid, si_value=value))
     return 0
 
@@ -211,6 +217,49 @@ def sys_rt_sigpending(task: Task) -> int:
 @python("rt_sigpending")
 def rt_sigpending(task: Task) -> set[int]:
     return to_set(sys_rt_sigpending(task))
+
+
+@syscall(132, "sigaltstack", "stack", "result:stack", returns="zero")
+def sys_sigaltstack(task: Task, stack: Any = None) -> tuple[int, int, int]:
+    """(address, flags, size) as it was. Handlers of Python programs have no use for the stack; its rules hold."""
+    address, flags, size = task.altstack
+    old = (address, flags | (SS_ONSTACK if task.altstack_users else 0), size)
+    if stack is not None:
+        try:
+            address, flags, size = (int(v) for v in stack)
+        except (TypeError, ValueError):
+            raise OSError(EFAULT, f"sigaltstack takes (address, flags, size), not {stack!r:.40}") from None
+        if task.altstack_users:
+            raise OSError(EPERM, "sigaltstack: a handler runs on it")
+        if flags & ~SS_AUTODISARM not in (0, SS_ONSTACK, SS_DISABLE):
+            raise OSError(EINVAL, f"sigaltstack: flags {flags:#x}")
+        if flags & SS_DISABLE:
+            address = size = 0
+        elif size < MINSIGSTKSZ:
+            raise OSError(ENOMEM, f"sigaltstack: {size} bytes are too few")
+        task.altstack = (address, flags & SS_DISABLE, size)
+    return old
+
+
+@syscall(240, "rt_tgsigqueueinfo", "int", "int", "signal", "int")
+def sys_rt_tgsigqueueinfo(task: Task, tgid: int, tid: int, sig: int, value: int = 0) -> int:
+    target = task.machine.tasks.get(tid)
+    if tgid <= 0 or tid <= 0:
+        raise OSError(EINVAL, "rt_tgsigqueueinfo: ids are positive")
+    if target is None or target.group.pid != tgid:
+        raise OSError(ESRCH, f"rt_tgsigqueueinfo: no thread {tid} in {tgid}")
+    if not may_signal(task.cred, target.group, sig, task.group):
+        raise OSError(EPERM, f"rt_tgsigqueueinfo: {tid} belongs to somebody else")
+    if sig:
+        _room_for(task, target.group, sig)
+        info = SigInfo(_valid(sig), -1, task.group.pid, task.cred.uid, si_value=value)
+        task.machine.signals.send_thread(target, info)
+    return 0
+
+
+def _room_for(task: Task, group: ThreadGroup, sig: int) -> None:
+    if sig >= 32 and task.machine.signals.crowded(group):
+        raise OSError(EAGAIN, f"RLIMIT_SIGPENDING: too many signals wait for {group.pid}")
 
 
 # ---- waiting ----

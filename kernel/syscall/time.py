@@ -18,6 +18,7 @@ from kernel.abi import (
     EOPNOTSUPP,
     SIGALRM,
 )
+from kernel.cputimer import cpu_timers
 from kernel.sched.wait import Interrupted
 from kernel.signal import SigInfo
 from kernel.syscall.table import NO_HANDLER_RULE, python, syscall
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from kernel.task import Task, ThreadGroup
 
 TIMER_ABSTIME = 1
-ITIMER_REAL = 0
+ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF = 0, 1, 2
 SECOND = 1_000_000_000
 LONGEST = (1 << 63) - 1
 SI_KERNEL = 0x80
@@ -110,7 +111,7 @@ def sys_clock_nanosleep(task: Task, clock: int, flags: int, ns: int, remaining: 
 
 
 @python("nanosleep")
-def nanosleep(task: Task, ns: int) -> None:
+def nanosleep(task: Task, ns: int) -> int:
     """Sleep. When a handler interrupts it: EINTR, and the error's `remaining_ns` says how much was left."""
     remaining: list[int] = []
     try:
@@ -118,10 +119,11 @@ def nanosleep(task: Task, ns: int) -> None:
     except OSError as error:
         _tell_remaining(task, error, remaining)
         raise
+    return 0
 
 
 @python("clock_nanosleep")
-def clock_nanosleep(task: Task, clock: int, flags: int, ns: int) -> None:
+def clock_nanosleep(task: Task, clock: int, flags: int, ns: int) -> int:
     """As nanosleep; with TIMER_ABSTIME (1) until the clock says `ns`."""
     remaining: list[int] = []
     try:
@@ -129,6 +131,7 @@ def clock_nanosleep(task: Task, clock: int, flags: int, ns: int) -> None:
     except OSError as error:
         _tell_remaining(task, error, remaining)
         raise
+    return 0
 
 
 def _tell_remaining(task: Task, error: OSError, remaining: list[int]) -> None:
@@ -188,10 +191,26 @@ class IntervalTimer:
             self.timer.disarm()
 
 
-def _timer(task: Task, which: int) -> IntervalTimer:
+class CpuIntervalTimer:
+    """ITIMER_VIRTUAL or ITIMER_PROF, with the interface of the other."""
+
+    __slots__ = ("timers", "which")
+
+    def __init__(self, task: Task, which: int) -> None:
+        self.timers = cpu_timers(task.machine, task.group)
+        self.which = which
+
+    def get(self) -> tuple[int, int]:
+        return self.timers.get(self.which)
+
+    def set(self, interval: int, value: int) -> None:
+        self.timers.set(self.which, interval, value)
+
+
+def _timer(task: Task, which: int) -> IntervalTimer | CpuIntervalTimer:
+    if which in (ITIMER_VIRTUAL, ITIMER_PROF):
+        return CpuIntervalTimer(task, which)
     if which != ITIMER_REAL:
-        if which in (1, 2):
-            raise OSError(EOPNOTSUPP, f"interval timer {which} (CPU time) is not implemented")
         raise OSError(EINVAL, f"no interval timer {which}")
     timer = task.group.itimer
     if timer is None:

@@ -295,8 +295,9 @@ def test_mask_pending_and_order() -> None:
         log.append(sys.rt_sigpending() == {SIGUSR1, SIGUSR2, 40, 41})
         log.append(SIGKILL not in sys.rt_sigprocmask(SIG_SETMASK, old))
 
-    # Standard signals coalesce, real-time ones queue in order; the lowest number first.
-    assert run(main)[0] == [True, (SIGUSR1, 0), (SIGUSR2, 0), (40, 0), (40, 9), (41, 0), True, 0]
+    # Standard signals coalesce, real-time ones queue in order. A frame is set up for each, the lowest number first, so
+    # that the handler of the last one runs first.
+    assert run(main)[0] == [True, (41, 0), (40, 0), (40, 9), (SIGUSR2, 0), (SIGUSR1, 0), True, 0]
 
 
 @pytest.mark.parametrize(

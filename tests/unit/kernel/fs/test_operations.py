@@ -8,6 +8,7 @@ import pytest
 
 from kernel import abi
 from kernel.abi import O_CREAT, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_WRONLY
+from kernel.task import Credentials
 from tests.property.kernel.fs.plain import lone_machine, lone_task
 
 
@@ -76,7 +77,7 @@ def test_dotdot_stops_at_the_root_of_the_caller() -> None:
     sys.chroot("/jail")
     assert get(sys, "/../secret") == get(sys, "../../secret") == b"inside"
     assert sys.getcwd() == "/"
-    task.cred.euid = 1000
+    task.cred = Credentials(1000)
     fails("EPERM", sys.chroot, "/")
 
 
