@@ -191,8 +191,6 @@ struct group {
     uint8_t  pure;                      /* acknowledgements without text: the newest stands for all */
     uint16_t add_flags;                 /* FIN and PSH of later frames */
     uint32_t next_seq, mss, payload;
-    uint32_t ack, tsval;
-    uint16_t options;
 };
 
 struct gro {
@@ -257,25 +255,27 @@ static uint32_t stamp(const struct trl_pkt *k) { return k->tcp_options & TRL_OPT
 /* Nothing but an acknowledgement: no text, no other flag, no option but a timestamp. */
 static int pure_ack(const struct trl_pkt *k)
 {
-    return k->payload_len == 0 && k->tcp_flags == ACK && k->ip_options == 0 && (k->tcp_options & ~TRL_OPT_TIMESTAMP) == 0;
+    return k->proto == 6 && k->payload_len == 0 && k->tcp_flags == ACK && k->ip_options == 0
+           && (k->tcp_options & ~TRL_OPT_TIMESTAMP) == 0;
 }
 
-/* Whether a pure ACK makes those of the group superfluous: it acknowledges more, and is in no way older. */
-static int supersedes(const struct gro *g, const struct group *a, const uint8_t *f, const struct trl_pkt *k)
+int trl_ack_supersedes(const uint8_t *old, const struct trl_pkt *o, const uint8_t *f, const struct trl_pkt *k)
 {
-    const uint8_t *first = frame_at(g, a->first), *p = first + a->l3, *q = f + k->l3;
-    if (!a->pure || k->l3 != a->l3 || k->payload != a->header || memcmp(first, f, a->l3) != 0 || k->seq != a->next_seq)
+    if (!pure_ack(o) || !pure_ack(k) || o->key_len != k->key_len || memcmp(o->key, k->key, k->key_len) != 0)
         return 0;
-    if (a->version == 6 ? memcmp(p, q, 4) != 0 || p[7] != q[7] : p[1] != q[1] || p[8] != q[8])
+    if (o->payload != k->payload || o->l3 != k->l3 || memcmp(old, f, k->l3) != 0 || o->tcp_options != k->tcp_options)
         return 0;
-    return k->tcp_options == a->options && k->ack != a->ack && k->ack - a->ack < 1u << 31 && stamp(k) - a->tsval < 1u << 31;
+    if (o->tos != k->tos || o->ttl != k->ttl || (k->ip_version == 6 && memcmp(old + k->l3, f + k->l3, 4) != 0))
+        return 0;
+    return k->seq == o->seq && k->ack != o->ack && k->ack - o->ack < 1u << 31 && stamp(k) - stamp(o) < 1u << 31;
 }
 
 /* Sorts frame i into the groups. Returns the number of groups. */
 static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t flags, struct trl_pkt *k)
 {
     const uint8_t *f = frame_at(g, i);
-    int verdict = trl_parse(f, g->in[i].len, (flags & ~TRL_GRO_ACKS) | (g->in[i].csum_ok ? TRL_PARSE_L4_TRUSTED : 0), k);
+    uint32_t parse = flags & ~TRL_GRO_ACKS;
+    int verdict = trl_parse(f, g->in[i].len, parse | (g->in[i].csum_ok ? TRL_PARSE_L4_TRUSTED : 0), k);
     int tcp = verdict == TRL_OK && k->proto == 6;
     uint16_t *head = NULL;
     if (tcp) {
@@ -295,11 +295,12 @@ static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t fla
                 a->open = k->payload_len == a->mss && !(k->tcp_flags & (FIN | PSH));
                 return groups;
             }
-            if ((flags & TRL_GRO_ACKS) && pure_ack(k) && supersedes(g, a, f, k)) {
+            struct trl_pkt last;
+            if ((flags & TRL_GRO_ACKS) && a->pure
+                && trl_parse(frame_at(g, a->last), g->in[a->last].len, parse | TRL_PARSE_L4_TRUSTED, &last) == TRL_OK
+                && trl_ack_supersedes(frame_at(g, a->last), &last, f, k)) {
                 a->last = i;
                 a->count++;
-                a->ack = k->ack;
-                a->tsval = stamp(k);
                 return groups;
             }
             a->open = 0;                            /* what comes later of this flow must not overtake this frame */
@@ -321,9 +322,6 @@ static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t fla
         a->open = k->ip_options == 0 && k->payload_len > 0 && k->payload_len <= 0xffff
                   && !(k->tcp_flags & (FIN | SYN | RST | PSH | URG));
         a->pure = (uint8_t)pure_ack(k);
-        a->ack = k->ack;
-        a->tsval = stamp(k);
-        a->options = k->tcp_options;
         a->chain = *head;
         *head = (uint16_t)groups;
     }

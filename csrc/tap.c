@@ -100,6 +100,20 @@ static void decode(const uint8_t *header, const uint8_t *f, size_t len, struct t
     }
 }
 
+enum { ACK_MOST = 14 + 40 + 60 };
+
+/* Whether of two frames that were read one after the other only the second needs to be handed up: TRL_GRO_ACKS. */
+static int superseded(const struct trl_tap *tap, const uint8_t *old, const struct trl_slot *os, const uint8_t *f, const struct trl_slot *s)
+{
+    struct trl_pkt o, k;
+    uint32_t flags = tap->flags & TRL_PARSE_ETHERNET;
+    if (!(tap->flags & TRL_GRO_ACKS) || s->len > ACK_MOST || s->len != os->len)
+        return 0;
+    return trl_parse(old + os->off, os->len, flags | (os->csum_ok ? TRL_PARSE_L4_TRUSTED : 0), &o) == TRL_OK
+           && trl_parse(f + s->off, s->len, flags | (s->csum_ok ? TRL_PARSE_L4_TRUSTED : 0), &k) == TRL_OK
+           && trl_ack_supersedes(old + os->off, &o, f + s->off, &k);
+}
+
 int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct trl_slot *res, uint32_t max, uint32_t budget)
 {
     uint32_t n = 0, segs = 0;
@@ -122,6 +136,12 @@ int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct
         segs += s->gso_segs;
         tap->rx_frames += s->gso_segs;
         tap->rx_bytes += s->len;
+        if (n > 0 && superseded(tap, bufs[n - 1], s - 1, bufs[n], s)) {
+            memcpy(bufs[n - 1] + s->off, bufs[n] + s->off, s->len);
+            s->gso_segs = (uint16_t)(s->gso_segs + s[-1].gso_segs);
+            s[-1] = *s;
+            continue;
+        }
         n++;
     }
     return (int)n;

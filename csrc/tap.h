@@ -21,7 +21,7 @@
 struct trl_tap {
     int32_t  fd;
     uint32_t vnet;                  /* bytes of virtio_net_hdr before each frame: 0, 10 or 12 */
-    uint32_t flags;                 /* TRL_PARSE_ETHERNET, or 0 on a TUN */
+    uint32_t flags;                 /* TRL_PARSE_ETHERNET, or 0 on a TUN; TRL_GRO_ACKS may be added */
     int32_t  error;                 /* errno of the last call that failed otherwise than by EAGAIN; the caller resets it */
     uint64_t rx_frames, rx_bytes;   /* frames as they would be on the wire (a super-segment counts gso_segs); bytes as read */
     uint64_t rx_truncated;          /* frames that filled their buffer and may have been cut: dropped */
@@ -40,7 +40,8 @@ int trl_tap_open(struct trl_tap *tap, const char *name, uint32_t flags, uint32_t
 /*
  * Reads one frame into each of bufs (cap bytes each) until nothing waits, max are full, or budget wire frames have come.
  * res[i].off is where the frame starts in bufs[i] (behind the virtio header, which is decoded into the slot).
- * Returns the number of frames.
+ * With TRL_GRO_ACKS among tap->flags, pure acknowledgements that follow each other are thinned as trl_gro does it (counted
+ * in gso_segs; gso_size stays 0). Returns the number of frames.
  */
 int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct trl_slot *res, uint32_t max, uint32_t budget);
 

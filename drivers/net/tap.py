@@ -155,10 +155,10 @@ class TapDevice:
 
     def thin_acks(self, on: bool) -> None:
         """Whether of the pure acknowledgements that wait at once only the newest of a flow is handed up (off at first):
-        for a stack that wants what they say, not for a wire or a capture that wants each. Only without vnet headers.
+        for a stack that wants what they say, not for a wire or a capture that wants each.
         """
         flags = self._tap.flags & ~lib.TRL_GRO_ACKS
-        self._tap.flags = flags | lib.TRL_GRO_ACKS if on and not self.vnet else flags
+        self._tap.flags = flags | lib.TRL_GRO_ACKS if on else flags
 
     def fileno(self) -> int | None:
         return self._fd if self._final is None else None

@@ -118,6 +118,34 @@ def test_what_arrives_is_received_in_order_and_within_the_budget(vnet: bool, siz
         assert [f.gso_segs for f in got] == [1] * len(sent)
 
 
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([b"", b"", b"x"])), max_size=40))
+def test_thinning_in_both_modes_loses_only_what_newer_acknowledgements_say(steps: list[tuple[int, bytes]]) -> None:
+    ack = 0
+    images: list[bytes] = []
+    last: list[tuple[int, bytes]] = []
+    for step, text in steps:
+        ack += step
+        if last and not text and step and not last[-1][1]:
+            last[-1] = (ack, text)
+        else:
+            last.append((ack, text))
+        images.append(segment(1000, text, ack))
+    for vnet in (False, True):
+        with device(vnet) as (tap, theirs):
+            tap.thin_acks(True)
+            got: list[Frame] = []
+            for at in range(0, len(images), 16):
+                for image in images[at : at + 16]:
+                    theirs.send(bytes(tap._tap.vnet) + image)
+            while batch := tap.receive(64):
+                got += batch
+            assert [int.from_bytes(bytes(f)[42:46], "big") for f in got][-1:] == [a for a, _ in last][-1:]
+            assert [bytes(f)[54:] for f in got if len(f) > 54] == [t for _, t in last if t]
+            assert sum(f.gso_segs for f in got) == len(images) == tap._tap.rx_frames
+            if not vnet:
+                assert len(got) == len(last)
+
+
 def segment(seq: int, payload: bytes, ack: int = 0) -> bytes:
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 0, 0, 0x4000, 64, 6, 0, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2]))
     template = HEADER[:12] + b"\x08\x00" + ip
@@ -128,13 +156,14 @@ def segment(seq: int, payload: bytes, ack: int = 0) -> bytes:
     return bytes(Frame(bytes(leaf_ffi.buffer(out, head)), (payload,), csum_start=34, csum_offset=16))
 
 
+@pytest.mark.parametrize("vnet", [False, True])
 @pytest.mark.parametrize(("thin", "handed_up"), [(False, [1, 1, 1, 1]), (True, [3, 1])])
-def test_acknowledgements_are_thinned_when_asked(thin: bool, handed_up: list[int]) -> None:
-    with device(False) as (tap, theirs):
+def test_acknowledgements_are_thinned_when_asked(vnet: bool, thin: bool, handed_up: list[int]) -> None:
+    with device(vnet) as (tap, theirs):
         tap.thin_acks(thin)
         acks = [segment(1000, b"", ack) for ack in (5, 6, 9, 9)]
         for image in acks:
-            theirs.send(image)
+            theirs.send(bytes(tap._tap.vnet) + image)
         got = tap.receive(64)
         assert [f.gso_segs for f in got] == handed_up
         assert [bytes(f) for f in got] == (acks[2:] if thin else acks)
