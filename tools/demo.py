@@ -204,8 +204,7 @@ class Demo:
     def advise(self, screen: Console) -> None:
         screen.print("\n[bold]What to try next[/]")
         for command, why in (
-            (f"tshark -r {self.capture} -q -z conv,tcp", "or open it in Wireshark: Statistics, TCP Stream Graphs"),
-            (f"terrella plot {self.capture} -o demo.svg", "time and sequence numbers; each R says why it was sent"),
+            (f"terrella plot {self.capture} -o demo.svg", "or open it in Wireshark: packets say why they were sent"),
             (f"terrella demo --seed {self.seed + 1}", "other packets are lost; the same seed repeats this run exactly"),
             ("sudo .venv/bin/terrella up", "then, elsewhere: curl http://10.0.0.2/"),
         ):

@@ -31,11 +31,12 @@ IMPAIRMENTS = {
     "rate": ("RATE", "bits per second each way, as 10Mbit"),
     "delay": ("TIME", "each way, as 30ms"),
     "jitter": ("TIME", "delay varies by this much, as 5ms"),
-    "loss": ("SHARE", "of the frames, each way, as 3%%"),
+    "loss": ("SHARE", "of the frames, each way, as 3%%, or in bursts: 'gemodel 1%% 10%%'"),
     "reorder": ("SHARE", "of the frames overtake the others, as 1%%"),
     "duplicate": ("SHARE", "of the frames come twice, as 1%%"),
     "corrupt": ("SHARE", "of the frames have a bit flipped, as 0.1%%"),
-    "queue": ("FRAMES", "that wait at most, as 1000"),
+    "queue": ("FRAMES", "that wait for the line at most, as 1000"),
+    "ecn": ("FRAMES", "with so many waiting, ECN-capable packets are marked, as 20"),
 }
 
 
