@@ -36,6 +36,8 @@ class Packet(NamedTuple):
     interface: int
     outgoing: bool | None
     """Direction at the interface, where the capture tells."""
+    length: int
+    """On the wire: `data` may be only its beginning."""
 
 
 class _Interface(NamedTuple):
@@ -71,13 +73,13 @@ def _pcap(file: IO[bytes], order: str, unit: int) -> Iterator[Packet]:
     linktype = struct.unpack_from(order + "I", head, 16)[0] & 0xFFFF
     record = struct.Struct(order + "IIII")
     while len(head := file.read(16)) == 16:
-        seconds, fraction, size, _ = record.unpack(head)
+        seconds, fraction, size, length = record.unpack(head)
         if size > MOST:
             raise CaptureError(f"a packet of {size} bytes: the capture is damaged")
         data = file.read(size)
         if len(data) < size:
             return
-        yield Packet(seconds * SECOND + fraction * unit, linktype, data, "", 0, None)
+        yield Packet(seconds * SECOND + fraction * unit, linktype, data, "", 0, None, length)
 
 
 def _pcapng(file: IO[bytes]) -> Iterator[Packet]:
@@ -138,7 +140,7 @@ def _interface(body: bytes, order: str) -> _Interface:
 def _enhanced(body: bytes, order: str, interfaces: list[_Interface]) -> Packet:
     if len(body) < 20:
         raise CaptureError("a packet block that is too short: the capture is damaged")
-    number, high, low, size, _ = struct.unpack_from(order + "IIIII", body)
+    number, high, low, size, length = struct.unpack_from(order + "IIIII", body)
     if number >= len(interfaces) or 20 + size > len(body):
         raise CaptureError("a packet of no interface, or beyond its block: the capture is damaged")
     interface = interfaces[number]
@@ -149,4 +151,4 @@ def _enhanced(body: bytes, order: str, interfaces: list[_Interface]) -> Packet:
             comment = value.decode("utf-8", "replace")
         elif code == EPB_FLAGS and len(value) == 4:
             outgoing = {1: False, 2: True}.get(struct.unpack(order + "I", value)[0] & 3)
-    return Packet(stamp, interface.linktype, body[20 : 20 + size], comment, number, outgoing)
+    return Packet(stamp, interface.linktype, body[20 : 20 + size], comment, number, outgoing, length)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tools.pcapng import Source
 
 SECOND = 1_000_000_000
+LONGEST = 1 << 17  # of packets that are worth guessing at
 MASK, HALF = 0xFFFFFFFF, 0x80000000
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
@@ -118,7 +119,10 @@ def flows(source: Source) -> list[Flow]:
             flags = trusted
         else:
             continue
-        if lib.trl_parse(ffi.from_buffer(packet.data), len(packet.data), flags, pkt) != lib.TRL_OK or pkt.proto != 6:
+        data = packet.data
+        if len(data) < packet.length <= LONGEST:
+            data += bytes(packet.length - len(data))  # only the headers were captured, and they are what counts
+        if lib.trl_parse(ffi.from_buffer(data), len(data), flags, pkt) != lib.TRL_OK or pkt.proto != 6:
             continue
         size = 4 if pkt.ip_version == 4 else 16
         here = (ffi.buffer(pkt.src, size)[:], pkt.sport)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from csrc.frame import Frame
+from drivers.capture import Pcapng
 from terrella import Lab
 from tools.canvas import Line, Point, Svg
 from tools.cli import main
+from tools.pcapng import packets
 from tools.timesequence import AGAIN, DATA, SACKED, Axis, draw, flows, states
 
 SIZE = 300_000
@@ -169,12 +176,38 @@ def test_a_capture_that_goes_on(tmp_path: Path) -> None:
     assert 0 < seen[0] < seen[1] < seen[2] == SIZE
 
 
+def test_captures_of_headers_only(run: Run, tmp_path: Path) -> None:
+    """As `tcpdump -s 96` makes them."""
+    short = tmp_path / "short.pcap"
+    with open(short, "wb") as file:
+        file.write(struct.pack("<IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, 96, 1))
+        for packet in packets(run.capture):
+            seconds, rest = divmod(packet.time_ns, 1_000_000_000)
+            file.write(struct.pack("<IIII", seconds, rest, min(96, packet.length), packet.length) + packet.data[:96])
+    (whole,), (cut,) = flows(run.capture), flows(str(short))
+    assert [s[:5] for s in cut.segments] == [s[:5] for s in whole.segments] and cut.answers == whole.answers
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60), st.binary(min_size=1, max_size=4)), max_size=12))
+def test_whatever_is_in_a_capture(run: Run, changes: list[tuple[int, int, bytes]]) -> None:
+    """Damaged packets are left out or drawn as they are; they never end it."""
+    found = [bytearray(packet.data) for packet in islice(packets(run.capture), 60)]
+    file = io.BytesIO()
+    with Pcapng(file) as capture:
+        eth = capture.add_interface("eth0")
+        for which, at, noise in changes:
+            data = found[which % len(found)]
+            data[at : at + len(noise)] = noise
+        for at, data in enumerate(found):
+            capture.packet(eth, "in", Frame.of(bytes(data)), at)
+    for flow in flows(io.BytesIO(file.getvalue())):
+        svg = Svg(600, 400)
+        draw(flow, svg, 600, 400)
+        ElementTree.fromstring(str(svg))
+
+
 def test_ipv6_and_bare_ip() -> None:
     """What `trl_parse` reads is drawn, whatever carries it."""
-    import io
-
-    from csrc.frame import Frame
-    from drivers.capture import Pcapng
 
     def packet(forth: bool, seq: int, ack: int, flags: int, payload: bytes) -> bytes:
         here, there = bytes(15) + b"\1", bytes(15) + b"\2"
