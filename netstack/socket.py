@@ -135,9 +135,7 @@ class Socket:
         self.remote: tuple[bytes, int] | None = None
         self.so_error = 0
         self.shutdown_mask = 0  # 1: no more receiving, 2: no more sending
-        self.flags: dict[int, int] = {}
-        self.ip_flags: dict[int, int] = {}
-        self.ip6_flags = NO_FLAGS  # replaced, not changed: most sockets have none
+        self.flags = self.ip_flags = self.ip6_flags = NO_FLAGS  # replaced, not changed: most sockets have none
         self.v6only = bool(settings.ipv6_bindv6only)
         self.ancillary: Ancillary = ()  # control messages of the last recvmsg
         self.errors: deque[QueuedError] = NO_ERRORS
@@ -393,7 +391,7 @@ class Socket:
             else:
                 raise error(errno.ENODEV, f"no interface {text!r}")
         elif name in FLAGS:
-            self.flags[name] = 1 if option_int(value) else 0
+            self.flags = {**self.flags, name: 1 if option_int(value) else 0}
             self.flag_changed(name)
         elif name in (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN, SO_SNDLOWAT, SO_PEERCRED, SO_BSDCOMPAT):
             raise error(errno.ENOPROTOOPT, "this option can only be read")
@@ -451,9 +449,9 @@ class Socket:
         elif name == IP_MULTICAST_TTL:
             if not -1 <= number <= 255:
                 raise error(errno.EINVAL)
-            self.ip_flags[IP_MULTICAST_TTL] = 1 if number == -1 else number
+            self.ip_flags = {**self.ip_flags, IP_MULTICAST_TTL: 1 if number == -1 else number}
         elif name in IP_FLAGS:
-            self.ip_flags[name] = 1 if number else 0
+            self.ip_flags = {**self.ip_flags, name: 1 if number else 0}
             if name == IP_RECVERR:
                 self.errors_wanted(bool(number))
         else:

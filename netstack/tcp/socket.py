@@ -85,6 +85,7 @@ _INHERITED = (
     "nonagle", "user_mss", "linger2", "user_timeout_ms", "notsent_lowat", "oob_inline", "window_clamp",
     "rcvbuf", "sndbuf", "rcvbuf_locked", "sndbuf_locked", "rcvlowat", "linger", "reuse_addr", "tos", "ttl",
     "priority", "mark", "cc_name", "bound_device", "ip_mtu_discover", "ip_minttl", "ip6_flags", "v6only",
+    "flags", "ip_flags", "keep",
 )  # fmt: skip
 
 
@@ -127,7 +128,7 @@ class TcpSocket(Socket):
         self.quickack = 1
         self.oob_inline = False
         self.cc_name: str = ""
-        self.keep = [0, 0, 0]
+        self.keep = (0, 0, 0)
 
     @property
     def state(self) -> int:
@@ -245,9 +246,6 @@ class TcpSocket(Socket):
     def copy_options(self, listener: TcpSocket) -> None:
         """What an accepted socket has from its listener."""
         _copy(self, listener)
-        self.flags = dict(listener.flags)
-        self.ip_flags = dict(listener.ip_flags)
-        self.keep = list(listener.keep)
 
     def inherit(self, c: Connection) -> None:
         """A connection begins with this socket's options."""

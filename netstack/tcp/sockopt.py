@@ -107,7 +107,9 @@ def set_nonagle(sock: TcpSocket, bit: int, on: bool, now: int, push: bool) -> No
 def set_keep(sock: TcpSocket, index: int, number: int, most: int) -> None:
     if not 1 <= number <= most:
         raise error(errno.EINVAL)
-    sock.keep[index] = number
+    keep = list(sock.keep)
+    keep[index] = number
+    sock.keep = (keep[0], keep[1], keep[2])
     conn = sock.conn
     if conn is not None:
         setattr(conn, ("keep_idle", "keep_intvl", "keep_cnt")[index], number)
