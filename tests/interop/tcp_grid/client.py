@@ -16,7 +16,6 @@ import time
 
 from service import INFO, PORTS, REQUEST, pattern  # type: ignore[import-not-found]
 
-
 NAMES = (
     "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_sent last_ack_sent last_recv last_ack pmtu"
     " rcv_ssthresh rtt rttvar ssthresh cwnd advmss reordering rcv_rtt rcv_space total_retrans"

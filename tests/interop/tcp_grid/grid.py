@@ -104,10 +104,8 @@ class Result:
             for word, what in (("retrans", "total_retrans"), ("dsack", "dsack_dups"), ("rto", "total_rto"))
         )
         who = "we send" if self.verb == "send" else "we take"
-        return (
-            f"{self.cell.name:30} {who} {self.congestion:6} {self.goodput(self.linux):8.2f} {self.goodput(self.ours):8.2f}"
-            f"  {self.ratio:5.2f}   {counts}"
-        )
+        linux, ours = self.goodput(self.linux), self.goodput(self.ours)
+        return f"{self.cell.name:30} {who} {self.congestion:6} {linux:8.2f} {ours:8.2f}  {self.ratio:5.2f}   {counts}"
 
 
 def measure(lane: Lane, cell: Cell, verb: str, congestion: str, repeat: int) -> Result:

@@ -75,6 +75,7 @@ class Lane:
         for ns, link in ((b, "wb"), (b, "tt"), (b, "br0"), (a, "wa")):
             if link in ("wb", "tt"):
                 run(*ns, "link", "set", link, "master", "br0")
+            run(*ns, "link", "set", link, "txqueuelen", "8192")  # frames come one by one: a window's worth
             run(*ns, "link", "set", link, "up")
         self._spawn(self.b, "listening", PYTHON, "-m", "tools.cli", "run", "--on-linux", SERVICE, LINUX)
         self.peer = self._spawn(
@@ -125,7 +126,9 @@ class Lane:
         if not self._wire.stdout.readline().startswith(b"ready"):
             raise RuntimeError(f"the wire {options} did not come up")
 
-    def begin(self, address: str, verb: str, congestion: str, length: int, timeout: float = 120) -> subprocess.Popen[str]:
+    def begin(
+        self, address: str, verb: str, congestion: str, length: int, timeout: float = 120
+    ) -> subprocess.Popen[str]:
         """Start a flow."""
         return subprocess.Popen(
             ["ip", "netns", "exec", self.a, PYTHON, str(HERE / "client.py"), address, verb, congestion, str(length),
