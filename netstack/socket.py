@@ -377,6 +377,7 @@ class Socket:
         elif name == SO_RCVLOWAT:
             low = option_int(value)
             self.rcvlowat = 2**31 - 1 if low < 0 else low or 1
+            self.buffers_changed()
             self.wake()
         elif name == SO_PRIORITY:
             self.priority = option_int(value)

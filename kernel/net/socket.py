@@ -264,11 +264,11 @@ class SocketOps(FileOps):
             if failure.errno not in (EINPROGRESS, EALREADY, EAGAIN):
                 state.connecting = False
                 raise
+            state.connecting = True
             if file.flags & O_NONBLOCK:
                 raise
             if failure.errno == EAGAIN and sock.family != abi.AF_UNIX:
                 raise
-        state.connecting = True
         while not sock.readiness() & (POLLOUT | POLLERR | POLLHUP):
             if deadline is None:
                 state.writers.sleep(task)

@@ -392,6 +392,7 @@ class Listener:
         rtt = (now - request.sent_ns) // 1000 if not request.retrans and not request.cookie else -1
         acking.update_rtt(c, SYN_ACKED, rtt, -1, rtt, now)
         c.delivered = 1  # the SYN-ACK
+        c.bytes_acked = -1  # which does not count here
         return c
 
     def child_gone(self, c: Connection) -> None:

@@ -700,6 +700,7 @@ class TcpSocket(Socket):
     def buffers_changed(self) -> None:
         conn = self.conn
         if conn is not None:
+            conn.rcvlowat = self.rcvlowat
             if self.rcvbuf_locked:
                 conn.rcvbuf = self.rcvbuf
                 conn.rcvbuf_locked = True
