@@ -179,9 +179,9 @@ class Socket:
         if self.closed:
             raise error(errno.EBADF, "the socket is closed")
 
-    def parse_address(self, addr: SockAddr) -> tuple[bytes, int]:
+    def parse_address(self, addr: SockAddr, v6only: int = errno.ENETUNREACH) -> tuple[bytes, int]:
         """("10.0.0.2", 80) -> (bytes, port). EAFNOSUPPORT for an address of the other IP version, EINVAL for
-        nonsense."""
+        nonsense; the errno `v6only` for a mapped address where IPV6_V6ONLY is set (bind: EINVAL)."""
         try:
             host, port = addr[0], addr[1]
         except (TypeError, IndexError, KeyError):
@@ -200,7 +200,7 @@ class Socket:
             raise error(errno.EAFNOSUPPORT, f"{format_ip(address)} is not of this socket's address family")
         if len(address) == 16 and is_mapped(address):
             if self.v6only:
-                raise error(errno.ENETUNREACH, "IPV6_V6ONLY is set")
+                raise error(v6only, "IPV6_V6ONLY is set")
             address = address[12:]
         return address, port
 

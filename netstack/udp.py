@@ -456,7 +456,7 @@ class UdpSocket(Socket):
 
     def bind(self, addr: SockAddr) -> None:
         self.check_open()
-        address, port = self.parse_address(addr)
+        address, port = self.parse_address(addr, errno.EINVAL)
         link = self.link_of(addr, address, "binding to") if len(address) == 16 else None
         self.check_local(address)
         if self.local[1]:
