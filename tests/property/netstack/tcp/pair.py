@@ -10,7 +10,8 @@ from typing import Any
 from csrc import ffi, lib
 from netstack.settings import Settings
 from netstack.stack import Stack
-from netstack.tcp.tcb import LOSS_PROBE
+from netstack.tcp.segment import RST, SYN
+from netstack.tcp.tcb import LOSS_PROBE, PROBE0
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -49,6 +50,7 @@ class Pair:
         self.seen: list[tuple[int, str, bytes]] = []
         self.keep = False
         self.edges: dict[str, int] = {}
+        self.windows: dict[Any, int] = {}
         self.pkt = ffi.new("struct trl_pkt *")
         self.check = True
         for side in "ab":
@@ -75,7 +77,11 @@ class Pair:
         assert lib.trl_parse(ffi.from_buffer(image), len(image), 0, pkt) == lib.TRL_OK
         key = path.src + path.dst + pkt.sport.to_bytes(2, "big") + pkt.dport.to_bytes(2, "big")
         c = tcp.table.get(key)
-        if c is None or not hasattr(c, "cwnd") or not pkt.payload_len:
+        if c is None or not hasattr(c, "cwnd"):
+            return
+        if not pkt.tcp_flags & (SYN | RST):
+            self.window_not_silly(c, pkt.window << c.rcv_wscale)
+        if not pkt.payload_len:
             return
         seq = c.snd_nxt + ((pkt.seq - c.snd_nxt + 0x80000000) & MASK) - 0x80000000
         assert seq + pkt.payload_len <= c.snd_una + c.max_window or c.snd_wnd < c.max_window, (
@@ -87,8 +93,30 @@ class Pair:
             assert seq + pkt.payload_len <= edge, "beyond the greatest right edge"
             probing = c.pending == LOSS_PROBE and pkt.payload_len <= c.mss_cache
             assert c.in_flight() < c.cwnd or probing, f"new data with pipe {c.in_flight()} and cwnd {c.cwnd}"
-            small = pkt.payload_len % c.mss_cache
-            assert not small or seq + pkt.payload_len == c.write_seq - c.fin_out or c.snd_wnd < 2 * c.mss_cache or True
+            self.not_silly(c, seq, pkt.payload_len)
+
+    def not_silly(self, c: Any, seq: int, length: int) -> None:
+        """RFC 9293 section 3.8.6.2.1: a segment of new data that is not full is the end of what there is to send, or
+        fills the offered window; and with Nagle (Minshall's way) only one such is unacknowledged."""
+        sizes = [c.mss_cache] + [c.mss_cache - 4 - 8 * blocks for blocks in (1, 2, 3, 4)]
+        if any(length % size == 0 for size in sizes):
+            return
+        end = seq + length
+        last = end == c.write_seq - c.fin_out
+        assert last or end == c.snd_una + c.snd_wnd or c.pending == LOSS_PROBE, "a silly segment"
+        if not c.nonagle and not c.fin_out and c.pending not in (LOSS_PROBE, PROBE0) and not c.snd_up:
+            assert not c.snd_una < c.snd_sml <= c.snd_nxt, "two small segments in flight"
+
+    def window_not_silly(self, c: Any, window: int) -> None:
+        """Section 3.8.6.2.2: the right edge moves on only when it leaves room for a segment, or for a sixteenth of the
+        buffer (Linux's share; the RFC's is a half)."""
+        unit = 1 << c.rcv_wscale
+        edge = c.rcv_nxt + window
+        before = self.windows.get(id_of(c), edge)
+        self.windows[id_of(c)] = max(before, edge)
+        if edge >= before + unit and not c.fin_received:
+            least = min(c.rcv_mss, (c.rcvbuf * c.scaling_ratio >> 8) >> 4)
+            assert window + unit > least, f"a silly window of {window}"
 
     # The wire.
 

@@ -156,3 +156,25 @@ def test_a_broken_check_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     fates = {"a": [("deliver", 0)] * 4 + [("delay", 30), ("deliver", 0)] * 10, "b": []}
     with pytest.raises(AssertionError):
         exchange(Pair(10 * MS, fates), payload(40_000), b"", 5000, 100_000, limit=60 * S)
+
+
+def test_silly_windows_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative controls: a sender that takes whatever room there is, and a receiver that offers scraps."""
+    from netstack.tcp import output, window
+
+    inner = output.write
+
+    def greedy(c: Any, now: int, *rest: Any, **named: Any) -> None:
+        room = c.snd_una + c.snd_wnd - c.snd_nxt
+        if c.unsent_bytes > 700 and room > 700 and c.in_flight() < c.cwnd and c.state == 1:
+            output.force(c, 700, c.mss_cache, now)
+        inner(c, now, *rest, **named)
+
+    monkeypatch.setattr(output, "write", greedy)
+    with pytest.raises(AssertionError, match=r"silly|small"):
+        exchange(Pair(10 * MS), payload(40_000), b"", 40_000, 100_000, limit=60 * S)
+    monkeypatch.undo()
+    monkeypatch.setattr(window, "candidate", lambda c: 100)
+    small = Pair(1 * MS, net__ipv4__tcp_rmem=(4096, 8192, 8192), net__ipv4__tcp_window_scaling=0)
+    with pytest.raises(AssertionError, match="silly window"):
+        exchange(small, payload(60_000), b"", 60_000, 50, limit=60 * S)

@@ -1,4 +1,4 @@
-"""Loss recovery: what is retransmitted was lost, and what was lost is retransmitted without a timeout where it can be."""
+"""Loss recovery: what is retransmitted was lost, whatever the clock is like."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_backoff_doubles_and_an_answer_ends_it() -> None:
     while peer.queue:
         times.append((peer.queue[0][0] - peer.zero) // MS)
         peer.recv("P. 1:1001(1000) ack 1")
-    gaps = [b - a for a, b in zip(times, times[1:])]
+    gaps = [b - a for a, b in pairwise(times)]
     assert gaps[0] >= 200 and gaps == [gaps[0] * 2**n for n in range(len(gaps))], times
     before = sock.info(peer.now).tcpi_rtt
     peer.send(". 1:1(0) ack 1001 win 512")
