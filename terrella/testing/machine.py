@@ -46,6 +46,7 @@ class TwoSockets(RuleBasedStateMachine):
         self.case = Case()
         self.pair: Pair | None = None
         self.failed = False
+        self.hasty = True
 
     # What is done, is noted; what fails, is kept.
 
@@ -63,12 +64,37 @@ class TwoSockets(RuleBasedStateMachine):
         self.failed = True
         cases.keep(self.pair, self.case, why, self.artifacts, type(self).__name__)
 
-    @initialize(data=st.data(), seed=st.integers(0, 255))
-    def begin(self, data: st.DataObject, seed: int) -> None:
+    # Opening: at once, unless the run is a hasty one, in which anything may come before anything.
+
+    @initialize(
+        data=st.data(),
+        seed=st.integers(0, 255),
+        how=st.sampled_from(["a", "b", "both"]),
+        hasty=st.sampled_from([False, False, False, True]),
+        options=st.lists(st.tuples(SIDES, socket_options()), max_size=3),
+    )
+    def begin(
+        self, data: st.DataObject, seed: int, how: str, hasty: bool, options: list[tuple[str, tuple[str, Any]]]
+    ) -> None:
         link = data.draw(type(self).links, label="link")
         settings = data.draw(type(self).settings, label="settings")
         self.case = Case(link, (), seed, tuple(sorted(settings.items())))
         self.pair = cases.make(self.case, self.oracles)
+        self.hasty = hasty
+        if hasty:
+            return
+        if how == "both":
+            self.do("connect", "a")
+            self.do("connect", "b")
+        else:
+            self.do("listen", how)
+            self.do("connect", OTHER[how])
+        for name, option in options:
+            if name in self.open():
+                self.do("setsockopt", name, *option)
+        self.do("run", 1000 * MS)
+        if how != "both":
+            self.do("accept", how)
 
     def side(self, name: str) -> Any:
         assert self.pair is not None
@@ -79,6 +105,10 @@ class TwoSockets(RuleBasedStateMachine):
 
     def open(self) -> list[str]:
         return [name for name in "ab" if self.side(name).sock is not None and not self.side(name).closed]
+
+    def may_end(self) -> bool:
+        """Whether it is time for shutdown and close: not before something was said, unless in haste."""
+        return bool(self.open()) and (self.hasty or any(self.side(name).written for name in "ab"))
 
     # The calls.
 
@@ -117,12 +147,21 @@ class TwoSockets(RuleBasedStateMachine):
             self.do("recv", name, size)
 
     @precondition(lambda self: self.open())
+    @rule(name=SIDES, times=st.integers(1, 8), gap=st.sampled_from([0, 1, 30]).map(lambda ms: ms * MS), size=SIZES)
+    def dialogue(self, name: str, times: int, gap: int, size: int) -> None:
+        """Several writes, with the other side reading in between."""
+        for _ in range(times):
+            self.send(name, size)
+            self.do("run", gap)
+            self.recv(OTHER[name], 65_521)
+
+    @precondition(lambda self: self.may_end())
     @rule(name=SIDES, how=st.sampled_from([1, 1, 0, 2]))
     def shutdown(self, name: str, how: int) -> None:
         if name in self.open():
             self.do("shutdown", name, how)
 
-    @precondition(lambda self: self.open())
+    @precondition(lambda self: self.may_end())
     @rule(name=SIDES)
     def close(self, name: str) -> None:
         if name in self.open():

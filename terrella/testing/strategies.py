@@ -41,7 +41,15 @@ def fault_schedules(max_size: int = 60, **which: bool) -> st.SearchStrategy[tupl
     gap = st.builds(
         lambda before, lost: [L.Fate()] * before + [L.Fate(L.DROP)] * lost, st.integers(0, 40), st.integers(1, 12)
     )
-    return st.one_of(some, gap, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
+    holes = st.builds(
+        lambda before, pattern, last: (
+            [L.Fate()] * before + [L.Fate(L.DROP) if lost else L.Fate() for lost in pattern] + last
+        ),
+        st.integers(2, 30),
+        st.lists(st.booleans(), min_size=2, max_size=12),
+        st.sampled_from([[], [L.Fate(L.RENEGE)]] if which.get("renege", True) else [[]]),
+    )
+    return st.one_of(some, gap, holes, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
 
 
 def bursts() -> st.SearchStrategy[L.Burst]:
@@ -123,8 +131,12 @@ def socket_options() -> st.SearchStrategy[tuple[str, int | str]]:
 
 def applications(most: int = 60_000, pieces: int = 6) -> st.SearchStrategy[Application]:
     """What one end does: pieces of up to `most` bytes in all, pauses between them, reading habits."""
+    bulk = max(1, most // 2)
     sizes = st.one_of(
-        st.integers(1, 200), st.sampled_from([1448, 1460, 2896, 5000]), st.integers(1, max(1, most // pieces))
+        st.sampled_from([bulk, bulk // 2 or 1]),
+        st.integers(1, 200),
+        st.sampled_from([1448, 1460, 2896, 5000]),
+        st.integers(1, max(1, most // pieces)),
     )
     pauses = st.sampled_from([0, 0, 1, 30, 300, 3000]).map(lambda ms: ms * MS)
     return st.builds(

@@ -6,7 +6,7 @@ from terrella.testing import probe
 from terrella.testing.oracles.base import Oracle
 from terrella.testing.pair import OTHER, Pair, Side
 from terrella.testing.probe import State
-from terrella.testing.wire import ACK, SYN, Segment
+from terrella.testing.wire import SYN, Segment
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -18,7 +18,7 @@ LOSS = 4
 class RtoBounds(Oracle):
     """RTO is one second before there is a measurement (2.1; three after a lost SYN, 5.7), else at least SRTT and the
     minimum (2.4; 200 ms as Linux has it), at most 120 s (2.5). SRTT is no less than the fastest round trip the wire
-    allowed: an acknowledgment of a retransmission taken for one of the original, or the other way round, would say
+    allowed: an acknowledgment of a retransmission taken for one of the original would say
     otherwise (Karn, section 3).
     """
 
@@ -47,50 +47,55 @@ class RtoBounds(Oracle):
 
 
 class RetransmissionTimeout(Oracle):
-    """A timeout comes no sooner than RTO after the segment was last sent, and doubles the RTO (5.5), up to
-    the greatest: for SYNs after those that Linux sends linearly.
+    """A timeout comes no sooner than RTO after the first unacknowledged segment was first sent, or timed out before
+    (5.1; a fast retransmission need not restart the timer); and it doubles the RTO (5.5), up to the greatest: for
+    SYNs after those that Linux sends linearly.
     """
 
     section = "RFC 6298 sections 5.1 to 5.6; RFC 9293 section 3.8.1"
 
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
-        self.head_at: dict[str, int] = {"a": 0, "b": 0}
-        self.least: dict[str, int] = {"a": 0, "b": 0}  # the smallest RTO since the head was sent
-        self.previous: dict[str, int] = {"a": -1, "b": -1}
-        self.timeout: dict[str, tuple[int, int] | None] = {"a": None, "b": None}
+        self.first: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}  # (end, when first sent)
+        self.least: dict[str, int] = {"a": 0, "b": 0}  # the smallest RTO since SND.UNA came to be
+        self.timeout: dict[str, tuple[int, int]] = {"a": (-1, 0), "b": (-1, 0)}  # SND.UNA and time of the last
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
-        if state is None or not seg.room or side.flow.iss is None:
+        flow = side.flow
+        if not seg.room or (flow.iss is None and not seg.flags & SYN):
             return
-        if seg.flags & SYN and seg.flags & ACK and not (side.flow.sent_syn or seg).flags & ACK:
-            return  # simultaneous open: the SYN becomes a SYN-ACK, and its timer goes on
-        seq = side.flow.seq_out(seg.seq)
-        if seq <= max(side.flow.acked, 0):
-            self.previous[side.name], self.head_at[side.name] = self.head_at[side.name], self.pair.now
+        end = 1 if seg.flags & SYN else flow.seq_out(seg.seq) + seg.room
+        first = self.first[side.name]
+        if not first or end > first[-1][0]:
+            first.append((end, self.pair.now))
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         name = side.name
         if before is None or after is None or after.state == CLOSED:
             return
+        first = self.first[name]
+        while first and first[0][0] <= after.snd_una - after.iss:
+            del first[0]
         if cause == "timer" and after.retransmits > before.retransmits:
             settings = side.stack.settings
-            self._early(side, before, after)
+            self._early(side, after)
             linear = before.state == SYN_SENT and after.retransmits <= settings.tcp_syn_linear_timeouts
             doubled = min(2 * before.rto_ns, settings.tcp_rto_max_ms * MS)
             if after.rto_ns < doubled and not linear and not before.user_timeout_ms:
                 self.fail(side, f"RTO went from {before.rto_ns / 1e6} to {after.rto_ns / 1e6} ms at a timeout", after)
+            self.timeout[name] = (after.snd_una, self.pair.now)
             self.least[name] = after.rto_ns
-        elif after.snd_una != before.snd_una or not before.packets_out or self.head_at[name] == self.pair.now:
+        elif after.snd_una != before.snd_una or not before.packets_out:
             self.least[name] = after.rto_ns
         else:
             self.least[name] = min(self.least[name] or after.rto_ns, after.rto_ns)
 
-    def _early(self, side: Side, before: State, after: State) -> None:
-        if side.reneged or self.pair.sides[OTHER[side.name]].reneged or not self.least[side.name]:
+    def _early(self, side: Side, after: State) -> None:
+        if side.reneged or self.pair.sides[OTHER[side.name]].reneged or not self.first[side.name]:
             return  # the receiver forgot what it had SACKed: no need to wait
-        sent_again = self.head_at[side.name] == self.pair.now
-        since = self.pair.now - (self.previous[side.name] if sent_again else self.head_at[side.name])
+        una, at = self.timeout[side.name]
+        began = max(self.first[side.name][0][1], at if una == after.snd_una else 0)
+        since = self.pair.now - began
         if since < self.least[side.name] - 1000:
             self.fail(side, f"a timeout {since / 1e6:.3f} ms after the segment was sent", after)
 
