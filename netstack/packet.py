@@ -48,14 +48,13 @@ OVERHEAD = 768
 
 
 class Packet:
-    """The packet sockets of one stack. `count` is 0 when nobody listens: frames then pass without a look."""
+    """The packet sockets of one stack. When nobody listens `stack.watched` is False: frames pass without a look."""
 
-    __slots__ = ("count", "sockets", "stack")
+    __slots__ = ("sockets", "stack")
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.sockets: list[PacketSocket] = []
-        self.count = 0
 
     def watch(self, sock: PacketSocket) -> None:
         """The socket's protocol or interface was set: 0 hears nothing."""
@@ -64,7 +63,7 @@ class Packet:
             self.sockets.append(sock)
         elif not wanted and sock in self.sockets:
             self.sockets.remove(sock)
-        self.count = len(self.sockets)
+        self.stack.watched = bool(self.sockets)
 
     def incoming(self, frame: Frame, interface: Interface) -> None:
         """A frame arrived; before anything is checked."""

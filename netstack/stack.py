@@ -97,6 +97,7 @@ class Stack:
         self.kind = HOST  # of the packet being received: HOST, BROADCAST, MULTICAST, LOOPBACK
         self.arp = Arp(self)
         self.ndp = Ndp(self)
+        self.watched = False  # by packet sockets
         self.packet = Packet(self)
         self.raw = Raw(self)
         self.ipv4 = Ipv4(self)
@@ -112,7 +113,7 @@ class Stack:
             settings=self.settings,
             counters=self.counters,
             rng=rng,
-            send=self.send,
+            send=Path.output,
         )
         self._handlers = self._verdicts()
         self.loopback = Interface("lo", 1, None, LOOPBACK_MTU, True, self.settings.netdev_max_backlog, loopback=True)
@@ -320,7 +321,7 @@ class Stack:
         elif frame.frags:
             frame.data = b"".join((frame.data, *frame.frags))
             frame.frags = ()
-        if self.packet.count:
+        if self.watched:
             self.packet.incoming(frame, interface)
         data = frame.data
         if frame.ethernet and interface.ethernet:
@@ -407,10 +408,6 @@ class Stack:
 
     # Frames out.
 
-    def send(self, path: Path, frame: Frame, now: int) -> bool:
-        """What TCP is given to send with."""
-        return path.output(frame, now)
-
     def enqueue(self, interface: Interface, frame: Frame) -> bool:
         """Into the interface's outgoing queue; False, and counted, when that is full."""
         queue = interface.queue
@@ -423,7 +420,7 @@ class Stack:
                 self.counters.ip.OutDiscards += 1
             return False
         queue.append(frame)
-        if self.packet.count:
+        if self.watched:
             self.packet.outgoing(frame, interface)
         if len(queue) == 1 and self.on_output is not None:
             self.on_output()
