@@ -159,7 +159,7 @@ class TcpSocket(Socket):
 
     def bind(self, addr: SockAddr) -> None:
         self.check_open()
-        address, port = self.parse_address(addr)
+        address, port = self.parse_address(addr, errno.EINVAL)
         if self.local[1] or self.conn is not None or self.listener is not None:
             raise error(errno.EINVAL, "the socket is bound already")
         link = self.link_of(addr, address, "binding to") if len(address) == 16 else None
