@@ -72,7 +72,12 @@ class Neighbour:
         state = self.state
         if state in SENDABLE:
             self.used = now
-            return self._send(frame)
+            data = frame.data
+            if data.__class__ is not bytearray:
+                return self._send(frame)
+            data[0:6] = self.mac
+            table = self.table
+            return table.stack.enqueue(table.interface, frame)
         if state == STALE:
             self.used = now
             self.state = DELAY

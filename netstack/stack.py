@@ -113,7 +113,7 @@ class Stack:
             settings=self.settings,
             counters=self.counters,
             rng=rng,
-            send=Path.output,
+            send=self.send,
         )
         self._handlers = self._verdicts()
         self.loopback = Interface("lo", 1, None, LOOPBACK_MTU, True, self.settings.netdev_max_backlog, loopback=True)
@@ -407,6 +407,9 @@ class Stack:
             self.counters.reject.EthTypeUnknown += 1
 
     # Frames out.
+
+    send = staticmethod(Path.output)
+    """What TCP is given to send with: send(path, frame, now)."""
 
     def enqueue(self, interface: Interface, frame: Frame) -> bool:
         """Into the interface's outgoing queue; False, and counted, when that is full."""

@@ -58,18 +58,24 @@ def never() -> bool:
 class _Dice:
     """The draws of one set of frames (originals or copies), each impairment from a generator of its own."""
 
-    __slots__ = ("_loss", "bit", "corrupt", "duplicate", "jitter", "lost", "reorder")
+    __slots__ = ("_loss", "bit", "corrupt", "duplicate", "jitter", "lost", "random", "reorder", "share")
 
     def __init__(self, rng: Stream) -> None:
         self._loss = rng.stream("loss")
         self.duplicate, self.corrupt, self.bit = rng.stream("duplicate"), rng.stream("corrupt"), rng.stream("bit")
         self.reorder, self.jitter = rng.stream("reorder"), rng.stream("jitter")
         self.lost: Callable[[], bool] = never
+        self.random: Callable[[], float] | None = None
+        self.share = 0.0
+        """What `lost` compares, where it is a plain probability."""
 
     def load(self, loss: float | Losses) -> None:
         """Throw for this probability or model from now on."""
+        self.random = None
         if isinstance(loss, int | float):
             random = self._loss.random
+            if loss:
+                self.random, self.share = random, loss
             self.lost = (lambda: random() < loss) if loss else never
         else:
             self.lost = loss.start(self._loss)
@@ -195,7 +201,8 @@ class Direction:
         """What `_throw` and `_send` do, for a line with a rate that does nothing to frames but lose and delay them:
         they arrive in the order in which they are offered.
         """
-        lost = self._originals.lost
+        dice = self._originals
+        random, share, lost = dice.random, dice.share, dice.lost
         fifo, starts = self._fifo, self._starts
         rate, queue, delay = self._rate, self._queue, self._delay
         overhead, most = self.impairments.overhead, self.max_frame
@@ -208,7 +215,7 @@ class Direction:
         for image in images:
             size = len(image)
             offered += size
-            if lost is not never and lost():
+            if (random() < share) if random is not None else lost is not never and lost():
                 self.lost += 1
                 continue
             if size > most or not size:

@@ -76,7 +76,9 @@ class NetIf:
         at = now + network.interrupt_ns
         if not network.reach(at):
             return False
-        cpu.interrupted(now, network.interrupt_ns)
+        cpu.interrupt_ns += network.interrupt_ns
+        busy_until = cpu.busy_until
+        cpu.busy_until = at if now > busy_until else busy_until + network.interrupt_ns
         self._up(frames, at)
         return True
 

@@ -111,13 +111,13 @@ class SocketState:
 
     def ready(self, sock: Any) -> None:
         """The socket's readiness may have changed."""
-        if self.writers.watched:
-            pass
-        elif not self.readers.watched:
-            return
-        elif not self.readers.followed and self.served():
-            self.readers.wake_all()  # only sleepers, and what they wait for is there
-            return
+        readers, writers = self.readers, self.writers
+        if not (writers.sleepers or writers.watchers or readers.watchers):
+            if not readers.sleepers:
+                return
+            if self.served():
+                readers.wake_all()
+                return
         mask = sock.readiness()
         readable, writable = mask & _READ, mask & _WRITE
         if readable:

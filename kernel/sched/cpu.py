@@ -170,12 +170,6 @@ class Cpu:
                 self.slice_end += ns
             self.arm()
 
-    def interrupted(self, now: int, ns: int) -> None:
-        """`steal` from a CPU that is idle, in virtual time."""
-        self.interrupt_ns += ns
-        busy_until = self.busy_until
-        self.busy_until = (now if now > busy_until else busy_until) + ns
-
     def cut(self, now: int) -> int:
         """End the time that `current` owes at `now` (a signal has come); how much was left."""
         left = max(self.until - now, 0)

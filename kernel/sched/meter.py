@@ -88,9 +88,12 @@ def virtual_meter(
         end = now + BUDGET_NS
         if on is not None and on.slice_end < end:
             end = on.slice_end
-        first = timeline.peek()
-        if first is not None and first < end:
-            end = first
+        heap = timeline._heap
+        if heap:
+            entry = heap[0]
+            first = entry[0] if entry[2]._live is entry else timeline.peek()
+            if first is not None and first < end:
+                end = first
         if timeline.limit < end:
             end = timeline.limit + 1
         budget = end - now if current is None or not current.work & WORK_DIE else 0

@@ -36,11 +36,11 @@ Watcher = Callable[[int], None]
 class WaitQueue:
     """Tasks that sleep until `wake`, and callbacks of those that watch for it."""
 
-    __slots__ = ("_sleepers", "_watchers")
+    __slots__ = ("sleepers", "watchers")
 
     def __init__(self) -> None:
-        self._sleepers: list[Task] | None = None
-        self._watchers: Watcher | dict[Watcher, None] | None = None
+        self.sleepers: list[Task] | None = None
+        self.watchers: Watcher | dict[Watcher, None] | None = None
         """The one that there mostly is at most, or several in the order of their subscription."""
 
     def sleep(self, task: Task, timeout_ns: int | None = None, interruptible: bool = True) -> bool:
@@ -49,9 +49,9 @@ class WaitQueue:
         Raises Interrupted when a signal that is not blocked arrives first (or is pending already), unless not
         `interruptible`: then only the wakeup or the timeout ends it.
         """
-        sleepers = self._sleepers
+        sleepers = self.sleepers
         if sleepers is None:
-            sleepers = self._sleepers = []
+            sleepers = self.sleepers = []
         sleepers.append(task)
         try:
             return task.block(timeout_ns, interruptible)
@@ -64,14 +64,14 @@ class WaitQueue:
 
         `mask` (POLLIN, POLLOUT, ...) says what became ready, for watchers that care for some of it only.
         """
-        watchers = self._watchers
+        watchers = self.watchers
         if watchers is not None:
             if isinstance(watchers, dict):
                 for callback in list(watchers):
                     callback(mask)
             else:
                 watchers(mask)
-        sleepers = self._sleepers
+        sleepers = self.sleepers
         if not sleepers:
             return 0
         woken = 0
@@ -86,36 +86,26 @@ class WaitQueue:
 
     def subscribe(self, callback: Watcher) -> Watcher:
         """Have `callback(mask)` called at each wakeup (once, if given twice) until `unsubscribe(callback)`."""
-        watchers = self._watchers
+        watchers = self.watchers
         if watchers is None or watchers == callback:
-            self._watchers = callback
+            self.watchers = callback
         elif isinstance(watchers, dict):
             watchers[callback] = None
         else:
-            self._watchers = {watchers: None, callback: None}
+            self.watchers = {watchers: None, callback: None}
         return callback
 
     def unsubscribe(self, callback: Watcher) -> None:
         """End a subscription; no error when it has ended already."""
-        watchers = self._watchers
+        watchers = self.watchers
         if isinstance(watchers, dict):
             watchers.pop(callback, None)
             if watchers:
                 return
         elif watchers != callback:
             return
-        self._watchers = None
-
-    @property
-    def watched(self) -> bool:
-        """Whether a wakeup would reach anybody."""
-        return bool(self._sleepers or self._watchers)
-
-    @property
-    def followed(self) -> bool:
-        """Whether somebody watches with a callback."""
-        return bool(self._watchers)
+        self.watchers = None
 
     def __len__(self) -> int:
         """How many tasks sleep here."""
-        return len(self._sleepers) if self._sleepers else 0
+        return len(self.sleepers) if self.sleepers else 0

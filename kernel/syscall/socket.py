@@ -232,7 +232,9 @@ def send(task: Any, fd: int, data: Any, flags: int = 0) -> int:
 @syscall(207, "recvfrom", "fd", "sink", "size", "msg_flags", "sockaddr_out")
 def sys_recvfrom(task: Any, fd: int, sink: Sink, count: int, flags: int = 0, addr: Any = None) -> tuple[int, Address]:
     """(bytes put, where they came from)."""
-    file, _ = _socket(task, fd)
+    file = file_of(task, fd)
+    if file.ops is not SOCKET:
+        socket_of(file)
     file.count += 1
     try:
         data, peer = SOCKET.receive(file, task, count, flags)

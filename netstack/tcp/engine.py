@@ -21,7 +21,7 @@ from csrc import Frame, ffi, lib
 from netstack.tcp import output
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
-from netstack.tcp.segment import ACK, FIN, OPT_TIMESTAMP, RST, SYN, Segment
+from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_SENT
 from netstack.tcp.timewait import TimeWait
@@ -110,11 +110,31 @@ class Tcp:
             self.listen_input(seg, now, None)
 
     def plain_input(self, fields: tuple[Any, ...], frame: Any, interface: Any, now: int) -> None:
-        """The same for a segment in the fields of `struct trl_plain`."""
+        """The same for a segment in the fields of `struct trl_plain`: loaded here, without a call for it."""
         seg = self._seg
-        seg.load_plain(fields, frame, interface)
+        (
+            _, key, seg.seq, seg.ack, seg.tsval, seg.tsecr, length, _, seg.window, start, seg.flags, seg.options,
+            seg.ttl, seg.tos,
+        ) = fields  # fmt: skip
+        seg.key = key
+        seg.interface = interface
+        seg.length = length
+        if length:
+            data = frame.data
+            if length >= COPY_BELOW:
+                seg.payload = memoryview(data)[start : start + length]
+            elif data.__class__ is bytes:
+                seg.payload = data[start : start + length]
+            else:
+                seg.payload = bytes(memoryview(data)[start : start + length])
+            seg.gso_size = frame.gso_size
+            seg.gso_segs = frame.gso_segs
+        else:
+            seg.payload = b""
+            seg.gso_size = 0
+            seg.gso_segs = 1
         self.counters.InSegs += 1
-        found = self.table.get(seg.key)
+        found = self.table.get(key)
         if found is not None:
             found.segment_arrives(seg, now)
         else:

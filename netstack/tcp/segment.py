@@ -94,30 +94,6 @@ class Segment:
         self.ttl = pkt.ttl
 
 
-    def load_plain(self, fields: tuple[Any, ...], frame: Any, interface: Any) -> None:
-        """`load` from the fields of a `struct trl_plain`."""
-        (
-            _, self.key, self.seq, self.ack, self.tsval, self.tsecr, self.length, _, self.window, start, self.flags,
-            self.options, self.ttl, self.tos,
-        ) = fields  # fmt: skip
-        self.interface = interface
-        length = self.length
-        if length:
-            data = frame.data
-            if data.__class__ is bytes and length < COPY_BELOW:
-                self.payload = data[start : start + length]
-            elif length < COPY_BELOW:
-                self.payload = bytes(memoryview(data)[start : start + length])
-            else:
-                self.payload = memoryview(data)[start : start + length]
-            self.gso_size = frame.gso_size
-            self.gso_segs = frame.gso_segs
-        else:
-            self.payload = b""
-            self.gso_size = 0
-            self.gso_segs = 1
-
-
 def flag_text(flags: int) -> str:
     """Flags as packetdrill writes them: S F R P . U E W."""
     letters = ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ACK, "."), (URG, "U"), (ECE, "E"), (CWR, "W"))
