@@ -90,16 +90,19 @@ def duration(ns: int) -> str:
 class Observer:
     """Of one stack: where reasons go, beside the frames."""
 
-    __slots__ = ("engine", "send", "sinks")
+    __slots__ = ("engine", "explained", "send", "sinks")
 
     def __init__(self, engine: Tcp) -> None:
         self.engine = engine
+        self.explained = False  # a connection's segment is passing through, with its reason
         self.send = engine.send
         self.sinks: list[Sink] = []
         engine.send = self.reply
 
     def reply(self, path: Any, frame: Any, now: int) -> Any:
         """A segment of no connection: an answer to a SYN, or to what nobody wants."""
+        if self.explained:
+            return self.send(path, frame, now)
         engine = self.engine
         out = engine._out
         flags = out.tcp_flags
@@ -191,13 +194,18 @@ class Before:
 class Observed(Connection):
     """A connection that gives reasons."""
 
-    __slots__ = ("acked_to", "before", "cause", "counted", "dupacks", "dupacks_sent", "notes", "observer", "right")
+    __slots__ = (
+        "acked_to", "before", "cause", "counted", "dupacks", "dupacks_sent", "notes", "observer", "onward", "other_log",
+        "right",
+    )  # fmt: skip
 
     def __init__(self, engine: Tcp, key: bytes, path: Any, lport: int, rport: int) -> None:
         super().__init__(engine, key, path, lport, rport)
         observer = engine.why
         assert observer is not None
         self.observer: Observer = observer
+        self.onward = self.send  # others may have put something of theirs there
+        self.other_log = self.log
         self.send = self.told
         self.log = self.processed
         self.cause = ""
@@ -279,6 +287,8 @@ class Observed(Connection):
 
     def processed(self, c: Connection, ack: int, flag: int, acked: int, prior_in_flight: int, now: int) -> None:
         """`ack.process` is done with one: cwnd and the scoreboard are up to date, nothing has been sent yet."""
+        if self.other_log is not None:
+            self.other_log(c, ack, flag, acked, prior_in_flight, now)
         before = self.before
         self.counted = True
         if flag & SND_UNA_ADVANCED:
@@ -347,7 +357,12 @@ class Observed(Connection):
             self.right = self.rcv_nxt + self.rcv_wnd
         if self.observer.sinks:
             self.event("send", now, seq=seq - self.iss, length=length, flags=flag_text(flags), reason=reason)
-        return self.observer.send(path, frame, now)
+        observer = self.observer
+        observer.explained = True
+        try:
+            return self.onward(path, frame, now)
+        finally:
+            observer.explained = False
 
     def reason(self, seq: int, length: int, flags: int, now: int) -> tuple[str, bool]:
         """In words, and whether it is out of the ordinary."""

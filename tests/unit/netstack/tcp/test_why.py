@@ -271,6 +271,33 @@ def test_observing_changes_nothing_on_the_wire() -> None:
     assert len(watched.reasons()) >= 8
 
 
+def test_others_may_watch_too() -> None:
+    """Whoever wraps `send` before or after, and whoever has a `log`, sees everything once."""
+    told = Told(watched=False)
+    engine = told.stack.tcp
+    seen: list[tuple[str, Any]] = []
+
+    def watch(name: str) -> None:
+        inner = engine.send
+
+        def send(path: Any, frame: Any, now: int) -> Any:
+            seen.append((name, frame))
+            return inner(path, frame, now)
+
+        engine.send = send
+
+    watch("before")
+    observe(told.stack, told.events.append)
+    watch("after")
+    acks: list[int] = []
+    engine.log = lambda c, ack, *rest: acks.append(ack)
+    scenario(told)
+    names = [name for name, _ in seen]
+    assert names.count("before") == names.count("after") == sum(event["event"] == "send" for event in told.events)
+    assert len(acks) >= 5 and told.reasons()[0].startswith("SYN-ACK") and "3rd dupACK" in " ".join(told.reasons())
+    assert not any("TIME-WAIT" in said or "no connection" in said for said in told.reasons())
+
+
 def test_who_does_not_ask_does_not_pay() -> None:
     alone = Told(watched=False)
     sock = alone.accept()
