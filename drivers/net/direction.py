@@ -154,15 +154,7 @@ class Direction:
     def transmit(self, frames: Sequence[Frame], now: int) -> None:
         """Offer frames, in order; super-segments as the frames they stand for."""
         if self._straight and not self._overtakers:
-            for frame in frames:
-                images: Sequence[bytes]
-                if frame.gso_size:
-                    images = frame.segments()
-                elif frame.data.__class__ is bytes and not frame.frags and not frame.csum_start:
-                    images = (frame.data,)
-                else:
-                    images = (bytes(frame),)
-                self._straight_on(images, frame.ethernet, now)
+            self._straight_on(frames, now)
             return
         touches = self._touches
         for frame in frames:
@@ -197,7 +189,7 @@ class Direction:
         self.delivered_bytes += size
         self._deliver(frames, now)
 
-    def _straight_on(self, images: Sequence[bytes], ethernet: bool, now: int) -> None:
+    def _straight_on(self, frames: Sequence[Frame], now: int) -> None:
         """What `_throw` and `_send` do, for a line with a rate that does nothing to frames but lose and delay them:
         they arrive in the order in which they are offered.
         """
@@ -211,36 +203,45 @@ class Direction:
         while starts and starts[0] <= now:
             starts.popleft()
         offered = 0
-        self.offered += len(images)
-        for image in images:
-            size = len(image)
-            offered += size
-            if (random() < share) if random is not None else lost is not never and lost():
-                self.lost += 1
-                continue
-            if size > most or not size:
-                self.refused += 1
-                continue
-            if free > now:
-                if queue is not None and len(starts) >= queue:
-                    self.overflowed += 1
+        for parcel in frames:
+            ethernet = parcel.ethernet
+            images: Sequence[bytes]
+            if parcel.gso_size:
+                images = parcel.segments()
+            elif parcel.data.__class__ is bytes and not parcel.frags and not parcel.csum_start:
+                images = (parcel.data,)
+            else:
+                images = (bytes(parcel),)
+            self.offered += len(images)
+            for image in images:
+                size = len(image)
+                offered += size
+                if (random() < share) if random is not None else lost is not never and lost():
+                    self.lost += 1
                     continue
-                starts.append(free)
-            elif free < now:
-                free = now
-                owed = 0
-            whole, owed = divmod(owed + (size + overhead) * EIGHT_SECONDS, rate)
-            free += whole
-            arrival = free + delay + (1 if owed else 0)
-            if arrival < last and fifo:  # the delay was made shorter: it overtakes
-                self._free, self._owed, self._last = free, owed, last
-                self._travel(image, ethernet, arrival)
-                continue
-            frame = Frame(image, (), size, ethernet)
-            frame.timestamp_ns = last = arrival
-            if not fifo:
-                self._timer.arm(arrival)
-            fifo.append(frame)
+                if size > most or not size:
+                    self.refused += 1
+                    continue
+                if free > now:
+                    if queue is not None and len(starts) >= queue:
+                        self.overflowed += 1
+                        continue
+                    starts.append(free)
+                elif free < now:
+                    free = now
+                    owed = 0
+                whole, owed = divmod(owed + (size + overhead) * EIGHT_SECONDS, rate)
+                free += whole
+                arrival = free + delay + (1 if owed else 0)
+                if arrival < last and fifo:  # the delay was made shorter: it overtakes
+                    self._free, self._owed, self._last = free, owed, last
+                    self._travel(image, ethernet, arrival)
+                    continue
+                frame = Frame(image, (), size, ethernet)
+                frame.timestamp_ns = last = arrival
+                if not fifo:
+                    self._timer.arm(arrival)
+                fifo.append(frame)
         self.offered_bytes += offered
         self._free, self._owed, self._last = free, owed, last
 

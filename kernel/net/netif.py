@@ -249,23 +249,21 @@ class Network:
         self._driving = True
         try:
             self.unsent = False
+            machine = self.machine
+            running = machine.scheduler.running is not None
             for name, batch in stack.batches(now):
-                self._send(name, batch, now)
+                cost = machine.costs.transmit * len(batch)
+                if running:
+                    machine.meter.owe(cost)
+                else:
+                    self.cpu.steal(cost)
+                interface = self.interfaces.get(name)
+                if interface is not None:
+                    interface.down(batch, now)
         finally:
             self._driving = False
             if stack.loopback.queue:  # more than one turn may deliver
                 self.unsent = True
-
-    def _send(self, name: str, batch: list[Frame], now: int) -> None:
-        machine = self.machine
-        cost = machine.costs.transmit * len(batch)
-        if machine.scheduler.running is not None:
-            machine.meter.owe(cost)
-        else:
-            self.cpu.steal(cost)
-        interface = self.interfaces.get(name)
-        if interface is not None:
-            interface.down(batch, now)
 
     def _deadline(self, now: int) -> None:
         machine = self.machine
