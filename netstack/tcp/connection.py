@@ -264,7 +264,8 @@ class Connection(Tcb):
                 self.ecn_ok = False
             else:
                 flags |= ECE | CWR
-        rec.xmit_ns = now
+        if again or not rec.sends:
+            rec.xmit_ns = now  # a SYN that became a SYN-ACK is measured from when it was first sent (Karn)
         self.tx_order = rec.order = self.tx_order + 1
         rec.sends += 1
         link_last(self, rec)

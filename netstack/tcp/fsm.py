@@ -257,6 +257,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             c.challenge_ack(now)
         return
     # Fourth, the SYN bit (RFC 5961 section 4.2).
+    unscaled = False
     if flags & SYN:
         if not (
             c.state == SYN_RECEIVED
@@ -267,6 +268,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             c.challenge_ack(now, syn=True)
             return
         seq += 1
+        unscaled = True
         seg.flags = flags = flags & ~SYN
     # Fifth, the ACK field.
     if not flags & ACK:
@@ -286,6 +288,8 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         c.snd_wnd = c.max_window = seg.window << c.snd_wscale
         c.snd_wl1 = seq
         acking.process(c, seg, seq, ack, now)
+        if unscaled:
+            c.snd_wnd = c.max_window = seg.window  # the window of a SYN is never scaled (RFC 7323 section 2.2)
         c.established(now)
         c.wake_pending = True
     else:
