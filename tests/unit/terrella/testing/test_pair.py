@@ -161,3 +161,15 @@ def test_an_unfair_flow_is_seen() -> None:
 
 def test_jain() -> None:
     assert jain([5, 5, 5]) == 1.0 and jain([1, 0]) == 0.5 and jain([]) == jain([0, 0]) == 1.0
+
+
+def test_simultaneous_open_takes_the_window_and_the_round_trip_as_they_are() -> None:
+    """The window of the peer's SYN-ACK is not scaled; what answers the first SYN is not measured from the second."""
+    link = Link(Way(0), Way(20 * MS))
+    pair = make(Case(link, (("connect", "a"), ("connect", "b"), ("run", 100 * MS))))
+    for step in (("connect", "a"), ("connect", "b"), ("run", 100 * MS)):
+        perform(pair, step)
+    for name in "ab":
+        state = pair.sides[name].state()
+        assert state is not None and state.snd_wnd <= 65_535 and 20_000 <= state.srtt_us >> 3 <= 21_000
+    pair.finish()
