@@ -43,9 +43,9 @@ class Flow:
         if syn and not packet.flags & ACK:
             self.last_syn = packet.seq
 
-    def saw_outbound(self, live: TcpPacket, wanted: TcpPacket | None) -> None:
-        """The stack's ISN, from its SYN. Another one is taken only for an answer to a new SYN: the ports are used
-        again."""
+    def saw_outbound(self, live: TcpPacket) -> None:
+        """The stack's ISN, from its SYN; scripts write it 0. Another one is taken only for an answer to a new SYN:
+        the ports are used again."""
         if not live.flags & SYN:
             return
         syn = self.last_syn
@@ -56,8 +56,6 @@ class Flow:
         if not self.isn_seen:
             self.isn_seen = True
             self.live_local_isn = live.seq
-            if wanted is not None and wanted.flags & SYN:
-                self.script_local_isn = wanted.seq
 
     def _local_offset(self, syn: bool) -> int:
         return self.live_local_isn - self.script_local_isn if syn else self.live_local_isn

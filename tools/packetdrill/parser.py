@@ -119,6 +119,8 @@ class _Parser:
 
     def error(self, message: str) -> ScriptError:
         self.skip()
+        if self.at >= len(self.text):
+            self.at = len(self.text.rstrip())  # the end of the script is no place: say after what it came
         rest = self.text[self.at : self.at + 40].split("\n")[0]
         return ScriptError(self.path, self.line, f"{message} at {rest!r}", "syntax")
 

@@ -338,7 +338,7 @@ class Runner:
                 raise self.fault(event, "a packet of another connection came", actual=self.text(live, other))
             return False
         if isinstance(live.packet, TcpPacket):
-            flow.saw_outbound(live.packet, wanted if isinstance(wanted, TcpPacket) else None)
+            flow.saw_outbound(live.packet)
         return True
 
     def expected_flow(self, wanted: Packet) -> Flow | None:

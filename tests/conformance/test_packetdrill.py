@@ -1,0 +1,216 @@
+"""Every script of this folder passes; and the runner is strict: any expectation changed, and the script fails.
+
+The scripts each hold one rule, named in their first line. That the runner would notice is tested on every field of
+every packet that they expect: against a changed field the packet that really came is not accepted
+(`test_every_field`). Every time, length and result, and all fields of some scripts, are changed and run whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance.mutation import mutants, packets
+from tools.packetdrill import runner as running
+from tools.packetdrill.compare import difference
+from tools.packetdrill.parser import parse
+from tools.packetdrill.runner import Runner, Verdict, run_file, run_text
+from tools.packetdrill.script import Script, TcpPacket
+
+HERE = Path(__file__).parent
+SCRIPTS = sorted(HERE.glob("tcp/*.pkt"))
+IDS = [path.stem for path in SCRIPTS]
+
+
+def run_script(script: Script) -> Verdict:
+    try:
+        runner = Runner(script)
+    except running.ScriptError as error:
+        return Verdict(script.path, False, 0, error)
+    try:
+        return runner.run()
+    finally:
+        runner.host.close()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
+def test_script(path: Path) -> None:
+    verdict = run_file(str(path))
+    assert verdict.passed, f"{verdict.error}\n{verdict.error and verdict.error.actual}"
+
+
+def test_each_names_its_rule() -> None:
+    for path in SCRIPTS:
+        first, second = path.read_text().splitlines()[:2]
+        assert re.match(r"// .{20,}", first), path
+        assert second == "--tolerance_usecs=0", path
+    rules = [path.read_text().splitlines()[0] for path in SCRIPTS]
+    assert len(set(rules)) == len(rules) > 100
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
+def test_every_field(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the script runs, each packet that came is held against its expectation with one field changed."""
+    compared = 0
+
+    def strict(wanted: Any, actual: Any) -> str | None:
+        nonlocal compared
+        if isinstance(wanted, TcpPacket):
+            for what, changed in packets(wanted, first_ts=False):
+                if "TS value 0" not in what:  # the clock is judged by time: see test_whole_runs
+                    assert difference(changed, actual) is not None, f"{what} makes no difference: {wanted}"
+                    compared += 1
+        return difference(wanted, actual)
+
+    monkeypatch.setattr(running, "difference", strict)
+    assert run_file(str(path)).passed
+    assert compared or " > " not in path.read_text()
+
+
+WHOLE = ("handshake-active", "close-half", "fast-retransmit-sack", "timestamps-echo", "persist", "msg-waitall")
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_runs(name: str) -> None:
+    """All mutants of some scripts, each run from the beginning."""
+    script = parse((HERE / "tcp" / f"{name}.pkt").read_text(), name)
+    assert run_script(script).passed
+    count = 0
+    for what, mutant in mutants(script):
+        assert not run_script(mutant).passed, what
+        count += 1
+    assert count > 20
+
+
+@pytest.mark.parametrize("share", range(4))
+def test_times_and_results(share: int) -> None:
+    """Of every script: each time, length and result, run from the beginning."""
+    for path in SCRIPTS[share::4]:
+        if path.stem in WHOLE:
+            continue
+        script = parse(path.read_text(), path.stem)
+        for what, mutant in mutants(script):
+            if what.endswith((": time", ": return", ": length", ": result", ": errno", "TS value 0")):
+                assert not run_script(mutant).passed, f"{path.stem} {what}"
+
+
+SERVER = """--tolerance_usecs=0
+    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 bind(3, ..., ...) = 0
+   +0 listen(3, 1) = 0
+   +0 < S 0:0(0) win 64240 <mss 1000>
+   +0 > S. 0:0(0) ack 1 <mss 1460>
+  +.1 < . 1:1(0) ack 1 win 60000
+   +0 accept(3, ..., ...) = 4
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "kind", "said"),
+    [
+        ("   +0 `iptables -A INPUT -j DROP`\n", "unsupported", "iptables"),
+        ("   +0 `sysctl -q net.ipv4.tcp_nosuch=1`\n", "unsupported", "tcp_nosuch"),
+        ("   +0 `ip route change 192.0.2.0/24 dev tun0 nosuch 3`\n", "unsupported", "nosuch"),
+        ("   +0 frobnicate(4) = 0\n", "unsupported", "frobnicate"),
+        ("   +0 setsockopt(4, SOL_TCP, TCP_NOSUCH, [1], 4) = 0\n", "unsupported", "TCP_NOSUCH"),
+        ("   +0 %{ assert nosuch == 1 }%\n", "unsupported", "nosuch"),
+        ("   +0 %{ assert tcpi_snd_cwnd == 11, 'cwnd' }%\n", "mismatch", "cwnd"),
+        ("   +0 read(4, ..., 10) = 10\n", "mismatch", "blocks"),
+        ("   +0 < P. 1:11(9) ack 1 win 100\n", "syntax", "end is not"),
+        ("   +0 nonsense\n", "syntax", "expected"),
+        ("   +1 > . 1:1(0) ack 1\n", "mismatch", "none came"),
+        ("   +0 write(4, ..., 10) = 10\n   +1 > P. 1:11(10) ack 1\n", "mismatch", "timing"),
+        ("   +0 < P. 1:11(10) ack 1 win 100 <nop,nop,TS val 1 ecr 5>\n", "syntax", "TS ecr 5"),
+        ("`touch /tmp/x`\n", "unsupported", "touch"),
+    ],
+)  # fmt: skip
+def test_what_does_not_pass(extra: str, kind: str, said: str) -> None:
+    assert run_text(SERVER).passed
+    verdict = run_text(SERVER + extra)
+    assert not verdict.passed
+    assert verdict.error is not None
+    assert verdict.error.kind == kind
+    assert said in str(verdict.error)
+    assert verdict.error.line == SERVER.count("\n") + extra.count("\n")
+
+
+@pytest.mark.parametrize(
+    "option", ["--nosuch=1", "--non_fatal=packet", "--wire_client", "--ip_version=ipv4-mapped-ipv6"]
+)
+def test_unknown_options_are_reported(option: str) -> None:
+    verdict = run_text(option + "\n" + SERVER)
+    assert verdict.error is not None
+    assert verdict.error.kind == "unsupported"
+
+
+def test_careless_timestamps() -> None:
+    """Most TS vals off the script's own times: not checked; a single one, or with the option set: checked."""
+    start = """    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0
+   +0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)
+   +0 > S 0:0(0) <mss 1460,sackOK,TS val 100 ecr 0,nop,wscale 8>
+ +.01 < S. 0:0(0) ack 1 win 5792 <mss 1460,sackOK,TS val 700 ecr 100,nop,wscale 7>
+   +0 > . 1:1(0) ack 1 <nop,nop,TS val 200 ecr 700>
+"""
+    more = "   +0 < . 1:1001(1000) ack 1 win 514\n   +0 > . 1:1(0) ack 1001 <nop,nop,TS val 200 ecr 700>\n"
+    assert not run_text(start).passed
+    assert run_text(start + more).passed
+    assert not run_text("--tcp_ts_tick_usecs=1000\n" + start + more).passed
+    assert run_text("--tcp_ts_tick_usecs=0\n" + start).passed
+
+
+def command(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tools.cli", "packetdrill", *args], capture_output=True, text=True, cwd=HERE.parents[1]
+    )
+
+
+def test_command(tmp_path: Path) -> None:
+    """Exit 0 when all passed, 1 when some did not, 2 for wrong usage; --json; a capture of the failure."""
+    good = tmp_path / "good.pkt"
+    good.write_text(SERVER)
+    bad = tmp_path / "bad.pkt"
+    bad.write_text(SERVER + "   +0 write(4, ..., 100) = 100\n   +0 > P. 1:101(100) ack 2\n")
+    assert command(str(good)).returncode == 0
+    done = command("--captures", str(tmp_path / "out"), str(good), str(bad))
+    assert done.returncode == 1
+    assert "ok    " in done.stdout
+    assert "ack: expected 2, got 1" in done.stdout
+    assert (tmp_path / "out" / "bad.pcapng").read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
+    done = command("--json", str(good), str(bad), str(tmp_path / "missing.pkt"))
+    assert done.returncode == 1
+    first, second, third = json.loads(done.stdout)
+    assert first["passed"] and "error" not in first
+    assert second["error"]["line"] == SERVER.count("\n") + 2
+    assert second["error"]["kind"] == "mismatch"
+    assert third["error"]["kind"] == "syntax"
+    assert command().returncode == 2
+    assert command("-D", "NOVALUE", str(good)).returncode == 2
+
+
+def test_defines() -> None:
+    text = SERVER + "   +0 write(4, ..., SIZE) = SIZE\n   +0 > P. 1:101(100) ack 1\n"
+    assert not run_text(text).passed
+    assert run_text(text, options={"define": "SIZE=100"}).passed
+    assert run_text("--define=SIZE=100\n" + text).passed
+
+
+def test_options_of_the_script_win() -> None:
+    late = SERVER.replace("--tolerance_usecs=0\n", "") + "   +0 write(4, ..., 9) = 9\n+.005 > P. 1:10(9) ack 1\n"
+    assert not run_text(late).passed
+    assert run_text(late, options={"tolerance_usecs": "6000"}).passed
+    assert not run_text("--tolerance_usecs=0\n" + late, options={"tolerance_usecs": "6000"}).passed
+
+
+def test_a_script_can_be_changed_and_run_again() -> None:
+    """Nothing of a run is left behind for the next."""
+    script = parse(SERVER)
+    assert run_script(script).passed
+    assert run_script(replace(script, options={"tolerance_usecs": "1"})).passed
