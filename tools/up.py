@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import ipaddress
 import json
 import os
@@ -85,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from drivers.clock import RealTimeline
     from drivers.console import HostConsole
     from kernel.machine import Machine
+    from terrella.lab import rare_collections
 
     stopped: list[int] = []
     with ExitStack() as cleanup:
@@ -112,9 +114,12 @@ def run(args: argparse.Namespace) -> int:
         _boot(machine, device, args.ip, capture)
         while not stopped and not _serving(machine) and timeline.step(block=False):
             pass  # a service that can't start has said so, and the others serve
+        gc.collect()
+        gc.freeze()  # what the start has made stays
         print(f"ready {args.ip.split('/')[0]} on {device.name}", flush=True)
-        while not stopped:
-            timeline.run()
+        with rare_collections():
+            while not stopped:
+                timeline.run()
     return 130 if stopped[0] == signal.SIGINT else 0
 
 

@@ -157,27 +157,31 @@ def connect(session: Session) -> Figure:
 def beside_idle(session: Session) -> tuple[list[float], list[float], float]:
     """The busy connection's rates alone and beside idle connections, and the bytes of memory that each of those takes.
 
-    Measured once. The idle ones are of the echo service: accepted, with a socket, a descriptor and a flow in a server.
+    Measured once. Alone is a second machine, so that the two rates are taken in turns. The idle connections are of the
+    echo service: accepted, with a socket, a descriptor and a flow in a server.
     """
     if session.idle is None:
         rig, options = session.rig, session.options
         session.stop()  # a machine of its own, so that nothing lies about in its memory
-        machine = session.machine()
+        machine, twin = session.machine(), rig.machine(plain=False, twin=True)
 
-        def rate() -> float:
-            run = rig.load(machine, "send", DISCARD, options.seconds)
+        def rate(server: Server) -> float:
+            run = rig.load(server, "send", DISCARD, options.seconds)
             return run["bytes"] / run["seconds"] / 1e9
 
-        for kind, port in (("echo", ECHO), ("connect", ECHO), ("send", DISCARD)):
-            rig.load(machine, kind, port, 0.2)
+        for server in (machine, twin):
+            for kind, port in (("echo", ECHO), ("connect", ECHO), ("send", DISCARD)):
+                rig.load(server, kind, port, 0.2)
         session.progress(f"{options.idle} idle connections")
-        alone = [rate() for _ in range(options.runs)]
         before = machine.resident_bytes()
+        alone, beside = [], []
         with rig.held(machine, ECHO, options.idle):
             each = (machine.resident_bytes() - before) / options.idle
-            beside = [rate() for _ in range(options.runs)]
-        again = [rate() for _ in range(options.runs)]
-        session.idle = (alone + again, beside, each)
+            for _ in range(options.runs):
+                alone.append(rate(twin))
+                beside.append(rate(machine))
+        twin.stop()
+        session.idle = (alone, beside, each)
         if options.profile is None:
             session.stop()
     return session.idle
@@ -186,7 +190,7 @@ def beside_idle(session: Session) -> tuple[list[float], list[float], float]:
 def idle_rate(session: Session) -> Figure:
     """The busy connection's rate beside the idle ones, over its rate alone."""
     alone, beside, _ = beside_idle(session)
-    ratios = [rate / median(alone) for rate in beside]
+    ratios = [with_idle / without for with_idle, without in zip(beside, alone)]
     return _figure("idle-rate", ratios, [], {"alone_gb_s": median(alone)})
 
 

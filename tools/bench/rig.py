@@ -28,6 +28,7 @@ from types import TracebackType
 
 MACHINE_IP, NEAR_IP = "10.91.0.2", "10.91.0.1"
 VETH_FAR_IP, VETH_NEAR_IP = "10.92.0.2", "10.92.0.1"
+TWIN_IP, TWIN_NEAR_IP = "10.94.0.2", "10.94.0.1"
 LWIP_IP, LWIP_NEAR_IP = "10.93.0.2", "10.93.0.1"
 LWIP_HEADERS = "/usr/include/lwip"  # of Debian's liblwip-dev
 READY_S = 15.0
@@ -179,13 +180,14 @@ class Rig:
             child.wait()
             child.stdout.close()
 
-    def machine(self, plain: bool) -> Server:
+    def machine(self, plain: bool, twin: bool = False) -> Server:
         """`terrella up` on a TAP of its own, with vnet headers or with plain frames. Stop it before the next."""
-        up = ["up", "--tap", "tap0", "--ip", f"{MACHINE_IP}/24", "--host-ip", f"{NEAR_IP}/24"]
+        tap, ip, near = ("tap2", TWIN_IP, TWIN_NEAR_IP) if twin else ("tap0", MACHINE_IP, NEAR_IP)
+        up = ["up", "--tap", tap, "--ip", f"{ip}/24", "--host-ip", f"{near}/24"]
         command = [sys.executable, "-m", "tools.bench.machine", *(["--plain"] if plain else []), *up]
         if self.profile is not None:
             command[1:3] = ["-m", "tools.bench.sampler", self.profile, "--wait", "tools.bench.machine"]
-        server = self._serve(self.near, MACHINE_IP, *command)
+        server = self._serve(self.near, ip, *command)
         if self.profile is not None:
             server.child.send_signal(signal.SIGUSR2)
         return server
