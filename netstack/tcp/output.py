@@ -52,6 +52,7 @@ MAX_FRAGS = 16  # more buffers than this in one segment are joined
 
 _scratch = ffi.new("uint8_t[128]")
 _tcp_emit = lib.trl_tcp_emit
+_complete = lib.trl_checksum_complete
 _buffer = ffi.buffer
 
 
@@ -96,7 +97,11 @@ def emit(
     header = _tcp_emit(_scratch, 128, c.tmpl, c.tmpl_len, c.l3, out)
     if header < 0:
         raise ValueError(f"trl_tcp_emit refused a segment of {length} bytes")
-    frame = Frame(bytearray(_buffer(_scratch, header)), frags, header + length, c.l3 != 0, gso, c.l4, 16)
+    if length:
+        frame = Frame(bytearray(_buffer(_scratch, header)), frags, header + length, c.l3 != 0, gso, c.l4, 16)
+    else:  # so short that it is completed here
+        _complete(_scratch, header, c.l4, 16)
+        frame = Frame(bytearray(_buffer(_scratch, header)), (), header, c.l3 != 0)
     counters = c.tcp_counters
     if gso:
         segs = (length + gso - 1) // gso
