@@ -22,6 +22,7 @@ from kernel.abi import (
     SA_RESETHAND,
     SA_RESTART,
     SI_KERNEL,
+    SI_USER,
     SIG_DFL,
     SIG_IGN,
     SIGABRT,
@@ -228,6 +229,10 @@ class Signals:
             self._notify(task)
         else:
             self._notify_waiters(task.group, signum)
+
+    def send_self(self, task: Task, signum: int) -> None:
+        """SEND_SIG_NOINFO: to the thread, as if it had killed itself."""
+        self.send_thread(task, SigInfo(signum, SI_USER, task.group.pid, task.cred.uid))
 
     def _notify(self, task: Task) -> None:
         task.work |= WORK_SIGNAL

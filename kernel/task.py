@@ -229,8 +229,8 @@ class Task:
         return self.state == SLEEPING and self.machine.scheduler.wake(self)
 
     def send_signal(self, signum: int) -> None:
-        """The kernel sends this thread a signal (SIGPIPE, SIGSEGV, ...)."""
-        self.machine.signals.send_thread(self, signum)
+        """What the thread did itself sends it a signal (SIGPIPE, SIGXFSZ): as if from itself, as in Linux."""
+        self.machine.signals.send_self(self, signum)
 
     def __repr__(self) -> str:
         return f"<Task {self.tid} {self.comm} {STATE_LETTERS[self.state]}>"

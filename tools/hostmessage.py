@@ -19,7 +19,7 @@ def iovec(buffers: Sequence[Any]) -> tuple[Any, int]:
     held = [ctypes.create_string_buffer(bytes(b), len(bytes(b)) or 1) for b in buffers]
     for i, (buffer, data) in enumerate(zip(held, buffers)):
         vector[2 * i], vector[2 * i + 1] = ctypes.addressof(buffer), len(bytes(data))
-    vector.held = held
+    vector.held = held  # type: ignore[attr-defined]
     return vector, len(buffers)
 
 

@@ -112,7 +112,7 @@ class HostSystem(HostFiles, HostSignals):
         self._atomic = os.memfd_create("terrella-atomic") if hasattr(os, "memfd_create") else -1
         if self._atomic >= 0:  # out of the way of "lowest free descriptor"
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            least = 1000 if most < 0 or most > 1000 else most - 1
+            least = 65535 if most < 0 or most > 65535 else most - 1
             high = host_fcntl.fcntl(self._atomic, host_fcntl.F_DUPFD_CLOEXEC, least)
             os.close(self._atomic)
             self._atomic = high
@@ -136,7 +136,8 @@ class HostSystem(HostFiles, HostSignals):
                 return result
             if ctypes.get_errno() != _EINTR or self._interrupted or not restart or not self._handlers:
                 _fail()
-            if function in _TIMED and self._times_out(args[0], _TIMED[function]):
+            timed = _TIMED.get(function.__name__)
+            if timed is not None and self._times_out(args[0], timed):
                 raise OSError(_EINTR, os.strerror(_EINTR))
 
     @staticmethod
@@ -403,7 +404,13 @@ class HostSystem(HostFiles, HostSignals):
         os.sched_yield()
 
     def prlimit64(self, pid: int, which: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
-        return resource.prlimit(pid, which) if limits is None else resource.prlimit(pid, which, limits)
+        """(soft, hard) as they were; -1 is no limit."""
+        words = [v & 0xFFFFFFFFFFFFFFFF for v in limits] if limits is not None else []
+        new = struct.pack("=QQ", *words) if words else None
+        old = ctypes.create_string_buffer(16)
+        self._call(_libc.prlimit, pid, which, new, old)
+        soft, hard = struct.unpack("=qq", old.raw)
+        return soft, hard
 
     def prctl(self, option: int, arg: Any = 0, *more: int) -> Any:
         """PR_GET_NAME gives the name, PR_GET_PDEATHSIG and PR_GET_CHILD_SUBREAPER the number."""
@@ -502,7 +509,8 @@ class HostSystem(HostFiles, HostSignals):
         """Burns that much CPU time of this thread."""
         until = self.clock_gettime(3) + ns  # CLOCK_THREAD_CPUTIME_ID
         while self.clock_gettime(3) < until:
-            pass
+            for _ in _SPIN:  # in user mode, nearly all of it
+                pass
 
     # -- readiness --
 
@@ -726,6 +734,7 @@ _send.argtypes = [*_SIZED, ctypes.c_uint]
 _receive.argtypes = [*_SIZED, ctypes.c_void_p]
 
 
+_SPIN = range(1000)
 _held = ctypes.PyDLL(None, use_errno=True)
 _CLONE = {"x86_64": 56}.get(os.uname().machine, 220)
 
@@ -734,8 +743,7 @@ class _ThreadExit(BaseException):
     """One thread ends."""
 
 
-_TIMED = {_libc.read: 20, _receive: 20, _libc.recvmsg: 20, _libc.accept4: 20, _libc.write: 21, _send: 21,
-          _libc.sendmsg: 21}  # fmt: skip
+_TIMED = {"read": 20, "recvfrom": 20, "recvmsg": 20, "accept4": 20, "write": 21, "sendto": 21, "sendmsg": 21}
 """Calls that SO_RCVTIMEO (20) or SO_SNDTIMEO (21) bounds."""
 
 

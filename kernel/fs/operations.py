@@ -126,7 +126,10 @@ def open_file(task: Any, path: bytes, flags: int, mode: int = 0, base: Path | No
     if flags & _O_TMPFILE:
         return _open_tmpfile(task, w.lookup(path, base, directory=True), flags, mode)
     if not flags & O_CREAT:
-        there = w.lookup(path, base, follow=not flags & O_NOFOLLOW, directory=bool(flags & O_DIRECTORY))
+        nofollow = bool(flags & O_NOFOLLOW)
+        there = w.lookup(path, base, follow=not nofollow, directory=bool(flags & O_DIRECTORY) and not nofollow)
+        if nofollow and flags & O_DIRECTORY and not there.inode.is_dir:
+            raise error(ENOTDIR, path)
         return open_path(task, there, flags)
     here, name, kind, slashes = w.parent(path, base)
     while True:

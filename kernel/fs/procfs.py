@@ -261,7 +261,8 @@ class ProcFs(SyntheticFs):
         return names
 
     def _fd_target(self, file: File, task: Any) -> bytes:
-        if file.path is not None:
+        named = file.inode is None or file.inode.fs.name not in ("pipefs", "sockfs")
+        if file.path is not None and named:
             return self._name(file.path, task)
         if file.inode is None:
             return b"/dev/console"
@@ -272,9 +273,12 @@ class ProcFs(SyntheticFs):
 
     def _reopen(self, file: File) -> Path | None:
         """Where opening /proc/PID/fd/N leads: the file itself, even when its name is gone."""
-        if file.path is None:
-            raise error(EACCES if file.inode is None else abi.ENXIO, "a description without a path")
-        return file.path
+        if file.path is not None:
+            return file.path
+        inode = file.inode
+        if inode is None or not inode.mode & abi.S_IFMT:
+            raise error(EACCES if inode is None else abi.ENXIO, "a description without a path")
+        return self.vfs.nameless(inode)
 
     def _state(self, group: Any) -> str:
         if group.exit_status is not None or group.leader is None:

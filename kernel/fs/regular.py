@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
 from kernel import abi
@@ -198,7 +198,10 @@ class DirectoryOps(FileOps):
             dots.append((1, b".", file.inode.ino, kind))
         if pos < 2:
             dots.append((2, b"..", dentry.parent.inode.ino, kind))
-        return chain(dots, file.inode.fs.iterate(file.inode, max(pos, 2)))
+        if pos < 2 or file.private is None:
+            file.private = file.inode.fs.last_cookie(file.inode)
+        last: int = file.private
+        return chain(dots, takewhile(lambda e: e[0] <= last, file.inode.fs.iterate(file.inode, max(pos, 2))))
 
     def fsync(self, file: File, data_only: bool) -> None:
         assert file.inode is not None

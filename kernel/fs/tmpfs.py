@@ -44,6 +44,11 @@ class Directory:
         self._cookies: list[int] = []  # ascending; those of removed entries stay until there are too many
         self._names: dict[int, bytes] = {}
 
+    @property
+    def last(self) -> int:
+        """The largest cookie given so far."""
+        return self._next - 1
+
     def add(self, name: bytes, inode: Inode, cookie: int = 0) -> None:
         if not cookie:
             cookie = self._next
@@ -159,6 +164,10 @@ class Tmpfs(FileSystem):
 
     def iterate(self, directory: Inode, cookie: int) -> Iterator[DirEntry]:
         return directory.private.after(cookie)
+
+    def last_cookie(self, directory: Inode) -> int:
+        last: int = directory.private.last
+        return last
 
     def make(self, directory: Inode, name: bytes, mode: int, uid: int, gid: int, rdev: int, target: bytes) -> Inode:
         inode = self._inode(mode, uid, gid, rdev)

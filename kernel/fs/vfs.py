@@ -264,6 +264,12 @@ class FileSystem(Protocol):
         """Atomically; `victim` is replaced, or changes places with `inode` when `exchange`."""
         ...
 
+    def last_cookie(self, directory: Inode) -> int:
+        """Entries made from now on have larger cookies: a listing that begins now leaves them out, so that it ends
+        however many are made meanwhile.
+        """
+        return (1 << 63) - 1
+
     def readlink(self, inode: Inode) -> bytes: ...
 
     def jump(self, inode: Inode, task: Any) -> Path | None:
@@ -306,7 +312,9 @@ class FileSystem(Protocol):
 class Vfs:
     """The mount tree of a machine, the device registry and the filesystem types it can mount."""
 
-    __slots__ = ("_anon", "_dev", "_mount_id", "devices", "machine", "mounts", "now", "root", "types", "unix_names")
+    __slots__ = (
+        "_anon", "_dev", "_mount_id", "devices", "machine", "memfd", "mounts", "now", "root", "types", "unix_names",
+    )  # fmt: skip
 
     def __init__(self, now: Callable[[], int]) -> None:
         self.now = now
@@ -318,6 +326,8 @@ class Vfs:
         self.root: Path | None = None
         self.machine: Any = None
         self._anon: dict[str, AnonFs] = {}
+        self.memfd: Mount | None = None
+        """Where the files of memfd_create are, once there is one."""
         self.unix_names: dict[bytes, Any] = {}  # abstract names of Unix sockets
 
     def anon(self, name: str, magic: int) -> AnonFs:
@@ -328,6 +338,12 @@ class Vfs:
 
             fs = self._anon[name] = AnonFs(name, self.new_dev(), magic, self.now)
         return fs
+
+    @staticmethod
+    def nameless(inode: Inode) -> Path:
+        """A place for an inode that is in no directory (a pipe), for opening it through /proc/PID/fd."""
+        dentry = Dentry(b"", None, inode)
+        return Path(Mount(0, inode.fs, dentry, 0, b"none"), dentry)
 
     def new_dev(self) -> int:
         """A device number (major 0) for a filesystem without a device."""
@@ -390,7 +406,7 @@ class Vfs:
         while not (dentry is root.dentry and mount is root.mount):
             if dentry is mount.root:
                 if mount.parent is None or mount.mountpoint is None:
-                    reachable = False
+                    reachable = mount is self.memfd
                     break
                 dentry, mount = mount.mountpoint, mount.parent
                 continue

@@ -267,6 +267,8 @@ def make_pipe(flags: int, inode: Inode | None = None) -> tuple[File, File]:
     status = flags & (O_NONBLOCK | O_DIRECT)
     reader = File(OPS, abi.O_RDONLY | status, inode, None, pipe)
     writer = File(OPS, abi.O_WRONLY | status, inode, None, pipe)
+    if inode is not None:
+        inode.pipe = pipe  # for opening it again through /proc/PID/fd
     return reader, writer
 
 

@@ -467,6 +467,11 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
     if not 0 <= resource < RLIM_NLIMITS:
         raise OSError(EINVAL, f"prlimit64: resource {resource}")
     group = find(task, pid)
+    if group is not task.group and group.leader is not None and not task.cred.capable(24):
+        theirs, mine = group.leader.cred, task.cred
+        ids = {theirs.uid, theirs.euid, theirs.suid} == {mine.uid}, {theirs.gid, theirs.egid, theirs.sgid} == {mine.gid}
+        if not all(ids):
+            raise OSError(EPERM, f"prlimit64: {pid} belongs to somebody else")
     old = group.rlimits.get(resource, (RLIM_INFINITY, RLIM_INFINITY))
     if limits is not None:
         try:

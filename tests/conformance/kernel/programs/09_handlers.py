@@ -116,8 +116,12 @@ def main(sys, argv):
     print("timer:", log)
 
     # dispositions
-    print("old:", sys.rt_sigaction(SIGALRM, SIG_IGN) is not None, sys.rt_sigaction(SIGALRM, SIG_DFL),
-          sys.rt_sigaction(SIGALRM))
+    print(
+        "old:",
+        sys.rt_sigaction(SIGALRM, SIG_IGN) is not None,
+        sys.rt_sigaction(SIGALRM, SIG_DFL),
+        sys.rt_sigaction(SIGALRM),
+    )
     print("numbers:", err(sys.rt_sigaction, 0, SIG_DFL), err(sys.rt_sigaction, 65, SIG_DFL), err(sys.rt_sigaction, -1))
     print("how:", err(sys.rt_sigprocmask, 9, [SIGUSR1]))
 

@@ -13,8 +13,13 @@ def err(call, *args):
 def main(sys, argv):
     me = sys.getpid()
     for signum in (SIGKILL, SIGSTOP):
-        print(signum, err(sys.rt_sigaction, signum, SIG_IGN), err(sys.rt_sigaction, signum, SIG_DFL),
-              err(sys.rt_sigaction, signum, lambda *a: None), sys.rt_sigaction(signum))
+        print(
+            signum,
+            err(sys.rt_sigaction, signum, SIG_IGN),
+            err(sys.rt_sigaction, signum, SIG_DFL),
+            err(sys.rt_sigaction, signum, lambda *a: None),
+            sys.rt_sigaction(signum),
+        )
     sys.rt_sigprocmask(SIG_BLOCK, range(1, 65))
     held = sys.rt_sigprocmask(SIG_SETMASK, [])
     print("never blocked:", SIGKILL in held, SIGSTOP in held, SIGTERM in held, 64 in held)
@@ -93,5 +98,9 @@ def main(sys, argv):
     for n in range(5):
         sent.append(err(sys.rt_sigqueueinfo, me, 40, n))
     print("RLIMIT_SIGPENDING:", sent[-1], err(sys.kill, me, 40))
-    print(err(sys.rt_sigqueueinfo, me, 65, 0), err(sys.rt_sigqueueinfo, 1 << 22, 40, 0), err(sys.tgkill, me, 0, 1),
-          err(sys.tgkill, me, 1 << 22, SIGTERM))
+    print(
+        err(sys.rt_sigqueueinfo, me, 65, 0),
+        err(sys.rt_sigqueueinfo, 1 << 22, 40, 0),
+        err(sys.tgkill, me, 0, 1),
+        err(sys.tgkill, me, 1 << 22, SIGTERM),
+    )

@@ -27,8 +27,11 @@ def main(sys, argv):
     print("pending already:", err(sys.rt_sigsuspend, [SIGUSR2]), log, "after:", mask())
 
     log.clear()
-    pid = sys.spawn(lambda sys: (sys.nanosleep(20_000_000), sys.kill(me, SIGUSR2), sys.nanosleep(20_000_000),
-                                 sys.kill(me, SIGUSR1)) and 0)
+    pid = sys.spawn(
+        lambda sys: (
+            (sys.nanosleep(20_000_000), sys.kill(me, SIGUSR2), sys.nanosleep(20_000_000), sys.kill(me, SIGUSR1)) and 0
+        )
+    )
     print("waits for the right one:", err(sys.rt_sigsuspend, [SIGUSR2]), log, "pending", sorted(sys.rt_sigpending()))
     sys.wait4(pid)
     sys.rt_sigprocmask(SIG_SETMASK, [])

@@ -1,0 +1,244 @@
+"""System calls that move bytes without a trip through the program: splice, tee, copy_file_range; preadv2 and pwritev2;
+and memfd_create, a file for them to come from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kernel import abi
+from kernel.abi import (
+    EAGAIN,
+    EBADF,
+    EINVAL,
+    EOPNOTSUPP,
+    ESPIPE,
+    O_APPEND,
+    O_NONBLOCK,
+    O_RDWR,
+    PAGE_SIZE,
+    RWF_APPEND,
+    RWF_DSYNC,
+    RWF_HIPRI,
+    RWF_NOWAIT,
+    RWF_SYNC,
+    S_IFREG,
+    SPLICE_F_NONBLOCK,
+)
+from kernel.fs import file as files
+from kernel.fs import regular
+from kernel.fs.file import File
+from kernel.fs.tmpfs import Tmpfs
+from kernel.fs.user import file_of, install, pathname
+from kernel.fs.vfs import Dentry, Mount, Path, error
+from kernel.ipc.pipe import Pipe, own
+from kernel.syscall.file import gather, room, scatter
+from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
+
+SPLICE_FLAGS = 0xF
+_RWF = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND
+MFD_FLAGS = 1 | 2 | 8 | 0x10
+MFD_NAME_MAX = 249
+_CHUNK = 1 << 16
+
+
+# ---- preadv2 and pwritev2 ----
+
+
+@syscall(286, "preadv2", "fd", "iovec", "int", "int", "int")
+def sys_preadv2(task: Any, fd: int, sink: Sink, count: int, offset: int, flags: int = 0) -> int:
+    """Offset -1: at the description's own, which advances."""
+    file: File = task.files.get(fd)
+    if flags & ~_RWF or flags & RWF_APPEND:
+        raise error(EOPNOTSUPP, "preadv2 flags")
+    if offset == -1:
+        return files.read(file, task, sink, sink.room)
+    return files.pread(file, task, sink, sink.room, offset)
+
+
+@python("preadv2")
+def preadv2(task: Any, fd: int, sizes: Any, offset: int, flags: int = 0) -> list[bytes]:
+    sink = scatter(task, sizes)
+    sys_preadv2(task, fd, sink, len(sizes), offset, flags)
+    return [part.value() for part in sink.sinks]
+
+
+@syscall(287, "pwritev2", "fd", "iovec", "int", "int", "int")
+def sys_pwritev2(task: Any, fd: int, source: Source, count: int, offset: int, flags: int = 0) -> int:
+    file: File = task.files.get(fd)
+    if flags & ~_RWF:
+        raise error(EOPNOTSUPP, "pwritev2 flags")
+    if flags & RWF_APPEND and file.ops.seekable and file.inode is not None:
+        if not file.writable:
+            raise error(EBADF, "not open for writing")
+        end = file.inode.size
+        done = file.ops.write(file, task, source, source.left, end)
+        if offset == -1:
+            file.pos = end + done
+        return done
+    if offset == -1:
+        return files.write(file, task, source, source.left)
+    return files.pwrite(file, task, source, source.left, offset)
+
+
+@python("pwritev2")
+def pwritev2(task: Any, fd: int, buffers: Any, offset: int, flags: int = 0) -> int:
+    done: int = sys_pwritev2(task, fd, gather(buffers), len(buffers), offset, flags)
+    return done
+
+
+# ---- splice and tee ----
+
+
+def _await(task: Any, pipe: Pipe, file: File, flags: int, want_data: bool) -> bool:
+    """Until the pipe has data (or room): False at the end of file. EAGAIN where the call must not wait."""
+    while True:
+        if want_data:
+            if pipe.slots:
+                return True
+            if not pipe.writers:
+                return False
+        else:
+            if not pipe.readers:
+                task.send_signal(abi.SIGPIPE)
+                raise error(abi.EPIPE)
+            if len(pipe.slots) < pipe.limit:
+                return True
+        if flags & SPLICE_F_NONBLOCK or file.flags & O_NONBLOCK:
+            raise error(EAGAIN, "pipe empty" if want_data else "pipe full")
+        (pipe.readable if want_data else pipe.writable).sleep(task)
+
+
+def _free(pipe: Pipe) -> int:
+    return (pipe.limit - len(pipe.slots)) * PAGE_SIZE
+
+
+@syscall(76, "splice", "fd", "int", "fd", "int", "size", "int")
+def sys_splice(
+    task: Any, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, n: int, flags: int = 0
+) -> int:
+    """One of the two is a pipe. Offsets are for files: None is the description's own."""
+    if flags & ~SPLICE_FLAGS:
+        raise error(EINVAL, "splice flags")
+    source, target = file_of(task, fd_in), file_of(task, fd_out)
+    if not n:
+        return 0
+    if not source.readable or not target.writable:
+        raise error(EBADF, "splice")
+    first, second = source.private, target.private
+    from_pipe, to_pipe = isinstance(first, Pipe), isinstance(second, Pipe)
+    if (from_pipe and off_in is not None) or (to_pipe and off_out is not None):
+        raise error(ESPIPE, "a pipe has no offset")
+    if not (from_pipe or to_pipe) or first is second:
+        raise error(EINVAL, "splice needs a pipe")
+    if not to_pipe and target.flags & O_APPEND:
+        raise error(EINVAL, "splice to a file opened with O_APPEND")
+    if from_pipe and not _await(task, first, source, flags, True):
+        return 0
+    if to_pipe:
+        _await(task, second, target, flags, False)
+        n = min(n, _free(second))
+    n = min(n, first.used if from_pipe else n, _CHUNK)
+    sink = BytesSink(n)
+    if off_in is not None:
+        files.pread(source, task, sink, n, off_in)
+    else:
+        files.read(source, task, sink, n)
+    data = sink.value()
+    if not data:
+        return 0
+    if off_out is not None:
+        return files.pwrite(target, task, BytesSource(data), len(data), off_out)
+    return files.write(target, task, BytesSource(data), len(data))
+
+
+@syscall(77, "tee", "fd", "fd", "size", "int")
+def sys_tee(task: Any, fd_in: int, fd_out: int, n: int, flags: int = 0) -> int:
+    """Copies what is in one pipe into another, and leaves it there."""
+    if flags & ~SPLICE_FLAGS:
+        raise error(EINVAL, "tee flags")
+    source, target = file_of(task, fd_in), file_of(task, fd_out)
+    if not n:
+        return 0
+    if not source.readable or not target.writable:
+        raise error(EBADF, "tee")
+    first, second = source.private, target.private
+    if not isinstance(first, Pipe) or not isinstance(second, Pipe) or first is second:
+        raise error(EINVAL, "tee needs two pipes")
+    if not _await(task, first, source, flags, True):
+        return 0
+    _await(task, second, target, flags, False)
+    done = 0
+    for data, start, end, packet in list(first.slots):
+        if done == n or len(second.slots) >= second.limit:
+            break
+        chunk = own(memoryview(data)[start : min(end, start + n - done)])
+        second.slots.append([chunk, 0, len(chunk), packet])
+        second.used += len(chunk)
+        done += len(chunk)
+    task.spend(task.machine.costs.trap)
+    second.readable.wake(1, abi.POLLIN | abi.POLLRDNORM)
+    return done
+
+
+@syscall(285, "copy_file_range", "fd", "int", "fd", "int", "size", "int")
+def sys_copy_file_range(
+    task: Any, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, n: int, flags: int = 0
+) -> int:
+    source, target = file_of(task, fd_in), file_of(task, fd_out)
+    for file in (source, target):
+        if file.inode is not None and file.inode.is_dir:
+            raise error(abi.EISDIR)
+        if file.inode is None or not file.inode.is_reg:
+            raise error(EINVAL, "copy_file_range between regular files")
+    if not source.readable or not target.writable or target.flags & O_APPEND:
+        raise error(EBADF, "copy_file_range")
+    if flags:
+        raise error(EINVAL, "copy_file_range flags")
+    start = source.pos if off_in is None else off_in
+    to = target.pos if off_out is None else off_out
+    if start < 0 or to < 0:
+        raise error(EINVAL, "negative offset")
+    assert source.inode is not None
+    n = min(room(task, n), max(source.inode.size - start, 0))
+    if source.inode is target.inode and start < to + n and to < start + n and n:
+        raise error(EINVAL, "the ranges overlap")
+    done = 0
+    while done < n:
+        sink = BytesSink(min(n - done, _CHUNK))
+        files.pread(source, task, sink, sink.room, start + done)
+        data = sink.value()
+        if not data:
+            break
+        put = files.pwrite(target, task, BytesSource(data), len(data), to + done)
+        done += put
+        if put < len(data):
+            break
+    if off_in is None:
+        source.pos = start + done
+    if off_out is None:
+        target.pos = to + done
+    return done
+
+
+# ---- memfd ----
+
+
+@syscall(279, "memfd_create", "path", "int")
+def sys_memfd_create(task: Any, name: str | bytes, flags: int = 0) -> int:
+    """A file in memory without a name in any directory."""
+    if flags & ~MFD_FLAGS:
+        raise error(EINVAL, "memfd_create flags")
+    label = pathname(name)
+    if len(label) > MFD_NAME_MAX:
+        raise error(EINVAL, "memfd name")
+    vfs = task.machine.vfs
+    mount = vfs.memfd
+    if mount is None:
+        fs = Tmpfs(vfs.new_dev(), vfs.now, mode=0o777, max_pages=task.machine.frames)
+        mount = vfs.memfd = Mount(0, fs, Dentry(b"", None, fs.root), 0, b"memfd")
+    inode = mount.fs.make_unnamed(S_IFREG | 0o777, task.cred.fsuid, task.cred.fsgid)
+    dentry = Dentry(b"memfd:" + label, mount.root, inode)
+    dentry.hashed = False
+    file = File(regular.REGULAR, O_RDWR | abi.O_LARGEFILE, inode, Path(mount, dentry))
+    return install(task, file, bool(flags & 1))
