@@ -154,7 +154,9 @@ class Connection(Tcb):
         self.l3 = path.l3
         self.l4 = path.l3 + (20 if path.version == 4 else 40)
         self.mtu = path.mtu
-        rto_min = path.metrics.get("rto_min", 0) if path.metrics else 0
+        metrics = path.metrics
+        rto_min = metrics.get("rto_min", 0) if metrics else 0
+        self.quickack_user = bool(metrics and metrics.get("quickack"))
         self.rto_min_us = rto_min * 1000 if rto_min else self.settings.tcp_rto_min_us
         sock = self.sock
         if sock is not None:
@@ -217,7 +219,7 @@ class Connection(Tcb):
         self.ts_offset = self.engine.ts_offset(self.key) if settings.tcp_timestamps == 1 else 0
         self.sack_ok = bool(settings.tcp_sack)
         self.wscale_ok = bool(settings.tcp_window_scaling)
-        self.ecn_ok = settings.tcp_ecn == 1
+        self.ecn_ok = settings.tcp_ecn == 1 or bool(metrics.get("features", 0) & 1)
         self.option_bytes = opt.TIMESTAMP_BYTES if self.ts_ok else 0
         self.advmss = opt.advertised_mss(
             path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss
@@ -230,7 +232,7 @@ class Connection(Tcb):
             *window.initial(
                 space,
                 self.advmss,
-                window.locked_clamp(self.window_clamp, space, self.rcvbuf_locked),
+                window.locked_clamp(self.window_clamp or metrics.get("window", 0), space, self.rcvbuf_locked),
                 self.wscale_ok,
                 metrics.get("initrwnd", 0),
                 settings.tcp_rmem[2],
@@ -306,6 +308,10 @@ class Connection(Tcb):
             self.rttvar_us = self.mdev_us = self.mdev_max_us = 3_000_000
             self.rto_ns = 3 * SECOND
         self.cwnd = 1 if self.total_retrans > 1 else self.init_cwnd()
+        if metrics.get("reordering"):
+            self.reordering = metrics["reordering"]
+        if metrics.get("congctl") and not (self.sock is not None and self.sock.cc_name):
+            self.cc = congestion.create(str(metrics["congctl"]))
         if metrics.get("cwnd"):
             self.cwnd_clamp = metrics["cwnd"]
             self.cwnd = min(self.cwnd, self.cwnd_clamp)

@@ -67,6 +67,7 @@ def check(c: Connection, now: int) -> None:
         (ahead > c.rcv_mss and (c.rcv_nxt - c.copied_seq < c.rcvlowat or window.candidate(c) >= c.rcv_wnd))
         or (c.ack_quick and not in_pingpong(c))
         or pending & NOW
+        or c.quickack_user
     ):
         output.send_ack(c, now)
         return

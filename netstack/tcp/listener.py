@@ -99,7 +99,8 @@ class Request:
         self.sack_ok = bool(opts & OPT_SACK_PERMITTED and settings.tcp_sack)
         self.wscale_ok = bool(opts & OPT_WSCALE and settings.tcp_window_scaling)
         self.snd_wscale = min(seg.wscale, options.WSCALE_MAX) if self.wscale_ok else 0
-        self.ecn_ok = bool(settings.tcp_ecn in (1, 2) and seg.flags & (ECE | CWR) == ECE | CWR and not seg.tos & 3)
+        willing = settings.tcp_ecn in (1, 2) or metrics.get("features", 0) & 1
+        self.ecn_ok = bool(willing and seg.flags & (ECE | CWR) == ECE | CWR and not seg.tos & 3)
         self.init_window()
         self.peer_window = seg.window
         self.sent_ns = now
@@ -117,7 +118,9 @@ class Request:
         self.rcv_wnd, self.clamp, self.rcv_wscale = window.initial(
             space,
             self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
-            window.locked_clamp(sock.window_clamp, space, sock.rcvbuf_locked),
+            window.locked_clamp(
+                sock.window_clamp or (self.path.metrics or {}).get("window", 0), space, sock.rcvbuf_locked
+            ),
             self.wscale_ok,
             (self.path.metrics or {}).get("initrwnd", 0),
             settings.tcp_rmem[2],

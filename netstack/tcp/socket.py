@@ -40,7 +40,7 @@ from netstack.socket import (
     share_address,
     would_block,
 )  # fmt: skip
-from netstack.tcp import congestion, delack, fsm, info, output, sockopt, window
+from netstack.tcp import congestion, delack, fsm, info, sendbuf, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -353,7 +353,7 @@ class TcpSocket(Socket):
         if flags & MSG_OOB:
             return self.send_urgent(conn, data, now)
         if conn.memory() + size + (size >> 4) >= conn.sndbuf or conn.unsent_bytes + size > conn.notsent_lowat:
-            return self.send_by_buffers(conn, memoryview(data), now, flags)
+            return sendbuf.fill(conn, memoryview(data), now, flags)
         if data.__class__ is not bytes and not (
             data.__class__ is memoryview and data.obj.__class__ is bytes and size >= COALESCE
         ):
@@ -369,39 +369,6 @@ class TcpSocket(Socket):
             conn.eor = (*conn.eor, conn.write_seq)
         conn.push(now, bool(flags & MSG_MORE))
         return size
-
-    def send_by_buffers(self, conn: Connection, data: memoryview, now: int, flags: int) -> int:
-        """Near the limit of the send buffer: what joins the last buffer goes in; another buffer is begun only while
-        there is room (by its bytes and overheads), and is then filled. Each full one is pushed."""
-        goal = conn.size_goal()
-        size = len(data)
-        kept = data.obj.__class__ is bytes and goal >= COALESCE
-        taken = 0
-        while taken < size:
-            begun = max(conn.tail_seq, conn.snd_nxt)
-            room = goal - (conn.write_seq - begun) if begun < conn.write_seq else 0
-            if room <= 0 or (conn.eor and conn.eor[-1] == conn.write_seq):
-                if conn.memory() >= conn.sndbuf or conn.unsent_bytes >= conn.notsent_lowat:
-                    conn.was_full = True
-                    if not taken:
-                        raise would_block("the send buffer is full")
-                    flags &= ~(MSG_MORE | MSG_EOR)
-                    break
-                conn.tail_seq = conn.write_seq
-                room = goal
-            piece = data[taken : taken + room]
-            taken += len(piece)
-            conn.queue(piece if kept else bytes(piece))
-            if len(piece) < room or taken == size:
-                continue
-            if conn.write_seq > conn.pushed_seq + (conn.max_window >> 1):
-                conn.push(now)
-            elif conn.tail_seq <= conn.snd_nxt:
-                output.write(conn, now, push_one=1)
-        if flags & MSG_EOR:
-            conn.eor = (*conn.eor, conn.write_seq)
-        conn.push(now, bool(flags & MSG_MORE))
-        return taken
 
     def refuse_send(self, conn: Connection | None) -> None:
         """Why nothing can be sent now."""

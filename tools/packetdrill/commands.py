@@ -25,8 +25,7 @@ class Route:
     attributes: dict[str, int | str | bool] = field(default_factory=dict)
 
 
-_NUMBERS = {"mtu", "advmss", "initcwnd", "initrwnd", "window", "hoplimit", "reordering", "quickack", "ssthresh", "cwnd"}
-_DURATIONS = {"rto_min", "rtt", "rttvar"}
+_NUMBERS = {"mtu", "advmss", "initcwnd", "initrwnd", "window", "reordering", "quickack", "cwnd"}
 _UNITS = {"": 1_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1, "s": 1_000_000_000, "msec": 1_000_000, "usec": 1_000}
 _WITH_VALUE = {"dev", "via", "src", "proto", "protocol", "scope", "table", "metric", "realm", "type"}
 
@@ -114,8 +113,12 @@ def _route(words: list[str], route: Route) -> None:
             value = words[at + 2]
         if word in _NUMBERS:
             route.attributes[word] = int(value)
-        elif word in _DURATIONS:
+        elif word == "rto_min":
             route.attributes[word] = duration(value)
+            if duration(value) % 1_000_000:
+                raise UnsupportedCommand(f"ip route rto_min {value}: the stack's is in whole milliseconds")
+        elif word == "features" and value != "ecn":
+            raise UnsupportedCommand(f"ip route features {value!r}")
         elif word in ("cc", "congctl", "features"):
             route.attributes["congctl" if word == "cc" else word] = value
         else:

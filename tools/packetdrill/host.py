@@ -157,9 +157,11 @@ class Host:
         metrics: dict[str, Any] = {}
         for name, value in route.attributes.items():
             if isinstance(value, int) and not isinstance(value, bool):
-                metrics[name] = value // 1_000_000 if name in ("rto_min", "rtt", "rttvar") else value
+                metrics[name] = value // 1_000_000 if name == "rto_min" else value
             elif name == "features":
                 metrics["features"] = 1 if "ecn" in str(value) else 0
+            elif name == "congctl":
+                metrics["congctl"] = value
         stack.add_route(everywhere, dev=self.device.name, **metrics)
 
     def set_sysctl(self, name: str, value: str) -> None:
