@@ -1,0 +1,55 @@
+"""Filling the send buffer near its limit, buffer by buffer, as Linux's tcp_sendmsg does.
+
+A write first tops up the last buffer that waits to be sent. Another is begun only while what is queued, bytes and
+overheads, lies below SO_SNDBUF (and what is unsent below TCP_NOTSENT_LOWAT); once begun it is filled, so that a write
+may pass the limit by one buffer. Each full one is pushed, which sends what may be sent and so makes room in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netstack.socket import MSG_EOR, MSG_MORE, would_block
+from netstack.tcp import chrono, output
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+
+KEPT = 16_384  # buffers of the application at least this large are queued as they are
+
+
+def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
+    """How many bytes were taken; BlockingIOError when none were."""
+    goal = conn.size_goal()
+    size = len(data)
+    kept = data.obj.__class__ is bytes and goal >= KEPT
+    if not conn.packets_out and conn.lsndtime_ns:
+        output.after_idle(conn, now)
+    taken = 0
+    while taken < size:
+        begun = max(conn.tail_seq, conn.snd_nxt)
+        room = goal - (conn.write_seq - begun) if begun < conn.write_seq else 0
+        if room <= 0 or (conn.eor and conn.eor[-1] == conn.write_seq):
+            if conn.memory() >= conn.sndbuf or conn.unsent_bytes >= conn.notsent_lowat:
+                conn.was_full = True
+                if not taken:
+                    raise would_block("the send buffer is full")
+                flags &= ~(MSG_MORE | MSG_EOR)
+                break
+            conn.tail_seq = conn.write_seq
+            room = goal
+        piece = data[taken : taken + room]
+        taken += len(piece)
+        if not conn.chrono:
+            chrono.start(conn, chrono.BUSY, now)
+        conn.queue(piece if kept else bytes(piece))
+        if len(piece) < room or taken == size:
+            continue
+        if conn.write_seq > conn.pushed_seq + (conn.max_window >> 1):
+            conn.push(now)
+        elif conn.tail_seq <= conn.snd_nxt:
+            output.write(conn, now, push_one=1)
+    if flags & MSG_EOR:
+        conn.eor = (*conn.eor, conn.write_seq)
+    conn.push(now, bool(flags & MSG_MORE))
+    return taken
