@@ -80,6 +80,7 @@ class State(NamedTuple):
     out_of_order: tuple[tuple[int, int], ...]
     undos: int
     congestion: str
+    receive_space: int
 
     @property
     def pipe(self) -> int:
@@ -121,7 +122,8 @@ def snapshot(c: Any) -> State | None:
     counters = c.counters
     undos = counters.TCPFullUndo + counters.TCPPartialUndo + counters.TCPDSACKUndo + counters.TCPLossUndo
     held = tuple((entry[0], entry[1]) for entry in c.ooo)
-    return State._make((*_get(c), held, undos, c.cc.name))
+    space = min(c.window_clamp, c.rcvbuf * c.scaling_ratio >> 8)  # what of the buffer can be data
+    return State._make((*_get(c), held, undos, c.cc.name, space))
 
 
 class Flight(NamedTuple):

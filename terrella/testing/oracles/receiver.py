@@ -89,8 +89,8 @@ class RightEdgeNeverRetreats(Oracle):
 
 
 class ReceiverSillyWindow(Oracle):
-    """A window that was (all but) closed is opened by at least a segment, or by half of the buffer, whichever is less:
-    the right edge does not advance to leave a window smaller than that.
+    """A window that was (all but) closed is opened by at least a segment, or by half of what the buffer holds, whichever
+    is less: the right edge does not advance to leave a window smaller than that.
     """
 
     section = "RFC 9293 section 3.8.6.2.2, MUST-39"
@@ -108,7 +108,7 @@ class ReceiverSillyWindow(Oracle):
             return
         edge = flow.offered(seg)
         unit = 1 << flow.wscale_out
-        least = min(state.rcv_mss, state.rcvbuf // 2)
+        least = min(state.rcv_mss, state.receive_space // 2)
         window = seg.window << flow.wscale_out
         if window >= least - unit:
             self.base[side.name] = edge

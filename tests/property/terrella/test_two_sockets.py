@@ -17,11 +17,11 @@ LONG = int(os.environ.get("TERRELLA_SOAK_EXAMPLES", "3000"))
 
 
 class TestTwoSockets(TwoSockets.TestCase):
-    settings = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=ANYTHING)
+    settings = settings(max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=ANYTHING)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=ANYTHING)
-@given(case=strategies.cases(app=strategies.applications(most=20_000)))
+@settings(max_examples=15, deadline=None, suppress_health_check=ANYTHING)
+@given(case=strategies.cases(app=strategies.applications(most=10_000)))
 def test_applications(case: Case) -> None:
     run(case, name="applications")
 
