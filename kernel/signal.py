@@ -48,6 +48,7 @@ from kernel.abi import (
     SIGXCPU,
     SIGXFSZ,
 )  # fmt: skip
+from kernel.sched.wait import WaitQueue
 from kernel.task import (
     SLEEPING,
     STOPPED,
@@ -237,6 +238,19 @@ class Signals:
     def _notify(self, task: Task) -> None:
         task.work |= WORK_SIGNAL
         self.machine.scheduler.disturb(task)
+
+    def waiting_queue(self, pid: int) -> WaitQueue:
+        """Where threads of the process wait for signals that are blocked (sigtimedwait, signalfd)."""
+        queue = self.machine.signal_wait.get(pid)
+        if queue is None:
+            queue = self.machine.signal_wait[pid] = WaitQueue()
+        return queue
+
+    def forget_queue(self, pid: int) -> None:
+        """Nobody waits any more, perhaps."""
+        queue = self.machine.signal_wait.get(pid)
+        if queue is not None and not len(queue) and not queue.watchers:
+            del self.machine.signal_wait[pid]
 
     def _notify_waiters(self, group: ThreadGroup, signum: int) -> None:
         """Threads in sigtimedwait, and signalfd readers, wait for blocked signals."""

@@ -219,7 +219,8 @@ class HostFiles:
     @staticmethod
     def _xattr(function: Any, *args: Any) -> bytes:
         buffer = ctypes.create_string_buffer(65536)
-        return buffer.raw[: _done(function(*args, buffer, ctypes.c_size_t(65536)))]
+        size = _done(function(*args, buffer, ctypes.c_size_t(65536)))
+        return buffer.raw[:size]
 
     def getxattr(self, path: Any, name: str) -> bytes:
         return self._xattr(libc.getxattr, os.fsencode(path), name.encode())

@@ -52,7 +52,7 @@ class UnixSocket:
     __slots__ = (
         "backlog", "closed", "cred", "error", "family", "flags", "inode", "listening", "name", "names", "on_ready",
         "peer", "peercred", "pending", "proto", "queue", "queued", "rcvtimeo_ns", "read_shut", "sndbuf", "sndtimeo_ns",
-        "type", "waiting_writers", "write_shut",
+        "type", "waiting_writers", "whoami", "write_shut",
     )  # fmt: skip
 
     def __init__(self, type: int, cred: tuple[int, int, int], names: dict[bytes, UnixSocket]) -> None:
@@ -63,6 +63,8 @@ class UnixSocket:
         self.rcvtimeo_ns = self.sndtimeo_ns = 0
         self.cred = cred  # (pid, uid, gid) of its maker
         self.peercred = (0, -1, -1)
+        self.whoami: Callable[[], tuple[int, int, int]] | None = None
+        """(pid, uid, gid) of who sends, for SO_PASSCRED."""
         self.names = names  # the machine's abstract names
         self.name: str | bytes = ""
         self.inode: Any = None
@@ -132,6 +134,9 @@ class UnixSocket:
             raise error(EAGAIN, "backlog full")
         other = UnixSocket(self.type, target.cred, self.names)
         other.name = target.name
+        other.whoami = target.whoami
+        if target.flags.get(abi.SO_PASSCRED):
+            other.flags[abi.SO_PASSCRED] = 1
         join(self, other)
         self.peercred, other.peercred = target.peercred, self.cred
         target.pending.append(other)
@@ -195,6 +200,10 @@ class UnixSocket:
                 if self not in peer.waiting_writers:
                     peer.waiting_writers.append(self)
                 raise error(EAGAIN)
+        if peer.flags and peer.flags.get(abi.SO_PASSCRED) and self.whoami is not None:
+            cred = (abi.SOL_SOCKET, abi.SCM_CREDENTIALS, struct.pack("=iii", *self.whoami()))
+            if ancillary is None or not any(kind == abi.SCM_CREDENTIALS for _, kind, _ in ancillary):
+                ancillary = [*(ancillary or ()), cred]
         peer.queue.append([data if type(data) is bytes else bytes(data), self.name, ancillary, 0])
         peer.queued += size if self.type == SOCK_STREAM else size + _OVERHEAD
         peer.changed()
@@ -403,6 +412,6 @@ def join(a: UnixSocket, b: UnixSocket) -> None:
 
 def drop_ancillary(ancillary: Any) -> None:
     """Descriptions that were in flight and will not arrive."""
-    for _, _, files in ancillary or ():
-        for file in files:
+    for _, kind, files in ancillary or ():
+        for file in files if kind == abi.SCM_RIGHTS else ():
             file.put()

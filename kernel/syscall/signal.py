@@ -10,6 +10,7 @@ from errno import EINTR
 from typing import TYPE_CHECKING, Any
 
 from kernel.abi import (
+    ANON_INODE_FS_MAGIC,
     EAGAIN,
     EFAULT,
     EINVAL,
@@ -18,6 +19,9 @@ from kernel.abi import (
     ESRCH,
     MINSIGSTKSZ,
     NSIG,
+    O_CLOEXEC,
+    O_NONBLOCK,
+    O_RDWR,
     SI_USER,
     SIG_BLOCK,
     SIG_DFL,
@@ -30,7 +34,10 @@ from kernel.abi import (
     SS_DISABLE,
     SS_ONSTACK,
 )
-from kernel.sched.wait import Interrupted, WaitQueue
+from kernel.fs.file import File
+from kernel.fs.signalfd import SIGNALFD, SignalFd
+from kernel.fs.user import install
+from kernel.sched.wait import Interrupted
 from kernel.signal import IGNORED, Action, SigInfo, bit
 from kernel.syscall.table import BY_NAME, NEVER_RULE, NO_HANDLER_RULE, python, syscall
 
@@ -295,16 +302,13 @@ def sys_rt_sigtimedwait(task: Task, mask: int, timeout_ns: int | None = None) ->
         raise OSError(EINVAL, f"rt_sigtimedwait: timeout {timeout_ns}")
     deadline = None if timeout_ns is None else task.now + timeout_ns
     mask &= ~(bit(SIGKILL) | bit(SIGSTOP))
-    waiting = task.machine.signal_wait
     pid = task.group.pid
     while True:
         info = signals.take(task, mask)
         if info is not None:
             signals.recalculate(task)
             return info
-        queue = waiting.get(pid)
-        if queue is None:
-            queue = waiting[pid] = WaitQueue()
+        queue = signals.waiting_queue(pid)
         before = task.blocked
         left = None if deadline is None else deadline - task.now
         try:
@@ -323,8 +327,30 @@ def sys_rt_sigtimedwait(task: Task, mask: int, timeout_ns: int | None = None) ->
         finally:
             task.blocked = before
             signals.recalculate(task)
-            if not len(queue):
-                waiting.pop(pid, None)
+            signals.forget_queue(pid)
+
+
+@syscall(74, "signalfd4", "fd", "sigset", "open_flags")
+def sys_signalfd4(task: Task, fd: int, mask: int, flags: int = 0) -> int:
+    """A new descriptor (fd -1), or another mask for one; reads give struct signalfd_siginfo."""
+    if flags & ~(O_CLOEXEC | O_NONBLOCK):
+        raise OSError(EINVAL, "signalfd4 flags")
+    mask &= ~(bit(SIGKILL) | bit(SIGSTOP))
+    if fd != -1:
+        held = task.files.get(fd).private
+        if not isinstance(held, SignalFd):
+            raise OSError(EINVAL, f"{fd} is no signalfd")
+        held.mask = mask
+        return fd
+    inode = task.machine.vfs.anon("anon_inodefs", ANON_INODE_FS_MAGIC).inode(0o600, task.cred.fsuid, task.cred.fsgid)
+    file = File(SIGNALFD, O_RDWR | flags & O_NONBLOCK, inode, None, SignalFd(task.machine, mask))
+    return install(task, file, bool(flags & O_CLOEXEC))
+
+
+@python("signalfd4")
+def signalfd4(task: Task, fd: int, signals: Iterable[int], flags: int = 0) -> int:
+    made: int = sys_signalfd4(task, fd, to_mask(signals), flags)
+    return made
 
 
 @python("rt_sigtimedwait")

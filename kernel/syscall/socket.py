@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import struct
 from typing import Any
 
 from kernel import abi
@@ -14,9 +15,11 @@ from kernel.fs.user import file_of, install, lookup, nofile, pathname, text
 from kernel.fs.vfs import error
 from kernel.net.socket import SOCKET, SocketState, socket_file, socket_of
 from kernel.net.unix import UnixSocket, join
+from kernel.sched.wait import Interrupted
 from kernel.syscall.file import WholeSource, gather, room
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
 
+SCM_MAX_FD = 253
 _TYPE_FLAGS = abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC
 Address = Any  # (text, port) or (text, port, flowinfo, scope); str or bytes for Unix sockets
 
@@ -35,14 +38,22 @@ def _make(task: Any, domain: int, kind: int, proto: int) -> Any:
         if kind not in (abi.SOCK_STREAM, abi.SOCK_DGRAM, abi.SOCK_SEQPACKET):
             raise error(abi.ESOCKTNOSUPPORT)
         cred = task.cred
-        return UnixSocket(kind, (task.group.pid, cred.euid, cred.egid), task.machine.vfs.unix_names)
+        sock = UnixSocket(kind, (task.group.pid, cred.euid, cred.egid), task.machine.vfs.unix_names)
+        machine = task.machine
+
+        def whoami() -> tuple[int, int, int]:
+            sender = machine.scheduler.running
+            return (0, 65534, 65534) if sender is None else (sender.group.pid, sender.cred.uid, sender.cred.gid)
+
+        sock.whoami = whoami
+        return sock
     if not isinstance(domain, int) or not 0 <= domain < abi.AF_MAX:
         raise error(EAFNOSUPPORT)
     if not 0 <= kind <= abi.SOCK_PACKET:
         raise error(EINVAL, "socket type")
     if domain not in (AF_INET, AF_INET6, abi.AF_PACKET):
         raise error(EAFNOSUPPORT)
-    if kind == abi.SOCK_RAW and task.cred.euid != 0:
+    if kind == abi.SOCK_RAW and not task.cred.capable(abi.CAP_NET_RAW):
         raise error(abi.EPERM, "raw sockets need CAP_NET_RAW")
     return task.machine.stack.socket(domain, kind, proto)
 
@@ -127,7 +138,8 @@ def sys_bind(task: Any, fd: int, addr: Address) -> int:
             sock.bind_inode(operations.make_socket(task, path, 0o777), text(path))
         return 0
     addr = _inet(addr)
-    if len(addr) > 1 and isinstance(addr[1], int) and 0 < addr[1] < 1024 and task.cred.euid != 0:
+    low = len(addr) > 1 and isinstance(addr[1], int) and 0 < addr[1] < 1024
+    if low and not task.cred.capable(abi.CAP_NET_BIND_SERVICE):
         raise error(abi.EACCES, "ports below 1024 need CAP_NET_BIND_SERVICE")
     sock.bind(addr)
     return 0
@@ -283,13 +295,30 @@ def sys_sendmsg(task: Any, fd: int, message: tuple[Source, Any, Address], flags:
             raise
 
 
-def _pack_ancillary(task: Any, ancillary: Any) -> list[tuple[int, int, list[File]]]:
-    """SCM_RIGHTS with descriptors as an array or bytes of ints: each description gains a holder, in flight."""
-    parcels: list[tuple[int, int, list[File]]] = []
+def _pack_ancillary(task: Any, ancillary: Any) -> list[tuple[int, int, Any]]:
+    """SCM_RIGHTS with descriptors as an array or bytes of ints: each description gains a holder, in flight.
+    SCM_CREDENTIALS (pid, uid, gid): one's own, unless root says otherwise.
+    """
+    parcels: list[tuple[int, int, Any]] = []
     for level, kind, payload in ancillary:
+        if level == abi.SOL_SOCKET and kind == abi.SCM_CREDENTIALS:
+            raw = bytes(payload)
+            if len(raw) != 12:
+                raise error(EINVAL, "credentials are three ints")
+            pid, uid, gid = struct.unpack("=iii", raw)
+            cred = task.cred
+            own = pid == task.group.pid and uid in (cred.uid, cred.euid, cred.suid) and gid in (
+                cred.gid, cred.egid, cred.sgid
+            )  # fmt: skip
+            if not own and not cred.capable(abi.CAP_SYS_ADMIN):
+                raise error(abi.EPERM, "somebody else's credentials")
+            parcels.append((level, kind, raw))
+            continue
         if level != abi.SOL_SOCKET or kind != abi.SCM_RIGHTS:
             raise error(EINVAL, "ancillary data")
         fds = array.array("i")
+        if len(bytes(payload)) > SCM_MAX_FD * 4:
+            raise error(EINVAL, f"more than {SCM_MAX_FD} descriptors")
         fds.frombytes(bytes(payload))
         parcels.append((level, kind, [task.files.get(fd).get() for fd in fds]))
     return parcels
@@ -334,6 +363,13 @@ def _unpack_ancillary(task: Any, parcels: Any, room: int, flags: int) -> tuple[l
     cut = 0
     cloexec = bool(flags & abi.MSG_CMSG_CLOEXEC)
     for level, kind, passed in parcels or ():
+        if kind == abi.SCM_CREDENTIALS:
+            if room < 16 + len(passed):
+                cut = abi.MSG_CTRUNC
+                continue
+            received.append((level, kind, passed))
+            room -= 32
+            continue
         fds = array.array("i")
         space = max(0, room - 16) // 4
         for file in passed:
@@ -358,6 +394,69 @@ def recvmsg(task: Any, fd: int, n: int, ancbufsize: int = 0, flags: int = 0) -> 
     return sink.value(), ancillary, message_flags, peer
 
 
+@syscall(269, "sendmmsg", "fd", "msgvec", "int", "msg_flags")
+def sys_sendmmsg(task: Any, fd: int, messages: Any, count: int, flags: int = 0) -> int:
+    """Each of `messages` is what sendmsg takes. How many were sent; an error only when none was."""
+    _socket(task, fd)
+    done = 0
+    for message in messages:
+        try:
+            sys_sendmsg.handler(task, fd, message, flags)  # type: ignore[attr-defined]
+        except OSError:
+            if not done:
+                raise
+            break
+        done += 1
+    return done
+
+
+@python("sendmmsg")
+def sendmmsg(task: Any, fd: int, messages: Any, flags: int = 0) -> int:
+    """`messages` are (buffers, ancillary data, address)."""
+    try:
+        wanted = [(gather(buffers), ancillary, addr) for buffers, ancillary, addr in messages][: abi.IOV_MAX]
+    except (TypeError, ValueError):
+        raise error(EFAULT, "sendmmsg takes [(buffers, ancillary data, address), ...]") from None
+    done: int = sys_sendmmsg(task, fd, wanted, len(wanted), flags)
+    return done
+
+
+@syscall(243, "recvmmsg", "fd", "msgvec", "int", "msg_flags", "timespec")
+def sys_recvmmsg(
+    task: Any, fd: int, sinks: Any, count: int, flags: int = 0, timeout_ns: int | None = None
+) -> list[tuple[int, Address]]:
+    """One message into each sink, until there is none (after the first with MSG_WAITFORONE), or the time is up."""
+    _socket(task, fd)
+    got: list[tuple[int, Address]] = []
+    deadline = None if timeout_ns is None else task.now + timeout_ns
+    for sink in sinks:
+        once = abi.MSG_DONTWAIT if got and flags & abi.MSG_WAITFORONE else 0
+        try:
+            size, _, _, peer = sys_recvmsg.handler(  # type: ignore[attr-defined]
+                task, fd, (sink, 0), flags & ~abi.MSG_WAITFORONE | once
+            )
+        except (OSError, Interrupted):
+            if not got:
+                raise
+            break
+        got.append((size, peer))
+        if deadline is not None and task.now >= deadline:
+            break
+    return got
+
+
+@python("recvmmsg")
+def recvmmsg(
+    task: Any, fd: int, sizes: Any, flags: int = 0, timeout_ns: int | None = None
+) -> list[tuple[bytes, Address]]:
+    """One message into each buffer of the sizes given: (data, address) of those that came."""
+    if not isinstance(sizes, (list, tuple)) or not all(isinstance(n, int) and n >= 0 for n in sizes):
+        raise error(EFAULT, "recvmmsg takes a list of sizes")
+    sinks = [BytesSink(room(task, n)) for n in sizes[: abi.IOV_MAX]]
+    got = sys_recvmmsg(task, fd, sinks, len(sinks), flags, timeout_ns)
+    return [(sink.value(), peer) for sink, (_, peer) in zip(sinks, got)]
+
+
 # ---- the rest ----
 
 
@@ -379,7 +478,8 @@ def sys_setsockopt(task: Any, fd: int, level: int, name: int, value: int | bytes
         raise error(EINVAL, "an int option has 32 bits")
     if isinstance(value, int) and value >= 1 << 31:
         value -= 1 << 32
-    if level == abi.SOL_SOCKET and name in (abi.SO_RCVBUFFORCE, abi.SO_SNDBUFFORCE, abi.SO_MARK) and task.cred.euid:
+    forced = level == abi.SOL_SOCKET and name in (abi.SO_RCVBUFFORCE, abi.SO_SNDBUFFORCE, abi.SO_MARK)
+    if forced and not task.cred.capable(abi.CAP_NET_ADMIN):
         raise error(abi.EPERM, "this option needs CAP_NET_ADMIN")
     task.machine.stack.now = task.machine.timeline.now  # options that are about time
     sock.setsockopt(level, name, int(value) if isinstance(value, int) else bytes(value))
