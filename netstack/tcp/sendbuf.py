@@ -7,15 +7,27 @@ may pass the limit by one buffer. Each full one is pushed, which sends what may 
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
-from netstack.socket import MSG_EOR, MSG_MORE, would_block
+from netstack.socket import MSG_EOR, MSG_MORE, error, would_block
 from netstack.tcp import chrono, output
+from netstack.tcp.tcb import SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
+    from netstack.tcp.socket import TcpSocket
 
 KEPT = 16_384  # buffers of the application at least this large are queued as they are
+
+
+def refuse(sock: TcpSocket, conn: Connection | None) -> None:
+    """Why nothing can be sent now."""
+    sock.take_error()
+    opening = conn is not None and conn.state in (SYN_SENT, SYN_RECEIVED)
+    if opening and sock.listener is None and not sock.shutdown_mask & 2:
+        raise would_block("the connection is not established yet")
+    raise error(errno.EPIPE)
 
 
 def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:

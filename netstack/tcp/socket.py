@@ -345,7 +345,7 @@ class TcpSocket(Socket):
             or self.so_error
             or self.shutdown_mask & 2
         ):
-            self.refuse_send(conn)
+            sendbuf.refuse(self, conn)
             assert conn is not None
         size = len(data)
         if not size:
@@ -369,15 +369,6 @@ class TcpSocket(Socket):
             conn.eor = (*conn.eor, conn.write_seq)
         conn.push(now, bool(flags & MSG_MORE))
         return size
-
-    def refuse_send(self, conn: Connection | None) -> None:
-        """Why nothing can be sent now."""
-        self.take_error()
-        if self.listener is not None or conn is None or self.shutdown_mask & 2:
-            raise error(errno.EPIPE)
-        if conn.state in (SYN_SENT, SYN_RECEIVED):
-            raise would_block("the connection is not established yet")
-        raise error(errno.EPIPE)
 
     def send_urgent(self, conn: Connection, data: Any, now: int) -> int:
         """RFC 6093: the last byte of the data is the urgent one."""
