@@ -254,7 +254,7 @@ def sys_getgroups(task: Task) -> list[int]:
 def sys_setgroups(task: Task, groups: Iterable[int]) -> int:
     try:
         wanted = tuple(_one(int(gid)) for gid in groups)
-    except TypeError:
+    except (TypeError, ValueError):
         raise OSError(EFAULT, f"setgroups takes group ids, not {groups!r:.40}") from None
     if not task.cred.capable(CAP_SETGID):
         raise _denied("setgroups", task.cred)
