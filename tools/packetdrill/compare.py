@@ -105,6 +105,8 @@ def difference(
         assert isinstance(actual, IcmpPacket)
         if (expected.type, expected.code) != (actual.type, actual.code):
             return f"ICMP: expected {packet_text(expected)}, got {packet_text(actual)}"
+        if expected.ident is not None and expected.ident != actual.ident:
+            return f"id: expected {expected.ident}, got {actual.ident}"
         if expected.mtu is not None and expected.mtu != actual.mtu:
             return f"mtu: expected {expected.mtu}, got {actual.mtu}"
         return None
