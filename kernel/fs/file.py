@@ -126,11 +126,20 @@ class File:
         inode = self.inode
         if inode is not None and inode.locks is not None:
             inode.locks.release_file(self)
+        if inode is not None and inode.fs.watched and not self.flags & O_PATH:
+            self.closed(inode)
         self.ops.release(self)
         if inode is not None:
             inode.put()
         if self.path is not None:
             self.path.mount.users -= 1
+
+    def closed(self, inode: Inode) -> None:
+        """inotify is told."""
+        from kernel.fs.inotify import happened
+
+        event = abi.IN_CLOSE_WRITE if self.writable else abi.IN_CLOSE_NOWRITE
+        happened(self.path.dentry if self.path is not None else None, inode, event)
 
     @property
     def nonblock(self) -> bool:

@@ -46,6 +46,7 @@ from kernel.abi import (
 )
 from kernel.fs import regular
 from kernel.fs.file import File, FileOps
+from kernel.fs.inotify import happened, tell
 from kernel.fs.namei import (
     DOT,
     DOTDOT,
@@ -106,6 +107,8 @@ def _create(task: Any, parent: Path, name: bytes, mode: int, rdev: int = 0, targ
         mode &= ~task.fs.umask
     mode, gid = _new_owner(directory, mode, task.cred)
     inode = directory.fs.make(directory, name, mode, task.cred.fsuid, gid, rdev, target)
+    if directory.watches:
+        tell(directory, abi.IN_CREATE, name, 0, inode.is_dir)
     return Path(parent.mount, parent.dentry.attach(name, inode))
 
 
@@ -212,6 +215,10 @@ def open_path(task: Any, path: Path, flags: int, created: bool = False) -> File:
     if flags & O_TRUNC and kind == S_IFREG and not created:
         regular.drop_privileges(inode, task.cred)
         inode.fs.truncate(inode, 0)
+        if inode.fs.watched:
+            happened(path.dentry, inode, abi.IN_MODIFY)
+    if inode.fs.watched:
+        happened(path.dentry, inode, abi.IN_OPEN)
     return file
 
 
@@ -288,6 +295,9 @@ def link(task: Any, old: Path, path: bytes, base: Path | None = None) -> None:
         raise error(EPERM, "hard link to a directory")
     inode.fs.link(inode, here.inode, name)
     here.dentry.attach(name, inode)
+    if inode.fs.watched:
+        tell(inode, abi.IN_ATTRIB)
+        tell(here.inode, abi.IN_CREATE, name)
 
 
 # ---- removing names ----
@@ -322,8 +332,14 @@ def unlink(task: Any, path: bytes, base: Path | None = None) -> None:
     _may_delete(task, here, victim, False)
     if _is_mountpoint(task, victim):
         raise error(EBUSY)
-    here.inode.fs.unlink(here.inode, name, victim.inode)
+    inode = victim.inode
+    inode.get()
+    here.inode.fs.unlink(here.inode, name, inode)
     victim.detach()
+    if inode.fs.watched:
+        tell(inode, abi.IN_ATTRIB)
+        tell(here.inode, abi.IN_DELETE, name)
+    inode.put()
 
 
 def rmdir(task: Any, path: bytes, base: Path | None = None) -> None:
@@ -340,6 +356,8 @@ def rmdir(task: Any, path: bytes, base: Path | None = None) -> None:
         raise error(EBUSY)
     here.inode.fs.rmdir(here.inode, name, victim.inode)
     victim.detach()
+    if here.inode.watches:
+        tell(here.inode, abi.IN_DELETE, name, 0, True)
 
 
 def rename(
@@ -388,6 +406,18 @@ def rename(
         if victim is not None:
             victim.detach()
         moved.move(target.dentry, new_name)
+    if fs.watched:
+        _tell_moved(task, source.inode, name, target.inode, new_name, moved.inode)
+        if exchange and victim is not None:
+            _tell_moved(task, target.inode, new_name, source.inode, name, victim.inode)
+
+
+def _tell_moved(task: Any, source: Inode, name: bytes, target: Inode, new_name: bytes, moved: Inode) -> None:
+    vfs = task.machine.vfs
+    vfs.moves += 1
+    tell(source, abi.IN_MOVED_FROM, name, vfs.moves, moved.is_dir)
+    tell(target, abi.IN_MOVED_TO, new_name, vfs.moves, moved.is_dir)
+    tell(moved, abi.IN_MOVE_SELF)
 
 
 def _check_rename(
@@ -425,7 +455,7 @@ def chmod(task: Any, path: Path, mode: int) -> None:
     if mode & S_ISGID and not in_group(cred, inode.gid) and not capable(cred, abi.CAP_FSETID):
         mode &= ~S_ISGID
     inode.mode = inode.mode & S_IFMT | mode
-    _changed(inode)
+    _changed(path)
 
 
 def chown(task: Any, path: Path, uid: int, gid: int) -> None:
@@ -447,7 +477,7 @@ def chown(task: Any, path: Path, uid: int, gid: int) -> None:
         inode.mode &= ~S_ISUID
         if inode.mode & S_IXGRP:
             inode.mode &= ~S_ISGID
-    _changed(inode)
+    _changed(path)
 
 
 def utimens(task: Any, path: Path, atime: int | None, mtime: int | None, now: bool) -> None:
@@ -464,7 +494,7 @@ def utimens(task: Any, path: Path, atime: int | None, mtime: int | None, now: bo
         inode.atime = atime
     if mtime is not None:
         inode.mtime = mtime
-    _changed(inode)
+    _changed(path)
 
 
 def truncate(task: Any, inode: Inode, size: int) -> None:
@@ -478,9 +508,12 @@ def truncate(task: Any, inode: Inode, size: int) -> None:
     inode.fs.truncate(inode, size)
 
 
-def _changed(inode: Inode) -> None:
+def _changed(path: Path) -> None:
+    inode = path.inode
     inode.ctime = inode.fs.now()
     inode.fs.dirty(inode)
+    if inode.fs.watched:
+        happened(path.dentry, inode, abi.IN_ATTRIB)
 
 
 def root_path(vfs: Vfs) -> Path:

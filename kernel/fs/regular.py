@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kernel import abi
 from kernel.abi import EFBIG, EINVAL, EISDIR, ENOENT, ENXIO, MAX_RW_COUNT, PAGE_SIZE, S_IFDIR, S_ISGID, S_ISUID, S_IXGRP
 from kernel.fs.file import DEFAULT_POLL, File, FileOps, Sink, Source
+from kernel.fs.inotify import happened
 from kernel.fs.mapping import AddressSpace
 from kernel.fs.namei import capable
 from kernel.fs.vfs import Inode, error
@@ -83,6 +84,8 @@ class RegularOps(FileOps):
             if put < want:
                 break
         accessed(file)
+        if inode.fs.watched:
+            happened(file.path.dentry if file.path is not None else None, inode, abi.IN_ACCESS)
         return max(0, done)
 
     def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
@@ -112,6 +115,8 @@ class RegularOps(FileOps):
                 raise
         if done:
             modified(inode)
+            if inode.fs.watched:
+                happened(file.path.dentry if file.path is not None else None, inode, abi.IN_MODIFY)
         return done
 
     def llseek(self, file: File, offset: int, whence: int) -> int:

@@ -51,7 +51,7 @@ class Inode:
 
     __slots__ = (
         "atime", "btime", "ctime", "fs", "gid", "ino", "linkable", "locks", "mapping", "mode", "mtime", "nlink", "pipe",
-        "private", "rdev", "size", "socket", "uid", "users", "xattrs",
+        "private", "rdev", "size", "socket", "uid", "users", "watches", "xattrs",
     )  # fmt: skip
 
     def __init__(self, fs: FileSystem, ino: int, mode: int, uid: int = 0, gid: int = 0, rdev: int = 0) -> None:
@@ -72,6 +72,7 @@ class Inode:
         self.socket: Any = None  # the socket bound to this name
         self.locks: Any = None  # record and whole-file locks, made on first use
         self.xattrs: dict[bytes, bytes] | None = None
+        self.watches: list[Any] | None = None  # of inotify
 
     @property
     def is_dir(self) -> bool:
@@ -93,14 +94,19 @@ class Inode:
         """One user fewer; without names either, the inode's space is given back."""
         self.users -= 1
         if not self.users and not self.nlink:
-            self.fs.evict(self)
+            self._gone()
+
+    def _gone(self) -> None:
+        for watch in list(self.watches or ()):
+            watch.gone()
+        self.fs.evict(self)
 
     def drop_link(self) -> None:
         """One name fewer (the filesystem has removed the entry)."""
         self.nlink -= 1
         self.ctime = self.fs.now()
         if not self.users and not self.nlink:
-            self.fs.evict(self)
+            self._gone()
 
     def __repr__(self) -> str:
         return f"<Inode {self.fs.name}:{self.ino} mode={self.mode:o} nlink={self.nlink}>"
@@ -234,6 +240,7 @@ class FileSystem(Protocol):
     readonly: bool
     block_size: int
     now: Callable[[], int]  # CLOCK_REALTIME, ns
+    watched: bool = False  # an inotify watch was ever set in it
 
     def lookup(self, directory: Inode, name: bytes) -> Inode | None: ...
 
@@ -313,7 +320,8 @@ class Vfs:
     """The mount tree of a machine, the device registry and the filesystem types it can mount."""
 
     __slots__ = (
-        "_anon", "_dev", "_mount_id", "devices", "machine", "memfd", "mounts", "now", "root", "types", "unix_names",
+        "_anon", "_dev", "_mount_id", "devices", "machine", "memfd", "mounts", "moves", "now", "root", "types",
+        "unix_names",
     )  # fmt: skip
 
     def __init__(self, now: Callable[[], int]) -> None:
@@ -328,6 +336,7 @@ class Vfs:
         self._anon: dict[str, AnonFs] = {}
         self.memfd: Mount | None = None
         """Where the files of memfd_create are, once there is one."""
+        self.moves = 0  # renames that inotify was told of: the cookie that joins the two events
         self.unix_names: dict[bytes, Any] = {}  # abstract names of Unix sockets
 
     def anon(self, name: str, magic: int) -> AnonFs:

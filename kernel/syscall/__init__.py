@@ -5,7 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.util import find_spec
 
-FAMILIES = ("process", "identity", "time", "signal", "file", "move", "path", "xattr", "pipe", "socket", "poll")
+FAMILIES = (
+    "process", "identity", "time", "signal", "file", "move",
+    "path", "xattr", "inotify", "pipe", "socket", "poll",
+)
 
 for _family in FAMILIES:
     if find_spec(f"kernel.syscall.{_family}") is not None:
