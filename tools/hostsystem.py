@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tools.hostfiles import HostFiles
-from tools.hostmessage import Message, iovec
+from tools.hostmessage import iovec
 from tools.hostsignal import HostSignals, SignalInfo, inherited_dispositions, libc, sigset
+from tools.hostsockets import HostSockets
 from tools.program import ExitStatus
-from tools.sockaddr import Address, pack_address, unpack_address
 
 _libc = libc
 _EINTR = errno.EINTR
@@ -102,7 +102,7 @@ class Memory:
             ctypes.c_ubyte.from_address(where).value = value
 
 
-class HostSystem(HostFiles, HostSignals):
+class HostSystem(HostFiles, HostSignals, HostSockets):
     """The ABI object `sys`, on the host. Methods are system calls: see signatures in DESIGN, "The Python ABI"."""
 
     def __init__(self, environ: dict[str, str] | None = None) -> None:
@@ -572,111 +572,6 @@ class HostSystem(HostFiles, HostSignals):
     def eventfd2(self, initial: int = 0, flags: int = 0) -> int:
         return self._call(_libc.eventfd, ctypes.c_uint(initial), flags)
 
-    # -- sockets --
-
-    def socket(self, domain: int, type: int, proto: int = 0) -> int:
-        return self._call(_libc.socket, domain, type, proto)
-
-    def socketpair(self, domain: int, type: int, proto: int = 0) -> tuple[int, int]:
-        pair = (ctypes.c_int * 2)()
-        self._call(_libc.socketpair, domain, type, proto, pair)
-        return pair[0], pair[1]
-
-    def _family(self, fd: int) -> int:
-        family, size = ctypes.c_int(), ctypes.c_uint(4)
-        self._call(_libc.getsockopt, fd, 1, 39, ctypes.byref(family), ctypes.byref(size))  # SO_DOMAIN
-        return family.value
-
-    def bind(self, fd: int, addr: Address) -> None:
-        raw = pack_address(self._family(fd), addr)
-        self._call(_libc.bind, fd, raw, len(raw))
-
-    def listen(self, fd: int, backlog: int = 128) -> None:
-        self._call(_libc.listen, fd, backlog)
-
-    def accept4(self, fd: int, flags: int = 0) -> tuple[int, Address]:
-        buffer, size = ctypes.create_string_buffer(128), ctypes.c_uint(128)
-        new = self._call(_libc.accept4, fd, buffer, ctypes.byref(size), flags)
-        return new, unpack_address(buffer.raw[: size.value])
-
-    def accept(self, fd: int) -> tuple[int, Address]:
-        return self.accept4(fd)
-
-    def connect(self, fd: int, addr: Address) -> None:
-        raw = pack_address(self._family(fd), addr)
-        self._call(_libc.connect, fd, raw, len(raw), restart=False)
-
-    def _named(self, function: Any, fd: int) -> Address:
-        buffer, size = ctypes.create_string_buffer(128), ctypes.c_uint(128)
-        self._call(function, fd, buffer, ctypes.byref(size))
-        return unpack_address(buffer.raw[: size.value])
-
-    def getsockname(self, fd: int) -> Address:
-        return self._named(_libc.getsockname, fd)
-
-    def getpeername(self, fd: int) -> Address:
-        return self._named(_libc.getpeername, fd)
-
-    def sendto(self, fd: int, data: Any, flags: int = 0, addr: Address = None) -> int:
-        raw = data if isinstance(data, bytes) else bytes(data)
-        to = b"" if addr is None else pack_address(self._family(fd), addr)
-        return self._call(_send, fd, raw, len(raw), flags, to or None, len(to))
-
-    def recvfrom(self, fd: int, n: int, flags: int = 0) -> tuple[bytes, Address]:
-        buffer = ctypes.create_string_buffer(n)
-        name, size = ctypes.create_string_buffer(128), ctypes.c_uint(128)
-        got = self._call(_receive, fd, buffer, n, flags, name, ctypes.byref(size))
-        return ctypes.string_at(buffer, got), unpack_address(name.raw[: size.value])
-
-    def send(self, fd: int, data: Any, flags: int = 0) -> int:
-        return self.sendto(fd, data, flags)
-
-    def recv(self, fd: int, n: int, flags: int = 0) -> bytes:
-        return self.recvfrom(fd, n, flags)[0]
-
-    def sendmsg(self, fd: int, buffers: Any, ancdata: Any = (), flags: int = 0, addr: Address = None) -> int:
-        message = Message.to_send(buffers, ancdata, b"" if addr is None else pack_address(self._family(fd), addr))
-        return self._call(_libc.sendmsg, fd, message.raw, flags)
-
-    def recvmsg(self, fd: int, n: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, Any, int, Address]:
-        message = Message.to_receive(n, ancbufsize)
-        got = self._call(_libc.recvmsg, fd, message.raw, flags)
-        return message.received(got)
-
-    def sendmmsg(self, fd: int, messages: Sequence[Any], flags: int = 0) -> int:
-        """`messages` are (buffers, ancillary data, address), each as for sendmsg; how many were sent."""
-        family = self._family(fd)
-        made = [Message.to_send(b, a, b"" if to is None else pack_address(family, to)) for b, a, to in messages]
-        vector = ctypes.create_string_buffer(b"".join(bytes(m.raw) + bytes(8) for m in made), 64 * len(made))
-        return self._call(_libc.sendmmsg, fd, vector, len(made), flags)
-
-    def recvmmsg(
-        self, fd: int, sizes: Sequence[int], flags: int = 0, timeout_ns: int | None = None
-    ) -> list[tuple[bytes, Address]]:
-        """One message into each buffer of the sizes given: (data, address) of those that came."""
-        made = [Message.to_receive(n, 0) for n in sizes]
-        vector = ctypes.create_string_buffer(b"".join(bytes(m.raw) + bytes(8) for m in made), 64 * len(made))
-        count = self._call(_libc.recvmmsg, fd, vector, len(made), flags, _timespec(timeout_ns))
-        result = []
-        for i in range(count):
-            message = made[i]
-            ctypes.memmove(message.raw, ctypes.addressof(vector) + 64 * i, 56)
-            data, _, _, peer = message.received(struct.unpack_from("=I", vector, 64 * i + 56)[0])
-            result.append((data, peer))
-        return result
-
-    def shutdown(self, fd: int, how: int) -> None:
-        self._call(_libc.shutdown, fd, how)
-
-    def setsockopt(self, fd: int, level: int, name: int, value: Any) -> None:
-        raw = struct.pack("=i", value) if isinstance(value, int) else bytes(value)
-        self._call(_libc.setsockopt, fd, level, name, raw, len(raw))
-
-    def getsockopt(self, fd: int, level: int, name: int, n: int | None = None) -> Any:
-        buffer, size = ctypes.create_string_buffer(n or 4), ctypes.c_uint(n or 4)
-        self._call(_libc.getsockopt, fd, level, name, buffer, ctypes.byref(size))
-        return struct.unpack("=i", buffer.raw)[0] if n is None else buffer.raw[: size.value]
-
     # -- memory --
 
     def mmap(self, addr: int, length: int, prot: int, flags: int, fd: int = -1, offset: int = 0) -> int:
@@ -726,12 +621,8 @@ class HostSystem(HostFiles, HostSignals):
 _mmap = _libc.mmap
 _mmap.restype = ctypes.c_size_t
 _mmap.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-for _name in ("read", "write", "getdents64", "sendto", "recvfrom"):
+for _name in ("read", "write", "getdents64"):
     getattr(_libc, _name).restype = ctypes.c_ssize_t
-_SIZED: list[Any] = [ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_char_p]
-_send, _receive = _libc.sendto, _libc.recvfrom
-_send.argtypes = [*_SIZED, ctypes.c_uint]
-_receive.argtypes = [*_SIZED, ctypes.c_void_p]
 
 
 _SPIN = range(1000)
@@ -758,7 +649,7 @@ def _or_zero(call: Callable[..., Any]) -> Callable[..., Any]:
     return zero
 
 
-for _class in (HostFiles, HostSignals, HostSystem):
+for _class in (HostFiles, HostSignals, HostSockets, HostSystem):
     for _name, _member in list(vars(_class).items()):
         if not _name.startswith("_") and getattr(_member, "__annotations__", {}).get("return") == "None":
             setattr(_class, _name, _or_zero(_member))
