@@ -1,7 +1,8 @@
 """Back-quoted lines: what a script may ask of the machine before and while it runs.
 
 Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings); any path to
-`defaults.sh` (the stack's defaults: nothing to do) or `sysctl_restore_*.sh` (a machine serves one script only);
+`defaults.sh` (the settings under which the public suites were written: `DEFAULTS`) or `sysctl_restore_*.sh` (a machine
+serves one script only);
 `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...).
 Anything else is unsupported, and the script does not pass.
 """
@@ -24,6 +25,16 @@ class Route:
 
     attributes: dict[str, int | str | bool] = field(default_factory=dict)
 
+
+DEFAULTS = {
+    "net.ipv4.tcp_rmem": "4096 540000 15728640",
+    "net.ipv4.tcp_wmem": "4096 262144 4194304",
+    "net.ipv4.tcp_syn_retries": "5",
+    "net.ipv4.tcp_synack_retries": "5",
+    "net.ipv4.tcp_slow_start_after_idle": "0",
+    "net.ipv4.tcp_ecn": "0",
+}
+"""Where `defaults.sh` of the public suites differs from the defaults of Linux 6.18, and so from this stack's."""
 
 _NUMBERS = {"mtu", "advmss", "initcwnd", "initrwnd", "window", "reordering", "quickack", "cwnd"}
 _UNITS = {"": 1_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1, "s": 1_000_000_000, "msec": 1_000_000, "usec": 1_000}
@@ -64,10 +75,14 @@ def run(line: str, set_sysctl: Callable[[str, str], None], route: Route) -> None
 
 def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route) -> bool:
     name = words[0].rsplit("/", 1)[-1]
-    if name == "defaults.sh" or re.fullmatch(r"sysctl_restore_.*\.sh", name):
-        return True
     if name in ("sh", "bash", ".", "source") and len(words) == 2:
-        return words[1].rsplit("/", 1)[-1] == "defaults.sh"
+        name = words[1].rsplit("/", 1)[-1]
+    if name == "defaults.sh":
+        for setting, value in DEFAULTS.items():
+            set_sysctl(setting, value)
+        return True
+    if re.fullmatch(r"sysctl_restore_.*\.sh", name):
+        return True
     if name == "sysctl":
         _sysctl(words[1:], set_sysctl)
         return True
