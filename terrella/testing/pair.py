@@ -49,6 +49,8 @@ OTHER = {"a": "b", "b": "a"}
 LINK_HEADER = 18
 OLD_INCARNATION = 1 << 30  # timestamp ticks between an old duplicate and the living: twelve days
 SECOND = 1_000_000_000
+MOST_EVENTS = 250_000
+"""More than any case of a megabyte needs: two ends that answer each other for ever are found out by it."""
 
 OPTIONS: dict[str, tuple[int, int]] = {
     "TCP_NODELAY": (SOL_TCP, 1), "TCP_MAXSEG": (SOL_TCP, 2), "TCP_CORK": (SOL_TCP, 3), "TCP_QUICKACK": (SOL_TCP, 12),
@@ -189,6 +191,8 @@ class Pair:
     ) -> Any:
         """One event of a side, with what it sends, between two snapshots."""
         self.events += 1
+        if self.events > MOST_EVENTS:
+            raise Violation("ItEnds", side.name, f"ItEnds: more than {MOST_EVENTS} events: the two never come to rest")
         result = act()
         self._flush(side)
         after = side.state()

@@ -89,7 +89,7 @@ class RightEdgeNeverRetreats(Oracle):
 
 
 class ReceiverSillyWindow(Oracle):
-    """A window that was (all but) closed is opened by at least a segment, or by half of what the buffer holds, whichever
+    """A window that was (all but) closed is opened by at least a segment, or half of what the buffer holds, whichever
     is less: the right edge does not advance to leave a window smaller than that.
     """
 
