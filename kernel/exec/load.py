@@ -40,7 +40,7 @@ def load(task: Task, path: str | bytes, argv: list[str]) -> tuple[Program, str, 
             argv = [*words, name, *argv[1:]]
             name = words[0]
             continue
-        if not re.search(rb"^(async )?def main\b|^main\b", text, re.M):
+        if not first.startswith(b"#!") and not re.search(rb"^def main\b|^main\b|^from .* import .*\bmain\b", text, re.M):
             raise OSError(ENOEXEC, f"Exec format error: {name} defines no main")
         try:
             return task.machine.program(text.decode("utf-8"), name), name, argv, place
