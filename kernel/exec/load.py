@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kernel.task import Task
 
 MAX_ARGUMENTS = 0x20000
+_MAIN = re.compile(rb"^def main\b|^main\b|^from .* import .*\bmain\b", re.M)
 DEPTH = 4
 """Interpreters of interpreters (Linux's BINPRM limit)."""
 
@@ -40,7 +41,7 @@ def load(task: Task, path: str | bytes, argv: list[str]) -> tuple[Program, str, 
             argv = [*words, name, *argv[1:]]
             name = words[0]
             continue
-        if not first.startswith(b"#!") and not re.search(rb"^def main\b|^main\b|^from .* import .*\bmain\b", text, re.M):
+        if not first.startswith(b"#!") and not _MAIN.search(text):
             raise OSError(ENOEXEC, f"Exec format error: {name} defines no main")
         try:
             return task.machine.program(text.decode("utf-8"), name), name, argv, place
