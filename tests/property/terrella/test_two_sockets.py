@@ -1,5 +1,5 @@
-"""Two sockets, any interleaving of calls, any faults: no oracle objects. The suite's examples are the same in every run;
-the campaigns behind `soak` look further.
+"""Two sockets, any interleaving of calls, any faults: no oracle objects. The suite's examples are the same in
+every run; the campaigns behind `soak` look further.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ LONG = int(os.environ.get("TERRELLA_SOAK_EXAMPLES", "3000"))
 
 
 class TestTwoSockets(TwoSockets.TestCase):
-    settings = settings(max_examples=40, stateful_step_count=20, derandomize=True, deadline=None, suppress_health_check=ANYTHING)
+    settings = settings(
+        max_examples=40, stateful_step_count=20, derandomize=True, deadline=None, suppress_health_check=ANYTHING
+    )
 
 
 @settings(max_examples=15, derandomize=True, deadline=None, suppress_health_check=ANYTHING)
