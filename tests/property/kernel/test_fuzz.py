@@ -4,6 +4,8 @@ The test bounds itself too: whatever the kernel lets through, the host's memory 
 MemoryError is a failure), and a call that never ends is shown with its traceback.
 """
 
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import faulthandler
@@ -31,10 +33,30 @@ NAMES = sorted((PYTHON.keys() | BY_NAME.keys()) - ENDS)
 
 values: st.SearchStrategy[Any] = st.one_of(
     st.integers(-2, 12),
-    st.sampled_from([-(1 << 63), -(1 << 31), 0x80000, 0o2000000, 4096, 0x7FFFFFFF, 1 << 31, 1 << 40, (1 << 63) - 1]),
+    st.sampled_from(
+        [-(1 << 63), -(1 << 31), 0x80000, 0o2000000, 4096, 0x7FFFFFFF, 1 << 31, 1 << 40, (1 << 63) - 1]
+    ),
     st.none(),
     st.binary(max_size=20),
-    st.sampled_from(["", "/", "/a", "/a/b", "a" * 300, "\0", "/dev/null", "/dev/zero", "/dev/urandom", 3.5, [], {}, (1, 2), [(0, 1)], b"/a"]),
+    st.sampled_from(
+        [
+            "",
+            "/",
+            "/a",
+            "/a/b",
+            "a" * 300,
+            "\0",
+            "/dev/null",
+            "/dev/zero",
+            "/dev/urandom",
+            3.5,
+            [],
+            {},
+            (1, 2),
+            [(0, 1)],
+            b"/a",
+        ]
+    ),
     st.sampled_from([("10.0.0.1", 80), ("127.0.0.1", 0), ("x", "y"), ("::1", 1, 0, 0)]),
 )
 calls = st.lists(st.tuples(st.sampled_from(NAMES), st.lists(values, max_size=5)), min_size=1, max_size=25)
