@@ -59,7 +59,9 @@ class Namespace:
         subprocess.run(["ip", "netns", "add", name], check=True)
         self.run("ip", "link", "set", "lo", "up")
 
-    def run(self, *command: str, check: bool = True, timeout: float = 120, **kw: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, timeout: float = 120, **kw: object
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["ip", "netns", "exec", self.name, *command],
             check=check, timeout=timeout, capture_output=True, text=True, **kw,  # type: ignore[call-overload]

@@ -109,6 +109,7 @@ class Tcb:
         cc: CongestionControl
         sacks: list[tuple[int, int]]
         dsack: tuple[int, int] | None
+        tx_order: int
 
         def __getattr__(self, name: str) -> Any: ...  # every other slot is an integer or a flag
 

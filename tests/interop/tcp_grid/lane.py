@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -92,7 +92,8 @@ class Lane:
 
     def _spawn(self, ns: str, word: str, *command: str) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(
-            ["ip", "netns", "exec", ns, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where)
+            ["ip", "netns", "exec", ns, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where),
+            start_new_session=True,
         )
         self._cleanup.callback(self._end, child)
         assert child.stdout is not None
@@ -110,6 +111,8 @@ class Lane:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # what it forked: each is the leader of a session of its own
         if child.stdout is not None:
             child.stdout.close()
 
@@ -119,7 +122,7 @@ class Lane:
             self._end(self._wire)
         self._wire = subprocess.Popen(
             [PYTHON, "-m", "tools.cli", "wire", "wa", "wb", "--netns-a", self.a, "--netns-b", self.b, *options],
-            stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where),
+            stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where), start_new_session=True,
         )  # fmt: skip
         self._cleanup.callback(self._end, self._wire)
         assert self._wire.stdout is not None

@@ -421,7 +421,9 @@ def test_every_truncation(buf: bytes) -> None:
 @settings(max_examples=BASE * 40 // 100)
 @given(packet(), st.binary(min_size=1, max_size=46))
 def test_ethernet_padding_is_not_payload(buf: bytes, padding: bytes) -> None:
-    assert check(buf + padding, ETHERNET) == oracle(buf, ETHERNET)["verdict"]
+    verdict = oracle(buf, ETHERNET)["verdict"]
+    assume(verdict not in (lib.TRL_ETH_SHORT, lib.TRL_IP_SHORT))  # there it would be the missing bytes, not padding
+    assert check(buf + padding, ETHERNET) == verdict
 
 
 def test_the_generator_reaches_every_verdict() -> None:

@@ -1,4 +1,4 @@
-"""trl_parse_plain against trl_parse, which has an oracle of its own: it takes exactly the plain segments, and says the same."""
+"""trl_parse_plain against trl_parse, which has an oracle of its own: exactly the plain segments, said the same way."""
 
 from __future__ import annotations
 
