@@ -61,7 +61,7 @@ class Lane:
         self.where = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="terrella-grid-")))
         for ns in (self.a, self.b):
             run("ip", "netns", "add", ns)
-            self._cleanup.callback(run, "ip", "netns", "del", ns)
+            self._cleanup.callback(self._remove, ns)
             run("ip", "-n", ns, "link", "set", "lo", "up")
             # Each flow is to be the first of its path: nothing learnt from the one before.
             run("ip", "netns", "exec", ns, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save")
@@ -92,8 +92,7 @@ class Lane:
 
     def _spawn(self, ns: str, word: str, *command: str) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(
-            ["ip", "netns", "exec", ns, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where),
-            start_new_session=True,
+            ["ip", "netns", "exec", ns, *command], stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where)
         )
         self._cleanup.callback(self._end, child)
         assert child.stdout is not None
@@ -101,6 +100,14 @@ class Lane:
         if word.encode() not in line:
             raise RuntimeError(f"{command}: said {line!r}")
         return child
+
+    @staticmethod
+    def _remove(ns: str) -> None:
+        """The namespace, and every process that a service in it has left."""
+        for pid in run("ip", "netns", "pids", ns).split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        run("ip", "netns", "del", ns)
 
     @staticmethod
     def _end(child: subprocess.Popen[bytes]) -> None:
@@ -111,8 +118,6 @@ class Lane:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # what it forked: each is the leader of a session of its own
         if child.stdout is not None:
             child.stdout.close()
 
@@ -122,7 +127,7 @@ class Lane:
             self._end(self._wire)
         self._wire = subprocess.Popen(
             [PYTHON, "-m", "tools.cli", "wire", "wa", "wb", "--netns-a", self.a, "--netns-b", self.b, *options],
-            stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where), start_new_session=True,
+            stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where),
         )  # fmt: skip
         self._cleanup.callback(self._end, self._wire)
         assert self._wire.stdout is not None
