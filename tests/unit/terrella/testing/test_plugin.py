@@ -39,8 +39,6 @@ def pytest_run(where: Path, *options: str) -> subprocess.CompletedProcess[str]:
         "-m",
         "pytest",
         "-p",
-        "terrella.testing.plugin",
-        "-p",
         "no:cacheprovider",
         "-q",
         *options,
