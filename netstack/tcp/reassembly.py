@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from netstack.tcp import delack, window
+from netstack.tcp import delack, output, window
 from netstack.tcp.segment import COPY_BELOW, FIN
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netstack.tcp.segment import Segment
 
 truesize = window.truesize
+BLOCKS_EXPECTED = 2
 MAX_OOO = 20_000  # entries; memory is bounded by rcvbuf long before
 
 
@@ -52,6 +53,21 @@ def add_sack(c: Connection, seq: int, end: int) -> None:
     kept.insert(0, (seq, end))
     del kept[4:]
     c.sacks = kept
+
+
+def report(c: Connection, seq: int, end: int, now: int) -> None:
+    """Note a block to be reported. An ACK that was held back goes out first when this one lies beyond the two that an
+    ACK is expected to have room for: else the peer might never hear of what is pushed out, and send it again."""
+    if c.compressed_ack:
+        at = 0
+        for left, right in c.sacks:
+            if left <= end and seq <= right:
+                break
+            at += 1
+        if at >= BLOCKS_EXPECTED:
+            output.send_ack(c, now)
+            c.ack_pending |= delack.SCHED
+    add_sack(c, seq, end)
 
 
 def make_room(c: Connection, size: int) -> bool:
@@ -192,7 +208,7 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
             counters.TCPOFOMerge += 1
             set_dsack(c, seq, end)
             if c.sack_ok:
-                add_sack(c, seq, end)
+                report(c, seq, end, now)
             return
         set_dsack(c, seq, before_end)
         left = before_end
@@ -216,7 +232,7 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         window.grow(c, seg.length)
     c.rmem += truesize(len(payload))
     if c.sack_ok:
-        add_sack(c, seq, end)
+        report(c, seq, end, now)
 
 
 def drain(c: Connection, now: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from netstack.tcp import rack, scoreboard
@@ -44,6 +44,7 @@ def dropping(drops: list[int], **names: Any) -> Pair:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(drops=DROPS, congestion=st.sampled_from(["reno", "cubic"]), gso=st.booleans())
+@example(drops=[80, 82, 88, 123, 144, 169, 170, 174], congestion="reno", gso=False)  # more holes than SACK has blocks
 def test_only_what_was_lost_is_sent_again(drops: list[int], congestion: str, gso: bool) -> None:
     """A wire that drops data and does nothing else: without a timeout nothing but probes arrives twice, however many
     ACKs one instant brings."""
