@@ -73,7 +73,7 @@ class Rng(Protocol):
 
 
 class Stack:
-    """One host's network. Every address is text in this class's calls; see DESIGN.md, "The library"."""
+    """One host's network. Every address is text in this class's calls; see docs/reference/library.md."""
 
     def __init__(self, rng: Rng, settings: Settings | None = None) -> None:
         self.rng = rng
