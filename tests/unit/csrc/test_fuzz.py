@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from csrc import Frame, ffi, lib
+from tests.conftest import missing
 
 ROOT = Path(__file__).resolve().parents[3]
 LEAVES = ["checksum.c", "packet.c", "offload.c"]
@@ -35,13 +36,13 @@ def seeds(where: Path, target: str) -> None:
 
 def build(target: str, out: Path, leaves: list[Path]) -> Path:
     if shutil.which("clang") is None:
-        pytest.skip("clang is not installed")
+        missing("clang is not installed")
     flags = ["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=undefined"]
     probe = out / "probe.c"
     probe.write_text("int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d == 0 && n; }\n")
     link = ["clang", "-fsanitize=fuzzer,address", str(probe), "-o", str(out / "probe")]
     if subprocess.run(link, capture_output=True).returncode:
-        pytest.skip("clang has no libFuzzer")
+        missing("clang has no libFuzzer")
     binary = out / target
     source = ROOT / "csrc" / "fuzz" / f"fuzz_{target}.c"
     command = ["clang", *flags, "-fsanitize=fuzzer,address,undefined", f"-I{ROOT / 'csrc'}", str(source)]

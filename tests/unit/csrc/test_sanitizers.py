@@ -15,17 +15,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def libasan() -> str:
     if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+        missing("gcc is not installed")
     path = subprocess.run(
         ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
     if not os.path.isabs(path):
-        pytest.skip("gcc has no libasan (AddressSanitizer's runtime)")
+        missing("gcc has no libasan (AddressSanitizer's runtime)")
     return os.path.realpath(path)
 
 
