@@ -36,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     for name, what in OPTIONS.items():
         parser.add_argument(f"--{name}", metavar="VALUE", help=f"{what}, for scripts that do not say")
+    parser.add_argument(
+        "--on-linux", action="store_true", help="against the host's own kernel, in real time; needs root"
+    )
     parser.add_argument("--captures", metavar="DIR", help="where a failing script leaves its pcapng (default: none)")
 
 
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
                 print(f"terrella packetdrill: -D {item}: expected NAME=VALUE", file=sys.stderr)
                 return 2
         options["define"] = "\n".join(args.define)
-    verdicts = [run_file(path, args.captures, options) for path in args.scripts]
+    verdicts = [run_file(path, args.captures, options, args.on_linux) for path in args.scripts]
     failed = sum(not verdict.passed for verdict in verdicts)
     if args.json:
         json.dump([verdict.as_dict() for verdict in verdicts], sys.stdout, indent=2)

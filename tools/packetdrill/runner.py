@@ -31,6 +31,7 @@ from tools.packetdrill.calls import Endpoints
 from tools.packetdrill.compare import difference, packet_text
 from tools.packetdrill.host import Call, Host
 from tools.packetdrill.info import CODE_SYMBOLS, meminfo, tcp_info
+from tools.packetdrill.linuxhost import TOLERANCE_USECS, LinuxHost, in_child
 from tools.packetdrill.mapping import Flow
 from tools.packetdrill.parser import parse
 from tools.packetdrill.script import (
@@ -93,8 +94,10 @@ class Verdict:
         return out
 
 
-def run_file(path: str, capture_dir: str | None = None, options: dict[str, str] | None = None) -> Verdict:
-    """Parse and run one file. Never raises for what a script says.
+def run_file(
+    path: str, capture_dir: str | None = None, options: dict[str, str] | None = None, on_linux: bool = False
+) -> Verdict:
+    """Parse and run one file. Never raises for what a script says. `on_linux`: against the host's own kernel.
 
     With `capture_dir`, a failure leaves a pcapng there. `options`: for `--name=value` lines it has not.
     """
@@ -102,22 +105,34 @@ def run_file(path: str, capture_dir: str | None = None, options: dict[str, str] 
         text = Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         return Verdict(path, False, 0, ScriptError(path, 0, f"cannot be read: {error}", "syntax"))
-    return run_text(text, path, capture_dir, options)
+    if not on_linux:
+        return run_text(text, path, capture_dir, options)
+    try:
+        verdict: Verdict | None = in_child(lambda: run_text(text, path, capture_dir, options, LinuxHost))
+    except TimeoutError as error:
+        return Verdict(path, False, 0, ScriptError(path, 0, str(error), "crash"))
+    return verdict or Verdict(path, False, 0, ScriptError(path, 0, "the run broke off", "crash"))
 
 
 def run_text(
-    text: str, path: str = "<script>", capture_dir: str | None = None, options: dict[str, str] | None = None
+    text: str,
+    path: str = "<script>",
+    capture_dir: str | None = None,
+    options: dict[str, str] | None = None,
+    machine: type[Host] | type[LinuxHost] = Host,
 ) -> Verdict:
-    """Parse and run a script given as text."""
+    """Parse and run a script given as text, on a machine of that kind."""
     given = dict(options or {})
     try:
         script = parse(text, path, dict(item.split("=", 1) for item in given.pop("define", "").split("\n") if item))
         script.options = {**given, **script.options}
         if "dry_run" in script.options:
             return Verdict(path, True, 0)
-        runner = Runner(script)
+        runner = Runner(script, machine)
     except ScriptError as error:
         return Verdict(path, False, 0, error)
+    except OSError as error:
+        return Verdict(path, False, 0, ScriptError(path, 0, f"no machine: {error}", "unsupported"))
     try:
         return runner.run(capture_dir)
     finally:
@@ -127,13 +142,16 @@ def run_text(
 class Runner:
     """One run of one script on a fresh machine."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, machine: type[Host] | type[LinuxHost] = Host) -> None:
         self.script = script
+        self.machine = machine
         options = script.options
         for name in options:
             if name not in HONOURED_OPTIONS | WITHOUT_EFFECT:
                 raise ScriptError(script.path, 1, f"option --{name}", "unsupported")
         self.tolerance = self.option("tolerance_usecs", 4_000) * USEC
+        if machine is not Host:  # real time: what a busy host adds
+            self.tolerance = max(self.tolerance, TOLERANCE_USECS * USEC)
         self.percent = float(options.get("tolerance_percent", "0"))
         self.tick_us = self.option("tcp_ts_tick_usecs", 1_000)
         self.careless_ts = "tcp_ts_tick_usecs" not in options
@@ -166,9 +184,9 @@ class Runner:
         self.last_time = 0
         self.calls: list[tuple[Event, Call, int | None]] = []
 
-    def make_host(self) -> Host:
+    def make_host(self) -> Host | LinuxHost:
         try:
-            return Host(self.ends, self.option("mtu", 1500), self.settings, self.route, self.strict)
+            return self.machine(self.ends, self.option("mtu", 1500), self.settings, self.route, self.strict)
         except (KeyError, ValueError) as error:
             line = self.script.setup[0][0] if self.script.setup else 1
             raise ScriptError(self.script.path, line, f"sysctl: {error}", "unsupported") from None

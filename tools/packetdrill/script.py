@@ -203,3 +203,6 @@ class ScriptError(Exception):
         self.kind = kind
         self.expected = expected
         self.actual = actual
+
+    def __reduce__(self) -> tuple[type[ScriptError], tuple[str, int, str, str, str, str]]:
+        return type(self), (self.path, self.line, self.message, self.kind, self.expected, self.actual)
