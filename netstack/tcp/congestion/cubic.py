@@ -46,8 +46,8 @@ def cube_root(n: int) -> int:
 class Cubic:
     name = "cubic"
     __slots__ = (
-        "ack_cnt", "cnt", "curr_rtt", "delay_min", "end_seq", "epoch_ns", "found", "k", "last_ack_us", "last_cwnd",
-        "last_max_cwnd", "last_ns", "origin", "reno_cwnd", "round_start_us", "sample_cnt",
+        "ack_cnt", "cnt", "cubic_cnt", "curr_rtt", "delay_min", "end_seq", "epoch_ns", "found", "k", "last_ack_us",
+        "last_cwnd", "last_max_cwnd", "last_ns", "origin", "reno_cwnd", "round_start_us", "sample_cnt",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Cubic:
         self.reset()
 
     def reset(self) -> None:
-        self.cnt = 0
+        self.cnt = self.cubic_cnt = 0
         self.last_max_cwnd = 0
         self.last_cwnd = 0
         self.last_ns = 0
@@ -91,11 +91,13 @@ class Cubic:
         additive_increase(c, self.cnt, acked)
 
     def update(self, cwnd: int, acked: int, now: int) -> None:
-        """RFC 9438 sections 4.2 to 4.5: set `cnt`."""
+        """RFC 9438 sections 4.2 to 4.5: set `cnt`. The cube is looked at again once a millisecond, and every 31 where
+        cwnd stands still (so does Linux); Reno's estimate follows every ACK, as section 4.3 has it. (Linux leaves it
+        alone too while cwnd stands still, and so is slower than Reno for hundreds of round trips of a short path.)
+        """
         self.ack_cnt += acked
-        if self.last_cwnd == cwnd and now - self.last_ns <= 31 * MS:
-            return
-        if not self.epoch_ns or now // MS != self.last_ns // MS:
+        stale = self.last_cwnd != cwnd or now - self.last_ns > 31 * MS
+        if not self.epoch_ns or (stale and now // MS != self.last_ns // MS):
             self.last_cwnd = cwnd
             self.last_ns = now
             if not self.epoch_ns:
@@ -114,9 +116,10 @@ class Cubic:
                 target = self.origin - (RTT_SCALE * -offset * -offset * -offset >> 40)
             else:
                 target = self.origin + (RTT_SCALE * offset * offset * offset >> 40)
-            self.cnt = cwnd // (target - cwnd) if target > cwnd else 100 * cwnd
-            if not self.last_max_cwnd and self.cnt > 20:
-                self.cnt = 20
+            self.cubic_cnt = cwnd // (target - cwnd) if target > cwnd else 100 * cwnd
+            if not self.last_max_cwnd and self.cubic_cnt > 20:
+                self.cubic_cnt = 20
+        cnt = self.cubic_cnt
         # Section 4.3: at least as fast as Reno.
         delta = cwnd * BETA_SCALE >> 3
         if delta and self.ack_cnt > delta:
@@ -125,10 +128,9 @@ class Cubic:
             self.reno_cwnd += steps
         if self.reno_cwnd > cwnd:
             most = cwnd // (self.reno_cwnd - cwnd)
-            if self.cnt > most:
-                self.cnt = most
-        if self.cnt < 2:
-            self.cnt = 2
+            if cnt > most:
+                cnt = most
+        self.cnt = cnt if cnt > 2 else 2
 
     def undo_cwnd(self, c: Connection) -> int:
         return int(max(c.cwnd, c.prior_cwnd))

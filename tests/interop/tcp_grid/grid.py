@@ -15,6 +15,7 @@ import os
 import statistics
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,10 +110,13 @@ class Result:
 
 
 def measure(lane: Lane, cell: Cell, verb: str, congestion: str, repeat: int) -> Result:
-    """Flows to Linux and to us, in turn."""
+    """Flows to Linux and to us, in turn, each pair across two wires of one seed: the same frames meet the same fate."""
     result = Result(cell, verb, congestion)
-    for _ in range(repeat):
-        for address, into in ((LINUX, result.linux), (OURS, result.ours)):
+    for turn in range(repeat):
+        seed = zlib.crc32(f"{cell.name}/{verb}/{turn}".encode())
+        pair = ((LINUX, result.linux), (OURS, result.ours))
+        for address, into in pair if turn % 2 else pair[::-1]:
+            lane.wire("--seed", str(seed), *cell.wire.split())
             flow = lane.flow(address, verb, congestion, cell.bytes)
             if not flow["intact"]:
                 raise AssertionError(f"{cell.name}, {verb}, {congestion}: {address} delivered other bytes")
@@ -139,7 +143,6 @@ def sweep(
                         place, job = next(todo, (-1, None))
                     if job is None:
                         return
-                    lane.wire(*job[0].wire.split())
                     result = measure(lane, *job, repeat)
                     with lock:
                         found.append((place, result))

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +66,8 @@ class Lane:
             run("ip", "-n", ns, "link", "set", "lo", "up")
             # Each flow is to be the first of its path: nothing learnt from the one before.
             run("ip", "netns", "exec", ns, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/tcp_no_metrics_save")
+            # Nobody else draws from the wire's dice: the n-th frame is the same one for both.
+            run("ip", "netns", "exec", ns, "sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6")
         a, b = ("ip", "-n", self.a), ("ip", "-n", self.b)
         run(*a, "tuntap", "add", "wa", "mode", "tap", "vnet_hdr")
         run(*b, "tuntap", "add", "wb", "mode", "tap", "vnet_hdr")
@@ -133,6 +136,13 @@ class Lane:
         assert self._wire.stdout is not None
         if not self._wire.stdout.readline().startswith(b"ready"):
             raise RuntimeError(f"the wire {options} did not come up")
+        for ns, link in ((self.a, "wa"), (self.b, "wb")):
+            for _ in range(500):  # until then what is sent is dropped
+                if json.loads(run("ip", "-n", ns, "-j", "link", "show", link))[0]["operstate"] == "UP":
+                    break
+                time.sleep(0.01)
+            else:
+                raise RuntimeError(f"{link} did not come up")
 
     def begin(
         self, address: str, verb: str, congestion: str, length: int, timeout: float = 120
