@@ -562,22 +562,30 @@ class RealTimeline(_Deadlines):
 
     def _turn(self, block: bool) -> bool:
         now = time.monotonic_ns()
-        ran = self._expire(now)
+        heap = self._heap
+        ran = self._expire(now) if heap and heap[0][0] <= now else False
+        wait: int | None = None
         if not block or ran or self._posted:
-            wait: int | None = now
+            wait = now
         else:
-            wait = self.peek()
+            if heap:
+                entry = heap[0]
+                wait = entry[0] if entry[2]._live is entry else self.peek()
             if self.limit < FOREVER and (wait is None or self.limit < wait):
                 wait = max(self.limit, 0)
-        for fd in self._ready(wait, now):
-            callback = self._watched.get(fd)
+        watched = self._watched
+        for fd, _ in self._ready(wait, now):
+            callback = watched.get(fd)
             if callback is not None:  # an earlier callback of this turn may have unwatched it
                 callback(time.monotonic_ns())
                 ran = True
+            else:
+                self._drain(fd)
         posted = self._posted
-        for _ in range(len(posted)):
-            posted.popleft()(time.monotonic_ns())
-            ran = True
+        if posted:
+            for _ in range(len(posted)):
+                posted.popleft()(time.monotonic_ns())
+                ran = True
         if not ran and block:
             ran = self._expire(time.monotonic_ns())
         return ran
@@ -604,29 +612,25 @@ class RealTimeline(_Deadlines):
             timer.callback(time.monotonic_ns())
         return ran
 
-    def _ready(self, wait: int | None, now: int) -> list[int]:
-        """Watched descriptors that are ready, after waiting until `wait` (None: as long as it takes) for one.
+    def _ready(self, wait: int | None, now: int) -> list[tuple[int, int]]:
+        """Descriptors that are ready, ours among them, after waiting until `wait` (None: as long as it takes) for one.
         """
-        if self._poll is None or self._alarm is None:
+        poll, alarm = self._poll, self._alarm
+        if poll is None or alarm is None:
             timeout = None if wait is None else max(wait - now, 0) / SECOND
-            ready = select.select([self._wake_r, *self._watched], [], [], timeout)[0]
-            if self._wake_r in ready:
-                os.read(self._wake_r, 65536)
-            return [fd for fd in ready if fd != self._wake_r]
+            return [(fd, 1) for fd in select.select([self._wake_r, *self._watched], [], [], timeout)[0]]
         if wait is None or wait > now:
-            self._alarm.set(wait)
-            events = self._poll.poll()
-        else:
-            events = self._poll.poll(0)
-        ready = []
-        for fd, _ in events:
-            if fd == self._wake_r:
-                os.read(fd, 8)
-            elif fd == self._alarm.fd:
-                self._alarm.drain()
-            else:
-                ready.append(fd)
-        return ready
+            if wait != alarm.armed:
+                alarm.set(wait)
+            return poll.poll()
+        return poll.poll(0)
+
+    def _drain(self, fd: int) -> None:
+        """A descriptor of our own is ready: it has ended the wait, and is to be quiet again."""
+        if fd == self._wake_r:
+            os.read(fd, 8 if self._poll is not None else 65536)
+        elif self._alarm is not None and fd == self._alarm.fd:
+            self._alarm.drain()
 
     def close(self) -> None:
         """Give the descriptors back. The watched ones belong to their owners."""
