@@ -27,6 +27,8 @@ from kernel.fs.mounts import mount_system
 from kernel.fs.namei import FsContext
 from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.vfs import Vfs
+from kernel.ipc.futex import Futexes
+from kernel.mm.space import Ram
 from kernel.net.netif import Network
 from kernel.process import Processes, exit_status
 from kernel.sched.meter import real_meter, virtual_meter
@@ -61,9 +63,9 @@ class Machine:
     """
 
     __slots__ = (
-        "closed", "console", "costs", "frames", "fs_sharers", "lost_reports", "meter", "missing_calls", "name",
-        "network", "on_process_end", "processes", "programs", "real", "rng", "scheduler", "signal_wait", "signals",
-        "stack", "tasks", "timeline", "trace", "vfs",
+        "closed", "console", "costs", "frames", "fs_sharers", "futexes", "lost_reports", "meter", "missing_calls",
+        "name", "network", "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler",
+        "signal_wait", "signals", "stack", "tasks", "timeline", "trace", "vfs",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +94,10 @@ class Machine:
         self.console: Console = console if console is not None else MemoryConsole()
         self.frames = memory
         """Frames of memory, 4 KiB each. No buffer of a Python program is larger than all of it."""
+        self.ram = Ram(memory)
+        self.futexes = Futexes()
+        self.ooms = 0
+        """How many processes were killed because there was no memory left."""
         self.closed = False
         self.lost_reports = 0
         self.missing_calls: dict[str, int] = {}

@@ -35,6 +35,7 @@ from kernel.abi import (
     SIGCONT,
     SIGHUP,
 )
+from kernel.mm.space import Mm
 from kernel.sched.wait import WaitQueue
 from kernel.signal import SigInfo, SignalState
 from kernel.task import DEAD, NEW, ZOMBIE, Killed, Task, ThreadGroup
@@ -90,6 +91,7 @@ class Processes:
         group = ThreadGroup(pid, self.init, SignalState())
         task = Task(self.machine, pid, group, entry)
         task.comm = comm[:15]
+        task.mm = Mm(self.machine.ram)
         self._enter(task, group)
         if self.init is None:
             self.init = group
@@ -145,6 +147,7 @@ class Processes:
             task.altstack = parent.altstack
             group.dumpable = parent.group.dumpable
         task.affinity = parent.affinity
+        task.mm = parent.mm.get() if flags & CLONE_VM else parent.mm.copy()
         task.blocked = parent.blocked
         task.environ = parent.environ if flags & CLONE_THREAD else dict(parent.environ)
         task.cpu = parent.cpu
@@ -173,6 +176,8 @@ class Processes:
         if not group.exiting and len(group.threads) == 1:
             group.exiting = True
         task.exit_code = status
+        machine.futexes.thread_ends(task)
+        task.mm.put()
         files, fs = task.files, task.fs
         task.files = task.fs = None
         if files is not None:

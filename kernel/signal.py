@@ -231,6 +231,14 @@ class Signals:
         else:
             self._notify_waiters(task.group, signum)
 
+    def force(self, task: Task, info: SigInfo) -> None:
+        """A fault of the thread's own: what blocks or ignores the signal does not help against it."""
+        mask = bit(info.si_signo)
+        if task.blocked & mask or task.group.signals.get(info.si_signo).handler == SIG_IGN:
+            task.group.signals.actions.pop(info.si_signo, None)
+            self.set_blocked(task, task.blocked & ~mask)
+        self.send_thread(task, info)
+
     def send_self(self, task: Task, signum: int) -> None:
         """SEND_SIG_NOINFO: to the thread, as if it had killed itself."""
         self.send_thread(task, SigInfo(signum, SI_USER, task.group.pid, task.cred.uid))

@@ -141,9 +141,9 @@ class Task:
     __slots__ = (
         "affinity", "altstack", "altstack_users", "blocked", "builtin", "burn_left", "burning", "clear_tid",
         "comm", "cpu", "cred", "entry", "environ", "exit_code", "files", "fs", "greenlet", "group",
-        "interruptible", "machine", "nice", "nivcsw", "no_new_privs", "nvcsw", "outcome", "owe",
-        "pdeath_signal", "pending", "policy_data", "ready_ns", "real_blocked", "slice_left", "spend", "state",
-        "stime", "sys", "tid", "timer", "timerslack_ns", "traced", "trap", "utime", "waited_ns", "work",
+        "interruptible", "machine", "mm", "nice", "nivcsw", "no_new_privs", "nvcsw", "outcome", "owe",
+        "pdeath_signal", "pending", "policy_data", "ready_ns", "real_blocked", "robust_list", "slice_left", "spend",
+        "state", "stime", "sys", "tid", "timer", "timerslack_ns", "traced", "trap", "utime", "waited_ns", "work",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, tid: int, group: ThreadGroup, entry: Callable[[Task], int | None]) -> None:
@@ -159,6 +159,8 @@ class Task:
         self.sys: Any = None
         self.files: Any = None
         self.fs: Any = None
+        self.mm: Any = None
+        """Its address space (kernel/mm/space.py), shared under CLONE_VM."""
         self.cred = Credentials()
         self.environ: dict[str, str] = {}
         self.spend: Callable[[int], None] = machine.meter.spend
@@ -188,6 +190,9 @@ class Task:
         self.nvcsw = self.nivcsw = 0
         self.ready_ns = self.waited_ns = 0
         self.clear_tid = 0
+        """Where 0 is stored and a futex woken when the thread ends (CLONE_CHILD_CLEARTID)."""
+        self.robust_list = 0
+        """Head of the list of robust futexes, 0 for none."""
         self.altstack = NO_STACK
         self.altstack_users = 0
         """How many handlers run on the alternate stack, one over the other."""

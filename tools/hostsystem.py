@@ -13,10 +13,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl as host_fcntl
 import functools
 import os
-import resource
 import signal as host_signal
 import struct
 import sys as interpreter
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tools.hostfiles import HostFiles
+from tools.hostmemory import HostMemory
 from tools.hostmessage import iovec
 from tools.hostsignal import HostSignals, SignalInfo, inherited_dispositions, libc, sigset
 from tools.hostsockets import HostSockets
@@ -82,40 +81,13 @@ class Rusage:
          self.ru_nivcsw) = raw.counts  # fmt: skip
 
 
-class Memory:
-    """`sys.mem`: the process's own memory. A wild address is a real SIGSEGV, as the ABI says."""
-
-    __slots__ = ()
-
-    def __getitem__(self, where: int | slice) -> Any:
-        if isinstance(where, slice):
-            return ctypes.string_at(where.start, where.stop - where.start)
-        return ctypes.c_ubyte.from_address(where).value
-
-    def __setitem__(self, where: int | slice, value: Any) -> None:
-        if isinstance(where, slice):
-            data = bytes(value)
-            if len(data) != where.stop - where.start:
-                raise ValueError("a store to sys.mem[a:b] takes exactly b - a bytes")
-            ctypes.memmove(where.start, data, len(data))
-        else:
-            ctypes.c_ubyte.from_address(where).value = value
-
-
-class HostSystem(HostFiles, HostSignals, HostSockets):
+class HostSystem(HostFiles, HostMemory, HostSignals, HostSockets):
     """The ABI object `sys`, on the host. Methods are system calls: see signatures in DESIGN, "The Python ABI"."""
 
     def __init__(self, environ: dict[str, str] | None = None) -> None:
         self.environ = dict(os.environ if environ is None else environ)
-        self.mem = Memory()
         HostSignals.__init__(self)
-        self._atomic = os.memfd_create("terrella-atomic") if hasattr(os, "memfd_create") else -1
-        if self._atomic >= 0:  # out of the way of "lowest free descriptor"
-            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            least = 65535 if most < 0 or most > 65535 else most - 1
-            high = host_fcntl.fcntl(self._atomic, host_fcntl.F_DUPFD_CLOEXEC, least)
-            os.close(self._atomic)
-            self._atomic = high
+        HostMemory.__init__(self)
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
         if name.startswith("_"):
@@ -572,55 +544,7 @@ class HostSystem(HostFiles, HostSignals, HostSockets):
     def eventfd2(self, initial: int = 0, flags: int = 0) -> int:
         return self._call(_libc.eventfd, ctypes.c_uint(initial), flags)
 
-    # -- memory --
 
-    def mmap(self, addr: int, length: int, prot: int, flags: int, fd: int = -1, offset: int = 0) -> int:
-        result: int = _mmap(addr, length, prot, flags, fd, offset)
-        return _fail() if result == ctypes.c_size_t(-1).value else result
-
-    def munmap(self, addr: int, length: int) -> None:
-        self._call(_libc.munmap, ctypes.c_void_p(addr), ctypes.c_size_t(length))
-
-    def mprotect(self, addr: int, length: int, prot: int) -> None:
-        self._call(_libc.mprotect, ctypes.c_void_p(addr), ctypes.c_size_t(length), prot)
-
-    def msync(self, addr: int, length: int, flags: int) -> None:
-        self._call(_libc.msync, ctypes.c_void_p(addr), ctypes.c_size_t(length), flags)
-
-    def madvise(self, addr: int, length: int, advice: int) -> None:
-        self._call(_libc.madvise, ctypes.c_void_p(addr), ctypes.c_size_t(length), advice)
-
-    @contextlib.contextmanager
-    def _atomically(self) -> Any:
-        """No other cas or fetch_add, of any process of the program, is in here (the GIL sees to its threads)."""
-        if self._atomic < 0:
-            yield
-            return
-        host_fcntl.lockf(self._atomic, host_fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            host_fcntl.lockf(self._atomic, host_fcntl.LOCK_UN)
-
-    def cas(self, addr: int, old: int, new: int) -> int:
-        with self._atomically():
-            word = ctypes.c_uint32.from_address(addr)
-            seen = word.value
-            if seen == old:
-                word.value = new
-            return seen
-
-    def fetch_add(self, addr: int, n: int) -> int:
-        with self._atomically():
-            word = ctypes.c_uint32.from_address(addr)
-            seen = word.value
-            word.value = seen + n
-            return seen
-
-
-_mmap = _libc.mmap
-_mmap.restype = ctypes.c_size_t
-_mmap.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 for _name in ("read", "write", "getdents64"):
     getattr(_libc, _name).restype = ctypes.c_ssize_t
 
@@ -649,7 +573,7 @@ def _or_zero(call: Callable[..., Any]) -> Callable[..., Any]:
     return zero
 
 
-for _class in (HostFiles, HostSignals, HostSockets, HostSystem):
+for _class in (HostFiles, HostMemory, HostSignals, HostSockets, HostSystem):
     for _name, _member in list(vars(_class).items()):
         if not _name.startswith("_") and getattr(_member, "__annotations__", {}).get("return") == "None":
             setattr(_class, _name, _or_zero(_member))

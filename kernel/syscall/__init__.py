@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 FAMILIES = (
     "process", "identity", "time", "signal", "file", "move",
+    "memory", "futex",
     "path", "xattr", "inotify", "pipe", "socket", "poll",
 )
 

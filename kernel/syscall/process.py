@@ -44,6 +44,7 @@ from kernel.abi import (
 from kernel.cputimer import cpu_timers
 from kernel.exec.load import load
 from kernel.exec.python import function_entry
+from kernel.mm.space import Mm
 from kernel.process import CONTINUED_STATUS, STOPPED_STATUS, exit_status
 from kernel.sched.policy import CREATED
 from kernel.sched.wait import WaitQueue
@@ -148,6 +149,9 @@ def sys_execve(task: Task, path: str | bytes, argv: list[str], envp: dict[str, s
         task.files = shared.copy()
         shared.release()
     task.files.close_on_exec()
+    machine.futexes.thread_ends(task)
+    task.mm.put()
+    task.mm = Mm(machine.ram)
     task.altstack = NO_STACK
     inode = place.inode
     after_exec(task, inode.mode, inode.uid, inode.gid, not place.mount.flags & MS_NOSUID)

@@ -195,6 +195,8 @@ CALLS: dict[int, Call] = {}
 BY_NAME: dict[str, Call] = {}
 PYTHON: dict[str, Callable[..., Any]] = {}
 """Adaptors of the Python ABI: called with the task first."""
+objects: dict[str, Callable[[Task], Any]] = {}
+"""What `sys.NAME` is when it is no call (`sys.mem`): made for a task when it is first asked for."""
 
 _ENTRY = """\
 def {name}(task{params}):
@@ -286,6 +288,9 @@ class Sys:
         task: Task = self.__dict__["_task"]
         adaptor = PYTHON.get(name)
         if adaptor is None:
+            if name in objects:
+                made = self.__dict__[name] = objects[name](task)
+                return made
             call = BY_NAME.get(name)
             if call is None:
                 if name.startswith("_"):
@@ -297,7 +302,7 @@ class Sys:
         return bound
 
     def __dir__(self) -> list[str]:
-        return sorted({*PYTHON, *BY_NAME, "environ", "cpu"})
+        return sorted({*PYTHON, *BY_NAME, *objects, "environ"})
 
     @property
     def environ(self) -> dict[str, str]:
