@@ -135,15 +135,25 @@ class NetIf:
     def take_in(self, now: int) -> None:
         """What waits in a real device goes up the stack before a deadline does its work."""
         if self.real:
-            self._readable(now)
+            self._take(now)
 
     def _readable(self, now: int) -> None:
-        receive, timeline = self.device.receive, self.network.machine.timeline
+        """The interrupt: what waits goes up the stack, then whoever that has woken runs."""
+        scheduler = self.network.scheduler
+        scheduler.woken = []
+        try:
+            self._take(now)
+        finally:
+            scheduler.after_interrupt()
+
+    def _take(self, now: int) -> None:
+        receive, timeline = self.device.receive, self.network.timeline
         for _ in range(REAL_BATCHES):
             frames = receive(REAL_BATCH)
-            if frames:
-                self._up(frames, now)
-            if sum([frame.gso_segs for frame in frames]) < REAL_BATCH:
+            if not frames:
+                return
+            self._up(frames, now)
+            if len(frames) == 1 or sum([frame.gso_segs for frame in frames]) < REAL_BATCH:
                 return  # it was emptied
             now = timeline.now  # the next batch may have come while this one was worked on
 
@@ -183,8 +193,8 @@ class Network:
     """The devices of a machine and the timer of its stack."""
 
     __slots__ = (
-        "_driving", "cpu", "deadlines", "interfaces", "interrupt_ns", "machine", "reach", "stack", "timeline", "timer",
-        "unsent", "virtual",
+        "_driving", "cpu", "deadlines", "interfaces", "interrupt_ns", "machine", "reach", "scheduler", "stack",
+        "timeline", "timer", "unsent", "virtual",
     )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
@@ -194,6 +204,7 @@ class Network:
         self.stack = machine.stack
         self.deadlines = machine.stack.timers.next_deadline
         self.interfaces: dict[str, NetIf] = {}
+        self.scheduler = machine.scheduler
         self.cpu = machine.scheduler.cpus[0]
         """The CPU that takes the interrupts."""
         self.timer = machine.timeline.timer(self._deadline)

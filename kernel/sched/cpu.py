@@ -133,9 +133,15 @@ class Cpu:
         self.queue.enqueue(task, reason)
 
     def next(self, now: int, reason: str) -> None:
-        """Choose and dispatch the next task, and arm the timer; idle when there is none to be had."""
+        """Choose and dispatch the next task, and arm the timer; idle when there is none to be had. Inside an interrupt
+        of real time the task goes on when that is over, without a timer (`Scheduler.after_interrupt`).
+        """
         if self.choose(now, reason) is not None:
-            self.arm()
+            woken = self.scheduler.woken
+            if woken is None:
+                self.arm()
+            else:
+                woken.append(self)
 
     def choose(self, now: int, reason: str) -> Task | None:
         """Choose and dispatch the next task, leaving the timer to the caller; None, and idle, when there is none."""

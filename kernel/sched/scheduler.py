@@ -41,7 +41,7 @@ class Scheduler:
 
     __slots__ = (
         "abandon", "costs", "cpus", "draining", "hub", "main", "meter", "running", "switch_ns", "timeline",
-        "trace", "virtual",
+        "trace", "virtual", "woken",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,8 @@ class Scheduler:
         self.running: Task | None = None
         """The task whose greenlet runs at this moment; None in event context."""
         self.trace: SchedulerTrace | None = None
+        self.woken: list[Cpu] | None = None
+        """Real time, while an interrupt is handled: the CPUs that have been given a task meanwhile."""
         self.main = main
         """Runs a task from its first instruction to its end, on its greenlet."""
         self.abandon = abandon
@@ -83,6 +85,20 @@ class Scheduler:
             frame.switch()
         self.running = None
         self.meter.leave()
+
+    def after_interrupt(self) -> None:
+        """In the hub, real time: run the tasks that the interrupt has woken, without asking the timeline first."""
+        woken, self.woken = self.woken, None
+        if woken:
+            now = self.timeline.now
+            for cpu in woken:
+                task = cpu.current
+                if task is None:
+                    continue
+                if cpu.until <= now and self.running is None:
+                    self.resume(cpu, task)
+                else:
+                    cpu.arm()
 
     def enter(self, cpu: Cpu, task: Task) -> None:
         """The task's greenlet is about to run at `now`."""
