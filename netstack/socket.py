@@ -161,6 +161,18 @@ class Socket:
     def readiness(self) -> int:
         return POLLERR if self.so_error else 0
 
+    def ready_for(self, events: int) -> int:
+        """`readiness` for who wants only these events (and POLLERR, POLLHUP): others may be missing."""
+        return self.readiness()
+
+    def starved(self) -> bool:
+        """Whether a plain recv would say EAGAIN for certain."""
+        return False
+
+    def served(self) -> bool:
+        """Whether a plain recv would give data for certain, and `readiness` would say POLLIN."""
+        return False
+
     def wake(self) -> None:
         """Readiness may have changed."""
         if self.on_ready is not None:

@@ -53,10 +53,11 @@ class Timer:
 class Timers:
     """The heap. The owner asks `next_deadline()` and calls `run(now)` when it has come."""
 
-    __slots__ = ("_dead", "_heap", "_order", "_runs")
+    __slots__ = ("_dead", "_order", "_runs", "heap")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Timer]] = []
+        self.heap: list[tuple[int, int, Timer]] = []
+        """Always this list. Its first entry is at or before the first deadline."""
         self._order = 0
         self._runs = 0
         self._dead = 0  # entries superseded, or whose timer is disarmed
@@ -66,35 +67,35 @@ class Timers:
 
     def __len__(self) -> int:
         """How many timers are armed."""
-        return len(self._heap) - self._dead
+        return len(self.heap) - self._dead
 
     def _push(self, timer: Timer, at_ns: int) -> None:
         self._order += 1
         entry = (at_ns, self._order, timer)
         timer._entry = entry
-        heappush(self._heap, entry)
+        heappush(self.heap, entry)
         if self._dead > 64:
             self._sweep()
 
     def _sweep(self) -> None:
         """Rebuild the heap when most of it is dead: memory stays proportional to the timers that are armed."""
-        if self._dead <= 64 or self._dead * 2 <= len(self._heap):
+        if self._dead <= 64 or self._dead * 2 <= len(self.heap):
             return
         live = []
-        for entry in self._heap:
+        for entry in self.heap:
             timer = entry[2]
             if timer._entry is entry:
                 if timer.deadline is None:
                     timer._entry = None
                 else:
                     live.append(entry)
-        self._heap = live
-        heapify(live)
+        self.heap[:] = live
+        heapify(self.heap)
         self._dead = 0
 
     def _settle(self) -> Timer | None:
         """Bring the heap's head to a live entry whose time is its timer's deadline; that timer, or None."""
-        heap = self._heap
+        heap = self.heap
         while heap:
             entry = heap[0]
             timer = entry[2]
@@ -108,13 +109,12 @@ class Timers:
             elif timer.deadline > entry[0]:
                 heappop(heap)
                 self._push(timer, timer.deadline)
-                heap = self._heap
             else:
                 return timer
         return None
 
     def next_deadline(self) -> int | None:
-        heap = self._heap
+        heap = self.heap
         if not heap:
             return None
         at, _, timer = entry = heap[0]
@@ -137,7 +137,7 @@ class Timers:
             timer = self._settle()
             if timer is None or timer.deadline is None or timer.deadline > now:
                 break
-            heappop(self._heap)
+            heappop(self.heap)
             timer._entry = None
             if timer._armed_in == run:
                 waiting.append(timer)

@@ -54,6 +54,10 @@ class FileOps:
         """What is ready now, as POLL* bits, POLLERR and POLLHUP among them."""
         return DEFAULT_POLL
 
+    def ready(self, file: File, events: int) -> int:
+        """Which of `events` are ready now: `poll` for who wants some of it only."""
+        return self.poll(file) & events
+
     def wait_queues(self, file: File) -> tuple[Any, ...]:
         """The wait queues that are woken when `poll` may have changed; () for files that are always ready."""
         return ()

@@ -87,7 +87,7 @@ def wait_ready(task: Any, entries: Sequence[tuple[File | None, int]], deadline: 
 
 def _ask(entries: Sequence[tuple[File | None, int]]) -> list[int]:
     return [
-        POLLNVAL if file is None else file.ops.poll(file) & (events | ALWAYS) if events >= 0 else 0
+        POLLNVAL if file is None else file.ops.ready(file, events | ALWAYS) if events >= 0 else 0
         for file, events in entries
     ]
 
@@ -113,10 +113,15 @@ class EpItem:
     def __call__(self, mask: int) -> None:
         """A queue of the file was woken."""
         if self.armed and mask & (self.events | ALWAYS):
-            self.ep.queue(self)
+            ep = self.ep
+            if not self.queued:
+                self.queued = True
+                ep.ready[self] = None
+            ep.waiters.wake(1, POLLIN | POLLRDNORM)
 
     def ready(self) -> int:
-        return self.file.ops.poll(self.file) & (self.events | ALWAYS) & 0xFFFF if self.armed else 0
+        file = self.file
+        return file.ops.ready(file, (self.events | ALWAYS) & 0xFFFF) if self.armed else 0
 
     def subscribe(self) -> None:
         self.queues = self.file.ops.wait_queues(self.file)
@@ -185,19 +190,27 @@ class EventPoll:
     def collect(self, most: int) -> list[tuple[Any, int]]:
         """Up to `most` events off the ready list."""
         events: list[tuple[Any, int]] = []
+        batch = self.ready
+        if not batch:
+            return events
+        ready: dict[EpItem, None] = {}
+        self.ready = ready
         again: list[EpItem] = []
-        ready = self.ready
-        while ready and len(events) < most:
-            item = next(iter(ready))
-            del ready[item]
+        for item in batch:
+            if len(events) == most:
+                ready[item] = None
+                continue
             item.queued = False
-            mask = item.ready()
+            if not item.armed:
+                continue
+            file, wanted = item.file, item.events
+            mask = file.ops.ready(file, (wanted | ALWAYS) & 0xFFFF)
             if not mask:
                 continue
             events.append((item.data, mask))
-            if item.events & EPOLLONESHOT:
+            if wanted & EPOLLONESHOT:
                 item.armed = False
-            elif not item.events & EPOLLET:
+            elif not wanted & EPOLLET:
                 again.append(item)
         for item in again:
             if not item.queued:

@@ -193,7 +193,7 @@ class Network:
     """The devices of a machine and the timer of its stack."""
 
     __slots__ = (
-        "_driving", "cpu", "deadlines", "interfaces", "interrupt_ns", "machine", "reach", "scheduler", "stack",
+        "_driving", "cpu", "deadlines", "heap", "interfaces", "interrupt_ns", "machine", "reach", "scheduler", "stack",
         "timeline", "timer", "unsent", "virtual",
     )  # fmt: skip
 
@@ -203,6 +203,7 @@ class Network:
         self.reach = machine.timeline.reach if isinstance(machine.timeline, VirtualTimeline) else never
         self.stack = machine.stack
         self.deadlines = machine.stack.timers.next_deadline
+        self.heap = machine.stack.timers.heap
         self.interfaces: dict[str, NetIf] = {}
         self.scheduler = machine.scheduler
         self.cpu = machine.scheduler.cpus[0]
@@ -236,6 +237,12 @@ class Network:
         """Send what the stack wants to send and follow its deadline. After every user call on a socket."""
         if self._driving:
             return
+        timer = self.timer
+        if not (self.unsent or self.virtual):
+            # In real time a timer that goes off for a deadline that is no more does no harm.
+            heap = self.heap
+            if heap and heap[0][0] == timer.deadline:
+                return
         stack = self.stack
         stack.now = now = self.timeline.now
         if self.unsent:
@@ -243,7 +250,6 @@ class Network:
             deadline = stack.next_deadline()
         else:
             deadline = self.deadlines()
-        timer = self.timer
         if timer.deadline != deadline:
             if deadline is not None:
                 timer.arm(deadline)

@@ -43,6 +43,7 @@ from kernel.abi import (
     SOL_SOCKET,
 )
 from kernel.fs.file import File, FileOps, Sink, Source
+from kernel.fs.poll import EpItem
 from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
 from kernel.sched.wait import Interrupted, WaitQueue
@@ -50,6 +51,8 @@ from netstack.tcp.tcb import CLOSING, FIN_WAIT_1, LAST_ACK
 
 _READ = POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR
 _WRITE = POLLOUT | POLLHUP | POLLERR
+_DATA = POLLIN | POLLRDNORM
+_ROOM = POLLOUT | POLLWRNORM
 _SEND_CHUNK = 1 << 20
 _WORTH_HOLDING = 4096
 
@@ -65,6 +68,19 @@ class AnySocket(Protocol):
     sndtimeo_ns: int
 
     def readiness(self) -> int: ...
+    def ready_for(self, events: int) -> int:
+        """`readiness`, of which only these events are wanted."""
+        ...
+
+    def starved(self) -> bool:
+        """Whether a plain read would block for certain: cheaper to ask than to be told by an exception."""
+        ...
+
+    def served(self) -> bool:
+        """Whether a plain read would be given data for certain, and nothing else is to be told of reading. Such a
+        socket has `recv` and `send`."""
+        ...
+
     def bind(self, addr: Any) -> None: ...
     def listen(self, n: int) -> None: ...
     def accept(self, now: int) -> tuple[Any, Any]: ...
@@ -88,42 +104,65 @@ def steady(chunk: Any) -> Any:
     return own(chunk)
 
 
-def never() -> bool:
-    return False
+class SocketState(WaitQueue):
+    """`file.private` of a socket: the socket, who waits for it, and whether a blocking connect is under way.
 
+    It is itself the queue of those who wait to read, and of all who watch; who waits to write has a queue of its own,
+    made when it is first needed.
+    """
 
-class SocketState:
-    """`file.private` of a socket: the socket, who waits for it, and whether a blocking connect is under way."""
-
-    __slots__ = ("connecting", "machine", "readers", "served", "sock", "starved", "writers")
+    __slots__ = ("_writers", "connecting", "machine", "sock")
 
     def __init__(self, machine: Any, sock: Any) -> None:
+        self.sleepers = None
+        self.watchers = None
         self.machine = machine
         self.sock = sock
-        self.starved: Callable[[], bool] = getattr(sock, "starved", never)
-        """Whether a plain read would block for certain: cheaper to ask than to be told by an exception."""
-        self.served: Callable[[], bool] = getattr(sock, "served", never)
-        """Whether a plain read would be given data for certain."""
-        self.readers = WaitQueue()
-        self.writers = WaitQueue()
+        self._writers: WaitQueue | None = None
         self.connecting = False
         sock.on_ready = self.ready
 
+    @property
+    def readers(self) -> WaitQueue:
+        """Where a task sleeps that wants to read (or accept)."""
+        return self
+
+    @property
+    def writers(self) -> WaitQueue:
+        """Where a task sleeps that wants to write (or to be connected)."""
+        writers = self._writers
+        if writers is None:
+            writers = self._writers = WaitQueue()
+        return writers
+
     def ready(self, sock: Any) -> None:
         """The socket's readiness may have changed."""
-        readers, writers = self.readers, self.writers
-        if not (writers.sleepers or writers.watchers or readers.watchers):
-            if not readers.sleepers:
-                return
-            if self.served():
-                readers.wake_all()
+        watchers, writers = self.watchers, self._writers
+        if writers is None or not writers.sleepers:
+            # Mostly nobody cares for more than that there is data.
+            if watchers is None:
+                if not self.sleepers:
+                    return
+                if sock.served():
+                    self.wake_all(_DATA)
+                    return
+            elif watchers.__class__ is EpItem and not watchers.events & _ROOM and sock.served():
+                if self.sleepers:
+                    self.wake_all(_DATA)
+                else:
+                    watchers(_DATA)
                 return
         mask = sock.readiness()
-        readable, writable = mask & _READ, mask & _WRITE
-        if readable:
-            self.readers.wake_all(readable | POLLRDNORM if mask & POLLIN else readable)
-        if writable:
-            self.writers.wake_all(writable | POLLWRNORM if mask & POLLOUT else writable)
+        if mask & POLLIN:
+            mask |= POLLRDNORM
+        if mask & POLLOUT:
+            mask |= POLLWRNORM
+        if mask & _READ:
+            self.wake_all(mask)
+        elif mask:
+            self.wake(0, mask)
+        if writers is not None and mask & _WRITE:
+            writers.wake_all(mask)
 
     def wait(self, task: Any, queue: WaitQueue, deadline: int | None) -> None:
         """Sleep until the queue is woken. EAGAIN at the deadline; a signal is EINTR when there is a deadline."""
@@ -149,8 +188,13 @@ class SocketOps(FileOps):
         if not n:
             return 0
         state: SocketState = file.private
-        data, _ = self._receive_once(state, file, task, n, 0, 0, None)
-        task.spend(state.machine.costs.copy(len(data)))
+        sock, machine = state.sock, state.machine
+        if sock.served():
+            data = sock.recv(n, machine.timeline.now)
+            machine.network.drive()
+        else:
+            data, _ = self._receive_once(state, file, task, n, 0, 0, None)
+        task.spend(len(data) * machine.costs.copy_kib >> 10)
         return sink.put(data) if data else 0
 
     def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
@@ -184,8 +228,8 @@ class SocketOps(FileOps):
     ) -> tuple[bytes, Any]:
         sock, timeline = state.sock, state.machine.timeline
         if not below and n > 0 and not sock.rcvtimeo_ns and not (flags or file.flags & O_NONBLOCK):
-            while state.starved():
-                state.readers.sleep(task)
+            while sock.starved():
+                state.sleep(task)
         while True:
             try:
                 result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
@@ -194,7 +238,7 @@ class SocketOps(FileOps):
                     raise
                 if deadline is None and sock.rcvtimeo_ns:
                     deadline = task.now + sock.rcvtimeo_ns
-                state.wait(task, state.readers, deadline)
+                state.wait(task, state, deadline)
                 continue
             state.machine.network.drive()
             return result
@@ -202,20 +246,22 @@ class SocketOps(FileOps):
     def send(self, file: File, task: Any, source: Source, n: int, flags: int, addr: Any) -> int:
         """sendto(2). A stream takes parts until all is sent; a datagram goes whole."""
         state: SocketState = file.private
-        sock = state.sock
+        sock, machine = state.sock, state.machine
         below = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)
         stream = sock.type == SOCK_STREAM
-        timeline = state.machine.timeline
-        task.spend(state.machine.costs.copy(n))
+        timeline, drive = machine.timeline, machine.network.drive
+        task.spend(n * machine.costs.copy_kib >> 10)
         done = 0
         deadline: int | None = None
-        chunk: Any = steady(source.peek(_SEND_CHUNK)) if stream else own(source.peek(n))
+        chunk: Any = source.peek(_SEND_CHUNK if stream else n)
+        if chunk.__class__ is not bytes:
+            chunk = steady(chunk) if stream else own(chunk)
         try:
             while True:
                 try:
                     sent = sock.sendto(chunk, addr, timeline.now, below)
                 except BlockingIOError:
-                    state.machine.network.drive()
+                    drive()
                     if file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:
                         raise
                     if deadline is None and sock.sndtimeo_ns:
@@ -224,7 +270,7 @@ class SocketOps(FileOps):
                     continue
                 source.skip(sent)
                 done += sent
-                state.machine.network.drive()
+                drive()
                 if not stream or done >= n:
                     return done
                 if sent < len(chunk) and (file.flags & O_NONBLOCK or flags & MSG_DONTWAIT):
@@ -319,9 +365,16 @@ class SocketOps(FileOps):
             mask |= POLLWRNORM
         return mask
 
+    def ready(self, file: File, events: int) -> int:
+        mask: int = file.private.sock.ready_for(events)
+        if mask & POLLIN:
+            mask |= POLLRDNORM
+        if mask & POLLOUT:
+            mask |= POLLWRNORM
+        return mask & events
+
     def wait_queues(self, file: File) -> tuple[Any, ...]:
-        state: SocketState = file.private
-        return (state.readers, state.writers)
+        return (file.private,)
 
     def ioctl(self, file: File, task: Any, request: int, arg: Any) -> Any:
         sock = file.private.sock

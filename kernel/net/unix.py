@@ -81,6 +81,15 @@ class UnixSocket:
         self.closed = False
         self.flags: dict[int, int] = {}
 
+    def ready_for(self, events: int) -> int:
+        return self.readiness()
+
+    def starved(self) -> bool:
+        return False
+
+    def served(self) -> bool:
+        return False
+
     def changed(self) -> None:
         if self.on_ready is not None:
             self.on_ready(self)

@@ -179,6 +179,8 @@ class _Selected:
 
 # ---- epoll ----
 
+_MOST_EVENTS = (1 << 31) // 16
+
 
 def _anon(task: Any) -> Any:
     return task.machine.vfs.anon("anon_inodefs", abi.ANON_INODE_FS_MAGIC).inode(0o600, task.cred.fsuid, task.cred.fsgid)
@@ -213,6 +215,10 @@ def sys_epoll_ctl(task: Any, ep: int, op: int, fd: int, events: int = 0, data: A
 def sys_epoll_pwait(
     task: Any, ep: int, maxevents: int, timeout_ms: int = -1, sigmask: Any = None
 ) -> list[tuple[Any, int]]:
+    if timeout_ms == -1 and sigmask is None and maxevents.__class__ is int and 0 < maxevents <= _MOST_EVENTS:
+        file = task.files.get(ep)
+        if file.private.__class__ is EventPoll:
+            return epoll_collect(task, file, maxevents, None)
     if not isinstance(timeout_ms, int):
         raise error(EINVAL, "timeout")
     return _epoll_wait(task, ep, maxevents, None if timeout_ms < 0 else timeout_ms * 1_000_000, sigmask)
@@ -228,7 +234,7 @@ def sys_epoll_pwait2(
 def _epoll_wait(
     task: Any, ep: int, maxevents: int, timeout_ns: int | None, sigmask: Any
 ) -> list[tuple[Any, int]]:
-    if not isinstance(maxevents, int) or not 0 < maxevents <= (1 << 31) // 16:
+    if not isinstance(maxevents, int) or not 0 < maxevents <= _MOST_EVENTS:
         raise error(EINVAL, "maxevents")
     file = task.files.get(ep)
     if not isinstance(file.private, EventPoll):
@@ -264,7 +270,8 @@ def sys_timerfd_create(task: Any, clock: int, flags: int = 0) -> int:
         raise error(EINVAL, "timerfd_create flags")
     if clock not in (abi.CLOCK_REALTIME, abi.CLOCK_MONOTONIC, abi.CLOCK_BOOTTIME):
         raise error(EINVAL, "clock")
-    timer = TimerFd(task.machine.timeline, clock == abi.CLOCK_REALTIME)
+    offset = task.machine.realtime_offset() if clock == abi.CLOCK_REALTIME else 0
+    timer = TimerFd(task.machine.timeline, offset)
     file = File(TIMERFD, abi.O_RDWR | flags & O_NONBLOCK, _anon(task), None, timer)
     return install(task, file, bool(flags & abi.TFD_CLOEXEC))
 

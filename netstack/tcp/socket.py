@@ -456,7 +456,6 @@ class TcpSocket(Socket):
         return data
 
     def starved(self) -> bool:
-        """Whether a plain recv would say EAGAIN for certain."""
         conn = self.conn
         return (
             conn is not None and not conn.rcvq and conn.state == ESTABLISHED
@@ -464,9 +463,23 @@ class TcpSocket(Socket):
         )  # fmt: skip
 
     def served(self) -> bool:
-        """Whether a plain recv would give data for certain, and `readiness` would say POLLIN."""
         conn = self.conn
         return conn is not None and bool(conn.rcvq) and conn.rcvlowat <= 1 and conn.urg_data < 0
+
+    def ready_for(self, events: int) -> int:
+        conn = self.conn
+        if conn is None or conn.state != ESTABLISHED or self.shutdown_mask or self.so_error or conn.urg_data >= 0:
+            return self.readiness()
+        mask = 0
+        ready = conn.rcv_nxt - conn.copied_seq
+        if ready and (ready >= conn.rcvlowat or conn.rmem > conn.rcvbuf >> 1):
+            mask = POLLIN
+        if events & POLLOUT:
+            if conn.writable():
+                mask |= POLLOUT
+            else:
+                conn.was_full = True
+        return mask
 
     def ended(self, conn: Connection) -> bool:
         return bool(conn.fin_received or self.so_error or self.shutdown_mask & 1 or conn.state == CLOSED)

@@ -80,7 +80,7 @@ def test_memory_follows_the_armed_timers() -> None:
         timer.arm(1_000_000 - i)
         timer.arm(500_000 - i)
         timer.disarm()
-    assert len(timers._heap) < 300
+    assert len(timers.heap) < 300
     keep = timers.timer(lambda now: None)
     keep.arm(7)
     assert timers.next_deadline() == 7
