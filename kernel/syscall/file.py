@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kernel import abi
-from kernel.abi import EBADF, EFAULT, EINVAL, MAX_RW_COUNT
+from kernel.abi import EBADF, EFAULT, EINVAL, MAX_RW_COUNT, PAGE_SIZE
 from kernel.fs import file as files
 from kernel.fs import operations
 from kernel.fs.devfs import URANDOM, fill
@@ -32,15 +32,12 @@ def _count(n: Any) -> int:
     return MAX_RW_COUNT if n < 0 or n > MAX_RW_COUNT else n
 
 
-SMALL = 1 << 16
-
-
 def room(task: Any, n: Any) -> int:
     """How large a buffer a Python program gets that asks for `n` bytes. It counts against the machine's memory: more
     than that is a short read.
     """
     n = _count(n)
-    most: int = task.machine.frames * abi.PAGE_SIZE
+    most: int = task.machine.frames * PAGE_SIZE
     return n if n < most else most
 
 
@@ -67,11 +64,11 @@ def sys_read(task: Any, fd: int, sink: Sink, count: int) -> int:
 
 @python("read")
 def read(task: Any, fd: int, n: int) -> bytes:
-    if type(n) is not int or not 0 <= n <= SMALL:
+    if n.__class__ is not int or not 0 <= n <= MAX_RW_COUNT or n > task.machine.frames * PAGE_SIZE:
         n = room(task, n)
     sink = BytesSink(n)
     sys_read(task, fd, sink, n)
-    return sink.value()
+    return sink.first if sink.more is None else sink.value()
 
 
 @syscall(64, "write", "fd", "source", "size")
@@ -520,6 +517,42 @@ def sys_sync(task: Any) -> int:
 @syscall(267, "syncfs", "fd")
 def sys_syncfs(task: Any, fd: int) -> int:
     inode_of(file_of(task, fd)).fs.sync()
+    return 0
+
+
+# ---- advice ----
+
+
+@syscall(84, "sync_file_range", "fd", "int", "int", "int")
+def sys_sync_file_range(task: Any, fd: int, offset: int, nbytes: int, flags: int = 0) -> int:
+    file = file_of(task, fd)
+    if flags & ~7 or offset < 0 or nbytes < 0 or offset + nbytes >= 1 << 63:
+        raise error(EINVAL, "sync_file_range")
+    inode = inode_of(file)
+    if not (inode.is_reg or inode.is_dir or inode.is_link or inode.mode & abi.S_IFMT == abi.S_IFBLK):
+        raise error(abi.ESPIPE, fd)
+    if flags and inode.is_reg:
+        file.ops.fsync(file, True)
+    return 0
+
+
+@syscall(223, "fadvise64", "fd", "int", "int", "int")
+def sys_fadvise64(task: Any, fd: int, offset: int, length: int, advice: int) -> int:
+    file = file_of(task, fd)
+    if isinstance(file.private, Pipe):
+        raise error(abi.ESPIPE, fd)
+    if length < 0 or not 0 <= advice <= 5:
+        raise error(EINVAL, "fadvise64")
+    return 0
+
+
+@syscall(213, "readahead", "fd", "int", "size")
+def sys_readahead(task: Any, fd: int, offset: int, count: int) -> int:
+    file = file_of(task, fd)
+    if not file.readable:
+        raise error(EBADF, "not open for reading")
+    if file.inode is None or not file.inode.is_reg:
+        raise error(EINVAL, "readahead is for regular files")
     return 0
 
 

@@ -70,11 +70,13 @@ class Source(Protocol):
 class BytesSink:
     """Collects bytes for a Python program. One whole `bytes` chunk is passed on without a copy."""
 
-    __slots__ = ("chunks", "room")
+    __slots__ = ("first", "more", "room")
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self.chunks: list[bytes] = []
+        self.first = b""
+        """Everything that was put, while it is one chunk."""
+        self.more: list[bytes] | None = None
 
     def put(self, chunk: Buffer) -> int:
         size = len(chunk)
@@ -82,13 +84,24 @@ class BytesSink:
             size = self.room
             chunk = memoryview(chunk)[:size]
         self.room -= size
-        self.chunks.append(chunk if type(chunk) is bytes else bytes(chunk))
+        if chunk.__class__ is not bytes:
+            chunk = bytes(chunk)
+        if self.more is not None:
+            self.more.append(chunk)
+        elif self.first:
+            self.more = [chunk]
+        else:
+            self.first = chunk
         return size
+
+    @property
+    def chunks(self) -> list[bytes]:
+        """What was put, piece by piece."""
+        return [self.first, *(self.more or ())]
 
     def value(self) -> bytes:
         """Everything that was put."""
-        chunks = self.chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return self.first if self.more is None else b"".join(self.chunks)
 
 
 class BytesSource:
