@@ -17,12 +17,11 @@ from drivers.clock import RealTimeline, Stream, VirtualTimeline
 from drivers.console import Console, MemoryConsole
 from kernel import syscall as _families
 from kernel.abi import O_RDWR, RLIM_INFINITY, RLIMIT_CORE, RLIMIT_NOFILE
-from kernel.console import ConsoleOps
+from kernel.console import ConsoleLine, console_file
 from kernel.cost import Costs
 from kernel.exec.python import Program, function_entry, outcome, report
 from kernel.exec.watchdog import Watchdog
 from kernel.fs.fdtable import FdTable
-from kernel.fs.file import File
 from kernel.fs.mounts import mount_system
 from kernel.fs.namei import FsContext
 from kernel.fs.tmpfs import Tmpfs
@@ -38,6 +37,8 @@ from kernel.signal import Signals
 from kernel.syscall.table import Sys
 from kernel.task import SLEEPING, WORK_DIE, Killed, Task, ThreadGroup
 from kernel.trace import Trace, Unfinished
+from kernel.tty.session import opened
+from kernel.tty.terminal import Tty
 from netstack.settings import Settings
 from netstack.stack import Stack
 
@@ -63,9 +64,10 @@ class Machine:
     """
 
     __slots__ = (
-        "closed", "console", "costs", "frames", "fs_sharers", "futexes", "lost_reports", "meter", "missing_calls",
-        "name", "network", "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler",
-        "signal_wait", "signals", "stack", "tasks", "timeline", "trace", "vfs",
+        "_clock_step", "closed", "console", "costs", "devpts", "domainname", "frames", "fs_sharers", "futexes",
+        "hostname", "lines", "lost_reports", "meter", "missing_calls", "name", "network", "on_process_end", "ooms",
+        "processes", "programs", "ram", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks",
+        "timeline", "trace", "vfs",
     )  # fmt: skip
 
     def __init__(
@@ -103,6 +105,9 @@ class Machine:
         self.missing_calls: dict[str, int] = {}
         """Calls that programs made and the kernel does not have (they got ENOSYS), and how often."""
         self.fs_sharers: dict[int, int] = {}
+        self.lines: list[ConsoleLine] = []
+        """Terminals over consoles, made when they are first opened."""
+        self.devpts: Any = None
         """By id of an FsContext: how many tasks use it beside the first (never iterated)."""
         self.on_process_end: list[Callable[[ThreadGroup], None]] = []
         self.programs: dict[tuple[str, str], Program] = {}
@@ -222,7 +227,9 @@ class Machine:
         assert root is not None
         task.fs = FsContext(root, root)
         task.files = FdTable()
-        file = File(ConsoleOps(self, console or self.console), O_RDWR)
+        file = console_file(self, console or self.console, O_RDWR)
+        if isinstance(file.private, Tty) and task.group.outside:
+            opened(file.private, task, True)
         for _ in range(3):
             task.files.install(file.get(), False, -1)
         file.put()

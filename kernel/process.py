@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 PID_MAX = 32768
 STOPPED_STATUS = 0x7F
+from kernel.tty.session import disassociate
 CONTINUED_STATUS = 0xFFFF
 
 
@@ -233,6 +234,8 @@ class Processes:
             uid = group.leader.cred.uid if group.leader is not None else 0
             self.machine.signals.send_process(parent, SigInfo(group.exit_signal, code, group.pid, uid, value))
         parent.child_wait.wake_all()
+        self.drop_timers(group)
+        disassociate(self.machine, group, True)
 
     def is_orphaned(self, pgid: int, sid: int, gone: ThreadGroup | None = None) -> bool:
         """POSIX: no member has a parent that is in another group of the same session. Whoever started a process from

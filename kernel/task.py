@@ -77,9 +77,10 @@ class ThreadGroup:
 
     __slots__ = (
         "child_wait", "children", "cmdline", "continued", "cpu_timers", "cstime", "cutime", "dumpable", "exe",
-        "execed", "exit_signal", "exit_status", "exiting", "itimer", "leader", "outside", "parent", "pending",
-        "pgid", "pid", "rlimits", "sid", "signals", "start_ns", "started", "stime", "stop_reported",
-        "stopped", "subreaper", "threads", "tty", "utime", "vfork_wait",
+        "exec_wait", "execed", "exit_queue", "exit_signal", "exit_status", "exiting", "itimer", "leader", "next_timer",
+        "outside", "parent", "pending",
+        "pgid", "pid", "posix_timers", "rlimits", "sid", "signals", "start_ns", "started", "stime", "stop_reported",
+        "stopped", "subreaper", "threads", "tty", "tty_old_pgrp", "utime", "vfork_wait",
     )  # fmt: skip
 
     def __init__(self, pid: int, parent: ThreadGroup | None, signals: SignalState) -> None:
@@ -91,6 +92,9 @@ class ThreadGroup:
         self.pgid: int = parent.pgid if parent else pid
         self.sid: int = parent.sid if parent else pid
         self.tty: Any = parent.tty if parent else None
+        """The controlling terminal."""
+        self.tty_old_pgrp = 0
+        """Its foreground group, when the terminal hung up under a session leader: told when the leader ends."""
         self.signals = signals
         self.pending: list[SigInfo] = []
         """Signals sent to the process: any thread that does not block them takes them."""

@@ -19,12 +19,14 @@ _UTIME = 1 << 30
 _LOCKS = (5, 6, 7, 36, 37, 38)
 _GETLOCK = (5, 36)
 _FLOCK = struct.Struct("=hh4xqqi4x")
-_INT_OUT = {0x541B, 0x5411, 0x540F, 0x5429, 0x80045430, 0x8905, 0x5425 << 8}
-"""ioctls that answer with an int: FIONREAD, TIOCOUTQ, TIOCGPGRP, TIOCGSID, TIOCGPTN, SIOCATMARK."""
-_INT_IN = {0x5410, 0x40045431, 0x5421, 0x5452}
-"""ioctls that point to an int: TIOCSPGRP, TIOCSPTLCK, FIONBIO, FIOASYNC."""
-_STRUCT_OUT = {0x5401: 36, 0x5413: 8}
-"""ioctls that answer with a structure: TCGETS, TIOCGWINSZ."""
+_INT_OUT = {0x541B, 0x5411, 0x540F, 0x5429, 0x80045430, 0x8905, 0x5424, 0x80045432, 0x80045438, 0x80045439, 0x80045440}
+"""ioctls that answer with an int: FIONREAD, TIOCOUTQ, TIOCGPGRP, TIOCGSID, TIOCGPTN, SIOCATMARK, TIOCGETD, TIOCGDEV,
+TIOCGPKT, TIOCGPTLCK, TIOCGEXCL.
+"""
+_INT_IN = {0x5410, 0x40045431, 0x5421, 0x5452, 0x5420}
+"""ioctls that point to an int: TIOCSPGRP, TIOCSPTLCK, FIONBIO, FIOASYNC, TIOCPKT."""
+_STRUCT_OUT = {0x5401: 36, 0x802C542A: 44, 0x5413: 8}
+"""ioctls that answer with a structure: TCGETS, TCGETS2, TIOCGWINSZ."""
 
 _SIZED = """
     splice tee sendfile getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr readlinkat copy_file_range

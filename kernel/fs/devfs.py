@@ -1,4 +1,4 @@
-"""Character devices without hardware, and the tree of /dev: null(4), full(4), random(4), tty(4).
+"""The tree of /dev, and character devices without hardware: null(4), full(4), random(4), tty(4).
 
 /dev is a tmpfs with device nodes, as Linux's devtmpfs. A node leads to operations through the machine's registry of
 device numbers; an `open` method there makes the description where a device needs its own.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from kernel.abi import ENOSPC, S_IFCHR, S_IFDIR, S_IFLNK
+from kernel.abi import ENOSPC, ENXIO, S_IFCHR, S_IFDIR, S_IFLNK
+from kernel.console import ConsoleDevice
 from kernel.fs.file import File, FileOps, Sink, Source
 from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.vfs import Inode, Path, Vfs, error
 from kernel.task import WORK_DIE, WORK_SIGNAL
+from kernel.tty.pty import PTMX
 
 _CHUNK = 1 << 16
 _ZEROS = bytes(_CHUNK)
@@ -96,18 +98,17 @@ class RandomOps(NullOps):
         return fill(task, sink, n, self.bytes)
 
 
-class TtyOps(FileOps):
-    """/dev/tty and /dev/console: another description of the console of the process."""
+class CurrentTtyOps(FileOps):
+    """/dev/tty: the controlling terminal of the process that opens it."""
 
     __slots__ = ()
 
     def open(self, task: Any, inode: Inode, path: Path, flags: int) -> File:
-        from kernel.console import ConsoleOps
-
-        for file in task.files.files:
-            if file is not None and isinstance(file.ops, ConsoleOps):
-                return File(file.ops, flags, inode, path)
-        return File(ConsoleOps(task.machine, task.machine.console), flags, inode, path)
+        tty = task.group.tty
+        if tty is None:
+            raise error(ENXIO, "no controlling terminal")
+        opened: File = tty.open(flags, inode, path)
+        return opened
 
 
 NODES = (
@@ -119,6 +120,8 @@ NODES = (
     (b"urandom", 1, 9, 0o666),
     (b"tty", 5, 0, 0o666),
     (b"console", 5, 1, 0o600),
+    (b"ptmx", 5, 2, 0o666),
+    (b"tty1", 4, 1, 0o620),
 )
 LINKS = (
     (b"fd", b"/proc/self/fd"),
@@ -132,10 +135,10 @@ def make_devfs(vfs: Vfs, stream: Any) -> Tmpfs:
     """The filesystem of /dev; registers the devices. `stream` is the machine's seeded generator for random bytes."""
     fs = Tmpfs(vfs.new_dev(), vfs.now, mode=0o755, name="devtmpfs")
     random = RandomOps(stream)
-    tty = TtyOps()
+    console = ConsoleDevice()
     ops: dict[bytes, FileOps] = {
         b"null": NullOps(), b"zero": ZeroOps(), b"full": FullOps(), b"random": random, b"urandom": random,
-        b"tty": tty, b"console": tty,
+        b"tty": CurrentTtyOps(), b"console": console, b"tty1": console, b"ptmx": PTMX,
     }  # fmt: skip
     for name, major, minor, mode in NODES:
         rdev = device(major, minor)
@@ -144,4 +147,5 @@ def make_devfs(vfs: Vfs, stream: Any) -> Tmpfs:
     for name, target in LINKS:
         fs.make(fs.root, name, S_IFLNK | 0o777, 0, 0, 0, target)
     fs.make(fs.root, b"shm", S_IFDIR | 0o1777, 0, 0, 0, b"")
+    fs.make(fs.root, b"pts", S_IFDIR | 0o755, 0, 0, 0, b"")
     return fs

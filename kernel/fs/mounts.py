@@ -10,6 +10,7 @@ from kernel.fs.devfs import make_devfs
 from kernel.fs.procfs import ProcFs
 from kernel.fs.tmpfs import tmpfs_from_options
 from kernel.fs.vfs import FileSystem, Path, Vfs, error
+from kernel.tty.pty import DevPts
 
 
 def register_types(machine: Any, vfs: Vfs) -> None:
@@ -35,7 +36,9 @@ def mount_system(machine: Any, vfs: Vfs) -> None:
     if root is None:
         raise error(abi.ENOENT, "mount the root first")
     devfs = make_devfs(vfs, machine.rng.stream("random"))
+    devpts = machine.devpts = DevPts(vfs, machine)
     vfs.types["devtmpfs"] = lambda source, options: devfs
+    vfs.types["devpts"] = lambda source, options: devpts
     for name, mode, fs, kind in (
         (b"dev", 0o755, devfs, b"devtmpfs"),
         (b"proc", 0o555, ProcFs(vfs, machine), b"proc"),
@@ -46,4 +49,8 @@ def mount_system(machine: Any, vfs: Vfs) -> None:
             inode = root.inode.fs.make(root.inode, name, S_IFDIR | mode, 0, 0, 0, b"")
         dentry = root.dentry.children.get(name) or root.dentry.attach(name, inode)
         if fs is not None:
-            vfs.mount(fs, Path(root.mount, dentry), abi.MS_NOSUID, kind)
+            mount = vfs.mount(fs, Path(root.mount, dentry), abi.MS_NOSUID, kind)
+            if fs is devfs:
+                pts = devfs.lookup(devfs.root, b"pts")
+                assert pts is not None
+                vfs.mount(devpts, Path(mount, mount.root.attach(b"pts", pts)), abi.MS_NOSUID, b"devpts")

@@ -205,7 +205,7 @@ def open_path(task: Any, path: Path, flags: int, created: bool = False) -> File:
             raise error(ENXIO, f"no device {inode.rdev >> 8}:{inode.rdev & 255}")
         opener = getattr(ops, "open", None)
         if opener is not None:
-            opened: File = opener(task, inode, path, kept)
+            opened: File = opener(task, inode, path, kept | flags & abi.O_NOCTTY)
             return opened
     elif kind == S_IFDIR:
         ops = regular.DIRECTORY

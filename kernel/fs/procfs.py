@@ -319,7 +319,8 @@ class ProcFs(SyntheticFs):
         nice = leader.nice if leader is not None else 0
         fields = [
             group.pid, f"({comm})", self._state(group), group.parent.pid if group.parent else 0, group.pgid, group.sid,
-            0, -1, 0, 0, 0, 0, 0, _ticks(user), _ticks(system), _ticks(group.cutime), _ticks(group.cstime), 20 + nice,
+            group.tty.rdev if group.tty is not None else 0, group.tty.pgrp if group.tty is not None else -1,
+            0, 0, 0, 0, 0, _ticks(user), _ticks(system), _ticks(group.cutime), _ticks(group.cstime), 20 + nice,
             nice, max(1, len(group.threads)), 0, _ticks(group.start_ns), 0, 0, *[0] * 28,
         ]  # fmt: skip
         return " ".join(map(str, fields)) + "\n"

@@ -471,6 +471,7 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
     if not 0 <= resource < RLIM_NLIMITS:
         raise OSError(EINVAL, f"prlimit64: resource {resource}")
     group = find(task, pid)
+    group.tty_old_pgrp = 0
     if group is not task.group and group.leader is not None and not task.cred.capable(24):
         theirs, mine = group.leader.cred, task.cred
         ids = {theirs.uid, theirs.euid, theirs.suid} == {mine.uid}, {theirs.gid, theirs.egid, theirs.sgid} == {mine.gid}
