@@ -39,13 +39,13 @@ from kernel.mm.space import Mm
 from kernel.sched.wait import WaitQueue
 from kernel.signal import SigInfo, SignalState
 from kernel.task import DEAD, NEW, ZOMBIE, Killed, Task, ThreadGroup
+from kernel.tty.session import disassociate
 
 if TYPE_CHECKING:
     from kernel.machine import Machine
 
 PID_MAX = 32768
 STOPPED_STATUS = 0x7F
-from kernel.tty.session import disassociate
 CONTINUED_STATUS = 0xFFFF
 
 
@@ -211,6 +211,7 @@ class Processes:
             group.cpu_timers.close()
         if group.itimer is not None:
             group.itimer.set(0, 0)
+        disassociate(self.machine, group, True)
         if group.children:
             self._reparent(group)
         self.orphaned(group, group.pgid)
@@ -234,8 +235,6 @@ class Processes:
             uid = group.leader.cred.uid if group.leader is not None else 0
             self.machine.signals.send_process(parent, SigInfo(group.exit_signal, code, group.pid, uid, value))
         parent.child_wait.wake_all()
-        self.drop_timers(group)
-        disassociate(self.machine, group, True)
 
     def is_orphaned(self, pgid: int, sid: int, gone: ThreadGroup | None = None) -> bool:
         """POSIX: no member has a parent that is in another group of the same session. Whoever started a process from
