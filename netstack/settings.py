@@ -272,7 +272,6 @@ def _table() -> dict[str, Spec]:
         "tcp_delack_max_ms": (200, 0, 500),
         "tcp_quickack_segs": (16, 0, 65535),            # ACKs sent at once at the start of a connection
         "tcp_max_quickacks": (16, 0, 65535),
-        "tcp_challenge_unsent": (0, 0, 1),              # RFC 5961 section 5.2 for SEG.ACK > SND.NXT
         "neigh_queue_total_bytes": (4 << 20, 0, INT_MAX),  # of all unresolved neighbours together
         "txqueuelen": (1000, 1, INT_MAX),
     })  # fmt: skip
@@ -295,7 +294,6 @@ RFC_PROFILE: dict[str, Value] = {
     "net.ipv4.tcp_workaround_signed_windows": 0,
     "terrella.tcp_timewait_len_ms": 240_000,      # RFC 9293 3.4.2: MSL is 2 minutes
     "terrella.tcp_delack_min_ms": 200,
-    "terrella.tcp_challenge_unsent": 1,           # RFC 5961 section 5.2
     "terrella.tcp_quickack_segs": 0,
     "terrella.tcp_max_quickacks": 0,
 }  # fmt: skip

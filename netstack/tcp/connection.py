@@ -57,7 +57,7 @@ _from_buffer = ffi.from_buffer
 _new = ffi.new
 NEVER = 1 << 62
 GSO_MAX = 65_215  # of one buffer: 64 KiB less the headers
-WRITE_OVERHEAD = 960  # what a buffer costs beyond its bytes
+WRITE_OVERHEAD = 832  # what a buffer costs beyond its bytes
 EVER = (1 << 32) - 1  # min_rtt of a path not measured yet, in microseconds
 
 
@@ -307,6 +307,7 @@ class Connection(Tcb):
             # RFC 6298 (5.7): the SYN was retransmitted and there is no sample.
             self.rttvar_us = self.mdev_us = self.mdev_max_us = 3_000_000
             self.rto_ns = 3 * SECOND
+        self.ssthresh = INFINITE_SSTHRESH  # a SYN that timed out says nothing of the path's capacity
         self.cwnd = 1 if self.total_retrans > 1 else self.init_cwnd()
         if metrics.get("reordering"):
             self.reordering = metrics["reordering"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp import ack as acking
-from netstack.tcp import delack, options, output, reassembly, rto, window
+from netstack.tcp import delack, options, output, rack, reassembly, rto, window
 from netstack.tcp.scoreboard import Sent
 from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_TIMESTAMP, PSH, RST, SYN, URG
 from netstack.tcp.seq import HALF, MASK, unwrap
@@ -25,6 +25,7 @@ from netstack.tcp.tcb import (
     FIN_WAIT_2,
     LAST_ACK,
     LISTEN,
+    RETRANS,
     SECOND,
     SYN_RECEIVED,
     SYN_SENT,
@@ -158,6 +159,8 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     if flags & ACK:
         ack = unwrap(seg.ack, c.snd_nxt)
         if ack <= c.iss or ack > c.snd_nxt:
+            if not c.retransmits:  # an old connection is in the way: try again as soon as our RST has ended it
+                rto.arm(c, RETRANS, rack.TIMEOUT_MIN_NS, now)
             if not flags & RST:
                 c.engine.reset_for(seg, now)
             return
@@ -295,10 +298,8 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     else:
         verdict = acking.process(c, seg, seq, ack, now)
         if verdict < 0:
-            # RFC 5961 section 5: neither a SEG.ACK that is too old nor one for what was never sent. The latter
-            # Linux answers only when the connection is being closed.
-            if verdict == acking.TOO_OLD or c.state != ESTABLISHED or c.settings.tcp_challenge_unsent:
-                c.challenge_ack(now)
+            # RFC 5961 section 5: neither a SEG.ACK that is too old nor one for what was never sent.
+            c.challenge_ack(now)
             return
         if verdict == 0 and not length and not flags & FIN:
             after_ack(c, now)
@@ -311,7 +312,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         c.urgent(seg, seq)
     # Seventh and eighth: the text and the FIN.
     if state in TEXT_STATES or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
-        if c.orphan and state in (FIN_WAIT_1, FIN_WAIT_2) and end - (flags & FIN) > c.rcv_nxt and end != seq:
+        if state in (FIN_WAIT_1, FIN_WAIT_2) and length and end - (flags & FIN) > c.rcv_nxt and unread(c):
             # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more.
             c.counters.TCPAbortOnData += 1
             c.engine.reset_for(seg, now)
@@ -326,10 +327,17 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
                 reassembly.receive(c, seg, seq, now)  # its FIN again: say so
     if c.state == CLOSED or c.state == TIME_WAIT:
         return
+    if unscaled:  # a simultaneous open's SYN-ACK: its SYN is a duplicate, and answered as one
+        duplicate_ack(c, seq - 1, seq, now)
     if c.snd_nxt < c.write_seq:
         output.write(c, now)
     c.check_space(now)
     delack.check(c, now)
+
+
+def unread(c: Connection) -> bool:
+    """Nobody will read what comes now: closed, or shut down for reading."""
+    return bool(c.orphan or (c.sock is not None and c.sock.shutdown_mask & 1))
 
 
 def paws_ok(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:

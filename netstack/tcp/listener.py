@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from csrc import lib
 from netstack.tcp import ack as acking
 from netstack.tcp import fsm, options, window
 from netstack.tcp.connection import Connection
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 COOKIE_MSS = (536, 1300, 1440, 1460)  # of IPv4 and IPv6 alike
 COOKIE_PERIOD_NS = 60 * SECOND
-COOKIE_BITS = 24
 TS_BITS = 6  # wscale 4, SACK 1, ECN 1
 NO_WSCALE = 15
 
@@ -198,6 +198,7 @@ class Request:
                 self.retrans += 1
                 engine.counters.RetransSegs += 1
                 self.send_syn_ack(now)
+                self.arm(now)
             return
         right = self.irs + 1 + self.rcv_wnd
         if paws_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
@@ -473,19 +474,9 @@ class Listener:
 
 def cookie(engine: Tcp, key: bytes, irs: int, index: int, now: int) -> int:
     """The ISN that carries the state: a keyed hash, the minute, and the index of the MSS."""
-    count = now // COOKIE_PERIOD_NS
-    first = engine.keyed(b"cookie0" + key)
-    second = engine.keyed(b"cookie1" + key + (count & MASK).to_bytes(4, "big"))
-    return (first + irs + (count << COOKIE_BITS) + ((second + index) & 0xFFFFFF)) & MASK
+    return int(lib.trl_cookie(engine.secret, key, len(key), irs, index, now // COOKIE_PERIOD_NS & MASK))
 
 
 def check_cookie(engine: Tcp, key: bytes, irs: int, value: int, now: int) -> int:
     """The MSS index of a cookie at most two periods old, or -1."""
-    count = now // COOKIE_PERIOD_NS
-    value = (value - engine.keyed(b"cookie0" + key) - irs) & MASK
-    age = (count - (value >> COOKIE_BITS)) & 0xFF
-    if age >= 2:
-        return -1
-    second = engine.keyed(b"cookie1" + key + ((count - age) & MASK).to_bytes(4, "big"))
-    index = (value - second) & 0xFFFFFF
-    return index if index < len(COOKIE_MSS) else -1
+    return int(lib.trl_cookie_check(engine.secret, key, len(key), irs, value, now // COOKIE_PERIOD_NS & MASK))

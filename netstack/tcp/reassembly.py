@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 truesize = window.truesize
 BLOCKS_EXPECTED = 2
+JOINED_BELOW = 3_673  # beyond a page, segments are kept apart
 MAX_OOO = 20_000  # entries; memory is bounded by rcvbuf long before
 
 
@@ -110,11 +111,27 @@ def collapse(c: Connection) -> None:
     c.counters.TCPRcvCollapsed += 1
 
 
+def enqueue(c: Connection, payload: Any, size: int) -> None:
+    """Put text behind what is queued: into the last buffer, where its memory has room for it, so that a flow of small
+    segments costs no more than its bytes (Linux's tcp_try_coalesce)."""
+    cost = truesize(size)
+    if size < JOINED_BELOW and c.rcvq:
+        have = len(c.rcvq[-1])
+        if have + size < JOINED_BELOW and truesize(have + size) == truesize(have):
+            c.rcvq[-1] = b"".join((c.rcvq[-1], payload))
+            return
+    c.rcvq.append(payload)
+    c.rmem += cost
+
+
 def in_order(c: Connection, seg: Segment, now: int) -> None:
     """The plain case: the payload begins at RCV.NXT, nothing is out of order, no FIN. Appended without a copy."""
     length = seg.length
-    c.rcvq.append(seg.payload)
-    c.rmem += truesize(length)
+    if c.rcvq:
+        enqueue(c, seg.payload, length)
+    else:
+        c.rcvq.append(seg.payload)
+        c.rmem += truesize(length)
     c.rcv_nxt += length
     c.bytes_received += length
     c.data_segs_in += seg.gso_segs
@@ -257,8 +274,7 @@ def drain(c: Connection, now: int) -> None:
             if skip:
                 payload = memoryview(payload)[skip:]
                 size -= skip
-            c.rcvq.append(payload)
-            c.rmem += truesize(size)
+            enqueue(c, payload, size)
             c.rcv_nxt += size
             c.bytes_received += size
             c.wake_pending = True

@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from netstack.socket import error, option_int, option_text
-from netstack.tcp import congestion, delack, output
+from netstack.tcp import congestion, delack, output, window
 from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN
 
 if TYPE_CHECKING:
@@ -122,11 +122,9 @@ def set_window_clamp(sock: TcpSocket, number: int) -> None:
             raise error(errno.EINVAL)
         sock.window_clamp = 0
         return
-    clamp = max(number, 1152)  # half of Linux's SOCK_MIN_RCVBUF
-    sock.window_clamp = clamp
+    sock.window_clamp = max(number, window.CLAMP_MIN)
     if conn is not None:
-        conn.window_clamp = clamp
-        conn.rcv_ssthresh = min(max(conn.rcv_wnd, conn.rcv_ssthresh), clamp)
+        window.set_clamp(conn, number)
 
 
 def set_quickack(sock: TcpSocket, number: int, now: int) -> None:

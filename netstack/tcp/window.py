@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from netstack.tcp.segment import Segment
 
 DEFAULT_RATIO = 128  # of 256
+CLAMP_MIN = 1152  # half of the smallest receive buffer (SOCK_MIN_RCVBUF)
+REMNANT = 0x2B  # FIN, SYN, PSH, URG: such a segment may well be shorter than the others
 
 
 def truesize(length: int) -> int:
@@ -138,16 +140,31 @@ def select(c: Connection) -> int:
     return int(new)
 
 
+def set_clamp(c: Connection, clamp: int) -> None:
+    """No more than that is to be offered from now on."""
+    old = c.window_clamp
+    clamp = max(clamp, CLAMP_MIN)
+    if clamp == old:
+        return
+    c.window_clamp = clamp
+    if clamp < old:
+        c.rcv_ssthresh = min(c.rcv_ssthresh, clamp)
+    else:
+        c.rcv_ssthresh = max(min(c.rcv_wnd, clamp), c.rcv_ssthresh)
+
+
 def measure_rcv_mss(c: Connection, seg: Segment) -> None:
     """Guess the peer's segment size: what "every second full-sized segment" and window updates go by."""
     length = seg.length
     size = seg.gso_size or length
+    before = c.last_seg_size
+    c.last_seg_size = 0
     if size >= c.rcv_mss:
         if size != c.rcv_mss:
             ratio = (length << 8) // truesize(length) or 1
             if ratio != c.scaling_ratio:
                 c.scaling_ratio = ratio
-                c.window_clamp = win_from_space(c, c.rcvbuf)
+                set_clamp(c, win_from_space(c, c.rcvbuf))
                 if c.window_clamp < c.rcvq_space:
                     c.rcvq_space = c.window_clamp
         c.rcv_mss = size if size < c.advmss else c.advmss
@@ -155,11 +172,11 @@ def measure_rcv_mss(c: Connection, seg: Segment) -> None:
             c.ack_pending |= 4
         return
     full = length + 20 + (12 if c.ts_ok else 0)
-    if full >= 536 + 20 or full >= 88 + 20:
-        if length == c.last_seg_size:
+    if full >= 536 + 20 or (full >= 88 + 20 and not seg.flags & REMNANT):
+        c.last_seg_size = length
+        if length == before:
             c.rcv_mss = length
             return
-        c.last_seg_size = length
     if c.ack_pending & 4:
         c.ack_pending |= 8
     c.ack_pending |= 4
@@ -202,14 +219,10 @@ def rcv_rtt_sample(c: Connection, rtt_us: int, win_dep: bool) -> None:
     if rtt_us <= 0:
         rtt_us = 1
     old = c.rcv_rtt_us
-    if old:
-        if win_dep:
-            if rtt_us < old >> 3:
-                c.rcv_rtt_us = rtt_us << 3
-        else:
-            c.rcv_rtt_us = old - (old >> 3) + rtt_us
-    else:
+    if not old or rtt_us << 3 < old:
         c.rcv_rtt_us = rtt_us << 3
+    elif not win_dep and c.rcv_nxt == c.copied_seq:  # a reader that lags makes the peer look far away
+        c.rcv_rtt_us = old - (old >> 3) + rtt_us
 
 
 def rcv_rtt_measure(c: Connection, now: int) -> None:

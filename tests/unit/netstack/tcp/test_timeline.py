@@ -190,17 +190,8 @@ def test_syn_in_a_connection_is_challenged() -> None:
     assert sock.state == tcb.ESTABLISHED
 
 
-def test_ack_of_the_future_is_dropped_in_silence() -> None:
-    """As Linux does; RFC 5961 section 5.2 wants an ACK."""
-    peer = Peer()
-    sock = peer.accept()
-    peer.send("P. 1:11(10) ack 1000")
-    peer.silent()
-    refuses(errno.EAGAIN, sock.recv, 10, peer.now)
-
-
 def test_ack_of_the_future_is_challenged() -> None:
-    peer = Peer(terrella__tcp_challenge_unsent=1)
+    peer = Peer()
     sock = peer.accept()
     peer.send("P. 1:11(10) ack 1000")
     peer.recv(". 1:1(0) ack 1")
