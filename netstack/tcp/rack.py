@@ -38,7 +38,14 @@ def reo_wnd_us(c: Connection) -> int:
             return 0
         if c.sacked_out >= c.reordering and not c.settings.tcp_recovery & 4:
             return 0
-    return int(min((c.min_rtt_us >> 2) * c.rack_steps, c.srtt_us >> 3))
+    srtt = c.srtt_us >> 3
+    settle = c.min_rtt_us >> 2
+    reo = settle
+    if c.rack_steps > 1:
+        # Where a segment that overtook others has set min_rtt, a quarter of that is next to nothing.
+        eighth = srtt >> 3
+        reo += (settle if settle > eighth else eighth) * (c.rack_steps - 1)
+    return int(reo if reo < srtt else srtt)
 
 
 def remaining_ns(c: Connection, xmit_ns: int, reo_us: int, now: int) -> int:
