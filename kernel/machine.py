@@ -98,16 +98,20 @@ class Machine:
         """Frames of memory, 4 KiB each. No buffer of a Python program is larger than all of it."""
         self.ram = Ram(memory)
         self.futexes = Futexes()
+        self.hostname = name
+        self.domainname = "(none)"
+        self._clock_step = 0
+        """How far CLOCK_REALTIME was set away from the timeline's epoch."""
         self.ooms = 0
         """How many processes were killed because there was no memory left."""
         self.closed = False
+        self.lines: list[ConsoleLine] = []
+        """Terminals over consoles, made when they are first opened."""
+        self.devpts: Any = None
         self.lost_reports = 0
         self.missing_calls: dict[str, int] = {}
         """Calls that programs made and the kernel does not have (they got ENOSYS), and how often."""
         self.fs_sharers: dict[int, int] = {}
-        self.lines: list[ConsoleLine] = []
-        """Terminals over consoles, made when they are first opened."""
-        self.devpts: Any = None
         """By id of an FsContext: how many tasks use it beside the first (never iterated)."""
         self.on_process_end: list[Callable[[ThreadGroup], None]] = []
         self.programs: dict[tuple[str, str], Program] = {}
@@ -128,12 +132,20 @@ class Machine:
 
     def _make_vfs(self) -> Vfs:
         timeline = self.timeline
-        vfs = Vfs(lambda: timeline.now + timeline.epoch_ns)
+        vfs = Vfs(lambda: timeline.now + self.realtime_offset())
         vfs.machine = self
         root = Tmpfs(vfs.new_dev(), vfs.now, mode=0o755, max_pages=self.frames, name="tmpfs")
         vfs.mount_root(root, b"tmpfs")
         mount_system(self, vfs)
         return vfs
+
+    def realtime_offset(self) -> int:
+        """CLOCK_REALTIME less the timeline's time."""
+        return self.timeline.epoch_ns + self._clock_step
+
+    def set_realtime(self, ns: int) -> None:
+        """Set CLOCK_REALTIME. Timers armed for a time of day before stay where they are."""
+        self._clock_step = ns - self.timeline.now - self.timeline.epoch_ns
 
     def make_sys(self, task: Task) -> Sys:
         """The Python ABI of a task."""

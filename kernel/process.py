@@ -15,6 +15,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kernel.abi import (
+    CAP_SYS_ADMIN,
+    CAP_SYS_RESOURCE,
+    CLD_DUMPED,
     CLD_EXITED,
     CLD_KILLED,
     CLONE_FILES,
@@ -27,6 +30,8 @@ from kernel.abi import (
     CSIGNAL,
     EAGAIN,
     EINVAL,
+    POLLIN,
+    POLLRDNORM,
     RLIMIT_NPROC,
     SA_NOCLDWAIT,
     SI_USER,
@@ -35,6 +40,7 @@ from kernel.abi import (
     SIGCONT,
     SIGHUP,
 )
+from kernel.exec.core import CORE_BIT
 from kernel.mm.space import Mm
 from kernel.sched.wait import WaitQueue
 from kernel.signal import SigInfo, SignalState
@@ -45,6 +51,8 @@ if TYPE_CHECKING:
     from kernel.machine import Machine
 
 PID_MAX = 32768
+NAMESPACES = 0x7E020080
+"""CLONE_NEWNS, CLONE_NEWTIME and the like."""
 STOPPED_STATUS = 0x7F
 CONTINUED_STATUS = 0xFFFF
 
@@ -57,6 +65,13 @@ def exit_status(code: int) -> int:
 def shell_status(status: int) -> int:
     """What a shell makes of a wait status: the exit code, or 128 + signal."""
     return 128 + (status & 0x7F) if status & 0x7F else status >> 8 & 0xFF
+
+
+def end_code(status: int) -> tuple[int, int]:
+    """(si_code, si_status) of a SIGCHLD for a process that has ended."""
+    if not status & 0x7F:
+        return CLD_EXITED, status >> 8
+    return CLD_DUMPED if status & CORE_BIT else CLD_KILLED, status & 0x7F
 
 
 class Processes:
@@ -119,9 +134,14 @@ class Processes:
             raise OSError(EINVAL, "CLONE_THREAD needs CLONE_SIGHAND")
         if flags & CLONE_SIGHAND and not flags & CLONE_VM:
             raise OSError(EINVAL, "CLONE_SIGHAND needs CLONE_VM")
+        if flags & NAMESPACES:
+            raise OSError(EINVAL, f"clone: there are no namespaces ({flags & NAMESPACES:#x})")
+        if flags & CLONE_PARENT and parent.group is self.init:
+            raise OSError(EINVAL, "CLONE_PARENT by init")
         soft = parent.group.rlimits.get(RLIMIT_NPROC, (-1, -1))[0]
-        if soft >= 0 and not parent.cred.capable(24):
-            mine = sum(t.cred.uid == parent.cred.uid for t in self.tasks.values())
+        cred = parent.cred
+        if soft >= 0 and cred.uid and not (cred.capable(CAP_SYS_RESOURCE) or cred.capable(CAP_SYS_ADMIN)):
+            mine = sum(t.cred.uid == cred.uid for t in self.tasks.values())
             if mine >= soft:
                 raise OSError(EAGAIN, f"RLIMIT_NPROC is {soft}")
         tid = self._new_pid()
@@ -133,7 +153,7 @@ class Processes:
                 tid, parent.group, parent.group.signals if flags & CLONE_SIGHAND else parent.group.signals.copy()
             )
             group.parent = owner
-            group.exit_signal = flags & CSIGNAL
+            group.exit_signal = parent.group.exit_signal if flags & CLONE_PARENT else flags & CSIGNAL
             group.exe = parent.group.exe
             group.cmdline = parent.group.cmdline
             owner.children[tid] = group
@@ -190,7 +210,10 @@ class Processes:
         self.vfork_done(group)
         group.utime += task.utime
         group.stime += task.stime
-        del group.threads[task.tid]
+        if group.threads.get(task.tid) is task:
+            del group.threads[task.tid]
+        if group.exec_wait is not None:
+            group.exec_wait.wake_all()
         if task.traced:
             machine.trace.ended(task, status)
         task.state = ZOMBIE if not group.threads else DEAD
@@ -211,11 +234,14 @@ class Processes:
             group.cpu_timers.close()
         if group.itimer is not None:
             group.itimer.set(0, 0)
+        self.drop_timers(group)
         disassociate(self.machine, group, True)
         if group.children:
             self._reparent(group)
         self.orphaned(group, group.pgid)
         self.machine.on_exit(group)
+        if group.exit_queue is not None:
+            group.exit_queue.wake_all(POLLIN | POLLRDNORM)
         parent = group.parent
         if parent is None:
             del self.groups[group.pid]
@@ -231,10 +257,17 @@ class Processes:
         if group.exit_signal == SIGCHLD and (action.handler == SIG_IGN or action.flags & SA_NOCLDWAIT):
             self.forget(group)
         if group.exit_signal and not (group.exit_signal == SIGCHLD and action.handler == SIG_IGN):
-            code, value = (CLD_KILLED, status & 0x7F) if status & 0x7F else (CLD_EXITED, status >> 8)
+            code, value = end_code(status)
             uid = group.leader.cred.uid if group.leader is not None else 0
             self.machine.signals.send_process(parent, SigInfo(group.exit_signal, code, group.pid, uid, value))
         parent.child_wait.wake_all()
+
+    def drop_timers(self, group: ThreadGroup) -> None:
+        """POSIX timers end with the program."""
+        for timer in (group.posix_timers or {}).values():
+            timer.timer.disarm()
+            timer.fired = None
+        group.posix_timers = None
 
     def is_orphaned(self, pgid: int, sid: int, gone: ThreadGroup | None = None) -> bool:
         """POSIX: no member has a parent that is in another group of the same session. Whoever started a process from

@@ -48,6 +48,7 @@ from kernel.abi import (
     SIGXCPU,
     SIGXFSZ,
 )  # fmt: skip
+from kernel.exec.core import CORE_BIT, dump
 from kernel.sched.wait import WaitQueue
 from kernel.task import (
     SLEEPING,
@@ -78,7 +79,7 @@ DUMPS = (
     bit(SIGQUIT) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGABRT) | bit(SIGBUS) | bit(SIGFPE) | bit(SIGSEGV) | bit(SIGXCPU)
     | bit(SIGXFSZ) | bit(SIGSYS)
 )  # fmt: skip
-"""Default action: die with a core dump. None is written (RLIMIT_CORE is 0), so wait status has no core bit."""
+"""Default action: die with a core dump, which RLIMIT_CORE mostly forbids."""
 UNBLOCKABLE = bit(SIGKILL) | bit(SIGSTOP)
 SYNCHRONOUS = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGFPE) | bit(SIGSYS)
 """Delivered before all others."""
@@ -87,7 +88,7 @@ SYNCHRONOUS = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGF
 class SigInfo:
     """siginfo_t: what a handler is told."""
 
-    __slots__ = ("si_addr", "si_code", "si_pid", "si_signo", "si_status", "si_uid", "si_value")
+    __slots__ = ("si_addr", "si_code", "si_pid", "si_signo", "si_status", "si_uid", "si_value", "timer")
 
     def __init__(
         self, si_signo: int, si_code: int = SI_KERNEL, si_pid: int = 0, si_uid: int = 0, si_status: int = 0,
@@ -100,6 +101,8 @@ class SigInfo:
         self.si_status = si_status
         self.si_value = si_value
         self.si_addr = si_addr
+        self.timer: Any = None
+        """The POSIX timer that sent it: it is told when the signal is taken."""
 
     def __repr__(self) -> str:
         return f"<SigInfo {self.si_signo} code={self.si_code} pid={self.si_pid}>"
@@ -386,7 +389,8 @@ class Signals:
                     self.machine.scheduler.disturb(other)
             self.halt(task)
             return
-        self.kill_group(group, signum)
+        dumped = bool(mask & DUMPS) and not group.exiting and dump(task, signum)
+        self.kill_group(group, signum | (CORE_BIT if dumped else 0))
         raise Killed
 
     def halt(self, task: Task) -> None:
@@ -409,6 +413,8 @@ class Signals:
                 pending.remove(best)
                 if best.si_signo in TIMERS:
                     _timer_taken(task.group, best.si_signo)
+                if best.timer is not None:
+                    best.timer.taken()
                 return best
         return None
 

@@ -104,6 +104,13 @@ class ThreadGroup:
         self.exiting = False
         self.execed = False
         """An execve has succeeded and the old program is unwinding."""
+        self.exec_wait: WaitQueue | None = None
+        """Where a thread that calls execve waits for the others to be gone."""
+        self.exit_queue: WaitQueue | None = None
+        """Woken when the process ends: for pidfds."""
+        self.posix_timers: Any = None
+        """Timers of timer_create by id, once there was one."""
+        self.next_timer = 0
         self.itimer: Any = None
         """ITIMER_REAL, once it was set."""
         self.cpu_timers: Any = None

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from tools.hostfiles import HostFiles
 from tools.hostmemory import HostMemory
 from tools.hostmessage import iovec
+from tools.hostprocess import HostProcess
 from tools.hostsignal import HostSignals, SignalInfo, inherited_dispositions, libc, sigset
 from tools.hostsockets import HostSockets
 from tools.program import ExitStatus
@@ -81,12 +82,14 @@ class Rusage:
          self.ru_nivcsw) = raw.counts  # fmt: skip
 
 
-class HostSystem(HostFiles, HostMemory, HostSignals, HostSockets):
+class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
     """The ABI object `sys`, on the host. Methods are system calls: see signatures in DESIGN, "The Python ABI"."""
 
     def __init__(self, environ: dict[str, str] | None = None) -> None:
         self.environ = dict(os.environ if environ is None else environ)
         HostSignals.__init__(self)
+        self._lender = 0
+        """The parent whose memory this process shares (CLONE_VFORK)."""
         HostMemory.__init__(self)
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
@@ -252,33 +255,61 @@ class HostSystem(HostFiles, HostMemory, HostSignals, HostSockets):
         with contextlib.suppress(OSError, ValueError):
             interpreter.stdout.flush()
             interpreter.stderr.flush()
+        self._give_back()
         os._exit(status & 0xFF)
 
-    def clone(self, function: Callable[..., Any], *args: Any, flags: int = _THREAD) -> int:
-        """A thread is Python's. A process that shares memory can't be had; with CLONE_VFORK it gets a copy."""
+    def _give_back(self) -> None:
+        if self._lender:
+            self.give_back(self._lender)
+
+    def clone(
+        self, function: Callable[..., Any], *args: Any, flags: int = _THREAD, parent_tid: int = 0, child_tid: int = 0
+    ) -> int:
+        """A thread is Python's. A process that shares memory can't be had: with CLONE_VFORK it gets a copy, which is
+        given back before the parent goes on.
+        """
+        if (flags & _CLONE_THREAD and not flags & 0x800) or (flags & 0x800 and not flags & _CLONE_VM):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if flags & _CLONE_THREAD:
-            thread = threading.Thread(target=self._thread, args=(function, args), daemon=True)
+            started = threading.Event()
+            words = (flags, parent_tid, child_tid, started)
+            thread = threading.Thread(target=self._thread, args=(words, function, args), daemon=True)
             thread.start()
+            started.wait()
             return thread.native_id or 0
         if flags & _CLONE_VM and not flags & _CLONE_VFORK:
             raise OSError(errno.ENOSYS, "--on-linux, clone with CLONE_VM needs CLONE_THREAD or CLONE_VFORK too")
         interpreter.stdout.flush()
         interpreter.stderr.flush()
         ctypes.pythonapi.PyOS_BeforeFork()
-        words = [ctypes.c_ulong(flags & ~_CLONE_VM & ~0x800), *[ctypes.c_long(0)] * 4]
-        pid: int = _held.syscall(ctypes.c_long(_CLONE), *words)
+        kept = flags & ~_CLONE_VM & ~0x800
+        places = (parent_tid, child_tid, 0) if _CLONE == 56 else (parent_tid, 0, child_tid)
+        pid: int = _held.syscall(*(ctypes.c_long(word) for word in (_CLONE, kept, 0, *places)))
         if pid == 0:
             ctypes.pythonapi.PyOS_AfterFork_Child()
+            self._lender = os.getppid() if flags & _CLONE_VM else 0
             self.become(function, args)
         ctypes.pythonapi.PyOS_AfterFork_Parent()
         return pid if pid > 0 else _fail()
 
-    def _thread(self, function: Callable[..., Any], args: Sequence[Any]) -> None:
+    def vfork(self, function: Callable[..., Any], *args: Any) -> int:
+        return self.clone(function, *args, flags=_CLONE_VM | _CLONE_VFORK | host_signal.SIGCHLD)
+
+    def _thread(self, words: Any, function: Callable[..., Any], args: Sequence[Any]) -> None:
+        flags, parent_tid, child_tid, started = words
+        tid = threading.get_native_id()
+        for wanted, address in ((0x100000, parent_tid), (0x1000000, child_tid)):
+            if flags & wanted:
+                ctypes.c_int.from_address(address).value = tid
+        if flags & 0x200000:
+            self.set_tid_address(child_tid)
+        started.set()
         with contextlib.suppress(_ThreadExit):
             try:
                 function(self, *args)
             except ExitStatus as leaving:
                 os._exit(leaving.status & 0xFF)
+        self.thread_ends()
 
     def exit_thread(self, status: int = 0) -> NoReturn:
         if threading.current_thread() is threading.main_thread():
@@ -289,6 +320,7 @@ class HostSystem(HostFiles, HostMemory, HostSignals, HostSockets):
         """A `.py` file is run by a fresh interpreter (the host knows no such format); anything else by the host."""
         name = os.fspath(path)
         environ = dict(self.environ if envp is None else envp)
+        self._give_back()
         interpreter.stdout.flush()
         interpreter.stderr.flush()
         if name.endswith(".py"):
@@ -301,6 +333,27 @@ class HostSystem(HostFiles, HostMemory, HostSignals, HostSockets):
                 host_signal.signal(number, host_signal.SIG_DFL)
             os.execve(interpreter.executable, [interpreter.executable, *words], environ)
         os.execve(path, list(argv), environ)
+
+    def execveat(
+        self, dirfd: int, path: Any, argv: Sequence[str], envp: dict[str, str] | None = None, flags: int = 0
+    ) -> NoReturn:
+        """By the name that /proc gives the directory (or, with AT_EMPTY_PATH, the file)."""
+        if flags & ~0x1100:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        name = os.fsdecode(os.fspath(path))
+        if dirfd != -100 and not name.startswith("/"):
+            if not name and not flags & 0x1000:
+                raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+            try:
+                base = os.readlink(f"/proc/self/fd/{dirfd}")
+            except FileNotFoundError:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+            if name and not os.path.isdir(base):
+                raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            name = os.path.join(base, name) if name else base
+        if flags & 0x100 and os.path.islink(name):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        self.execve(name, argv, envp)
 
     def exit(self, status: int = 0) -> NoReturn:
         raise ExitStatus(status)
@@ -375,15 +428,6 @@ class HostSystem(HostFiles, HostMemory, HostSignals, HostSockets):
     def sched_yield(self) -> None:
         os.sched_yield()
 
-    def prlimit64(self, pid: int, which: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:
-        """(soft, hard) as they were; -1 is no limit."""
-        words = [v & 0xFFFFFFFFFFFFFFFF for v in limits] if limits is not None else []
-        new = struct.pack("=QQ", *words) if words else None
-        old = ctypes.create_string_buffer(16)
-        self._call(_libc.prlimit, pid, which, new, old)
-        soft, hard = struct.unpack("=qq", old.raw)
-        return soft, hard
-
     def prctl(self, option: int, arg: Any = 0, *more: int) -> Any:
         """PR_GET_NAME gives the name, PR_GET_PDEATHSIG and PR_GET_CHILD_SUBREAPER the number."""
         if option == 15:
@@ -394,9 +438,6 @@ class HostSystem(HostFiles, HostMemory, HostSignals, HostSockets):
             self._call(_libc.prctl, option, buffer, *[ctypes.c_ulong(0)] * 3)
             return buffer.value.decode() if option == 16 else struct.unpack_from("=i", buffer.raw)[0]
         return self._call(_libc.prctl, option, *(ctypes.c_ulong(a) for a in (arg, *more, 0, 0, 0, 0)[:4]))
-
-    def uname(self) -> os.uname_result:
-        return os.uname()
 
     def getrandom(self, n: int, flags: int = 0) -> bytes:
         return os.getrandom(n, flags)
@@ -573,7 +614,7 @@ def _or_zero(call: Callable[..., Any]) -> Callable[..., Any]:
     return zero
 
 
-for _class in (HostFiles, HostMemory, HostSignals, HostSockets, HostSystem):
+for _class in (HostFiles, HostMemory, HostProcess, HostSignals, HostSockets, HostSystem):
     for _name, _member in list(vars(_class).items()):
         if not _name.startswith("_") and getattr(_member, "__annotations__", {}).get("return") == "None":
             setattr(_class, _name, _or_zero(_member))

@@ -22,6 +22,7 @@ from kernel.abi import (
     ENAMETOOLONG,
     ENOENT,
     ENOTDIR,
+    EXDEV,
     NAME_MAX,
     PATH_MAX,
     S_IFDIR,
@@ -125,6 +126,9 @@ def sticky(directory: Inode, inode: Inode, cred: Cred) -> bool:
     return not capable(cred, CAP_FOWNER)
 
 
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 1, 2, 4
+RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_CACHED = 8, 16, 32
+
 # What the last component of a walk to the parent was.
 NORM, DOT, DOTDOT, ROOT = range(4)
 
@@ -132,13 +136,16 @@ NORM, DOT, DOTDOT, ROOT = range(4)
 class Walk:
     """One walk (or the several of one call, which share the count of links followed)."""
 
-    __slots__ = ("cred", "fs", "links", "task")
+    __slots__ = ("cred", "fs", "links", "resolve", "root", "task")
 
     def __init__(self, fs: FsContext, cred: Cred, task: Any = None) -> None:
         self.fs = fs
         self.cred = cred
         self.task = task
         self.links = 0
+        self.root = fs.root
+        self.resolve = 0
+        """RESOLVE_* of openat2(2)."""
 
     def lookup(self, path: bytes, base: Path | None = None, follow: bool = True, directory: bool = False) -> Path:
         """Where `path` leads. `base` is where a relative path starts: the working directory when None."""
@@ -157,7 +164,9 @@ class Walk:
         if len(path) >= PATH_MAX:
             raise error(ENAMETOOLONG, f"path of {len(path)} bytes")
         if path[0] == 47:  # "/"
-            here = self.fs.root
+            if self.resolve & RESOLVE_BENEATH:
+                raise error(EXDEV, path)
+            here = self.root
         else:
             here = base if base is not None else self.fs.cwd
         slashes = path[-1] == 47
@@ -196,7 +205,9 @@ class Walk:
                 if not todo and target[-1] == 47:
                     must_dir = True
                 if target[0] == 47:
-                    here = self.fs.root
+                    if self.resolve & RESOLVE_BENEATH:
+                        raise error(EXDEV, path)
+                    here = self.root
                 more = [part for part in target.split(b"/") if part]
                 more.reverse()
                 todo.extend(more)
@@ -211,7 +222,10 @@ class Walk:
         dentry = self.child(here.dentry, name)
         if dentry is None:
             return None
-        return self.down(here.mount, dentry)
+        there = self.down(here.mount, dentry)
+        if self.resolve & RESOLVE_NO_XDEV and there.mount is not here.mount:
+            raise error(EXDEV, name)
+        return there
 
     @staticmethod
     def child(parent: Dentry, name: bytes) -> Dentry | None:
@@ -238,7 +252,11 @@ class Walk:
     def up(self, here: Path) -> Path:
         """`..`: never above the caller's root; out of a mount to the directory it covers."""
         mount, dentry = here.mount, here.dentry
-        root = self.fs.root
+        root = self.root
+        if self.resolve & RESOLVE_BENEATH and dentry is root.dentry and mount is root.mount:
+            raise error(EXDEV, "..")
+        if self.resolve & RESOLVE_NO_XDEV and dentry is mount.root and mount is not root.mount:
+            raise error(EXDEV, "..")
         while not (dentry is root.dentry and mount is root.mount):
             if dentry is not mount.root:
                 return self.down(mount, dentry.parent)
@@ -250,11 +268,17 @@ class Walk:
     def follow(self, link: Path) -> bytes | Path:
         """The target of a symbolic link: its text, or where a magic link of proc jumps to."""
         self.links += 1
+        if self.resolve & RESOLVE_NO_SYMLINKS:
+            raise error(ELOOP, "RESOLVE_NO_SYMLINKS")
         if self.links > SYMLOOP_MAX:
             raise error(ELOOP, "too many symbolic links")
         inode = link.dentry.inode
         jump = inode.fs.jump(inode, self.task)
         if jump is not None:
+            if self.resolve & RESOLVE_NO_MAGICLINKS:
+                raise error(ELOOP, "RESOLVE_NO_MAGICLINKS")
+            if self.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):
+                raise error(EXDEV, "a magic link")
             return jump
         inode.atime = inode.fs.now()
         target = inode.fs.readlink(inode)

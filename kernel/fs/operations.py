@@ -54,6 +54,8 @@ from kernel.fs.namei import (
     MAY_READ,
     MAY_WRITE,
     NORM,
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
     Walk,
     capable,
     check,
@@ -115,7 +117,9 @@ def _create(task: Any, parent: Path, name: bytes, mode: int, rdev: int = 0, targ
 # ---- open ----
 
 
-def open_file(task: Any, path: bytes, flags: int, mode: int = 0, base: Path | None = None) -> File:
+def open_file(
+    task: Any, path: bytes, flags: int, mode: int = 0, base: Path | None = None, resolve: int = 0
+) -> File:
     """openat(2) without the descriptor."""
     flags = flags & _KNOWN | abi.O_LARGEFILE  # as every 64-bit kernel does
     if flags & O_PATH:
@@ -126,6 +130,10 @@ def open_file(task: Any, path: bytes, flags: int, mode: int = 0, base: Path | No
     elif flags & O_CREAT and flags & O_DIRECTORY:
         raise error(EINVAL, "O_CREAT with O_DIRECTORY")
     w = walk(task)
+    if resolve:
+        w.resolve = resolve
+        if resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):
+            w.root = base if base is not None else task.fs.cwd
     if flags & _O_TMPFILE:
         return _open_tmpfile(task, w.lookup(path, base, directory=True), flags, mode)
     if not flags & O_CREAT:

@@ -65,6 +65,9 @@ class Statx(Stat):
         self.stx_attributes = abi.STATX_ATTR_MOUNT_ROOT if mount_root else 0
 
     def __getattr__(self, name: str) -> object:
+        if name in ("stx_dev_major", "stx_rdev_major", "stx_dev_minor", "stx_rdev_minor"):
+            dev = self.st_rdev if name.startswith("stx_r") else self.st_dev
+            return dev >> 8 if name.endswith("major") else dev & 0xFF
         if name.startswith("stx_"):
             value: object = getattr(self, "st_" + {"btime_ns": "birthtime_ns"}.get(name[4:], name[4:]))
             return value

@@ -20,9 +20,9 @@ class TimerFd:
 
     __slots__ = ("first", "interval", "offset", "queue", "taken", "timeline", "timer")
 
-    def __init__(self, timeline: Any, realtime: bool) -> None:
+    def __init__(self, timeline: Any, offset: int) -> None:
         self.timeline = timeline
-        self.offset = timeline.epoch_ns if realtime else 0
+        self.offset = offset
         self.queue = WaitQueue()
         self.first: int | None = None  # the first expiration
         self.interval = 0

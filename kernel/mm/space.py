@@ -456,3 +456,12 @@ class Mm:
             return self, address
         owner = backing.inode if isinstance(backing, Mapped) else backing
         return owner, (area.offset << SHIFT) + address - (area.start << SHIFT)
+
+
+def put_word(mm: Mm, address: int, value: int) -> bool:
+    """Store a word where a call has only been told to try; whether it could be."""
+    try:
+        mm.set_word(address, value)
+    except (Fault, OutOfMemory):
+        return False
+    return True

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 
 FAMILIES = (
     "process", "identity", "time", "signal", "file", "move",
-    "memory", "futex",
-    "path", "xattr", "inotify", "pipe", "socket", "poll",
+    "memory", "futex", "system", "timer", "pidfd",
+    "path", "xattr", "inotify", "pipe", "socket", "poll", "legacy",
 )
 
 for _family in FAMILIES:

@@ -50,7 +50,7 @@ def _deadline(task: Task, timeout_ns: int | None, absolute: bool, realtime: bool
         raise OSError(EINVAL, f"futex: {timeout_ns} ns is no time to wait")
     if not absolute:
         return task.now + timeout_ns
-    return timeout_ns - (task.machine.timeline.epoch_ns if realtime else 0)
+    return timeout_ns - (task.machine.realtime_offset() if realtime else 0)
 
 
 @syscall(98, "futex", "addr", "futex_op", "uint", "futex_timeout", "futex_addr2", "futex_val3", restart="sys")

@@ -152,6 +152,31 @@ def sys_splice(
     return files.write(target, task, BytesSource(data), len(data))
 
 
+@syscall(75, "vmsplice", "fd", "iovec", "int", "int")
+def sys_vmsplice(task: Any, fd: int, buffers: Any, count: int = 0, flags: int = 0) -> int:
+    """Puts the program's buffers into a pipe."""
+    if flags & ~SPLICE_FLAGS:
+        raise error(EINVAL, "vmsplice flags")
+    target = file_of(task, fd)
+    if not isinstance(target.private, Pipe):
+        raise error(EBADF, "vmsplice needs a pipe")
+    source = gather(buffers)
+    if not source.left:
+        return 0
+    if not target.writable:
+        raise error(EBADF, "vmsplice into the read end")
+    _await(task, target.private, target, flags, False)
+    source = BytesSource(bytes(source.peek(min(source.left, _free(target.private)))))
+    return files.write(target, task, source, source.left)
+
+
+@python("vmsplice")
+def vmsplice(task: Any, fd: int, buffers: Any, flags: int = 0) -> int:
+    """`buffers` is a list of bytes; how many went into the pipe."""
+    done: int = sys_vmsplice(task, fd, buffers, len(buffers) if hasattr(buffers, "__len__") else 0, flags)
+    return done
+
+
 @syscall(77, "tee", "fd", "fd", "size", "int")
 def sys_tee(task: Any, fd_in: int, fd_out: int, n: int, flags: int = 0) -> int:
     """Copies what is in one pipe into another, and leaves it there."""

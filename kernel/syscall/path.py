@@ -12,6 +12,7 @@ from kernel.abi import (
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
     EACCES,
+    EAGAIN,
     EBUSY,
     EFAULT,
     EINVAL,
@@ -24,7 +25,17 @@ from kernel.abi import (
     UTIME_OMIT,
 )
 from kernel.fs import operations
-from kernel.fs.namei import MAY_EXEC, MAY_WRITE, Walk, capable, check, permitted
+from kernel.fs.namei import (
+    MAY_EXEC,
+    MAY_WRITE,
+    RESOLVE_BENEATH,
+    RESOLVE_CACHED,
+    RESOLVE_IN_ROOT,
+    Walk,
+    capable,
+    check,
+    permitted,
+)
 from kernel.fs.stat import Stat, Statx
 from kernel.fs.user import base_of, charge_path, file_of, install, lookup, path_at, pathname, text
 from kernel.fs.vfs import Path, StatFs, error
@@ -41,6 +52,34 @@ def sys_openat(task: Any, dirfd: int, path: str | bytes, flags: int, mode: int =
     name = pathname(path)
     charge_path(task, name)
     file = operations.open_file(task, name, flags, mode, base_of(task, dirfd, name))
+    return install(task, file, bool(flags & abi.O_CLOEXEC))
+
+
+_RESOLVE = 0x3F
+_OPENAT2_FLAGS = (
+    abi.O_ACCMODE | abi.O_CREAT | abi.O_EXCL | abi.O_NOCTTY | abi.O_TRUNC | abi.O_APPEND | abi.O_NONBLOCK | abi.O_SYNC
+    | abi.O_ASYNC | abi.O_DIRECT | abi.O_LARGEFILE | abi.O_DIRECTORY | abi.O_NOFOLLOW | abi.O_NOATIME | abi.O_CLOEXEC
+    | abi.O_PATH | abi.O_TMPFILE
+)  # fmt: skip
+
+
+@syscall(437, "openat2", "dirfd", "path", "open_how", "", "")
+def sys_openat2(task: Any, dirfd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
+    """openat that refuses what it does not know, and walks as RESOLVE_* says."""
+    makes = flags & abi.O_CREAT or flags & abi.O_TMPFILE == abi.O_TMPFILE
+    if flags & ~_OPENAT2_FLAGS or resolve & ~_RESOLVE or mode & ~0o7777 or (mode and not makes):
+        raise error(EINVAL, "openat2")
+    if flags & abi.O_PATH and flags & ~(abi.O_PATH | abi.O_DIRECTORY | abi.O_NOFOLLOW | abi.O_CLOEXEC):
+        raise error(EINVAL, "openat2 with O_PATH")
+    scoped = resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)
+    if scoped == RESOLVE_BENEATH | RESOLVE_IN_ROOT:
+        raise error(EINVAL, "openat2: RESOLVE_BENEATH with RESOLVE_IN_ROOT")
+    if resolve & RESOLVE_CACHED and (makes or flags & abi.O_TRUNC):
+        raise error(EAGAIN, "openat2: RESOLVE_CACHED")
+    name = pathname(path)
+    charge_path(task, name)
+    base = base_of(task, dirfd, b"" if scoped else name)
+    file = operations.open_file(task, name, flags, mode, base, resolve)
     return install(task, file, bool(flags & abi.O_CLOEXEC))
 
 

@@ -11,25 +11,34 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kernel.abi import (
+    AT_EMPTY_PATH,
+    AT_FDCWD,
+    AT_SYMLINK_NOFOLLOW,
     CLD_CONTINUED,
-    CLD_EXITED,
-    CLD_KILLED,
     CLD_STOPPED,
+    CLONE_CHILD_CLEARTID,
+    CLONE_CHILD_SETTID,
+    CLONE_DETACHED,
     CLONE_FILES,
     CLONE_FS,
+    CLONE_PARENT_SETTID,
+    CLONE_PIDFD,
     CLONE_SIGHAND,
     CLONE_THREAD,
     CLONE_VFORK,
     CLONE_VM,
+    EAGAIN,
     ECHILD,
     EFAULT,
     EINVAL,
     EPERM,
     ESRCH,
     MS_NOSUID,
+    O_NONBLOCK,
     P_ALL,
     P_PGID,
     P_PID,
+    P_PIDFD,
     RLIM_INFINITY,
     RLIMIT_CPU,
     RLIMIT_NOFILE,
@@ -44,8 +53,9 @@ from kernel.abi import (
 from kernel.cputimer import cpu_timers
 from kernel.exec.load import load
 from kernel.exec.python import function_entry
-from kernel.mm.space import Mm
-from kernel.process import CONTINUED_STATUS, STOPPED_STATUS, exit_status
+from kernel.fs.user import install
+from kernel.mm.space import Mm, put_word
+from kernel.process import CONTINUED_STATUS, STOPPED_STATUS, end_code, exit_status
 from kernel.sched.policy import CREATED
 from kernel.sched.wait import WaitQueue
 from kernel.signal import SigInfo
@@ -62,6 +72,7 @@ NR_OPEN = 1048576
 """fs.nr_open: nobody may have more descriptors."""
 WNOTHREAD, WALL, WCLONE = 0x20000000, 0x40000000, 0x80000000
 WAIT_OPTIONS = WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE
+CLONE_IDS = CLONE_PIDFD | CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID
 THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD
 
 
@@ -87,11 +98,18 @@ class Rusage:
 # ---- beginning ----
 
 
-@syscall(220, "clone", "=child_stack=NULL", "cloneflags", "", returns="int")
-def sys_clone(task: Task, flags: int, entry: Callable[[Task], Any]) -> int:
+@syscall(220, "clone", "=child_stack=NULL", "cloneflags", "", "", "", returns="int")
+def sys_clone(
+    task: Task, flags: int, entry: Callable[[Task], Any], parent_tid: int = 0, child_tid: int = 0
+) -> int:
+    """`parent_tid`: the word of CLONE_PARENT_SETTID or _PIDFD; `child_tid`: of CLONE_CHILD_SETTID and _CLEARTID."""
     machine = task.machine
+    if flags & CLONE_PIDFD and flags & (CLONE_DETACHED | CLONE_PARENT_SETTID):
+        raise OSError(EINVAL, "clone: CLONE_PIDFD with CLONE_PARENT_SETTID or CLONE_DETACHED")
     task.spend(machine.costs.thread if flags & CLONE_VM else machine.costs.spawn)
     child = machine.processes.clone(task, entry, flags)
+    if flags & CLONE_IDS:
+        _store_ids(task, child, flags, parent_tid, child_tid)
     wait = None
     if flags & CLONE_VFORK:
         wait = child.group.vfork_wait = WaitQueue()
@@ -99,6 +117,20 @@ def sys_clone(task: Task, flags: int, entry: Callable[[Task], Any]) -> int:
     while wait is not None and child.group.vfork_wait is wait:
         wait.sleep(task, interruptible=False)
     return child.tid
+
+
+def _store_ids(task: Task, child: Task, flags: int, parent_tid: int, child_tid: int) -> None:
+    """As in Linux the call does not fail for a word that can't be stored to."""
+    if flags & CLONE_PIDFD:
+        from kernel.syscall.pidfd import pidfd_file
+
+        put_word(task.mm, parent_tid, install(task, pidfd_file(task, child.group), True))
+    if flags & CLONE_PARENT_SETTID:
+        put_word(task.mm, parent_tid, child.tid)
+    if flags & CLONE_CHILD_SETTID:
+        put_word(child.mm, child_tid, child.tid)
+    if flags & CLONE_CHILD_CLEARTID:
+        child.clear_tid = child_tid
 
 
 @python("spawn")
@@ -111,12 +143,23 @@ def spawn(task: Task, function: Callable[..., Any], *args: Any) -> int:
 
 
 @python("clone")
-def clone(task: Task, function: Callable[..., Any], *args: Any, flags: int = THREAD) -> int:
-    """A thread (or, with fewer flags, a process) that runs `function(sys, *args)`; its tid."""
+def clone(
+    task: Task, function: Callable[..., Any], *args: Any, flags: int = THREAD, parent_tid: int = 0, child_tid: int = 0
+) -> int:
+    """A thread (or, with fewer flags, a process) that runs `function(sys, *args)`; its tid. `parent_tid` and
+    `child_tid` are addresses, for the flags that store an id.
+    """
     if not callable(function):
         raise TypeError(f"clone takes a function, not {function!r:.60}")
-    child: int = sys_clone(task, flags, function_entry(task.machine.meter.tick, function, args))
+    entry = function_entry(task.machine.meter.tick, function, args)
+    child: int = sys_clone(task, flags, entry, parent_tid, child_tid)
     return child
+
+
+@python("vfork")
+def vfork(task: Task, function: Callable[..., Any], *args: Any) -> int:
+    """A child that shares memory; the caller waits until it calls execve or ends."""
+    return clone(task, function, *args, flags=CLONE_VM | CLONE_VFORK | SIGCHLD)
 
 
 @python("fork")
@@ -128,15 +171,29 @@ def fork(task: Task) -> int:
 @syscall(221, "execve", "path", "strings", "env")
 def sys_execve(task: Task, path: str | bytes, argv: list[str], envp: dict[str, str] | list[str] | None = None) -> int:
     """Does not return: the task goes on at the bottom of its stack with the new program."""
+    return _execve(task, AT_FDCWD, path, argv, envp, 0)
+
+
+@syscall(281, "execveat", "dirfd", "path", "strings", "env", "at_flags")
+def sys_execveat(
+    task: Task, dirfd: int, path: str | bytes, argv: list[str], envp: dict[str, str] | list[str] | None = None,
+    flags: int = 0,
+) -> int:  # fmt: skip
+    """As execve, for a name relative to a directory, or (AT_EMPTY_PATH) for the descriptor itself."""
+    if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
+        raise OSError(EINVAL, f"execveat: flags {flags:#x}")
+    return _execve(task, dirfd, path, argv, envp, flags)
+
+
+def _execve(
+    task: Task, dirfd: int, path: str | bytes, argv: list[str], envp: dict[str, str] | list[str] | None, flags: int
+) -> int:
     machine = task.machine
     task.spend(machine.costs.execve)
-    program, name, words, place = load(task, path, [*argv])
+    program, name, words, place = load(task, path, [*argv], dirfd, flags)
     group = task.group
-    for other in list(group.threads.values()):
-        if other is not task:
-            machine.signals.kill_task(other)
-    if task.tid != group.pid:
-        _become_leader(machine, task, group)
+    _alone(machine, task, group)
+    machine.processes.drop_timers(group)
     task.entry = program.entry(words)
     task.comm = name.rpartition("/")[2][:15]
     group.exe = name
@@ -163,8 +220,21 @@ def sys_execve(task: Task, path: str | bytes, argv: list[str], envp: dict[str, s
     return 0
 
 
-def _become_leader(machine: Machine, task: Task, group: ThreadGroup) -> None:
-    """A thread that is not the leader calls execve: it takes over the process's id."""
+def _alone(machine: Machine, task: Task, group: ThreadGroup) -> None:
+    """The other threads die, and the caller waits for it; then it takes over the process's id, leader or not."""
+    if task.work & WORK_DIE:
+        raise Killed
+    for other in list(group.threads.values()):
+        if other is not task:
+            machine.signals.kill_task(other)
+    group.exec_wait = WaitQueue()
+    while len(group.threads) > 1:
+        group.exec_wait.sleep(task, interruptible=False)
+    group.exec_wait = None
+    if task.work & WORK_DIE:
+        raise Killed
+    if task.tid == group.pid:
+        return
     table = machine.processes.tasks
     del table[task.tid]
     group.threads.pop(task.tid)
@@ -174,7 +244,7 @@ def _become_leader(machine: Machine, task: Task, group: ThreadGroup) -> None:
 
 
 @syscall(94, "exit_group", "int", returns="none")
-def sys_exit_group(task: Task, status: int) -> None:
+def sys_exit_group(task: Task, status: int = 0) -> None:
     task.machine.processes.exit_group(task, exit_status(status))
 
 
@@ -272,16 +342,27 @@ def sys_waitid(task: Task, idtype: int, ident: int, options: int) -> SigInfo | N
         raise OSError(EINVAL, f"waitid: options {options:#x}")
     if not options & (WEXITED | WUNTRACED | WCONTINUED):
         raise OSError(EINVAL, "waitid: options name no event")
+    polled = False
     if idtype == P_ALL:
         pid = -1
     elif idtype == P_PID and ident > 0:
         pid = ident
     elif idtype == P_PGID and ident >= 0:
         pid = -ident if ident else 0
+    elif idtype == P_PIDFD and ident >= 0:
+        from kernel.syscall.pidfd import process_behind
+
+        child = process_behind(task, ident)
+        if child.parent is not task.group:
+            raise OSError(ECHILD, f"waitid: {child.pid} is no child of the caller")
+        pid = child.pid
+        polled = bool(task.files.get(ident).flags & O_NONBLOCK) and not options & WNOHANG
     else:
         raise OSError(EINVAL, f"waitid: {idtype}, {ident}")
-    found = _wait(task, pid, options)
+    found = _wait(task, pid, options | (WNOHANG if polled else 0))
     if found is None:
+        if polled:
+            raise OSError(EAGAIN, "waitid: the process has not changed")
         return None
     child, status = found
     uid = child.leader.cred.uid if child.leader is not None else 0
@@ -289,9 +370,8 @@ def sys_waitid(task: Task, idtype: int, ident: int, options: int) -> SigInfo | N
         return SigInfo(SIGCHLD, CLD_CONTINUED, child.pid, uid, SIGCONT)
     if status & 0xFF == STOPPED_STATUS:
         return SigInfo(SIGCHLD, CLD_STOPPED, child.pid, uid, status >> 8)
-    if status & 0x7F:
-        return SigInfo(SIGCHLD, CLD_KILLED, child.pid, uid, status & 0x7F)
-    return SigInfo(SIGCHLD, CLD_EXITED, child.pid, uid, status >> 8)
+    code, value = end_code(status)
+    return SigInfo(SIGCHLD, code, child.pid, uid, value)
 
 
 @python("wait4")
@@ -397,6 +477,7 @@ def sys_setsid(task: Task) -> int:
         raise OSError(EPERM, f"setsid: {group.pid} leads a process group")
     group.sid = group.pgid = group.pid
     group.tty = None
+    group.tty_old_pgrp = 0
     return group.sid
 
 
@@ -471,7 +552,6 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
     if not 0 <= resource < RLIM_NLIMITS:
         raise OSError(EINVAL, f"prlimit64: resource {resource}")
     group = find(task, pid)
-    group.tty_old_pgrp = 0
     if group is not task.group and group.leader is not None and not task.cred.capable(24):
         theirs, mine = group.leader.cred, task.cred
         ids = {theirs.uid, theirs.euid, theirs.suid} == {mine.uid}, {theirs.gid, theirs.egid, theirs.sgid} == {mine.gid}

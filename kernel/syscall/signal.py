@@ -100,11 +100,11 @@ def _targets(task: Task, pid: int) -> list[ThreadGroup]:
 
 @syscall(129, "kill", "int", "signal")
 def sys_kill(task: Task, pid: int, sig: int) -> int:
-    if sig:
-        _valid(sig)
     targets = _targets(task, pid)
     if not targets:
         raise OSError(ESRCH, f"kill: no process {pid}")
+    if sig:
+        _valid(sig)
     info = SigInfo(sig, SI_USER, task.group.pid, task.cred.uid)
     allowed = [g for g in targets if may_signal(task.cred, g, sig, task.group)]
     if not allowed:
@@ -119,11 +119,11 @@ def sys_kill(task: Task, pid: int, sig: int) -> int:
 def sys_tgkill(task: Task, tgid: int, tid: int, sig: int) -> int:
     if tgid <= 0 or tid <= 0:
         raise OSError(EINVAL, "tgkill: ids are positive")
-    if sig:
-        _valid(sig)
     target = task.machine.tasks.get(tid)
     if target is None or target.group.pid != tgid:
         raise OSError(ESRCH, f"tgkill: no thread {tid} in {tgid}")
+    if sig:
+        _valid(sig)
     if not may_signal(task.cred, target.group, sig, task.group):
         raise OSError(EPERM, f"tgkill: {tid} belongs to somebody else")
     if sig:

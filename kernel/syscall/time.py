@@ -42,7 +42,7 @@ def read_clock(task: Task, clock: int) -> int:
     if clock in _MONOTONIC:
         return machine.timeline.now
     if clock in _REALTIME:
-        return machine.timeline.now + machine.timeline.epoch_ns
+        return machine.timeline.now + machine.realtime_offset()
     if clock == CLOCK_PROCESS_CPUTIME_ID:
         machine.meter.book()
         return sum(task.group.times())
