@@ -213,6 +213,77 @@ int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t 
 /* Completes a partial checksum in place: sums [start, len), stores at start + offset. 0, or -1 when out of range. */
 int trl_checksum_complete(uint8_t *frame, size_t len, size_t start, size_t offset);
 
+/* ---- cookie.c: keyed hashes; a secret is 16 bytes ---- */
+
+uint64_t trl_siphash(const uint8_t *secret, const uint8_t *data, size_t len);
+/* key is that of struct trl_pkt, at most 36 bytes; period the number of the minute. */
+uint32_t trl_cookie(const uint8_t *secret, const uint8_t *key, uint32_t key_len, uint32_t irs, uint32_t index, uint32_t period);
+/* The index of the MSS when value is a cookie of this period or the one before, or -1. */
+int trl_cookie_check(const uint8_t *secret, const uint8_t *key, uint32_t key_len, uint32_t irs, uint32_t value, uint32_t period);
+uint32_t trl_timestamp_offset(const uint8_t *secret, const uint8_t *key, uint32_t key_len);
+
+/* ---- pcapng.c ---- */
+
+/* Writes a frame's block. way: 1 in, 2 out. The block's length, or 0 when cap is too small. */
+size_t trl_pcapng_packet(uint8_t *out, size_t cap, uint32_t interface, uint64_t stamp, uint32_t way, const uint8_t *frame, uint32_t len);
+
+/* ---- guard.c: too many frames ---- */
+
+/* Classes of frames that belong to no known flow. */
+#define TRL_GUARD_NEIGHBOUR 0       /* ARP and neighbour discovery */
+#define TRL_GUARD_TCP 1             /* what would be answered by a RST, mostly */
+#define TRL_GUARD_UDP 2
+#define TRL_GUARD_ICMP 3
+#define TRL_GUARD_FRAGMENT 4
+#define TRL_GUARD_OTHER 5
+#define TRL_GUARD_CLASSES 6
+
+struct trl_guard_address { uint8_t version, prefix; uint8_t address[16]; };     /* of ours, on this link */
+
+/* A listening socket, for one IP version, and what its SYN-ACKs say. */
+struct trl_guard_port {
+    uint8_t  version, any, full;    /* any: of every address; full: its accept queue is */
+    uint8_t  timestamps, scaling, sack, ecn, tos;
+    uint16_t port, mss, user_mss;
+    uint16_t window[3];             /* without timestamps; with; with timestamps and window scaling */
+    uint8_t  wscale[3];
+    uint8_t  address[16];
+};
+
+struct trl_guard {
+    uint8_t  mac[6];                /* ours */
+    uint8_t  secret[16];
+    uint8_t  ttl, offsets;          /* offsets: timestamps start somewhere else for every connection */
+    uint8_t  gateway4, gateway6;    /* every address can be answered to the station that sent the frame */
+    uint32_t period, clock_ms;      /* the minute of cookies; the timestamp clock */
+    uint64_t *known;                /* known flows: hashes, open addressing; known_cap is a power of two */
+    uint32_t known_cap, known_n;
+    struct trl_guard_address *addresses;
+    uint32_t addresses_n;
+    struct trl_guard_port *ports;
+    uint32_t ports_n;
+    uint32_t allow[6];              /* how many of each class may still pass */
+    uint64_t dropped[6];            /* and how many did not */
+    uint64_t seen, cookies, overflows, unroutable, resets;
+    uint64_t segments;              /* TCP segments that were dealt with here */
+    uint8_t  *log;                  /* NULL, or where blocks of a capture go: frames dealt with here, and the answers */
+    uint32_t log_cap, log_used, log_interface, log_packets, log_lost;
+    uint64_t log_stamp;
+};
+
+#define TRL_GUARD_PASS 0
+#define TRL_GUARD_DROP 1
+#define TRL_GUARD_ROOM 128          /* bytes of the longest answer */
+/*
+ * TRL_GUARD_PASS, TRL_GUARD_DROP, or (more than either) the length of the answer to send instead, which lies in reply with all
+ * its checksums complete. flags as for trl_parse.
+ */
+int trl_guard_check(struct trl_guard *g, const uint8_t *frame, size_t len, uint32_t flags, uint8_t *reply, size_t cap);
+/* Adds a flow, by its key. -1 when the table is half full. */
+int trl_guard_know(struct trl_guard *g, const uint8_t *key, uint32_t len);
+/* Into the log, if there is one. way: 1 in, 2 out. */
+void trl_guard_log(struct trl_guard *g, uint32_t way, const uint8_t *frame, size_t len);
+
 /* ---- ring.c: byte ring (one producer, one consumer, power-of-two or any capacity) ---- */
 struct trl_ring { uint8_t *buf; uint32_t cap; uint32_t head; uint32_t used; };
 void   trl_ring_init(struct trl_ring *r, uint8_t *buf, uint32_t cap);

@@ -110,6 +110,15 @@ class Pcapng:
             self._flushed_at = now
             self.flush()
 
+    def blocks(self, data: bytes, packets: int) -> None:
+        """Write packet blocks that were formatted elsewhere (`trl_pcapng_packet`)."""
+        if self._file is None:
+            return
+        self._put(data)
+        self.packets += packets
+        if self._size >= BUFFER:
+            self.flush()
+
     def _tail(self, size: int, way: int, comment: bytes) -> tuple[int, bytes]:
         """The length of a frame's block, and what follows the frame in it: padding, options, total length. Kept for
         frames without a comment.

@@ -81,6 +81,7 @@ _REJECT = """
     ArpNotForUs ArpUnsolicited ArpLocked Ip6Disabled Ip6Option Ip6Extension Ip6NextHeader Ip6NoNextHeader
     FragmentHeaders HopLimit TooBig NotForwarded NdpBad NdpNotForUs NdpUnsolicited NdpRouter NdpDuplicate PacketRcvbuf
     NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig
+    GuardNeighbour GuardTcp GuardUdp GuardIcmp GuardFragment GuardOther
 """
 
 GROUPS: dict[str, type[Group]] = {

@@ -25,7 +25,7 @@ from csrc import Frame, ffi, lib
 CSRC = Path(__file__).resolve().parents[1] / "csrc"
 CORPUS = CSRC / "fuzz" / "corpus"
 TOTALS = CSRC / "fuzz" / "totals.txt"
-LEAVES = ["checksum.c", "packet.c", "offload.c", "ring.c", "intervals.c"]
+LEAVES = ["checksum.c", "packet.c", "offload.c", "ring.c", "intervals.c", "cookie.c", "pcapng.c", "guard.c"]
 TARGETS = {  # and the longest input that is worth trying
     "parse": 256,
     "options": 40,

@@ -160,6 +160,12 @@ class TapDevice:
         flags = self._tap.flags & ~lib.TRL_GRO_ACKS
         self._tap.flags = flags | lib.TRL_GRO_ACKS if on else flags
 
+    def set_guard(self, address: int) -> None:
+        """Have every frame looked at by the `struct trl_guard` there (csrc/guard.c) as it is read; 0: by nobody. The
+        caller keeps it alive until then.
+        """
+        self._tap.guard = ffi.cast("struct trl_guard *", address)
+
     def fileno(self) -> int | None:
         return self._fd if self._final is None else None
 

@@ -21,6 +21,7 @@ from csrc.frame import Frame
 from drivers.capture import Pcapng
 from drivers.clock import RealTimeline, VirtualTimeline
 from drivers.net.wire import Port
+from kernel.net.overload import CROWD, Overload
 
 if TYPE_CHECKING:
     from drivers.net.device import NetDevice
@@ -42,7 +43,7 @@ def never(to_ns: int) -> bool:
 class NetIf:
     """One device of a machine."""
 
-    __slots__ = ("busy", "captures", "device", "fd", "name", "network", "real", "timer", "waiting")
+    __slots__ = ("busy", "captures", "device", "fd", "name", "network", "overload", "real", "timer", "waiting")
 
     def __init__(self, network: Network, name: str, device: NetDevice) -> None:
         self.network = network
@@ -50,6 +51,7 @@ class NetIf:
         self.device = device
         self.captures: list[tuple[Pcapng, int]] = []
         self.busy = False
+        self.overload = Overload(self)
         self.waiting: list[Frame] | None = None
         self.timer = network.machine.timeline.timer(self._serve)
         self.fd = device.fileno()
@@ -79,7 +81,7 @@ class NetIf:
         cpu.interrupt_ns += network.interrupt_ns
         busy_until = cpu.busy_until
         cpu.busy_until = at if now > busy_until else busy_until + network.interrupt_ns
-        self._up(frames, at)
+        self.up(frames, at)
         return True
 
     def _interrupt(self) -> None:
@@ -109,7 +111,7 @@ class NetIf:
                 return
         self.waiting = None
         if frames:
-            self._up(frames, now)
+            self.up(frames, now)
         more = self.device.receive(BATCH)
         if more:  # it was never empty in between, so nobody will interrupt for these
             cost = self.network.machine.costs.packet * len(more) if self.network.virtual else 0
@@ -129,6 +131,7 @@ class NetIf:
 
     def add_capture(self, capture: Pcapng, ident: int) -> None:
         """From now on every frame is written, so every one has to be seen."""
+        self.overload.lower()
         self.captures.append((capture, ident))
         self._thin_acks(False)
 
@@ -147,19 +150,25 @@ class NetIf:
             scheduler.after_interrupt()
 
     def _take(self, now: int) -> None:
+        overload = self.overload
+        if overload.raised:
+            overload.readable(now, REAL_BATCH)
+            return
         receive, timeline = self.device.receive, self.network.timeline
         for _ in range(REAL_BATCHES):
             frames = receive(REAL_BATCH)
             if not frames:
                 return
-            self._up(frames, now)
+            self.up(frames, now)
             if len(frames) == 1 or sum([frame.gso_segs for frame in frames]) < REAL_BATCH:
                 return  # it was emptied
+            if len(frames) >= CROWD:
+                overload.crowd(now)
             now = timeline.now  # the next batch may have come while this one was worked on
 
     # ---- both ----
 
-    def _up(self, frames: list[Frame], now: int) -> None:
+    def up(self, frames: list[Frame], now: int) -> None:
         network = self.network
         for capture, ident in self.captures:
             for frame in frames:

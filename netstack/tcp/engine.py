@@ -5,7 +5,7 @@ Segments find their connection (or request, or TIME-WAIT block) by one dict look
 by port and address; else they get a RST. It is given only what it needs of the stack: `route`, `timers`, `settings`,
 `counters`, `rng` and `send(path, frame, now)`.
 
-Secrets (RFC 6528 initial sequence numbers, timestamp offsets, SYN cookies) are keyed BLAKE2 hashes, the key drawn
+Secrets (RFC 6528 initial sequence numbers, timestamp offsets, SYN cookies) are keyed SipHash values, the key drawn
 from `rng` at the beginning.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from hashlib import blake2s
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
@@ -37,9 +36,9 @@ class Tcp:
     """Everything TCP of one stack."""
 
     __slots__ = (
-        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_route", "_scratch", "_secret",
-        "_seg", "_tw_queue", "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "send",
-        "settings", "table", "tcpext", "timers", "tw_count", "why",
+        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_route", "_scratch",
+        "_seg", "_tw_queue", "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "secret",
+        "send", "settings", "table", "tcpext", "timers", "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +62,7 @@ class Tcp:
         self.log: Callable[..., None] | None = None  # given to new connections: one call per ACK
         self.connection: type[Connection] = Connection  # what new ones are made of (`why` has them observed)
         self.why: Observer | None = None
-        self._secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(8))
+        self.secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(4))
         self.table: dict[bytes, Any] = {}
         self.bound: dict[int, dict[Any, None]] = {}  # sockets by local port, in the order of binding
         self.listeners: dict[int, list[Listener]] = {}
@@ -275,16 +274,16 @@ class Tcp:
         return True
 
     def keyed(self, data: bytes) -> int:
-        return int.from_bytes(blake2s(data, digest_size=4, key=self._secret).digest(), "big")
+        return int(lib.trl_siphash(self.secret, data, len(data))) & MASK
 
     def isn(self, key: bytes, now: int) -> int:
         """RFC 6528: M + F(addresses, ports, secret), M counting 64 ns as Linux does."""
         return (self.keyed(b"isn" + key) + (now >> 6)) & MASK
 
     def ts_offset(self, key: bytes) -> int:
-        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses, as on Linux, so that
-        PAWS holds from one connection to the next."""
-        return self.keyed(b"ts" + key[:-4])
+        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses and ports, as on Linux,
+        so that PAWS holds from one connection between two ports to the next, and other ports say nothing."""
+        return int(lib.trl_timestamp_offset(self.secret, key, len(key)))
 
     def cookies_sent(self, now: int) -> bool:
         """Whether a cookie may still be on its way."""

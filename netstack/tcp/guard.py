@@ -1,0 +1,164 @@
+"""What the guard of a device has to know of the stack (`csrc/guard.c`), and what the stack has to hear of it.
+
+When more small frames come than can be looked at one by one, the owner of a device holds a `Guard` between the two: the
+device asks it about each frame as it reads. Known flows pass; SYNs for listeners are answered with SYN cookies on the
+spot (RFC 4987 section 3.6), as `tcp_syncookies=2` would have the stack do it; everything else is let through as far as
+the allowance of its kind goes, per batch. `refresh` tells C what changed in the stack, `settle` tells the stack's
+counters what C did. Both are cheap when nothing did.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from csrc import ffi, lib
+from netstack.tcp import options, window
+from netstack.tcp.tcb import MS, SECOND
+
+if TYPE_CHECKING:
+    from netstack.interface import Interface
+    from netstack.stack import Stack
+    from netstack.tcp.listener import Listener
+
+COOKIE_PERIOD_NS = 60 * SECOND
+ALLOWANCE = 16
+"""Frames of each kind that no known flow claims, per batch."""
+LEAST_FLOWS = 1024
+REJECTS = ("GuardNeighbour", "GuardTcp", "GuardUdp", "GuardIcmp", "GuardFragment", "GuardOther")
+
+
+class Guard:
+    """One interface's. `pointer` is what the device is given."""
+
+    __slots__ = (
+        "_addresses", "_generation", "_known", "_last", "_listeners", "_ports", "_seen", "interface", "pointer",
+        "stack",
+    )  # fmt: skip
+
+    def __init__(self, stack: Stack, interface: Interface) -> None:
+        self.stack = stack
+        self.interface = interface
+        g = self.pointer = ffi.new("struct trl_guard *")
+        g.mac = interface.mac or bytes(6)
+        g.secret = stack.tcp.secret
+        self._seen = dict.fromkeys(
+            ("cookies", "overflows", "unroutable", "resets", "segments", *REJECTS), 0
+        )  # what the counters have been told
+        self._known: Any = None
+        self._last: bytes | None = None
+        self._generation = -1
+        self._listeners: list[tuple[Listener, int]] = []
+
+    def refresh(self, now: int) -> None:
+        """Before a batch: the clocks, allowances, listeners and flows of the moment."""
+        g = self.pointer
+        settings = self.stack.settings
+        g.period = now // COOKIE_PERIOD_NS & 0xFFFFFFFF
+        g.clock_ms = now // MS & 0xFFFFFFFF
+        g.allow = (ALLOWANCE,) * lib.TRL_GUARD_CLASSES
+        g.offsets = settings.tcp_timestamps == 1
+        g.ttl = settings.ip_default_ttl
+        listeners = [one for group in self.stack.tcp.listeners.values() for one in group]
+        if self._generation != self.stack.routes.generation or [one for one, _ in self._listeners[::2]] != listeners:
+            self._generation = self.stack.routes.generation
+            self._describe(listeners)
+        for i, (listener, _) in enumerate(self._listeners):
+            self._ports[i].full = listener.accept_full()
+        self._learn()
+
+    def _learn(self) -> None:
+        """The flows that have come since the last time; those that went do no harm until the table is full."""
+        table, g = self.stack.tcp.table, self.pointer
+        newest = next(reversed(table)) if table else None
+        if newest == self._last:
+            return
+        for key in reversed(table):
+            if key == self._last:
+                break
+            if lib.trl_guard_know(g, key, len(key)) < 0:
+                capacity = LEAST_FLOWS
+                while capacity < 4 * len(table):
+                    capacity *= 2
+                self._known = ffi.new("uint64_t[]", capacity)
+                g.known, g.known_cap, g.known_n = self._known, capacity, 0
+                for each in table:
+                    lib.trl_guard_know(g, each, len(each))
+                break
+        self._last = newest
+
+    def _describe(self, listeners: list[Listener]) -> None:
+        """Addresses and listening sockets, in C's terms."""
+        g, interface = self.pointer, self.interface
+        addresses = [a for a in interface.addresses if a.usable]
+        self._addresses = ffi.new("struct trl_guard_address[]", len(addresses))
+        for entry, a in zip(self._addresses, addresses, strict=True):
+            entry.version, entry.prefix, entry.address = a.version, a.prefix, a.address.ljust(16, b"\0")
+        g.addresses, g.addresses_n = self._addresses, len(addresses)
+        gateways = {len(r.network): r for r in self.stack.routes.all() if not r.prefix and r.interface is interface}
+        g.gateway4, g.gateway6 = 4 in gateways, 16 in gateways
+        self._listeners = [(one, version) for one in listeners for version in (4, 6)]
+        self._ports = ffi.new("struct trl_guard_port[]", len(self._listeners))
+        for entry, (listener, version) in zip(self._ports, self._listeners, strict=True):
+            if self._serves(listener, version):
+                self._port(entry, listener, version)
+        g.ports, g.ports_n = self._ports, len(self._listeners)
+
+    def _serves(self, listener: Listener, version: int) -> bool:
+        sock = listener.sock
+        address = sock.local[0]
+        if sock.bound_device not in (None, self.interface) or not self.stack.settings.tcp_syncookies:
+            return False
+        if (len(address) == 4) == (version == 4):
+            return True
+        return version == 4 and not any(address) and not sock.v6only
+
+    def _port(self, entry: Any, listener: Listener, version: int) -> None:
+        """What a SYN-ACK of this listener says (`Request`, for a peer on the link)."""
+        sock, settings = listener.sock, self.stack.settings
+        address, port = sock.local[:2]
+        entry.version, entry.port = version, port
+        entry.any, entry.address = not any(address), address.ljust(16, b"\0")
+        entry.timestamps = settings.tcp_timestamps != 0
+        entry.scaling = settings.tcp_window_scaling != 0
+        entry.sack, entry.ecn = settings.tcp_sack != 0, settings.tcp_ecn in (1, 2)
+        entry.tos, entry.user_mss = sock.tos & 0xFC, sock.user_mss
+        mss = options.advertised_mss(version, self.interface.mtu, {}, sock.user_mss, settings.route_min_adv_mss)
+        entry.mss = mss
+        space = sock.rcvbuf * window.DEFAULT_RATIO >> 8
+        clamp = window.locked_clamp(sock.window_clamp, space, sock.rcvbuf_locked)
+        stamps = options.TIMESTAMP_BYTES
+        for i, (taken, scaled) in enumerate(((0, False), (stamps, False), (stamps, True))):
+            rcv_wnd, _, wscale = window.initial(
+                space, mss - taken, clamp, scaled, 0, settings.tcp_rmem[2], settings.rmem_max
+            )
+            entry.window[i], entry.wscale[i] = min(rcv_wnd, 65535), wscale
+
+    def settle(self) -> int:
+        """After a batch: count what was done. How many frames never reached the stack."""
+        g, counters, seen = self.pointer, self.stack.counters, self._seen
+        cookies, overflows = g.cookies - seen["cookies"], g.overflows - seen["overflows"]
+        unroutable, segments = g.unroutable - seen["unroutable"], g.segments - seen["segments"]
+        done = segments
+        if segments:
+            seen["cookies"], seen["overflows"] = g.cookies, g.overflows
+            seen["unroutable"], seen["segments"] = g.unroutable, g.segments
+            ext = counters.tcpext
+            ext.SyncookiesSent += cookies
+            ext.TCPReqQFullDoCookies += cookies
+            ext.ListenOverflows += overflows
+            ext.ListenDrops += overflows + unroutable
+            counters.tcp.InSegs += segments
+            counters.tcp.OutSegs += cookies
+            counters.ip.InDelivers += segments
+            counters.ip.OutRequests += cookies
+            counters.ip.InReceives += segments
+        for kind, name in enumerate(REJECTS):
+            dropped = g.dropped[kind] - seen[name]
+            if dropped:
+                seen[name] += dropped
+                done += dropped
+                setattr(counters.reject, name, getattr(counters.reject, name) + dropped)
+                if kind:
+                    counters.ip.InReceives += dropped
+                    counters.ip.InDiscards += dropped
+        return done
