@@ -177,7 +177,7 @@ class Icmp:
             if stack.settings.icmp_echo_ignore_all:
                 reject.IcmpIgnored += 1
                 return
-            self._reply(ECHOREPLY, message[4:], src, dst, pkt.tos, now)
+            self._reply(ECHOREPLY, code, message[4:], src, dst, pkt.tos, now)  # Linux hands the code back too
         elif kind == TIMESTAMP:
             self._timestamp(message, src, dst, pkt.tos, now)
         elif kind in (DEST_UNREACH, TIME_EXCEEDED, PARAMETERPROB):
@@ -192,16 +192,16 @@ class Icmp:
             self.stack.counters.reject.IcmpShort += 1
             return
         stamp = (0x80000000 | now // MS & 0x7FFFFFFF).to_bytes(4, "big")
-        self._reply(TIMESTAMPREPLY, message[4:12] + stamp + stamp, src, dst, tos, now)
+        self._reply(TIMESTAMPREPLY, 0, message[4:12] + stamp + stamp, src, dst, tos, now)
 
-    def _reply(self, kind: int, rest: bytes, to: bytes, mine: bytes, tos: int, now: int) -> None:
+    def _reply(self, kind: int, code: int, rest: bytes, to: bytes, mine: bytes, tos: int, now: int) -> None:
         """Answer from the address that was asked, unless that was a group (RFC 1122 section 3.2.2.6)."""
         stack = self.stack
         if is_multicast(to) or not any(to) or stack.is_broadcast(to):
             stack.counters.reject.IcmpIgnored += 1
             return
         source = mine if stack.is_local(mine) and not is_multicast(mine) else None
-        self.send(kind, 0, rest, to, source, tos, now)
+        self.send(kind, code, rest, to, source, tos, now)
 
     def send(self, kind: int, code: int, rest: bytes, to: bytes, source: bytes | None, tos: int, now: int) -> bool:
         """One message: type, code, checksum, and `rest` (from the fifth byte on)."""

@@ -82,7 +82,7 @@ class Icmp6:
         if name is not None:
             setattr(icmp, name, getattr(icmp, name) + 1)
         if kind == ECHO:
-            self._echo(message, src, dst, interface, now)
+            self._echo(message, code, src, dst, interface, now)
         elif kind in NDP_TYPES:
             stack.ndp.input(message, src, dst, interface, now)
         elif kind == PACKET_TOO_BIG or DEST_UNREACH <= kind <= PARAMETERPROB:
@@ -93,7 +93,9 @@ class Icmp6:
         elif kind != ECHOREPLY and not stack.raw.count:
             reject.IcmpTypeUnknown += 1
 
-    def _echo(self, message: bytes, src: bytes, dst: bytes, interface: Interface, now: int) -> None:
+    def _echo(
+        self, message: bytes, code: int, src: bytes, dst: bytes, interface: Interface, now: int
+    ) -> None:
         """Section 4.2: answer from the address that was asked; for a group from one of the interface's."""
         stack = self.stack
         settings = stack.settings
@@ -105,7 +107,7 @@ class Icmp6:
             stack.counters.reject.IcmpIgnored += 1
             return
         tclass = stack.pkt.tos
-        self.send(ECHOREPLY, 0, message[4:], src, None if group else dst, interface, now, tclass=tclass)
+        self.send(ECHOREPLY, code, message[4:], src, None if group else dst, interface, now, tclass=tclass)
 
     def send(
         self,
