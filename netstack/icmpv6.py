@@ -93,9 +93,7 @@ class Icmp6:
         elif kind != ECHOREPLY and not stack.raw.count:
             reject.IcmpTypeUnknown += 1
 
-    def _echo(
-        self, message: bytes, code: int, src: bytes, dst: bytes, interface: Interface, now: int
-    ) -> None:
+    def _echo(self, message: bytes, code: int, src: bytes, dst: bytes, interface: Interface, now: int) -> None:
         """Section 4.2: answer from the address that was asked; for a group from one of the interface's."""
         stack = self.stack
         settings = stack.settings
