@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi
-from netstack.tcp import ack, chrono, congestion, delack, fsm, output, rack, recovery, rto, timeouts, window
+from netstack.tcp import ack, chrono, congestion, delack, fsm, output, predict, rack, recovery, rto, timeouts, window
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.scoreboard import Head, Sent, cut, link_last
@@ -79,6 +79,7 @@ class Connection(Tcb):
     )
 
     segment_arrives = fsm.segment_arrives
+    send_plain = predict.send
 
     if TYPE_CHECKING:
 

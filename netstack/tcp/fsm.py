@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp import ack as acking
-from netstack.tcp import delack, options, output, rack, reassembly, rto, window
+from netstack.tcp import delack, options, output, predict, rack, reassembly, rto, window
 from netstack.tcp.scoreboard import Sent
 from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_TIMESTAMP, PSH, RST, SYN, URG
 from netstack.tcp.seq import HALF, MASK, unwrap
@@ -104,36 +104,48 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
             if ts_good:
                 una = c.snd_una
                 ack = una + ((seg.ack - una) & MASK)
+                same_window = seg.window << c.snd_wscale == c.snd_wnd
                 if not length:
                     if una < ack <= c.snd_nxt:
                         if c.ts_ok and rcv_nxt == c.rcv_wup:
                             c.ts_recent = tsval
                             c.ts_recent_ns = now
                         c.counters.TCPHPAcks += 1
-                        acking.process(c, seg, rcv_nxt, ack, now)
+                        if not (same_window and predict.acknowledged(c, rcv_nxt, ack, now)):
+                            acking.process(c, seg, rcv_nxt, ack, now)
                         after_ack(c, now)
                         if c.wake_pending:
                             c.wake()
                         return
                 elif (
-                    ack == una
+                    same_window
                     and c.rmem <= c.rcvbuf
                     and length <= c.rcv_wup + c.rcv_wnd - rcv_nxt
-                    and seg.window << c.snd_wscale == c.snd_wnd
                     and not seg.flags & (ECE | CWR)
                 ):
-                    if c.ts_ok:
-                        if rcv_nxt == c.rcv_wup:
-                            c.ts_recent = tsval
-                            c.ts_recent_ns = now
-                        c.rtt_from_ts(seg, now)
-                    c.counters.TCPHPHits += 1
-                    c.snd_wl1 = rcv_nxt
-                    c.rcv_tstamp_ns = now
-                    reassembly.in_order(c, seg, now)
-                    delack.check(c, now)
-                    c.wake()
-                    return
+                    if c.ts_ok and rcv_nxt == c.rcv_wup:
+                        c.ts_recent = tsval
+                        c.ts_recent_ns = now
+                    if ack == una:
+                        c.snd_wl1 = rcv_nxt
+                        c.rcv_tstamp_ns = now
+                        plain = True
+                    else:
+                        plain = (
+                            c.rmem + window.truesize(length) <= c.rcvbuf
+                            and not c.sacks
+                            and predict.acknowledged(c, rcv_nxt, ack, now)
+                        )
+                    if plain:
+                        if c.ts_ok:
+                            c.rtt_from_ts(seg, now)
+                        c.counters.TCPHPHits += 1
+                        reassembly.in_order(c, seg, now)
+                        if ack != una:
+                            after_ack(c, now)
+                        delack.check(c, now)
+                        c.wake()
+                        return
     if state == SYN_SENT:
         syn_sent(c, seg, now)
     elif state != CLOSED:

@@ -30,8 +30,8 @@ from netstack.socket import (
     SHUT_RD,
     SHUT_RDWR,
     SHUT_WR,
+    SO_ERROR,
     SO_KEEPALIVE,
-    SO_OOBINLINE,
     SO_REUSEPORT,
     SOCK_STREAM,
     SockAddr,
@@ -40,7 +40,7 @@ from netstack.socket import (
     share_address,
     would_block,
 )  # fmt: skip
-from netstack.tcp import congestion, delack, fsm, info, sendbuf, sockopt, window
+from netstack.tcp import congestion, delack, fsm, info, recvbuf, sendbuf, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -358,6 +358,8 @@ class TcpSocket(Socket):
             data.__class__ is memoryview and data.obj.__class__ is bytes and size >= COALESCE
         ):
             data = bytes(data)
+        if not flags & (MSG_EOR | MSG_MORE) and conn.send_plain(data, size, now):
+            return size
         unsent = conn.unsent
         if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
             unsent[-1] = bytes(unsent[-1]) + data
@@ -394,14 +396,14 @@ class TcpSocket(Socket):
                 self.take_error()
             raise error(errno.ENOTCONN)
         if flags & MSG_OOB:
-            return self.recv_urgent(conn, flags)
+            return recvbuf.urgent(self, conn, flags)
         queue = conn.rcvq
         if not queue or n <= 0:
             if n <= 0:
                 return b""
             return self.nothing(conn)
         if conn.urg_data >= 0 and conn.rcv_up >= conn.copied_seq:
-            n = self.up_to_mark(conn, n)
+            n = recvbuf.up_to_mark(self, conn, n)
             if not n or not queue:
                 return self.nothing(conn)
         available = conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)
@@ -410,7 +412,7 @@ class TcpSocket(Socket):
             if available < low:
                 raise would_block()
         if flags & MSG_PEEK:
-            return self.peek(conn, n)
+            return recvbuf.peek(conn, n)
         chunk = queue[0]
         offset = conn.rcvq_offset
         have = len(chunk) - offset
@@ -494,56 +496,6 @@ class TcpSocket(Socket):
             return b""
         if conn.state == CLOSED:
             raise error(errno.ENOTCONN)
-        raise would_block()
-
-    def peek(self, conn: Connection, n: int) -> bytes:
-        parts = []
-        offset = conn.rcvq_offset
-        for chunk in conn.rcvq:
-            part = memoryview(chunk)[offset : offset + n]
-            offset = 0
-            parts.append(part)
-            n -= len(part)
-            if not n:
-                break
-        return b"".join(parts)
-
-    def up_to_mark(self, conn: Connection, n: int) -> int:
-        """A read stops before urgent data; the next one begins after it (the byte itself is only in band when
-        inline)."""
-        distance = conn.rcv_up - conn.copied_seq
-        if distance:
-            return int(min(n, distance))
-        if self.oob_inline or self.flags.get(SO_OOBINLINE):
-            conn.urg_data = -1
-            return n
-        # Step over the urgent byte.
-        chunk = conn.rcvq[0]
-        conn.rcvq_offset += 1
-        conn.copied_seq += 1
-        if conn.rcvq_offset >= len(chunk):
-            del conn.rcvq[0]
-            conn.rcvq_offset = 0
-            conn.rmem -= window.truesize(len(chunk))
-        if conn.urg_data & 0x400:
-            conn.urg_data = -1
-        return n
-
-    def recv_urgent(self, conn: Connection, flags: int) -> bytes:
-        """MSG_OOB: the urgent byte. EINVAL when there is none (or it is inline), EAGAIN when it is announced only."""
-        if self.flags.get(SO_OOBINLINE) or conn.urg_data < 0 or conn.urg_data & 0x400:
-            raise error(errno.EINVAL, "no urgent data")
-        if conn.state == CLOSED and not conn.fin_received:
-            raise error(errno.ENOTCONN)
-        if conn.urg_data & 0x200:
-            byte = bytes([conn.urg_data & 0xFF])
-            if not flags & MSG_PEEK:
-                conn.urg_data = 0x400
-                if conn.rcv_up < conn.copied_seq:
-                    conn.urg_data = -1
-            return byte
-        if conn.fin_received or self.shutdown_mask & 1:
-            return b""
         raise would_block()
 
     def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
@@ -686,6 +638,8 @@ class TcpSocket(Socket):
         conn = self.conn
         if conn is not None:
             self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf
+            if name == SO_ERROR and not self.so_error:
+                self.so_error, conn.soft_error = conn.soft_error, 0  # who asks is told of what is no end yet, too
         return super()._get_socket(name)
 
     def flag_changed(self, name: int) -> None:

@@ -1,0 +1,70 @@
+"""Receiving what is not simply next: looking without taking, and urgent data (RFC 9293 section 3.8.5, RFC 6093; recv(2)
+with MSG_PEEK and MSG_OOB, as Linux has them).
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from netstack.socket import MSG_PEEK, SO_OOBINLINE, error, would_block
+from netstack.tcp import window
+from netstack.tcp.tcb import CLOSED
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.socket import TcpSocket
+
+
+def peek(conn: Connection, n: int) -> bytes:
+    """MSG_PEEK: up to n bytes, which stay."""
+    parts = []
+    offset = conn.rcvq_offset
+    for chunk in conn.rcvq:
+        part = memoryview(chunk)[offset : offset + n]
+        offset = 0
+        parts.append(part)
+        n -= len(part)
+        if not n:
+            break
+    return b"".join(parts)
+
+
+def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:
+    """A read stops before urgent data; the next one begins after it (the byte itself is only in band when
+    inline)."""
+    distance = conn.rcv_up - conn.copied_seq
+    if distance:
+        return int(min(n, distance))
+    if sock.oob_inline or sock.flags.get(SO_OOBINLINE):
+        conn.urg_data = -1
+        return n
+    # Step over the urgent byte.
+    chunk = conn.rcvq[0]
+    conn.rcvq_offset += 1
+    conn.copied_seq += 1
+    if conn.rcvq_offset >= len(chunk):
+        del conn.rcvq[0]
+        conn.rcvq_offset = 0
+        conn.rmem -= window.truesize(len(chunk))
+    if conn.urg_data & 0x400:
+        conn.urg_data = -1
+    return n
+
+
+def urgent(sock: TcpSocket, conn: Connection, flags: int) -> bytes:
+    """MSG_OOB: the urgent byte. EINVAL when there is none (or it is inline), EAGAIN when it is announced only."""
+    if sock.flags.get(SO_OOBINLINE) or conn.urg_data < 0 or conn.urg_data & 0x400:
+        raise error(errno.EINVAL, "no urgent data")
+    if conn.state == CLOSED and not conn.fin_received:
+        raise error(errno.ENOTCONN)
+    if conn.urg_data & 0x200:
+        byte = bytes([conn.urg_data & 0xFF])
+        if not flags & MSG_PEEK:
+            conn.urg_data = 0x400
+            if conn.rcv_up < conn.copied_seq:
+                conn.urg_data = -1
+        return byte
+    if conn.fin_received or sock.shutdown_mask & 1:
+        return b""
+    raise would_block()
