@@ -68,7 +68,7 @@ class Frame:
         """The wire image: joined, checksum completed; of a super-segment, the image of the whole."""
         if not self.csum_start:
             return b"".join((self.data, *self.frags)) if self.frags else bytes(self.data)
-        image = bytearray().join((self.data, *self.frags)) if self.frags else bytearray(self.data)
+        image = bytearray(b"").join((self.data, *self.frags)) if self.frags else bytearray(self.data)
         if lib.trl_checksum_complete(ffi.from_buffer(image), len(image), self.csum_start, self.csum_offset) < 0:
             raise ValueError(
                 f"checksum field at {self.csum_start}+{self.csum_offset} lies outside a frame of {len(image)} bytes"

@@ -26,7 +26,6 @@ This file alone reads host clocks (`RealTimeline.now`, `wall_ns`, `cpu_ns`).
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import random
@@ -35,7 +34,9 @@ import time
 from collections import deque
 from collections.abc import Callable, MutableSequence, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from drivers.alarm import Alarm
 
 SECOND = 1_000_000_000
 FOREVER = 1 << 62
@@ -150,8 +151,9 @@ class Timer:
                 return
             if deadline is not None:
                 owner._dead += 1
-        self._entry = self._live = entry = (at_ns, order, self)
-        heappush(owner._heap, entry)
+        fresh: Entry = (at_ns, order, self)
+        self._entry = self._live = fresh
+        heappush(owner._heap, fresh)
         if owner._dead > 64:
             owner._sweep()
 
@@ -171,7 +173,9 @@ class Timer:
         return f"<Timer {getattr(self.callback, '__qualname__', self.callback)} at {self.deadline}>"
 
 
-Entry = tuple[int, int, Timer]
+Entry = tuple[Any, ...]
+"""(time, order, timer). Not a tuple of three to the type checker: what is compiled takes those apart and makes them
+anew, and here it matters which object it is."""
 
 
 class Timeline(Protocol):
@@ -230,18 +234,21 @@ class _Deadlines:
         heap = self._heap
         while heap:
             entry = heap[0]
-            if entry[2]._live is entry:
-                return entry[0]
+            timer: Timer = entry[2]
+            if timer._live is entry:
+                due: int = entry[0]
+                return due
             self._settle(entry)
         return None
 
     def _settle(self, entry: Entry) -> None:
         """Move or forget the entry at the top of the heap, which does not say what its timer says."""
-        timer = entry[2]
+        timer: Timer = entry[2]
         if timer._entry is entry:
             deadline = timer.deadline
             if deadline is not None:
-                timer._entry = timer._live = moved = (deadline, timer._order, timer)
+                moved: Entry = (deadline, timer._order, timer)
+                timer._entry = timer._live = moved
                 heapreplace(self._heap, moved)
                 return
             timer._entry = None
@@ -257,14 +264,15 @@ class _Deadlines:
             return
         kept: list[Entry] = []
         for entry in heap:
-            timer = entry[2]
+            timer: Timer = entry[2]
             if timer._entry is not entry:
                 continue
             if timer.deadline is None:
                 timer._entry = None
                 continue
             if timer._live is not entry:
-                timer._entry = timer._live = entry = (timer.deadline, timer._order, timer)
+                moved: Entry = (timer.deadline, timer._order, timer)
+                timer._entry = timer._live = entry = moved
             kept.append(entry)
         heap[:] = kept  # in place: a run under way holds this list
         heapify(heap)
@@ -302,10 +310,11 @@ class VirtualTimeline(_Deadlines):
         heap = self._heap
         while heap:
             entry = heap[0]
-            due = entry[0]
+            due: int = entry[0]
             if due > to_ns or (due == to_ns and entry[1] >= rank):
                 break
-            if entry[2]._live is entry:
+            timer: Timer = entry[2]
+            if timer._live is entry:
                 return False
             self._settle(entry)
         if to_ns > self.now:
@@ -322,16 +331,18 @@ class VirtualTimeline(_Deadlines):
         heap = self._heap
         while heap:
             entry = heap[0]
-            due, order, timer = entry
-            if due > to_ns or (due == to_ns and order > self._sequence):
+            due: int = entry[0]
+            if due > to_ns or (due == to_ns and entry[1] > self._sequence):
                 break
+            timer: Timer = entry[2]
             if timer._live is entry:
                 return False
             # The entry of the timer that has just fired, nearly always: what `_settle` does.
             if timer._entry is entry:
                 deadline = timer.deadline
                 if deadline is not None:
-                    timer._entry = timer._live = moved = (deadline, timer._order, timer)
+                    moved: Entry = (deadline, timer._order, timer)
+                    timer._entry = timer._live = moved
                     heapreplace(heap, moved)
                     continue
                 timer._entry = None
@@ -351,9 +362,10 @@ class VirtualTimeline(_Deadlines):
         try:
             while heap:
                 entry = heap[0]
-                due, _, timer = entry
+                due: int = entry[0]
                 if due > self.limit:
                     break
+                timer: Timer = entry[2]
                 if timer._live is entry:
                     timer._live = timer.deadline = None
                     self._dead += 1
@@ -365,7 +377,8 @@ class VirtualTimeline(_Deadlines):
                 if timer._entry is entry:
                     if timer.deadline is not None:
                         # moved later, or armed anew by its own callback
-                        timer._entry = timer._live = moved = (timer.deadline, timer._order, timer)
+                        moved: Entry = (timer.deadline, timer._order, timer)
+                        timer._entry = timer._live = moved
                         heapreplace(heap, moved)
                         continue
                     timer._entry = None
@@ -383,7 +396,7 @@ class VirtualTimeline(_Deadlines):
             due = self.peek()
             if due is None or due > self.limit:
                 return False
-            timer = self._heap[0][2]
+            timer: Timer = self._heap[0][2]
             timer._live = timer.deadline = None
             self._dead += 1
             if due > self.now:
@@ -397,57 +410,6 @@ class VirtualTimeline(_Deadlines):
         """End the run under way after the present callback. Callable from a signal handler."""
         if self._running:
             self.limit = -1
-
-
-class _Itimerspec(ctypes.Structure):
-    """struct itimerspec: interval and first expiry, each seconds and nanoseconds."""
-
-    _fields_ = (
-        ("interval_sec", ctypes.c_long), ("interval_nsec", ctypes.c_long),
-        ("value_sec", ctypes.c_long), ("value_nsec", ctypes.c_long),
-    )  # fmt: skip
-
-
-class _Alarm:
-    """A timerfd on CLOCK_MONOTONIC: the one kind of wait that is neither rounded to milliseconds nor given
-    slack.
-    """
-
-    __slots__ = ("_pointer", "_settime", "_spec", "armed", "fd")
-
-    def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._settime = libc.timerfd_settime
-        self._settime.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-        self.fd: int = libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.fd < 0:
-            error = ctypes.get_errno()
-            raise OSError(error, f"timerfd_create: {os.strerror(error)}")
-        self._spec = _Itimerspec()
-        self._pointer = ctypes.addressof(self._spec)
-        self.armed: int | None = None
-
-    def set(self, at_ns: int | None) -> None:
-        """Become readable at `at_ns` of the monotonic clock, or never."""
-        if at_ns == self.armed:
-            return
-        self.armed = at_ns
-        seconds, nanoseconds = divmod(max(at_ns, 1), SECOND) if at_ns is not None else (0, 0)
-        self._spec.value_sec, self._spec.value_nsec = seconds, nanoseconds
-        if self._settime(self.fd, 1, self._pointer, None) < 0:  # 1: TFD_TIMER_ABSTIME
-            error = ctypes.get_errno()
-            raise OSError(error, f"timerfd_settime: {os.strerror(error)}")
-
-    def drain(self) -> None:
-        """Take the expiry, so that the descriptor is not readable any more."""
-        self.armed = None
-        try:
-            os.read(self.fd, 8)
-        except BlockingIOError:  # set again since it expired
-            return
-
-    def close(self) -> None:
-        os.close(self.fd)
 
 
 class RealTimeline(_Deadlines):
@@ -467,10 +429,10 @@ class RealTimeline(_Deadlines):
         self._posted: deque[Callback] = deque()
         self._stopping = False
         self._poll: select.epoll | None = None
-        self._alarm: _Alarm | None = None
+        self._alarm: Alarm | None = None
         if hasattr(select, "epoll"):
             self._poll = select.epoll()
-            self._alarm = _Alarm()
+            self._alarm = Alarm(time.CLOCK_MONOTONIC)
             self._wake_r = self._wake_w = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             self._poll.register(self._wake_r, select.EPOLLIN)
             self._poll.register(self._alarm.fd, select.EPOLLIN)
@@ -600,7 +562,7 @@ class RealTimeline(_Deadlines):
             entry = heap[0]
             if entry[0] > now or self.limit < 0:
                 break
-            timer = entry[2]
+            timer: Timer = entry[2]
             if timer._live is not entry:
                 self._settle(entry)
                 continue

@@ -408,8 +408,10 @@ class Stack:
 
     # Frames out.
 
-    send = staticmethod(Path.output)
-    """What TCP is given to send with: send(path, frame, now)."""
+    @staticmethod
+    def send(path: Path, frame: Frame, now: int) -> None:
+        """What TCP is given to send with."""
+        path.output(frame, now)
 
     def enqueue(self, interface: Interface, frame: Frame) -> bool:
         """Into the interface's outgoing queue; False, and counted, when that is full."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 
 class Timer:
@@ -23,7 +24,7 @@ class Timer:
         self._timers = timers
         self.callback = callback
         self.deadline: int | None = None
-        self._entry: tuple[int, int, Timer] | None = None
+        self._entry: Entry | None = None
         self._armed_in = 0
 
     def arm(self, at_ns: int) -> None:
@@ -50,13 +51,18 @@ class Timer:
                 self._timers._sweep()
 
 
+Entry = tuple[Any, ...]
+"""(time, order, timer). Not a tuple of three to the type checker: what is compiled takes those apart and makes them
+anew, and here it matters which object it is."""
+
+
 class Timers:
     """The heap. The owner asks `next_deadline()` and calls `run(now)` when it has come."""
 
     __slots__ = ("_dead", "_order", "_runs", "heap")
 
     def __init__(self) -> None:
-        self.heap: list[tuple[int, int, Timer]] = []
+        self.heap: list[Entry] = []
         """Always this list. Its first entry is at or before the first deadline."""
         self._order = 0
         self._runs = 0
@@ -71,7 +77,7 @@ class Timers:
 
     def _push(self, timer: Timer, at_ns: int) -> None:
         self._order += 1
-        entry = (at_ns, self._order, timer)
+        entry: Entry = (at_ns, self._order, timer)
         timer._entry = entry
         heappush(self.heap, entry)
         if self._dead > 64:
@@ -81,9 +87,9 @@ class Timers:
         """Rebuild the heap when most of it is dead: memory stays proportional to the timers that are armed."""
         if self._dead <= 64 or self._dead * 2 <= len(self.heap):
             return
-        live = []
+        live: list[Entry] = []
         for entry in self.heap:
-            timer = entry[2]
+            timer: Timer = entry[2]
             if timer._entry is entry:
                 if timer.deadline is None:
                     timer._entry = None
@@ -98,7 +104,7 @@ class Timers:
         heap = self.heap
         while heap:
             entry = heap[0]
-            timer = entry[2]
+            timer: Timer = entry[2]
             if timer._entry is not entry:
                 heappop(heap)
                 self._dead -= 1
@@ -117,7 +123,9 @@ class Timers:
         heap = self.heap
         if not heap:
             return None
-        at, _, timer = entry = heap[0]
+        entry = heap[0]
+        at: int = entry[0]
+        timer: Timer = entry[2]
         if timer._entry is entry and timer.deadline == at:  # nearly always
             return at
         first = self._settle()

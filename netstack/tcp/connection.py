@@ -46,7 +46,6 @@ from netstack.tcp.tcb import (
     SYN_RECEIVED,
     SYN_SENT,
     Tcb,
-    zero,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -78,21 +77,8 @@ class Connection(Tcb):
         "tcp_counters",
     )
 
-    segment_arrives = fsm.segment_arrives
-    send_plain = predict.send
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
-
-        snd_wl1: int
-        was_full: bool
-        rcv_up: int
-        rcv_rtt_last_tsecr: int
-        last_oow_ns: int
-
     def __init__(self, engine: Tcp, key: bytes, path: Any, lport: int, rport: int) -> None:
-        zero(self)
+        super().__init__()
         self.engine = engine
         settings = self.settings = engine.settings
         self.counters = engine.tcpext
@@ -104,19 +90,9 @@ class Connection(Tcb):
         self.log: Callable[..., None] | None = engine.log
         self.debug: Callable[..., None] | None = None
         self.fin_out = False
+        self.ts_head = Head()
         self.key = key
         self.state = CLOSED
-        self.unsent = []
-        self.eor: Any = ()
-        self.rtx = []
-        self.ts_head = Head()
-        self.rcvq: Any = []
-        self.ooo: Any = []
-        self.sacks = []
-        self.dsack = None
-        self.sack_cache: Any = ()
-        self.timer: Any = None
-        self.urg_data = -1
         self.out = _new("struct trl_tcp_out *")
         self.out.sport = lport
         self.out.dport = rport
@@ -141,10 +117,15 @@ class Connection(Tcb):
         self.keep_idle = settings.tcp_keepalive_time
         self.keep_intvl = settings.tcp_keepalive_intvl
         self.keep_cnt = settings.tcp_keepalive_probes
-        self.linger2 = 0
         self.mss_cache = opt.MSS_DEFAULT
         self.mss_clamp = opt.MSS_DEFAULT
         self.app_limited = -1
+
+    def segment_arrives(self, seg: Segment, now: int) -> None:
+        fsm.segment_arrives(self, seg, now)
+
+    def send_plain(self, data: Any, size: int, now: int) -> bool:
+        return predict.send(self, data, size, now)
 
     # The path.
 
@@ -612,11 +593,12 @@ class Connection(Tcb):
 
     def rearm(self, at: int) -> None:
         """A deadline was set: move the timer when it lies before."""
-        if self.timer is None:
-            self.timer = self.engine.timers.timer(self.on_timer)
+        timer = self.timer
+        if timer is None:
+            timer = self.timer = self.engine.timers.timer(self.on_timer)
         if not self.deadline_ns or at < self.deadline_ns:
             self.deadline_ns = at
-            self.timer.arm(at)
+            timer.arm(at)
 
     def on_timer(self, now: int) -> None:
         """Run what is due, then stand at the earliest of what remains."""
@@ -654,11 +636,9 @@ class Connection(Tcb):
         for deadline in (self.rtx_ns, self.delack_ns, self.comp_sack_ns, self.keepalive_ns, self.fin_wait_ns):
             if deadline and deadline < at:
                 at = deadline
-        if at == NEVER:
-            self.deadline_ns = 0
-        else:
-            self.deadline_ns = at
-            self.timer.arm(at)
+        self.deadline_ns = 0
+        if at < NEVER:
+            self.rearm(at)
 
     def start_keepalive(self, now: int) -> None:
         self.keepalive_ns = now + self.keep_idle * SECOND

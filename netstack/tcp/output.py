@@ -322,9 +322,9 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         emit(c, snd_nxt, flags, rec.frags, size, now, mss if pcount > 1 else 0)
         c.rtx.append(rec)
         head = c.ts_head
-        last = head.prev
-        last.next = rec
-        rec.prev = last
+        tail = head.prev
+        tail.next = rec
+        rec.prev = tail
         rec.next = head
         head.prev = rec
         c.snd_nxt = end

@@ -123,9 +123,9 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
     output.emit(c, snd_nxt, ACK | PSH, frags, size, now)
     c.rtx.append(rec)
     head = c.ts_head
-    last = head.prev
-    last.next = rec
-    rec.prev = last
+    tail = head.prev
+    tail.next = rec
+    rec.prev = tail
     rec.next = head
     head.prev = rec
     c.snd_nxt = end

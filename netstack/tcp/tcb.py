@@ -12,12 +12,12 @@ counted by duplicate ACKs), lost_out deemed lost, and retrans_out retransmission
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from netstack.tcp.congestion import CongestionControl
     from netstack.tcp.scoreboard import Head, Sent
+    from netstack.timers import Timer
 
 # States (RFC 9293 section 3.3.2), numbered as Linux numbers them: tcpi_state shows them.
 (
@@ -101,19 +101,76 @@ class Tcb:
         "soft_error", "reord_events", "icmp_mtu",
     )  # fmt: skip
 
-    if TYPE_CHECKING:
-        path: Any
-        unsent: Any
-        rtx: list[Sent]
-        ts_head: Head
-        cc: CongestionControl
-        sacks: list[tuple[int, int]]
-        dsack: tuple[int, int] | None
-        tx_order: int
+    cc: CongestionControl
+    ts_head: Head
 
-        def __getattr__(self, name: str) -> Any: ...  # every other slot is an integer or a flag
-
-        def __setattr__(self, name: str, value: Any) -> None: ...
+    def __init__(self) -> None:
+        # Who and where.
+        self.state = self.tmpl_len = self.l3 = self.l4 = self.ip_id = self.tos_now = 0
+        self.key = b""
+        self.path: Any = None
+        self.out: Any = None
+        self.tmpl: Any = None
+        # SND.* and what waits to be sent.
+        self.iss = self.snd_una = self.snd_nxt = self.snd_wnd = self.snd_wl1 = self.max_window = 0
+        self.write_seq = self.pushed_seq = self.snd_sml = self.snd_up = self.unsent_bytes = self.snd_wscale = 0
+        self.lsndtime_ns = 0
+        self.fin_queued = False
+        self.unsent: Any = []
+        self.rtx: list[Sent] = []
+        # RCV.* and what waits to be read.
+        self.irs = self.rcv_nxt = self.rcv_wnd = self.rcv_wup = self.rcv_up = self.copied_seq = 0
+        self.rcvq_offset = self.rmem = self.rcv_wscale = self.rcv_ssthresh = self.window_clamp = 0
+        self.scaling_ratio = self.rcvbuf = self.dup_ack_counter = self.compressed_ack = 0
+        self.compressed_ack_rcv_nxt = self.rcvq_space = self.rcvq_space_seq = self.rcvq_space_ns = 0
+        self.rcv_rtt_us = self.rcv_rtt_seq = self.rcv_rtt_ns = self.rcv_rtt_last_tsecr = self.rcvlowat = 0
+        self.last_oow_ns = 0
+        self.rcvbuf_locked = self.fin_received = False
+        self.rcvq: Any = []
+        self.ooo: Any = []
+        self.urg_data = -1
+        self.sacks: list[tuple[int, int]] = []
+        self.dsack: tuple[int, int] | None = None
+        # Sizes and options.
+        self.mss_cache = self.advmss = self.mss_clamp = self.user_mss = self.mtu = self.ts_offset = 0
+        self.ts_recent = self.ts_recent_ns = self.rcv_tsecr = self.option_bytes = 0
+        self.ts_ok = self.sack_ok = self.wscale_ok = self.saw_ts = self.ecn_ok = self.ecn_demand_cwr = False
+        self.ecn_queue_cwr = self.ecn_seen = False
+        # Acknowledgments owed.
+        self.ack_pending = self.ack_quick = self.ack_pingpong = self.ato_ns = self.lrcvtime_ns = self.rcv_mss = 0
+        self.last_seg_size = self.delack_ns = self.comp_sack_ns = 0
+        self.quickack_user = False
+        # Round trip and timers.
+        self.srtt_us = self.mdev_us = self.mdev_max_us = self.rttvar_us = self.rtt_seq = self.min_rtt_us = 0
+        self.min_rtt_ns = self.rto_ns = self.backoff = self.retransmits = self.rto_min_us = self.pending = 0
+        self.rtx_ns = self.keepalive_ns = self.fin_wait_ns = self.deadline_ns = self.rcv_tstamp_ns = 0
+        self.probes_out = self.probes_stamp_ns = self.user_timeout_ms = self.keep_idle = self.keep_intvl = 0
+        self.keep_cnt = self.syn_retries = self.linger2 = self.total_rto = self.syn_stamp_ns = 0
+        self.keepalive_on = False
+        self.timer: Timer | None = None
+        # The flight and its scoreboard.
+        self.packets_out = self.sacked_out = self.lost_out = self.retrans_out = self.ca_state = self.high_seq = 0
+        self.highest_sack = self.reordering = self.reord_seen = self.retrans_stamp_ns = self.undo_marker = 0
+        self.undo_retrans = self.prior_ssthresh = self.prior_cwnd = self.prr_delivered = self.prr_out = 0
+        self.tlp_high_seq = self.dsack_dups = self.retransmit_hint = self.tx_order = self.rack_order = 0
+        self.rack_end = self.rack_rtt_us = self.rack_steps = self.rack_persist = self.rack_last_delivered = 0
+        self.delivered = self.delivered_ce = self.delivered_ns = self.lost = self.total_retrans = 0
+        self.frto = self.tlp_retrans = self.sack_reneg = self.rack_advanced = self.rack_dsack_seen = False
+        self.dsack_seen = False
+        self.sack_cache: tuple[tuple[int, int], ...] = ()
+        # Congestion control.
+        self.cwnd = self.cwnd_cnt = self.ssthresh = self.cwnd_clamp = self.cwnd_stamp_ns = self.cwnd_used = 0
+        self.max_packets_out = self.cwnd_usage_seq = self.pacing_rate = self.app_limited = 0
+        self.is_cwnd_limited = False
+        # Sender's user side.
+        self.chrono = self.chrono_ns = self.busy_ns = self.rwnd_limited_ns = self.sndbuf_limited_ns = 0
+        self.nonagle = self.tail_seq = self.tso_ns = self.sndbuf = self.notsent_lowat = 0
+        self.sndbuf_locked = self.wake_pending = self.was_full = False
+        self.eor: tuple[int, ...] = ()
+        # Counts for TCP_INFO.
+        self.bytes_acked = self.bytes_received = self.bytes_sent = self.bytes_retrans = self.segs_out = 0
+        self.segs_in = self.data_segs_out = self.data_segs_in = self.soft_error = self.reord_events = 0
+        self.icmp_mtu = 0
 
     def in_flight(self) -> int:
         """pipe, in segments."""
@@ -121,42 +178,10 @@ class Tcb:
 
     def wnd_end(self) -> int:
         """The greatest sequence number that may be sent: SND.UNA + SND.WND."""
-        return int(self.snd_una + self.snd_wnd)
+        return self.snd_una + self.snd_wnd
 
     def receive_window(self) -> int:
         """What is left of the window last advertised."""
         left = self.rcv_wup + self.rcv_wnd - self.rcv_nxt
-        return int(left) if left > 0 else 0
+        return left if left > 0 else 0
 
-
-_OBJECTS = (
-    "key",
-    "path",
-    "out",
-    "tmpl",
-    "unsent",
-    "rtx",
-    "ts_head",
-    "rcvq",
-    "ooo",
-    "sacks",
-    "dsack",
-    "timer",
-    "cc",
-    "sack_cache",
-    "urg_data",
-    "eor",
-)
-ZEROS = tuple(name for name in Tcb.__slots__ if name not in _OBJECTS)
-
-
-def _zeroing() -> Callable[[Any], None]:
-    """A function that sets every integer slot to 0. Compiled from the names, once: setattr by name costs eight times
-    more, and a server makes thousands of these blocks a second."""
-    namespace: dict[str, Any] = {}
-    exec("def zero(c):\n    " + " = ".join(f"c.{name}" for name in ZEROS) + " = 0\n", namespace)
-    made: Callable[[Any], None] = namespace["zero"]
-    return made
-
-
-zero = _zeroing()

@@ -11,7 +11,7 @@ During recovery cwnd belongs to PRR (RFC 6937); an algorithm only says where it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -21,7 +21,7 @@ TX_START, CWND_RESTART, LOSS = range(3)
 
 
 class CongestionControl(Protocol):
-    name: str
+    name: ClassVar[str]
 
     def ssthresh(self, c: Connection) -> int:
         """The slow start threshold after a loss, in segments (RFC 5681 equation 4)."""

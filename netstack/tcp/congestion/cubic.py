@@ -10,7 +10,7 @@ when the delay has grown by an eighth of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from netstack.tcp.congestion import LOSS, TX_START, additive_increase, register, slow_start
 from netstack.tcp.tcb import SYN_SENT
@@ -44,7 +44,7 @@ def cube_root(n: int) -> int:
 
 @register
 class Cubic:
-    name = "cubic"
+    name: ClassVar[str] = "cubic"
     __slots__ = (
         "ack_cnt", "cnt", "cubic_cnt", "curr_rtt", "delay_min", "end_seq", "epoch_ns", "found", "k", "last_ack_us",
         "last_cwnd", "last_max_cwnd", "last_ns", "origin", "reno_cwnd", "round_start_us", "sample_cnt",

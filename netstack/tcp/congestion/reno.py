@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from netstack.tcp.congestion import additive_increase, register, slow_start
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @register
 class Reno:
-    name = "reno"
+    name: ClassVar[str] = "reno"
     __slots__ = ()
 
     def ssthresh(self, c: Connection) -> int:
