@@ -114,19 +114,19 @@ static int superseded(const struct trl_tap *tap, const uint8_t *old, const struc
            && trl_ack_supersedes(old + os->off, &o, f + s->off, &k);
 }
 
-/* Whether the guard has dealt with a frame; its answer leaves at once. */
-static int guarded(struct trl_tap *tap, const uint8_t *f, size_t len, int trusted)
+/* Whether the guard has dealt with a frame (with what its slot says, if it has one); its answer leaves at once. */
+static int guarded(struct trl_tap *tap, uint8_t *f, size_t len, const struct trl_slot *s)
 {
     uint8_t reply[VNET_MOST + TRL_GUARD_ROOM] = {0};
     struct trl_guard *g = tap->guard;
-    uint32_t flags = (tap->flags & TRL_PARSE_ETHERNET) | (trusted ? TRL_PARSE_L4_TRUSTED : 0);
-    if (!g)
-        return 0;
+    uint32_t flags = (tap->flags & TRL_PARSE_ETHERNET) | (s && s->csum_ok ? TRL_PARSE_L4_TRUSTED : 0);
     int n = trl_guard_check(g, f, len, flags, reply + tap->vnet, TRL_GUARD_ROOM);
     if (n == TRL_GUARD_PASS)
         return 0;
     tap->rx_frames++;
     tap->rx_bytes += len;
+    if (g->log && s && s->csum_start)
+        trl_checksum_complete(f, len, s->csum_start, s->csum_offset);
     trl_guard_log(g, 1, f, len);
     if (n > TRL_GUARD_DROP) {
         if (write(tap->fd, reply, tap->vnet + (size_t)n) < 0) {
@@ -160,7 +160,7 @@ int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct
         if (tap->vnet)
             decode(bufs[n], bufs[n] + s->off, s->len, s);
         segs += s->gso_segs;
-        if (tap->guard && guarded(tap, bufs[n] + s->off, s->len, s->csum_ok))
+        if (tap->guard && guarded(tap, bufs[n] + s->off, s->len, s))
             continue;
         tap->rx_frames += s->gso_segs;
         tap->rx_bytes += s->len;
@@ -189,7 +189,7 @@ int trl_tap_read_gro(struct trl_tap *tap, uint8_t *scratch, uint32_t slot, struc
             tap->rx_truncated++;
             continue;
         }
-        if (tap->guard && guarded(tap, scratch + (size_t)count * slot, got, 0))
+        if (tap->guard && guarded(tap, scratch + (size_t)count * slot, got, NULL))
             continue;
         memset(&in[count], 0, sizeof in[count]);
         in[count].off = count * slot;

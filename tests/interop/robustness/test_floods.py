@@ -1,0 +1,95 @@
+"""Floods: the machine keeps serving, keeps its memory, and counts what it refused (RFC 4987).
+
+Rates are held by the generator's own clock; how long a fetch took is not looked at.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.interop.robustness.conftest import Flood, Start, fetch, resident_bytes
+from tests.interop.up_machine import WRONG, tshark
+
+pytestmark = pytest.mark.interop
+
+SYN_RATE = 50_000
+
+
+@pytest.mark.parametrize(("kind", "captured"), [("syn", True), ("spoofed", False)])
+def test_curl_during_a_syn_flood(kind: str, captured: bool, up: Start, generator: Path, need: object) -> None:
+    """50,000 SYNs a second: from one host, whose kernel answers every SYN-ACK with a RST, or from nobody at all."""
+    machine = up() if captured else up("--pcap", "/dev/null")
+    flood = Flood(machine, generator, kind, SYN_RATE, 2)
+    fetched = 0
+    while flood.running:
+        fetch(machine)
+        fetched += 1
+    sent, seconds = flood.finish()
+    assert sent == 2 * SYN_RATE and sent / seconds > SYN_RATE / 2, "the generator held its rate"
+    assert fetched, "pages came while it lasted"
+    fetch(machine, 1_000_000)
+    assert machine.stop() == 0
+    assert machine.complaints() == ""
+    ext = machine.stats()["TcpExt"]
+    assert ext["SyncookiesRecv"] > 0 and ext["TCPReqQFullDoCookies"] > 0
+    assert ext["SyncookiesSent" if kind == "syn" else "ListenDrops"] > 10_000
+    if captured:
+        assert machine.pcap.stat().st_size > 10_000_000, "what was dealt with early is in the capture too"
+        assert tshark(machine.pcap, f"frame.number < 30000 && ({WRONG})", "-c", "30000") == []
+
+
+HPING = {
+    "syn": ["-S", "-p", "80"],
+    "closed": ["-S", "-p", "81"],
+    "udp": ["-2", "-p", "7"],
+    "icmp": ["-1"],
+    "fragments": ["-2", "-f", "-d", "200", "-p", "9"],
+    "flags": ["-S", "-F", "-R", "-P", "-U", "-p", "80"],
+    "none": ["-Y", "-p", "7"],
+    "spoofed": ["-S", "-p", "80", "--rand-source"],
+}
+
+
+def test_hping_floods(up: Start, need: object) -> None:
+    """As fast as hping3 can, one kind after the other; a page is fetched in the middle of each."""
+    need("hping3", "timeout", root=True)  # type: ignore[operator]
+    machine = up("--pcap", "/dev/null")
+    fetch(machine)
+    before = resident_bytes(machine.process.pid)
+    for options in HPING.values():
+        hping = machine.namespace.popen(
+            "timeout", "-s", "INT", "1", "hping3", "-q", "--flood", *options, "10.0.0.2",
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        fetch(machine)
+        hping.wait(timeout=30)
+    fetch(machine, 1_000_000)
+    assert "10 received" in machine.run("ping", "-q", "-i", "0.01", "-c", "10", "10.0.0.2")
+    grown = resident_bytes(machine.process.pid) - before
+    assert machine.stop() == 0
+    assert machine.complaints() == ""
+    assert grown < 24 << 20, f"it grew by {grown} bytes"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["syn", "spoofed", "ack", "rst", "flags", "udp", "icmp", "fragment"])
+def test_a_minute_of_flood(kind: str, up: Start, generator: Path) -> None:
+    """100,000 frames a second for a minute: pages come throughout, and memory does not grow after the first seconds."""
+    machine = up("--pcap", "/dev/null")
+    flood = Flood(machine, generator, kind, 100_000, 60)
+    for _ in range(50):
+        fetch(machine)
+    early = resident_bytes(machine.process.pid)
+    fetched = 0
+    while flood.running:
+        fetch(machine)
+        fetched += 1
+    grown = resident_bytes(machine.process.pid) - early
+    sent, seconds = flood.finish()
+    assert sent / seconds > 95_000 and fetched > 50
+    assert machine.stop() == 0
+    assert machine.complaints() == ""
+    assert grown < 4 << 20, f"it grew by {grown} bytes"
