@@ -89,6 +89,22 @@ class Recorder:
         self.waiting.clear()
 
 
+def follow_route(stack: Any, device: str, route: Route, destinations: Sequence[str], first: bool = False) -> None:
+    """Give the routes to those destinations the attributes that `ip route` lines gave."""
+    metrics: dict[str, Any] = {}
+    for name, value in route.attributes.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            metrics[name] = value // 1_000_000 if name == "rto_min" else value
+        elif name == "features":
+            metrics["features"] = 1 if "ecn" in str(value) else 0
+        elif name == "congctl":
+            metrics["congctl"] = value
+    for destination in destinations:
+        if not first:
+            stack.remove_route(destination)
+        stack.add_route(destination, dev=device, **metrics)
+
+
 class Host:
     """Machine, device and process of one run. `sent` is what no event has claimed yet; `history` is everything."""
 
@@ -150,19 +166,8 @@ class Host:
 
     def update_route(self, route: Route, first: bool = False) -> None:
         """The route to the remote side, with the attributes that the script's `ip route` lines gave it so far."""
-        everywhere = "::/0" if self.ends.v6 else "0.0.0.0/0"
-        stack = self.machine.stack
-        if not first:
-            stack.remove_route(everywhere)
-        metrics: dict[str, Any] = {}
-        for name, value in route.attributes.items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                metrics[name] = value // 1_000_000 if name == "rto_min" else value
-            elif name == "features":
-                metrics["features"] = 1 if "ecn" in str(value) else 0
-            elif name == "congctl":
-                metrics["congctl"] = value
-        stack.add_route(everywhere, dev=self.device.name, **metrics)
+        everywhere = ("::/0",) if self.ends.v6 else ("0.0.0.0/0",)
+        follow_route(self.machine.stack, self.device.name, route, everywhere, first)
 
     def set_sysctl(self, name: str, value: str) -> None:
         self.machine.stack.settings.set(name, value)

@@ -18,7 +18,8 @@ ECN = {"noecn": 0, "ect1": 1, "ect0": 2, "ce": 3}
 # (type, code) by name, and whether the second 32-bit word carries an MTU; netinet/ip_icmp.h and icmp6.h.
 ICMP4_TYPES = {
     "echo_reply": 0, "unreachable": 3, "source_quench": 4, "redirect": 5, "echo_request": 8, "time_exceeded": 11,
-    "parameter_problem": 12,
+    "parameter_problem": 12, "timestamp_request": 13, "timestamp_reply": 14, "information_request": 15,
+    "information_reply": 16, "address_mask_request": 17, "address_mask_reply": 18,
 }  # fmt: skip
 ICMP4_CODES = {
     "unreachable": {
@@ -35,10 +36,14 @@ ICMP6_TYPES = {
 }  # fmt: skip
 ICMP6_CODES = {
     "unreachable": {
-        "no_route": 0, "admin_prohibited": 1, "beyond_scope": 2, "addr_unreachable": 3, "port_unreachable": 4,
+        "net_unreachable": 0, "no_route": 0, "admin_prohibited": 1, "beyond_scope": 2, "not_neighbour": 2,
+        "addr_unreachable": 3, "address_unreachable": 3, "port_unreachable": 4,
         "source_policy": 5, "reject_route": 6,
     },
-    "time_exceeded": {"exceeded_in_transit": 0, "exceeded_in_reassembly": 1},
+    "time_exceeded": {
+        "exceeded_in_transit": 0, "exceeded_in_reassembly": 1, "exceeded_hop_limit": 0, "exceeded_frag_time": 1,
+    },
+    "parameter_problem": {"header_field": 0, "unknown_next_header": 1, "unknown_option": 2},
 }  # fmt: skip
 
 _OPTION_KINDS = {"eol": 0, "nop": 1, "mss": 2, "wscale": 3, "sackOK": 4, "sack": 5, "TS": 8, "md5": 19, "FO": 34}
@@ -168,6 +173,8 @@ def icmp_numbers(packet: IcmpPacket, v6: bool) -> tuple[int, int]:
     kind = types[packet.type] if packet.type in types else int(packet.type.removeprefix("type_"), 0)
     if packet.code is None:
         return kind, 0
+    if packet.code.startswith("code_"):
+        return kind, int(packet.code.removeprefix("code_"), 0)
     return kind, codes.get(packet.type, {})[packet.code]
 
 

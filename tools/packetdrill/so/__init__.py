@@ -1,0 +1,4 @@
+"""packetdrill's own program with a terrella machine under it: a shared object for its `--so_filename`.
+
+`shim.c` is what packetdrill loads, `build` compiles it, `server` is the machine at the other end.
+"""
