@@ -46,6 +46,18 @@ class Costs:
     """Tearing a task down."""
     slice: int = 10_000_000
     """Round robin: how long a task runs while another waits for its CPU."""
+    request: int = 700_000
+    """EEVDF: the base request of a machine with one CPU; one more of it for each doubling, up to 8."""
+    wake_request: int = 100_000
+    """EEVDF: the first request after a sleep."""
+    rt_quantum: int = 100_000_000
+    """SCHED_RR: how long a task runs while another of its priority waits."""
+    rt_period: int = 1_000_000_000
+    """Within so much real-time CPU time the others get ..."""
+    fair_server: int = 50_000_000
+    """... so much, when they wait. 0: nothing."""
+    balance: int = 4_000_000
+    """How often queues of different lengths are evened out."""
 
     def copy(self, length: int) -> int:
         """What copying `length` bytes costs."""

@@ -414,6 +414,25 @@ IOCTLS: dict[int, str] = {v: n for prefix in ("TIOC", "TC", "FIO") for v, n in n
 BUFFER_KINDS = frozenset({"sink", "remaining", "msghdr_out"})
 """Shown when the call ends, not when it begins."""
 
+
+def sched_policy(value: Any, args: tuple[Any, ...]) -> str:
+    """SCHED_FIFO, SCHED_FIFO|SCHED_RESET_ON_FORK ..."""
+    if not isinstance(value, int):
+        return plain(value, args)
+    name = _one("SCHED_")(value & ~abi.SCHED_RESET_ON_FORK, args)
+    return name + "|SCHED_RESET_ON_FORK" if value & abi.SCHED_RESET_ON_FORK else name
+
+
+def sched_attr(value: Any, args: tuple[Any, ...]) -> str:
+    get = value.get if isinstance(value, dict) else lambda name: getattr(value, name, None)
+    if value is None or get("sched_policy") is None:
+        return plain(value, args)
+    parts = ["size=56", f"sched_policy={sched_policy(get('sched_policy'), args)}"]
+    for name in ("sched_flags", "sched_nice", "sched_priority", "sched_runtime", "sched_deadline", "sched_period"):
+        parts.append(f"{name}={plain(get(name) or 0, args)}")
+    return "{" + ", ".join(parts) + "}"
+
+
 DECODERS: dict[str, Decoder] = {
     "int": plain,
     "fd": plain,
@@ -472,6 +491,11 @@ DECODERS: dict[str, Decoder] = {
     "waitopts": _flags("W", ("WIF", "WEX", "WTERM", "WCORE", "WST", "W_OK")),
     "rlimit": _one("RLIMIT_"),
     "limits": limits,
+    "prio_which": _one("PRIO_"),
+    "sched_policy": sched_policy,
+    "sched_param": lambda value, args: f"[{plain(getattr(value, 'sched_priority', value), args)}]",
+    "sched_attr": sched_attr,
+    "hex": lambda value, args: f"{value:#x}" if isinstance(value, int) and value else plain(value, args),
     "itimer": _one("ITIMER_", {0: "ITIMER_REAL", 1: "ITIMER_VIRTUAL", 2: "ITIMER_PROF"}),
     "mask": lambda value, args: (
         f"[{' '.join(str(i) for i in range(value.bit_length()) if value >> i & 1)}]"
@@ -495,6 +519,8 @@ RESULTS: dict[str, Decoder] = {
     "sigaction": lambda value, args: _action(value.handler, value.flags, value.mask),
     "siginfo": lambda value, args: signal_info(value),
     "limits": limits,
+    "sched_param": lambda value, args: f"[{value.sched_priority}]",
+    "sched_attr": sched_attr,
     "ptr": lambda value, args: "{...}",
     "mask": DECODERS["mask"],
     "pollfds": poll_result,

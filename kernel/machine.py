@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from drivers.clock import RealTimeline, Stream, VirtualTimeline
 from drivers.console import Console, MemoryConsole
 from kernel import syscall as _families
-from kernel.abi import O_RDWR, RLIM_INFINITY, RLIMIT_CORE, RLIMIT_NOFILE
+from kernel.abi import O_RDWR, RLIM_INFINITY, RLIMIT_CORE, RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_RTPRIO
 from kernel.console import ConsoleLine, console_file
 from kernel.cost import Costs
 from kernel.exec.python import Program, function_entry, outcome, report
@@ -45,7 +45,9 @@ from netstack.stack import Stack
 if TYPE_CHECKING:
     from drivers.net.device import NetDevice
 
-LIMITS: dict[int, tuple[int, int]] = {RLIMIT_NOFILE: (1024, 1048576), RLIMIT_CORE: (0, RLIM_INFINITY)}
+LIMITS: dict[int, tuple[int, int]] = {
+    RLIMIT_NOFILE: (1024, 1048576), RLIMIT_CORE: (0, RLIM_INFINITY), RLIMIT_NICE: (0, 0), RLIMIT_RTPRIO: (0, 0),
+}  # fmt: skip
 """What init starts with (Linux's defaults); everything else is unlimited."""
 
 __all__ = ["Machine", "MachineStopped"]
@@ -76,7 +78,7 @@ class Machine:
         timeline: VirtualTimeline | RealTimeline | None = None,
         *,
         cpus: int = 1,
-        policy: str = "rr",
+        policy: str = "eevdf",
         console: Console | None = None,
         settings: Settings | None = None,
         costs: Costs | None = None,

@@ -42,6 +42,7 @@ from kernel.abi import (
 )
 from kernel.exec.core import CORE_BIT
 from kernel.mm.space import Mm
+from kernel.sched.priority import inherit
 from kernel.sched.wait import WaitQueue
 from kernel.signal import SigInfo, SignalState
 from kernel.task import DEAD, NEW, ZOMBIE, Killed, Task, ThreadGroup
@@ -161,7 +162,7 @@ class Processes:
         task.state = NEW
         task.comm = parent.comm
         task.cred = parent.cred
-        task.nice = parent.nice
+        inherit(task, parent)
         task.no_new_privs = parent.no_new_privs
         task.timerslack_ns = parent.timerslack_ns
         if not flags & CLONE_VM or flags & CLONE_VFORK:

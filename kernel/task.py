@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from kernel.sched.priority import DEFAULT_PRIO, NICE_0_WEIGHT, NO_BOOST
 from kernel.sched.wait import WaitQueue
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from drivers.clock import Timer
     from kernel.machine import Machine
     from kernel.sched.cpu import Cpu
+    from kernel.sched.eevdf import Eevdf
+    from kernel.sched.mutex import Mutex
+    from kernel.sched.policy import Class
     from kernel.signal import SigInfo, SignalState
 
 NEW, RUNNABLE, RUNNING, SLEEPING, STOPPED, ZOMBIE, DEAD = range(7)
@@ -150,11 +154,13 @@ class Task:
     """One thread of execution."""
 
     __slots__ = (
-        "affinity", "altstack", "altstack_users", "blocked", "builtin", "burn_left", "burning", "clear_tid",
-        "comm", "cpu", "cred", "entry", "environ", "exit_code", "files", "fs", "greenlet", "group",
-        "interruptible", "machine", "mm", "nice", "nivcsw", "no_new_privs", "nvcsw", "outcome", "owe",
-        "pdeath_signal", "pending", "policy_data", "ready_ns", "real_blocked", "robust_list", "slice_left", "spend",
-        "state", "stime", "sys", "tid", "timer", "timerslack_ns", "traced", "trap", "utime", "waited_ns", "work",
+        "affinity", "altstack", "altstack_users", "blocked", "blocked_on", "boost", "builtin", "burn_left", "burning",
+        "clear_tid", "comm", "cpu", "cred", "custom_slice", "deadline", "entry", "environ", "exit_code", "files", "fs",
+        "greenlet", "group", "held", "interruptible", "lag_home", "machine", "migrations", "mm", "nice", "nivcsw",
+        "no_new_privs", "normal_prio", "nvcsw", "on", "outcome", "owe", "pdeath_signal", "pending", "policy", "prio",
+        "ready_ns", "real_blocked", "request", "reset_on_fork", "rest", "robust_list", "rr_left", "rt_priority",
+        "slice_left", "slices", "spend", "state", "stime", "sys", "tid", "timer", "timerslack_ns", "traced", "trap",
+        "turn", "utime", "vlag", "vruntime", "waited_ns", "weight", "work",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, tid: int, group: ThreadGroup, entry: Callable[[Task], int | None]) -> None:
@@ -193,10 +199,32 @@ class Task:
         self.real_blocked: int | None = None
         """The mask to return to after sigsuspend or ppoll, when they changed it."""
         self.exit_code = 0
+        self.policy = 0
         self.nice = 0
+        self.rt_priority = 0
+        self.reset_on_fork = False
+        self.custom_slice = 0
+        """The request asked for by sched_setattr, in nanoseconds; 0: the policy's own."""
+        self.normal_prio = self.prio = DEFAULT_PRIO
+        self.boost = NO_BOOST
+        """The best priority of those who wait for a lock that this task holds."""
+        self.blocked_on: Mutex | None = None
+        self.held: list[Mutex] | None = None
         self.affinity: int | None = None
+        """A mask of CPUs; None: all of them."""
+        self.on: Class
+        """The class of the run queue on which it counts while RUNNABLE or RUNNING."""
+        self.weight = NICE_0_WEIGHT
+        self.vruntime = self.deadline = self.vlag = self.request = self.rest = 0
+        self.lag_home: Eevdf | None = None
+        self.turn: Any = None
+        """EEVDF's: age, end and length of the request, the lag kept and where it was taken, its entry in the heap."""
         self.slice_left = 0
-        self.policy_data: Any = None
+        """Round robin's."""
+        self.rr_left = 0
+        """What is left of the quantum of SCHED_RR."""
+        self.slices = self.migrations = 0
+        """How often it was given a CPU, and how often another one than before."""
         self.utime = self.stime = 0
         self.nvcsw = self.nivcsw = 0
         self.ready_ns = self.waited_ns = 0

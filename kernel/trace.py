@@ -55,6 +55,12 @@ class Subscriber(Protocol):
 
     def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None: ...
 
+    def wait(self, task: Task, reason: str, now: int) -> None:
+        """The task goes to sleep, or stops."""
+
+    def migrate(self, task: Task, before: int, after: int, reason: str, now: int) -> None:
+        """The task changes its CPU."""
+
 
 class SchedulerTrace(Protocol):
     """What the scheduler tells its trace."""
@@ -63,17 +69,22 @@ class SchedulerTrace(Protocol):
 
     def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None: ...
 
+    def wait(self, task: Task, reason: str, now: int) -> None: ...
+
+    def migrate(self, task: Task, before: int, after: int, reason: str, now: int) -> None: ...
+
 
 class Trace:
     """The subscribers of one machine."""
 
-    __slots__ = ("_calls", "_ignored", "_machine", "_scheduling", "active", "subscribers")
+    __slots__ = ("_calls", "_ignored", "_machine", "_scheduling", "_waits", "active", "subscribers")
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.subscribers: list[Any] = []
         self._calls: list[Any] = []
         self._scheduling: list[Any] = []
+        self._waits: list[Any] = []
         self._ignored: dict[int, list[SigInfo]] = {}
         """Signals that did nothing, by tid: told after the call under way, where a traced task of Linux takes them."""
         self.active = False
@@ -91,6 +102,7 @@ class Trace:
     def _refresh(self) -> None:
         self._calls = [s for s in self.subscribers if hasattr(s, "call_begins")]
         self._scheduling = [s for s in self.subscribers if hasattr(s, "switch")]
+        self._waits = [s for s in self.subscribers if hasattr(s, "migrate")]
         self.active = bool(self._calls)
         machine = self._machine
         machine.scheduler.trace = self if self._scheduling else None
@@ -169,3 +181,11 @@ class Trace:
     def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None:
         for subscriber in self._scheduling:
             subscriber.wakeup(waker, task, reason, now)
+
+    def wait(self, task: Task, reason: str, now: int) -> None:
+        for subscriber in self._waits:
+            subscriber.wait(task, reason, now)
+
+    def migrate(self, task: Task, before: int, after: int, reason: str, now: int) -> None:
+        for subscriber in self._waits:
+            subscriber.migrate(task, before, after, reason, now)

@@ -16,7 +16,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the course of events (default 0)")
     parser.add_argument("--cpus", type=positive, default=1, metavar="N", help="processors of the machine (default 1)")
     parser.add_argument("--memory", type=positive, metavar="FRAMES", help="4 KiB frames of memory")
-    parser.add_argument("--sched", default="rr", choices=["rr"], metavar="POLICY", help="scheduling policy: rr")
+    parser.add_argument(
+        "--sched", default="eevdf", choices=["eevdf", "rr", "fixed"], metavar="POLICY",
+        help="scheduling policy: eevdf (default), rr (round robin), fixed (nice is the priority)",
+    )  # fmt: skip
     parser.add_argument("--on-linux", action="store_true", help="run it on the host's own kernel instead")
     parser.add_argument("program", metavar="PROGRAM", help="a .py file of the host that defines main(sys, argv)")
     parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARG", help="the program's arguments")

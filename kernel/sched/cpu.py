@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drivers.clock import CPU_RANK, FOREVER
-from kernel.sched.policy import EXPIRED, MIGRATED, PREEMPTED, RunQueue
+from kernel.sched.policy import EXPIRED, PREEMPTED
+from kernel.sched.runqueue import RunQueue
 from kernel.task import RUNNABLE, RUNNING
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class Cpu:
     """A virtual CPU. `number` counts over the whole timeline, `id` within the machine."""
 
     __slots__ = (
-        "busy_ns", "busy_until", "current", "id", "interrupt_ns", "last", "queue", "rank", "scheduler", "since",
+        "busy_ns", "busy_until", "current", "id", "idle", "interrupt_ns", "last", "queue", "rank", "scheduler", "since",
         "slice_end", "switches", "timer", "until",
     )  # fmt: skip
 
@@ -46,6 +47,8 @@ class Cpu:
         """An interrupt, or what the last task still owed the kernel, occupies the CPU until then."""
         self.since = 0
         """From when on `current` is to be charged."""
+        self.idle = True
+        """Nobody runs here, and the trace has been told."""
         self.switches = 0
         self.busy_ns = 0
         self.interrupt_ns = 0
@@ -80,12 +83,20 @@ class Cpu:
         """Give the CPU to `task`, which is on no queue. The switch and what it owes elapse first."""
         scheduler = self.scheduler
         start = now if now > self.busy_until else self.busy_until
-        if self.last is not task:
+        last = self.last
+        if last is not task:
             start += scheduler.switch_ns
             self.switches += 1
-        if scheduler.trace is not None:
-            scheduler.trace.switch(self.id, self.last, task, reason, now)
-        self.last = self.current = task
+            task.slices += 1
+            if last is not None and last.state == RUNNABLE:
+                last.nivcsw += 1
+            if scheduler.trace is not None:
+                scheduler.trace.switch(self.id, last, task, reason, now)
+            self.last = task
+        elif self.idle and scheduler.trace is not None:
+            scheduler.trace.switch(self.id, None, task, reason, now)
+        self.idle = False
+        self.current = task
         task.state = RUNNING
         task.cpu = self
         task.waited_ns += now - task.ready_ns
@@ -93,27 +104,39 @@ class Cpu:
         self.until = start + task.owe
         task.owe = 0
         # The slice counts from the dispatch; the switch is charged to whom it serves.
-        self.slice_end = start + self.queue.slice(task) if len(self.queue) else FOREVER
+        self.slice_end = start + self.queue.slice(task) if self.queue.count else FOREVER
 
     def contend(self, now: int) -> None:
-        """Somebody else waits now: what was an endless slice gets an end."""
+        """Somebody else waits now, and `current` is charged up to now: its slice gets an end, or a nearer one."""
         task = self.current
-        if task is not None and self.slice_end == FOREVER:
-            self.account(now)
-            self.slice_end = max(now, self.since) + self.queue.slice(task)
-            if self.scheduler.running is not task:
-                self.arm()
-            else:
-                self.scheduler.meter.stale()
+        if task is not None:
+            slice_end = max(now, self.since) + self.queue.slice(task)
+            if slice_end < self.slice_end:
+                self.slice_end = slice_end
+                if self.scheduler.running is not task:
+                    self.arm()
+                else:
+                    self.scheduler.meter.stale()
+
+    def renew(self, now: int) -> bool:
+        """The slice of `current` is over. True when it goes on all the same, with a new one."""
+        self.account(now)
+        task, queue = self.current, self.queue
+        assert task is not None
+        if not queue.count:
+            self.slice_end = FOREVER
+        elif queue.must_yield(task):
+            return False
+        else:
+            self.slice_end = max(now, self.since) + max(queue.slice(task), 1)
+        return True
 
     def expire(self, now: int) -> None:
         """The slice of `current`, which owes time, is over: others first, if there are any."""
-        if len(self.queue):
-            self.preempt(now, EXPIRED)
-        else:
-            self.account(now)
-            self.slice_end = FOREVER
+        if self.renew(now):
             self.arm()
+        else:
+            self.preempt(now, EXPIRED)
 
     def preempt(self, now: int, reason: str = PREEMPTED) -> None:
         """Take the CPU from `current`, whose greenlet is not running; the rest of its time stays with it."""
@@ -121,7 +144,6 @@ class Cpu:
         assert task is not None
         self.account(now)
         task.owe = max(self.until - now, 0)
-        task.nivcsw += 1
         self.release(task, reason, now)
         self.next(now, reason)
 
@@ -130,7 +152,7 @@ class Cpu:
         task.state = RUNNABLE
         task.ready_ns = now
         self.current = None
-        self.queue.enqueue(task, reason)
+        self.queue.put_back(task, reason)
 
     def next(self, now: int, reason: str) -> None:
         """Choose and dispatch the next task, and arm the timer; idle when there is none to be had. Inside an interrupt
@@ -145,16 +167,17 @@ class Cpu:
 
     def choose(self, now: int, reason: str) -> Task | None:
         """Choose and dispatch the next task, leaving the timer to the caller; None, and idle, when there is none."""
+        scheduler = self.scheduler
+        if scheduler.many:
+            scheduler.pull(self, now)
         task = self.queue.pick()
-        if task is None:
-            task = self.scheduler.steal_for(self)
-            if task is not None:
-                reason = MIGRATED
         if task is None:
             self.current = None
             self.timer.disarm()
-            if self.scheduler.trace is not None and self.last is not None:
-                self.scheduler.trace.switch(self.id, self.last, None, reason, now)
+            if not self.idle:
+                self.idle = True
+                if scheduler.trace is not None:
+                    scheduler.trace.switch(self.id, self.last, None, reason, now)
             return None
         self.dispatch(task, reason, now)
         return task

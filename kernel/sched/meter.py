@@ -256,7 +256,7 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
         if task is None or cpu is None:
             return
         cpu.account(clock())
-        if len(cpu.queue) and cpu.slice_end <= clock():
+        if cpu.slice_end <= clock():
             task.work |= WORK_RESCHED
         scheduler.park(task, clock())
 

@@ -18,8 +18,11 @@ from greenlet import getcurrent, greenlet
 from drivers.clock import FOREVER, RealTimeline, VirtualTimeline
 from kernel.cost import Costs
 from kernel.sched.cpu import Cpu
+from kernel.sched.loadavg import LoadAverage
 from kernel.sched.meter import Meter
-from kernel.sched.policy import CREATED, EXPIRED, MIGRATED, PREEMPTED, WOKEN, YIELDED, policy
+from kernel.sched.policy import CHANGED, CREATED, EXPIRED, MIGRATED, PREEMPTED, WOKEN, YIELDED, policy
+from kernel.sched.priority import MAX_RT_PRIO, normal_prio, weight_of
+from kernel.sched.runqueue import RunQueue
 from kernel.sched.wait import Interrupted
 from kernel.task import RUNNABLE, RUNNING, SLEEPING, STOPPED, WORK_DIE, WORK_RESCHED, WORK_SIGNAL, Killed
 
@@ -40,8 +43,8 @@ class Scheduler:
     """The CPUs of one machine and what they run."""
 
     __slots__ = (
-        "abandon", "costs", "cpus", "draining", "hub", "main", "meter", "running", "switch_ns", "timeline",
-        "trace", "virtual", "woken",
+        "abandon", "balancer", "costs", "cpus", "draining", "hub", "load", "main", "many", "meter", "policy_name",
+        "running", "strict", "switch_ns", "timeline", "trace", "virtual", "woken",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +68,13 @@ class Scheduler:
         self.abandon = abandon
         """Ends a task that never began."""
         make = policy(policy_name)
-        self.cpus: list[Cpu] = [Cpu(self, i, first_cpu + i, make(costs)) for i in range(cpus)]
+        self.policy_name = policy_name
+        self.cpus: list[Cpu] = [Cpu(self, i, first_cpu + i, RunQueue(costs, cpus, make)) for i in range(cpus)]
+        self.many = cpus > 1
+        self.strict = 1 << 30 if policy_name == "fixed" else MAX_RT_PRIO
+        """Priorities below it are absolute: on N CPUs the N best of these run."""
+        self.balancer = timeline.timer(self._balance)
+        self.load = LoadAverage(timeline.now)
         self.meter: Meter
 
     # ---- into and out of greenlets ----
@@ -113,8 +122,7 @@ class Scheduler:
             return
         now = self.timeline.now
         cpu.busy_until = now + self.meter.end()
-        cpu.account(now)
-        cpu.current = cpu.last = None
+        self._depart(task, cpu, now)
         cpu.next(now, "exit")
         parent = getcurrent().parent
         if parent is not self.hub:
@@ -127,17 +135,11 @@ class Scheduler:
         if debt and self.virtual:
             cpu.busy_until = now + debt
         nxt = cpu.choose(now, reason)
-        if nxt is not None and self._may_go_on(cpu):
-            if nxt is task:
-                self.enter(cpu, task)
-                return
-            frame = nxt.greenlet
+        # A new greenlet begins with the recursion depth of whoever starts it: that has to be the hub.
+        if nxt is not None and nxt.greenlet is not None and self._may_go_on(cpu):
             self.enter(cpu, nxt)
-            if frame is None:
-                frame = nxt.greenlet = greenlet(self._start, self.hub)
-                frame.switch(nxt)
-            else:
-                frame.switch()
+            if nxt is not task:
+                nxt.greenlet.switch()
         else:
             if nxt is not None:
                 cpu.arm()
@@ -166,14 +168,11 @@ class Scheduler:
             if not timeline.advance(max(cpu.slice_end, timeline.now), cpu.rank):
                 break
             now = timeline.now
-            cpu.account(now)
-            if len(cpu.queue):
+            if not cpu.renew(now):
                 task.owe = end - now
-                task.nivcsw += 1
                 cpu.release(task, EXPIRED, now)
                 self._switch_away(task, EXPIRED, cpu)
                 return
-            cpu.slice_end = FOREVER
         if end <= cpu.slice_end and timeline.advance(end, cpu.rank):
             return
         self.park(task, end)
@@ -189,22 +188,31 @@ class Scheduler:
         self.hub.switch()
 
     def reschedule(self, task: Task) -> None:
-        """On the way back to user mode: somebody better is waiting."""
+        """On the way back to user mode: somebody better is waiting, or the slice is over."""
         cpu = task.cpu
-        if len(cpu.queue) and not self.draining:
-            now = self.timeline.now
+        if self.draining:
+            return
+        now = self.timeline.now
+        reason = PREEMPTED
+        if cpu.slice_end <= now:
+            if cpu.renew(now):
+                return
+            reason = EXPIRED
+        elif not cpu.queue.count:
+            return
+        else:
             cpu.account(now)
-            task.nivcsw += 1
-            cpu.release(task, PREEMPTED, now)
-            self._switch_away(task, PREEMPTED, cpu)
+        cpu.release(task, reason, now)
+        if self.many and reason == PREEMPTED:
+            self._push(task)
+        self._switch_away(task, reason, cpu)
 
     def yield_cpu(self, task: Task) -> None:
         """sched_yield: behind everybody else."""
         cpu = task.cpu
         now = self.timeline.now
         cpu.account(now)
-        if len(cpu.queue) and not self.draining:
-            task.nvcsw += 1
+        if cpu.queue.count and not self.draining:
             cpu.release(task, YIELDED, now)
             self._switch_away(task, YIELDED, cpu)
 
@@ -225,7 +233,12 @@ class Scheduler:
                 timer = task.timer = self.timeline.timer(lambda now: self._timeout(task))
             timer.arm(self.timeline.now + timeout_ns)
         task.interruptible = interruptible
+        load = self.load
+        if not interruptible:
+            load.uninterruptible += 1
         self._sleep(task, SLEEPING, "sleep")
+        if not interruptible:
+            load.uninterruptible -= 1
         if timer is not None:
             timer.disarm()
         outcome = task.outcome
@@ -234,13 +247,24 @@ class Scheduler:
         return outcome == BY_WAKEUP
 
     def _sleep(self, task: Task, state: int, reason: str) -> None:
-        task.state = state
+        cpu = task.cpu
+        now = self.timeline.now
+        cpu.account(now)
         task.outcome = BY_WAKEUP
         task.nvcsw += 1
-        cpu = task.cpu
-        cpu.account(self.timeline.now)
-        cpu.current = None
+        self._depart(task, cpu, now)
+        task.state = state
+        if self.trace is not None:
+            self.trace.wait(task, reason, now)
         self._switch_away(task, reason, cpu)
+
+    def _depart(self, task: Task, cpu: Cpu, now: int) -> None:
+        """The task, which runs on `cpu`, is not runnable any more."""
+        if now >= self.load.sample_at:
+            self.load.sample(now, self.runnable())
+        cpu.account(now)
+        cpu.queue.leave(task, True)
+        cpu.current = None
 
     def stop(self, task: Task) -> None:
         """Job control: the running task stops until `awaken`."""
@@ -271,8 +295,17 @@ class Scheduler:
         task.ready_ns = now
         if self.draining:
             return
-        cpu = self._place(task)
-        task.cpu = cpu
+        if now >= self.load.sample_at:
+            self.load.sample(now, self.runnable())
+        cpu = self._place(task) if self.many else task.cpu
+        if cpu is not task.cpu:
+            if self.trace is not None and reason != CREATED:
+                self.trace.migrate(task, task.cpu.id, cpu.id, reason, now)
+            task.cpu = cpu
+        self._enqueue_on(cpu, task, reason, now)
+
+    def _enqueue_on(self, cpu: Cpu, task: Task, reason: str, now: int) -> None:
+        """The task, which is on no queue, waits for this CPU or gets it."""
         current = cpu.current
         if current is None:
             cpu.queue.enqueue(task, reason)
@@ -280,23 +313,32 @@ class Scheduler:
             if self.running is not None:
                 self.meter.stale()
             return
+        cpu.account(now)
         cpu.queue.enqueue(task, reason)
-        if current is not self.running:
-            if cpu.queue.preempts(task, current):
-                cpu.preempt(now)
-            else:
-                cpu.contend(now)
-            if self.running is not None:
-                self.meter.stale()
-            return
-        cpu.contend(now)
-        if cpu.queue.preempts(task, current):
+        if self.many and self.balancer.deadline is None:
+            self.balancer.arm(now + self.costs.balance)
+        self._contest(cpu, current, cpu.queue.preempts(task, current), now)
+
+    def _contest(self, cpu: Cpu, current: Task, yields: bool, now: int) -> None:
+        """Somebody waits for the CPU of `current`, which must give way at once, or at the end of its slice."""
+        if not yields:
+            cpu.contend(now)
+        elif current is self.running:
             current.work |= WORK_RESCHED
             self.meter.stale()
+            return
+        else:
+            cpu.preempt(now)
+            if self.many:
+                self._push(current)
+        if self.running is not None:
+            self.meter.stale()
+
+    # ---- which CPU ----
 
     def _place(self, task: Task) -> Cpu:
         """Where a task that has become runnable goes: its last CPU if idle, else an idle one, else the shortest
-        queue.
+        queue; where priorities are absolute, to whom it can preempt.
         """
         last = task.cpu
         allowed = task.affinity
@@ -304,29 +346,181 @@ class Scheduler:
             return last
         best: Cpu | None = None
         best_load = 0
+        strict = task.prio < self.strict
         for cpu in self.cpus:
             if allowed is not None and not allowed >> cpu.id & 1:
                 continue
-            load = 2 * (len(cpu.queue) + (cpu.current is not None)) - (cpu is last)
+            current = cpu.current
+            if current is None:
+                return cpu
+            if strict:
+                load = -2 * current.prio - (cpu is last)
+            else:
+                load = 2 * cpu.queue.count - (cpu is last) + (8 if current.prio < MAX_RT_PRIO else 0)
             if best is None or load < best_load:
                 best, best_load = cpu, load
         return best if best is not None else last
 
-    def steal_for(self, thief: Cpu) -> Task | None:
-        """For a CPU that runs out of work: a task from the longest queue, if it may run here."""
-        if len(self.cpus) == 1:
-            return None
-        victim: Cpu | None = None
-        for cpu in self.cpus:
-            if cpu is not thief and len(cpu.queue) and (victim is None or len(cpu.queue) > len(victim.queue)):
-                victim = cpu
-        if victim is None:
-            return None
-        task = victim.queue.steal()
-        if task is not None and task.affinity is not None and not task.affinity >> thief.id & 1:
-            victim.queue.enqueue(task, PREEMPTED)
-            return None
-        return task
+    def _push(self, task: Task) -> None:
+        """A task has lost its CPU to a better one: where priorities are absolute, another CPU may have to take it."""
+        cpu = task.cpu
+        if task.prio >= self.strict or task.state != RUNNABLE:
+            return
+        to = self._place(task)
+        if to is not cpu and (to.current is None or to.current.prio > task.prio):
+            now = self.timeline.now
+            cpu.queue.remove(task)
+            self._migrate(task, to, PREEMPTED, now)
+
+    def _migrate(self, task: Task, to: Cpu, reason: str, now: int) -> None:
+        """A task that waits, and was just taken out of its queue, goes to another CPU."""
+        if self.trace is not None:
+            self.trace.migrate(task, task.cpu.id, to.id, reason, now)
+        task.cpu = to
+        task.migrations += 1
+        self._enqueue_on(to, task, MIGRATED, now)
+
+    def pull(self, cpu: Cpu, now: int) -> None:
+        """Before `cpu` chooses: fetch a better task where priorities are absolute, and any when it would be idle."""
+        queue = cpu.queue
+        mine = queue.best_prio(self.strict)
+        source: Cpu | None = None
+        longest: Cpu | None = None
+        for other in self.cpus:
+            count = other.queue.count
+            if count and other is not cpu:
+                prio = other.queue.best_prio(self.strict)
+                if prio < mine and other.queue.has(cpu.id, mine):
+                    mine, source = prio, other
+                if longest is None or count > longest.queue.count:
+                    longest = other
+        task = None
+        reason = "pull"
+        if source is not None:
+            task = source.queue.steal(cpu.id)
+        elif not queue.count and longest is not None:
+            reason = "idle"
+            task = longest.queue.steal(cpu.id)
+            if task is None:
+                for other in sorted(self.cpus, key=lambda c: -c.queue.count):
+                    if other is not cpu and other.queue.count:
+                        task = other.queue.steal(cpu.id)
+                        if task is not None:
+                            break
+        if task is None:
+            return
+        if self.trace is not None:
+            self.trace.migrate(task, task.cpu.id, cpu.id, reason, now)
+        task.cpu = cpu
+        task.migrations += 1
+        queue.enqueue(task, MIGRATED)
+
+    def _balance(self, now: int) -> None:
+        """Periodic, while anybody waits: from the heaviest queue to the lightest. A task that weighs as much as they
+        differ by moves too, so that three tasks on two CPUs take turns.
+        """
+        cpus = self.cpus
+        for cpu in cpus:
+            cpu.account(now)
+        moved: list[Task] = []
+        while len(moved) < 32:
+            waited = [cpu for cpu in cpus if cpu.queue.fair.count]
+            if not waited:
+                break
+            busiest = max(waited, key=lambda cpu: cpu.queue.fair.load)
+            idlest = min(cpus, key=lambda cpu: (cpu.queue.rt.load > 0, cpu.queue.fair.load))
+            gap = busiest.queue.fair.load - idlest.queue.fair.load
+            if gap <= 0:
+                break
+            task = busiest.queue.fair.steal(idlest.id, gap)
+            if task is None:
+                break
+            busiest.queue.count -= 1
+            again = task in moved
+            moved.append(task)
+            self._migrate(task, busiest if again else idlest, "balance", now)
+            if again or 2 * task.weight >= gap:
+                break
+        if any(cpu.queue.count for cpu in cpus):
+            self.balancer.arm(now + self.costs.balance)
+
+    # ---- priorities ----
+
+    def set_scheduler(
+        self, task: Task, policy: int | None = None, nice: int | None = None, rt_priority: int | None = None,
+        custom_slice: int | None = None,
+    ) -> None:  # fmt: skip
+        """Change the policy, nice, real-time priority or request (0: the base) of a task, wherever it is."""
+        now = self.timeline.now
+        queued, cpu = self._take_out(task, now)
+        if policy is not None:
+            task.policy = policy
+        if nice is not None:
+            task.nice = nice
+        if rt_priority is not None:
+            task.rt_priority = rt_priority
+        if custom_slice is not None:
+            task.custom_slice = custom_slice
+        task.normal_prio = normal_prio(task.policy, task.nice, task.rt_priority)
+        self._reprioritize(task)
+        self._put_in(task, queued, cpu, now)
+
+    def set_boost(self, task: Task, boost: int) -> None:
+        """The best priority of those who wait for a lock that the task holds; worse than all when nobody does."""
+        if task.boost == boost:
+            return
+        now = self.timeline.now
+        queued, cpu = self._take_out(task, now)
+        task.boost = boost
+        self._reprioritize(task)
+        self._put_in(task, queued, cpu, now)
+
+    def _reprioritize(self, task: Task) -> None:
+        task.prio = min(task.normal_prio, task.boost)
+        before, task.weight = task.weight, weight_of(task.policy, task.prio)
+        if before != task.weight and task.vlag:
+            lag = task.vlag * before // task.weight
+            task.vruntime += task.vlag - lag
+            task.vlag = lag
+        task.rest = task.rest * before // task.weight
+
+    def _take_out(self, task: Task, now: int) -> tuple[bool, Cpu]:
+        cpu = task.cpu
+        if self.draining:
+            return False, cpu
+        if task.state == RUNNING:
+            cpu.account(now)
+            cpu.queue.leave(task, False)
+            return True, cpu
+        if task.state == RUNNABLE:
+            current = cpu.current
+            if current is not None:
+                cpu.account(now)
+            cpu.queue.remove(task)
+            return True, cpu
+        return False, cpu
+
+    def _put_in(self, task: Task, queued: bool, cpu: Cpu, now: int) -> None:
+        if not queued:
+            return
+        queue = cpu.queue
+        queue.enqueue(task, CHANGED)
+        current = cpu.current
+        if current is None:
+            return
+        if task is current:
+            queue.take(task)
+            if self.many:
+                self.pull(cpu, now)
+            if not queue.count:
+                cpu.slice_end = FOREVER
+            else:
+                cpu.slice_end = FOREVER - 1  # to be set anew
+                self._contest(cpu, task, queue.must_yield(task), now)
+        else:
+            self._contest(cpu, current, queue.preempts(task, current), now)
+            if self.many:
+                self._push(task)
 
     def disturb(self, task: Task) -> None:
         """Something in `task.work` must be seen soon: end its sleep or its `sys.cpu`, or have it look at its next
@@ -345,28 +539,29 @@ class Scheduler:
                 task.owe = 0
 
     def set_affinity(self, task: Task, mask: int) -> None:
-        """The task runs only on the CPUs of the mask from now on; it moves at once if it has to."""
+        """The task runs only on the CPUs of the mask from now on; it moves at once if it has to, or if it waits."""
         task.affinity = mask
         cpu = task.cpu
-        if mask >> cpu.id & 1:
-            return
+        stays = bool(mask >> cpu.id & 1)
         now = self.timeline.now
-        if task is self.running:
+        if task.state == RUNNABLE and not self.draining:
+            to = self._place(task)
+            if to is not cpu and (not stays or to.current is None):
+                cpu.queue.remove(task)
+                self._migrate(task, to, "affinity", now)
+        elif task.state == RUNNING and not stays:
             cpu.account(now)
+            cpu.queue.leave(task, False)
+            task.state = RUNNABLE
+            task.ready_ns = now
             cpu.current = None
-            self.enqueue(task, MIGRATED)
-            self._switch_away(task, MIGRATED, cpu)
-            return
-        if task.state == RUNNING:
-            cpu.account(now)
-            task.owe = max(cpu.until - now, 0)
-            cpu.current = None
-            cpu.next(now, MIGRATED)
-        elif task.state == RUNNABLE:
-            cpu.queue.remove(task)
-        else:
-            return
-        self.enqueue(task, MIGRATED)
+            if task is self.running:
+                self._migrate(task, self._place(task), "affinity", now)
+                self._switch_away(task, MIGRATED, cpu)
+            else:
+                task.owe = max(cpu.until - now, 0)
+                cpu.next(now, MIGRATED)
+                self._migrate(task, self._place(task), "affinity", now)
 
     def drain(self, tasks: Iterable[Task]) -> None:
         """Close: unwind every task that has begun, in the order given; each is dying already."""
@@ -395,4 +590,4 @@ class Scheduler:
 
     def runnable(self) -> int:
         """How many tasks run or could run."""
-        return sum(len(cpu.queue) + (cpu.current is not None) for cpu in self.cpus)
+        return sum(cpu.queue.count + (cpu.current is not None) for cpu in self.cpus)

@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 FAMILIES = (
-    "process", "identity", "time", "signal", "file", "move",
+    "process", "sched", "identity", "time", "signal", "file", "move",
     "memory", "futex", "system", "timer", "pidfd",
     "path", "xattr", "inotify", "pipe", "socket", "poll", "legacy",
 )

@@ -1,4 +1,4 @@
-"""System calls of processes: clone, execve, exit, wait4, ids, groups and sessions, scheduling, limits.
+"""System calls of processes: clone, execve, exit, wait4, ids, groups and sessions, limits.
 
 `sys.spawn(function, *args)` is fork for Python: the child runs `function(sys, *args)` with copies of the descriptors,
 handlers, directory and environment. Python closures are shared, not copied. `fork` itself can't be had: a Python
@@ -479,69 +479,6 @@ def sys_setsid(task: Task) -> int:
     group.tty = None
     group.tty_old_pgrp = 0
     return group.sid
-
-
-# ---- scheduling ----
-
-
-@syscall(124, "sched_yield")
-def sys_sched_yield(task: Task) -> int:
-    task.machine.scheduler.yield_cpu(task)
-    return 0
-
-
-@syscall(122, "sched_setaffinity", "int", "mask")
-def sys_sched_setaffinity(task: Task, pid: int, cpus: int) -> int:
-    machine = task.machine
-    mask = cpus & (1 << len(machine.scheduler.cpus)) - 1
-    if not mask:
-        raise OSError(EINVAL, f"sched_setaffinity: none of this machine's CPUs is in {cpus:#x}")
-    target = machine.tasks.get(pid) if pid else task
-    if target is None:
-        raise OSError(ESRCH, f"no thread {pid}")
-    machine.scheduler.set_affinity(target, mask)
-    return 0
-
-
-@python("sched_setaffinity")
-def sched_setaffinity(task: Task, pid: int, cpus: Any) -> int:
-    """`cpus`: the numbers of the CPUs that the thread may run on, or a bit mask."""
-    if isinstance(cpus, int):
-        mask = cpus
-    else:
-        try:
-            mask = sum(1 << c for c in {*cpus} if 0 <= c < MAX_CPUS)
-        except TypeError:
-            raise OSError(EFAULT, f"sched_setaffinity takes numbers of CPUs, not {cpus!r:.40}") from None
-    done: int = sys_sched_setaffinity(task, pid, mask)
-    return done
-
-
-@syscall(123, "sched_getaffinity", "int", "result:mask", returns="zero")
-def sys_sched_getaffinity(task: Task, pid: int) -> int:
-    target = task.machine.tasks.get(pid) if pid else task
-    if target is None:
-        raise OSError(ESRCH, f"no thread {pid}")
-    whole: int = (1 << len(task.machine.scheduler.cpus)) - 1
-    return whole if target.affinity is None else target.affinity
-
-
-@python("sched_getaffinity")
-def sched_getaffinity(task: Task, pid: int = 0) -> list[int]:
-    """The numbers of the CPUs that the thread may run on, ascending."""
-    mask: int = sys_sched_getaffinity(task, pid)
-    return [i for i in range(mask.bit_length()) if mask >> i & 1]
-
-
-@syscall(168, "getcpu", "result:ptr", "=NULL", "=NULL", returns="zero")
-def sys_getcpu(task: Task) -> int:
-    return task.cpu.id
-
-
-@python("cpu")
-def cpu(task: Task, ns: int) -> None:
-    """Use `ns` of CPU time, in user mode. Not a system call."""
-    task.machine.meter.burn(ns)
 
 
 # ---- limits ----
