@@ -77,7 +77,14 @@ class Neighbour:
                 return self._send(frame)
             data[0:6] = self.mac
             table = self.table
-            return table.stack.enqueue(table.interface, frame)
+            stack, interface = table.stack, table.interface
+            queue = interface.queue
+            if queue or stack.watched or not interface.txqueuelen:
+                return stack.enqueue(interface, frame)
+            queue.append(frame)
+            if stack.on_output is not None:
+                stack.on_output()
+            return True
         if state == STALE:
             self.used = now
             self.state = DELAY

@@ -242,13 +242,15 @@ class Path:
         interface = self.interface
         counters = stack.counters
         if self.version == 4:
-            counters.ip.OutRequests += 1
-            counters.ip.OutTransmits += 1
+            ip = counters.ip
+            ip.OutRequests += 1
+            ip.OutTransmits += 1
             counters.ipext.OutOctets += frame.length - self.l3
         else:
-            counters.ip6.OutRequests += 1
-            counters.ip6.OutTransmits += 1
-            counters.ip6.OutOctets += frame.length - self.l3
+            ip6 = counters.ip6
+            ip6.OutRequests += 1
+            ip6.OutTransmits += 1
+            ip6.OutOctets += frame.length - self.l3
         if interface.mac is None:
             return stack.enqueue(interface, frame)
         neighbour = self.neighbour

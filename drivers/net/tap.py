@@ -175,17 +175,26 @@ class TapDevice:
         if self._final is not None:
             return frames
         if self.vnet:
-            self._receive_super(frames, budget)
+            count = lib.trl_tap_read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
+            if count == 1:  # mostly one small frame
+                start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(self._slot_bytes)
+                if length < COPY_BELOW:
+                    data = bytes(memoryview(self._held[0][0])[start : start + length])
+                    frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
+                    frame.gso_segs = segs
+                    frame.csum_ok = ok != 0
+                    return [frame]
+            self._receive_super(frames, count, budget)
         else:
             self._receive_plain(frames, budget)
         if not frames and self._tap.error in (EBADFD, ENODEV):
             raise OSError(ENODEV, f"the interface {self.name!r} was removed from the host")
         return frames
 
-    def _receive_super(self, frames: list[Frame], budget: int) -> None:
+    def _receive_super(self, frames: list[Frame], count: int, budget: int) -> None:
+        """Frames of the `count` that have been read, and then more, while there are."""
         held, pool, slots = self._held, self._pool, self._slot_bytes
-        while budget > 0:
-            count = lib.trl_tap_read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
+        while True:
             for i in range(count):
                 start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(
                     slots, i * SLOT.size
@@ -203,8 +212,9 @@ class TapDevice:
                 frame.csum_ok = ok != 0
                 frames.append(frame)
                 budget -= segs
-            if count < SUPER_BATCH:
+            if count < SUPER_BATCH or budget <= 0:
                 return
+            count = lib.trl_tap_read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
 
     def _receive_plain(self, frames: list[Frame], budget: int) -> None:
         slots, size = self._slot_bytes, self._plain_bytes
@@ -240,6 +250,14 @@ class TapDevice:
         if self._final is not None:
             self._final["tx_dropped"] += sum(map(_wire_frames, frames))
             return
+        if len(frames) == 1:
+            frame = frames[0]
+            size = len(frame.data)
+            if not frame.frags and size <= HEAD_MOST:  # one small frame
+                TX.pack_into(self._tx, 0, 0, size, 0, frame.gso_size, frame.csum_start, frame.csum_offset, 0)
+                self._heads[:size] = frame.data
+                self._write(frames)
+                return
         heads, records, lens, at = self._heads, self._tx, self._frag_lens, self._frag_at
         pinned: list[Any] = []  # pointers into the senders' buffers, alive until the call has returned
         batch: list[Frame] = []
@@ -281,7 +299,7 @@ class TapDevice:
         if batch:
             self._write(batch)
 
-    def _write(self, batch: list[Frame]) -> None:
+    def _write(self, batch: Sequence[Frame]) -> None:
         count = len(batch)
         done = lib.trl_tap_write(
             self._tap,

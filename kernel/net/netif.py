@@ -203,7 +203,7 @@ class Network:
 
     __slots__ = (
         "_driving", "cpu", "deadlines", "heap", "interfaces", "interrupt_ns", "machine", "reach", "scheduler", "stack",
-        "timeline", "timer", "unsent", "virtual",
+        "timeline", "timer", "transmit_ns", "unsent", "virtual",
     )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
@@ -222,6 +222,7 @@ class Network:
         self.virtual = machine.scheduler.virtual
         self.interrupt_ns = machine.costs.interrupt + machine.costs.packet if self.virtual else 0
         """What an interrupt and its first frame cost."""
+        self.transmit_ns = machine.costs.transmit
         self.unsent = False
         """Whether an outgoing queue of the stack is not empty."""
         machine.stack.on_output = self._output
@@ -275,14 +276,12 @@ class Network:
         self._driving = True
         try:
             self.unsent = False
-            machine = self.machine
-            running = machine.scheduler.running is not None
+            cost = self.transmit_ns
             for name, batch in stack.batches(now):
-                cost = machine.costs.transmit * len(batch)
-                if running:
-                    machine.meter.owe(cost)
-                else:
-                    self.cpu.steal(cost)
+                if self.scheduler.running is not None:
+                    self.machine.meter.owe(cost * len(batch))
+                elif self.virtual:
+                    self.cpu.steal(cost * len(batch))
                 interface = self.interfaces.get(name)
                 if interface is not None:
                     interface.down(batch, now)

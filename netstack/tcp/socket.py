@@ -337,7 +337,12 @@ class TcpSocket(Socket):
 
     def send(self, data: Any, now: int, flags: int = 0) -> int:
         """How many bytes were taken. EAGAIN when none fit; EPIPE after shutdown or without a connection."""
-        self.check_open()
+        return self.sendto(data, None, now, flags)
+
+    def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0) -> int:
+        """The same: the address is ignored, as Linux does on a connected stream."""
+        if self.closed:
+            self.check_open()
         conn = self.conn
         if (
             conn is None
@@ -352,7 +357,8 @@ class TcpSocket(Socket):
             return 0
         if flags & MSG_OOB:
             return self.send_urgent(conn, data, now)
-        if conn.memory() + size + (size >> 4) >= conn.sndbuf or conn.unsent_bytes + size > conn.notsent_lowat:
+        held = conn.memory() if conn.snd_una != conn.write_seq else 0
+        if held + size + (size >> 4) >= conn.sndbuf or conn.unsent_bytes + size > conn.notsent_lowat:
             return sendbuf.fill(conn, memoryview(data), now, flags)
         if data.__class__ is not bytes and not (
             data.__class__ is memoryview and data.obj.__class__ is bytes and size >= COALESCE
@@ -379,10 +385,6 @@ class TcpSocket(Socket):
         conn.push(now)
         return len(data)
 
-    def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0) -> int:
-        """The address is ignored, as Linux does on a connected stream."""
-        return self.send(data, now, flags)
-
     # Receiving.
 
     def recv(self, n: int, now: int, flags: int = 0) -> bytes:
@@ -398,6 +400,17 @@ class TcpSocket(Socket):
         if flags & MSG_OOB:
             return recvbuf.urgent(self, conn, flags)
         queue = conn.rcvq
+        if len(queue) == 1 and not flags and conn.urg_data < 0 and not conn.rcvq_offset and len(queue[0]) <= n:
+            chunk = queue[0]  # all there is
+            size = len(chunk)
+            queue.clear()
+            conn.rmem -= window.truesize(size)
+            conn.copied_seq += size
+            if conn.state != CLOSED:
+                if conn.rcv_rtt_us:
+                    window.space_adjust(conn, now)
+                delack.after_read(conn, size, now)
+            return chunk if chunk.__class__ is bytes else bytes(chunk)
         if not queue or n <= 0:
             if n <= 0:
                 return b""
