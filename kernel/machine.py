@@ -19,6 +19,8 @@ from kernel import syscall as _families
 from kernel.abi import O_RDWR, RLIM_INFINITY, RLIMIT_CORE, RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_RTPRIO
 from kernel.console import ConsoleLine, console_file
 from kernel.cost import Costs
+from kernel.exec.core import dump
+from kernel.exec.library import Library
 from kernel.exec.python import Program, function_entry, outcome, report
 from kernel.exec.watchdog import Watchdog
 from kernel.fs.fdtable import FdTable
@@ -67,9 +69,9 @@ class Machine:
 
     __slots__ = (
         "_clock_step", "closed", "console", "costs", "devpts", "domainname", "frames", "fs_sharers", "futexes",
-        "hostname", "lines", "lost_reports", "meter", "missing_calls", "name", "network", "on_process_end", "ooms",
-        "processes", "programs", "ram", "real", "rng", "scheduler", "signal_wait", "signals", "stack", "tasks",
-        "timeline", "trace", "vfs",
+        "hostname", "library", "lines", "lost_reports", "meter", "missing_calls", "name", "network",
+        "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler", "signal_wait",
+        "signals", "stack", "tasks", "timeline", "trace", "vfs",
     )  # fmt: skip
 
     def __init__(
@@ -125,6 +127,7 @@ class Machine:
         else:
             self.meter = real_meter(self.scheduler, self.timeline, self.costs, self.signals.user_return)
         self.scheduler.meter = self.meter
+        self.library = Library(self.meter.tick)
         self.processes = Processes(self)
         self.tasks = self.processes.tasks
         self.trace = Trace(self)
@@ -148,6 +151,10 @@ class Machine:
     def set_realtime(self, ns: int) -> None:
         """Set CLOCK_REALTIME. Timers armed for a time of day before stay where they are."""
         self._clock_step = ns - self.timeline.now - self.timeline.epoch_ns
+
+    def dump_core(self, task: Task, signum: int) -> bool:
+        """Leave a core file; whether one was written."""
+        return dump(task, signum)
 
     def make_sys(self, task: Task) -> Sys:
         """The Python ABI of a task."""

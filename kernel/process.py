@@ -40,12 +40,11 @@ from kernel.abi import (
     SIGCONT,
     SIGHUP,
 )
-from kernel.exec.core import CORE_BIT
 from kernel.mm.space import Mm
 from kernel.sched.priority import inherit
 from kernel.sched.wait import WaitQueue
 from kernel.signal import SigInfo, SignalState
-from kernel.task import DEAD, NEW, ZOMBIE, Killed, Task, ThreadGroup
+from kernel.task import CORE_BIT, DEAD, NEW, ZOMBIE, Killed, Task, ThreadGroup
 from kernel.tty.session import disassociate
 
 if TYPE_CHECKING:

@@ -48,9 +48,9 @@ from kernel.abi import (
     SIGXCPU,
     SIGXFSZ,
 )  # fmt: skip
-from kernel.exec.core import CORE_BIT, dump
 from kernel.sched.wait import WaitQueue
 from kernel.task import (
+    CORE_BIT,
     SLEEPING,
     STOPPED,
     WORK_CPUTIME,
@@ -389,7 +389,7 @@ class Signals:
                     self.machine.scheduler.disturb(other)
             self.halt(task)
             return
-        dumped = bool(mask & DUMPS) and not group.exiting and dump(task, signum)
+        dumped = bool(mask & DUMPS) and not group.exiting and self.machine.dump_core(task, signum)
         self.kill_group(group, signum | (CORE_BIT if dumped else 0))
         raise Killed
 

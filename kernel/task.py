@@ -39,6 +39,8 @@ class Killed(BaseException):
     """The task is dying. Raised at the user boundary, and again at each later tick and trap."""
 
 
+CORE_BIT = 0x80
+"""In a wait status: a core file was written."""
 CAP_LAST = 40
 ALL_CAPS = (1 << CAP_LAST + 1) - 1
 NO_STACK = (0, 2, 0)

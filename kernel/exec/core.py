@@ -16,7 +16,6 @@ from kernel.syscall.table import BytesSource
 if TYPE_CHECKING:
     from kernel.task import Task
 
-CORE_BIT = 0x80
 _ET_CORE, _EM_RISCV, _PT_NOTE, _NT_PRSTATUS = 4, 243, 4, 1
 
 

@@ -79,6 +79,9 @@ def wait_ready(task: Any, entries: Sequence[tuple[File | None, int]], deadline: 
                 return masks
             task.block(left)
     except Interrupted:
+        masks = _ask(entries)  # what became ready meanwhile counts more than the signal
+        if any(masks):
+            return masks
         raise Interrupted(partial(wait_ready, task, entries, deadline)) from None
     finally:
         for queue in held:

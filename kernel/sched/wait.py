@@ -46,15 +46,21 @@ class WaitQueue:
     def sleep(self, task: Task, timeout_ns: int | None = None, interruptible: bool = True) -> bool:
         """Block `task` (the running one) until woken: True; or until `timeout_ns` have passed: False.
 
-        Raises Interrupted when a signal that is not blocked arrives first (or is pending already), unless not
-        `interruptible`: then only the wakeup or the timeout ends it.
+        Raises Interrupted when a signal that is not blocked is pending already, unless not `interruptible`: then only
+        the wakeup or the timeout ends it. A signal that ends a sleep counts as a wakeup: the caller looks at its
+        condition first, as in Linux, and is told when it would sleep again.
         """
+        task.outcome = 0
         sleepers = self.sleepers
         if sleepers is None:
             sleepers = self.sleepers = []
         sleepers.append(task)
         try:
             return task.block(timeout_ns, interruptible)
+        except Interrupted:
+            if not task.outcome:
+                raise
+            return True
         finally:
             if task in sleepers:
                 sleepers.remove(task)

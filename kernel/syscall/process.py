@@ -67,6 +67,8 @@ if TYPE_CHECKING:
     from kernel.machine import Machine
 
 RLIM_NLIMITS = 16
+NO_LIMIT = (1 << 64) - 1
+"""RLIM_INFINITY as C has it."""
 MAX_CPUS = 1024
 NR_OPEN = 1048576
 """fs.nr_open: nobody may have more descriptors."""
@@ -500,7 +502,7 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
             soft, hard = (int(v) for v in limits)
         except (TypeError, ValueError):
             raise OSError(EFAULT, f"prlimit64 takes (soft, hard), not {limits!r:.40}") from None
-        if (soft if soft >= 0 else RLIM_INFINITY) > (hard if hard >= 0 else RLIM_INFINITY):
+        if soft & NO_LIMIT > hard & NO_LIMIT:
             raise OSError(EINVAL, f"prlimit64: the soft limit {soft} is above the hard limit {hard}")
         if old[1] >= 0 and not 0 <= hard <= old[1] and not task.cred.capable(24):
             raise OSError(EPERM, "prlimit64: raising a hard limit")
