@@ -35,6 +35,7 @@ TARGETS = {  # and the longest input that is worth trying
     "intervals": 512,
     "ring": 512,
     "tap": 2048,
+    "guard": 512,
 }
 FLAGS = ["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=undefined"]
 SANITIZE = "address,undefined"
@@ -97,6 +98,29 @@ def seed(target: str, where: Path) -> None:
             content = b"\1\x1e\0\x28" + whole
         elif target == "gro":
             content = b"\1" + b"".join(bytes([len(f), 0]) + f for f in pieces)
+        elif target == "guard":
+            syn = bytearray(pieces[0][: len(pieces[0]) - 30])
+            ours = bytes([2, 0, 0, 0, 0, 1])
+            if version == 4:
+                syn[30:34], syn[26:30] = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+                syn[16:18] = (len(syn) - 14).to_bytes(2, "big")
+            else:
+                syn[38:54], syn[22:38] = b"\xfd" + bytes(15), b"\xfd" + bytes(14) + b"\2"
+                syn[18:20] = (len(syn) - 54).to_bytes(2, "big")
+            syn[:6] = ours
+            at = len(template)
+            syn[at : at + 4], syn[at + 13] = bytes([4, 0, 0, 80]), 2
+            syn[at + 16 : at + 18] = bytes(2)
+            if version == 4:
+                syn[24:26] = bytes(2)
+                syn[24:26] = lib.trl_checksum(bytes(syn[14:34]), 20, 0).to_bytes(2, "big")
+            alen, first = (4, 26) if version == 4 else (16, 22)
+            sum_ = lib.trl_l4_checksum(
+                bytes(syn[first : first + alen]), bytes(syn[first + alen : first + 2 * alen]), alen, 6,
+                bytes(syn[at:]), len(syn) - at,
+            )  # fmt: skip
+            syn[at + 16 : at + 18] = sum_.to_bytes(2, "big")
+            content = b"\x01" + bytes([len(syn)]) + bytes(syn)
         elif target == "tap":
             header = bytes([1, 1 if version == 4 else 4]) + ffi.buffer(
                 ffi.new("uint16_t[]", [n, 30, len(template), 16, 0])
