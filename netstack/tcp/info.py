@@ -132,6 +132,7 @@ def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
     info.tcpi_busy_time, info.tcpi_rwnd_limited, info.tcpi_sndbuf_limited = (t // 1000 for t in chrono.totals(c, now))
     info.tcpi_dsack_dups = c.dsack_dups
     info.tcpi_reord_seen = c.reord_seen
+    info.tcpi_rcv_ooopack = c.rcv_ooopack
     info.tcpi_snd_wnd = c.snd_wnd
     info.tcpi_rcv_wnd = c.receive_window()
     info.tcpi_total_rto = c.total_rto

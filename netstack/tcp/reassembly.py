@@ -214,6 +214,7 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     c.ack_pending |= delack.SCHED
     c.data_segs_in += seg.gso_segs
     counters.TCPOFOQueue += 1
+    c.rcv_ooopack += seg.gso_segs
     window.measure_rcv_mss(c, seg)
     ooo = c.ooo
     payload: Any = seg.payload

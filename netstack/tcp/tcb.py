@@ -98,7 +98,7 @@ class Tcb:
         # Counts for TCP_INFO.
         "bytes_acked", "bytes_received", "bytes_sent", "bytes_retrans", "segs_out", "segs_in", "data_segs_out",
         "data_segs_in",
-        "soft_error", "reord_events", "icmp_mtu",
+        "rcv_ooopack", "soft_error", "icmp_mtu",
     )  # fmt: skip
 
     cc: CongestionControl
@@ -169,7 +169,7 @@ class Tcb:
         self.eor: tuple[int, ...] = ()
         # Counts for TCP_INFO.
         self.bytes_acked = self.bytes_received = self.bytes_sent = self.bytes_retrans = self.segs_out = 0
-        self.segs_in = self.data_segs_out = self.data_segs_in = self.soft_error = self.reord_events = 0
+        self.segs_in = self.data_segs_out = self.data_segs_in = self.soft_error = self.rcv_ooopack = 0
         self.icmp_mtu = 0
 
     def in_flight(self) -> int:
