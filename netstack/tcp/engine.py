@@ -17,12 +17,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
-from netstack.tcp import output
+from netstack import control
+from netstack.tcp import output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Segment
 from netstack.tcp.seq import MASK, unwrap
-from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_SENT
+from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
 
 if TYPE_CHECKING:
@@ -408,9 +409,14 @@ class Tcp:
         code = error.errno
         if not code:
             return
-        if c.state == SYN_SENT:
+        timeouts.unreachable(c, error, seq, now)
+        sock = c.sock
+        wanted = sock is not None and control.wants_errors(sock, error.version)
+        if wanted:
+            control.queue_icmp(sock, error, len(error.l4), c.out.dport)
+        if c.state in (SYN_SENT, SYN_RECEIVED):
             c.fail(code, now)
-        else:
+        elif not wanted:
             # RFC 1122 4.2.3.9: soft errors do not end a connection; they explain its end, if it comes.
             c.soft_error = code
 

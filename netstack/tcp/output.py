@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 NAGLE_OFF, NAGLE_CORK, NAGLE_PUSH = 1, 2, 4
 GSO_MAX = 65_160  # payload of a super-segment: headers and 64 KiB - 1 of IP length
 MAX_FRAGS = 16  # more buffers than this in one segment are joined
+JOIN_BELOW = 256  # a payload of no more than this travels in the frame's linear part
 
 _scratch = ffi.new("uint8_t[128]")
 _tcp_emit = lib.trl_tcp_emit
@@ -98,7 +99,11 @@ def emit(
     if header < 0:
         raise ValueError(f"trl_tcp_emit refused a segment of {length} bytes")
     if length:
-        frame = Frame(bytearray(_buffer(_scratch, header)), frags, header + length, c.l3 != 0, gso, c.l4, 16)
+        data = bytearray(_buffer(_scratch, header))
+        if length <= JOIN_BELOW and len(frags) == 1:  # so little that one piece is cheaper than two
+            data += frags[0]
+            frags = ()
+        frame = Frame(data, frags, header + length, c.l3 != 0, gso, c.l4, 16)
     else:  # so short that it is completed here
         _complete(_scratch, header, c.l4, 16)
         frame = Frame(bytearray(_buffer(_scratch, header)), (), header, c.l3 != 0)
@@ -277,7 +282,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             if avail > room or (not avail and room <= 0):
                 rwnd_limited = True
                 break
-            if avail < mss and last and not c.fin_queued and nagle_holds(c, nonagle) and not c.snd_up > snd_nxt:
+            if avail < mss and last and not c.fin_queued and nagle_holds(c, nonagle) and not c.snd_up:
                 break
             size = avail
         else:

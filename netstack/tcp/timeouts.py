@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import output, recovery, rto
 from netstack.tcp.segment import ACK
@@ -62,6 +62,24 @@ def retransmit_timeout(c: Connection, now: int) -> None:
         rto.arm(c, RETRANS, SECOND // 2, now)
         return
     next_rto(c, now)
+
+
+def unreachable(c: Connection, error: Any, seq: int, now: int) -> None:
+    """RFC 6069: the network itself says that the retransmission got lost on a broken path, not to congestion. One
+    backoff is taken back, and with it the wait."""
+    codes = (0, 1) if error.version == 4 else (0,)  # network or host unreachable; no route
+    if error.type != (3 if error.version == 4 else 1) or error.code not in codes:
+        return
+    if seq != c.snd_una or not c.retransmits or not c.backoff or not c.rtx:
+        return
+    c.backoff -= 1
+    base = rto.computed_ns(c) if c.srtt_us else c.settings.tcp_timeout_init_ms * MS
+    c.rto_ns = min(base << c.backoff, c.settings.tcp_rto_max_ms * MS)
+    left = c.rtx[0].xmit_ns + c.rto_ns - now
+    if left > 0:
+        rto.arm(c, RETRANS, left, now)
+    else:
+        retransmit_timeout(c, now)
 
 
 def window_timed_out(c: Connection, now: int) -> bool:
