@@ -74,14 +74,15 @@ class Session:
         self.options = options
         self.progress = progress
         self._machine: Server | None = None
-        self._plain = False
+        self._plain: bool | None = False  # None: no machine, but a bare stack
         self._no_lwip = False
         self.idle: tuple[list[float], list[float], float] | None = None
 
-    def machine(self, plain: bool = False) -> Server:
+    def machine(self, plain: bool | None = False) -> Server:
+        """The machine, with plain frames or with vnet headers; None: a bare stack instead."""
         if self._machine is None or self._plain != plain:
             self.stop()
-            self._machine = self.rig.machine(plain)
+            self._machine = self.rig.stack() if plain is None else self.rig.machine(plain)
             self._plain = plain
         return self._machine
 
@@ -92,7 +93,7 @@ class Session:
             self._machine = None
 
     def in_turns(
-        self, name: str, kind: str, port: int, plain: bool = False, shared_core: bool = False
+        self, name: str, kind: str, port: int, plain: bool | None = False, shared_core: bool = False
     ) -> tuple[list[dict[str, float]], list[dict[str, float]], list[dict[str, float]]]:
         """The runs against the machine, the kernel and lwIP, in turns so that a drift of the host meets all."""
         options = self.options
@@ -139,19 +140,19 @@ def bulk(session: Session, name: str, kind: str, port: int, plain: bool = False)
     return _figure(name, rate, peers, {"cpu_s_per_gb": cpu}, lwips)
 
 
-def echo(session: Session) -> Figure:
-    found = session.in_turns("echo", "echo", ECHO, shared_core=True)
+def echo(session: Session, name: str = "echo", plain: bool | None = False) -> Figure:
+    found = session.in_turns(name, "echo", ECHO, plain, shared_core=True)
     times, peers, lwips = ([run["median"] * 1e6 for run in runs] for runs in found)
     extra = {"p99_us": median(run["p99"] for run in found[0]) * 1e6}
     extra["peer_p99_us"] = median(run["p99"] for run in found[1]) * 1e6
-    return _figure("echo", times, peers, extra, lwips)
+    return _figure(name, times, peers, extra, lwips)
 
 
-def connect(session: Session) -> Figure:
-    found = session.in_turns("connect", "connect", ECHO, shared_core=True)
+def connect(session: Session, name: str = "connect", plain: bool | None = False) -> Figure:
+    found = session.in_turns(name, "connect", ECHO, plain, shared_core=True)
     rates, peers, lwips = ([run["count"] / run["seconds"] for run in runs] for runs in found)
     cpu = median(run["cpu_seconds"] / run["count"] for run in found[0])
-    return _figure("connect", rates, peers, {"cpu_us": cpu * 1e6}, lwips)
+    return _figure(name, rates, peers, {"cpu_us": cpu * 1e6}, lwips)
 
 
 def beside_idle(session: Session) -> tuple[list[float], list[float], float]:
@@ -244,6 +245,8 @@ NETWORK: dict[str, Callable[[Session], Figure]] = {
     "bulk-out": lambda s: bulk(s, "bulk-out", "recv", CHARGEN),
     "echo": echo,
     "connect": connect,
+    "echo-stack": lambda s: echo(s, "echo-stack", plain=None),
+    "connect-stack": lambda s: connect(s, "connect-stack", plain=None),
     "idle-rate": idle_rate,
     "idle-memory": idle_memory,
     "ready": ready,

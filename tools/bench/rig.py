@@ -3,6 +3,7 @@
     namespace "near"                                  namespace "far"
       peer (the load) ── tap0 ═══ the machine
                      ├── tap1 ═══ lwip_peer
+                     ├── tap3 ═══ stack_peer
                      └── veth ════════════════════════ peer serve
 
 The load runs in `near`; so does the machine's process, whose TAP is made there. Both ends of the veth pair are the
@@ -30,6 +31,7 @@ MACHINE_IP, NEAR_IP = "10.91.0.2", "10.91.0.1"
 VETH_FAR_IP, VETH_NEAR_IP = "10.92.0.2", "10.92.0.1"
 TWIN_IP, TWIN_NEAR_IP = "10.94.0.2", "10.94.0.1"
 LWIP_IP, LWIP_NEAR_IP = "10.93.0.2", "10.93.0.1"
+STACK_IP, STACK_NEAR_IP = "10.95.0.2", "10.95.0.1"
 LWIP_HEADERS = "/usr/include/lwip"  # of Debian's liblwip-dev
 READY_S = 15.0
 HERE = Path(__file__).resolve().parent
@@ -188,6 +190,16 @@ class Rig:
         if self.profile is not None:
             command[1:3] = ["-m", "tools.bench.sampler", self.profile, "--wait", "tools.bench.machine"]
         server = self._serve(self.near, ip, *command)
+        if self.profile is not None:
+            server.child.send_signal(signal.SIGUSR2)
+        return server
+
+    def stack(self) -> Server:
+        """A bare `Stack` on a TAP with vnet headers, without a kernel. Stop it when done."""
+        command = [sys.executable, "-m", "tools.bench.stack_peer", "tap3", f"{STACK_IP}/24", f"{STACK_NEAR_IP}/24"]
+        if self.profile is not None:
+            command[1:3] = ["-m", "tools.bench.sampler", self.profile, "--wait", "tools.bench.stack_peer"]
+        server = self._serve(self.near, STACK_IP, *command)
         if self.profile is not None:
             server.child.send_signal(signal.SIGUSR2)
         return server
