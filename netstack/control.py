@@ -151,16 +151,18 @@ def _pktinfo(sock: Socket, result: Wish, index: int, source: bytes) -> None:
 class QueuedError:
     """One entry."""
 
-    __slots__ = ("code", "data", "info", "kind", "offender", "origin", "target", "type")
+    __slots__ = ("code", "data", "high", "info", "kind", "offender", "origin", "target", "type")
 
     def __init__(
-        self, code: int, origin: int, type: int, kind: int, info: int, data: bytes, target: Any, offender: bytes
-    ) -> None:
+        self, code: int, origin: int, type: int, kind: int, info: int, data: bytes, target: Any, offender: bytes,
+        high: int = 0,
+    ) -> None:  # fmt: skip
         self.code = code
         self.origin = origin
         self.type = type
         self.kind = kind  # ICMP's code
-        self.info = info  # the path's MTU, of a packet too big
+        self.info = info  # the path's MTU, of a packet too big; the first of a range of calls
+        self.high = high  # and the last
         self.data = data
         self.target = target
         self.offender = offender
@@ -203,7 +205,13 @@ def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
     if not sock.errors:
         raise would_block("no error waits")
     entry = sock.errors.popleft()
-    extended = struct.pack("=IBBBBII", entry.code, entry.origin, entry.type, entry.kind, 0, entry.info, 0)
+    extended = struct.pack("=IBBBBII", entry.code, entry.origin, entry.type, entry.kind, 0, entry.info, entry.high)
+    if entry.target is None:  # no packet's: a notification
+        v6 = sock.family == AF_INET6
+        where = (IPPROTO_IPV6, IPV6_RECVERR) if v6 else (IPPROTO_IP, IP_RECVERR)
+        sock.ancillary = [(*where, extended + bytes(28 if v6 else 16))]
+        sock.so_error = sock.errors[0].code if sock.errors else 0
+        return b"", None, MSG_ERRQUEUE, 0
     target = entry.target[0]
     if len(target) == 4 and sock.family == AF_INET:
         offender = struct.pack("=HH", AF_INET, 0) + (entry.offender or bytes(4)) + bytes(8)

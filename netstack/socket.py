@@ -34,6 +34,7 @@ POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLRDHUP = 1, 2, 4, 8, 16, 0x2000
 SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
 MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_TRUNC, MSG_DONTWAIT = 1, 2, 4, 0x20, 0x40
 MSG_EOR, MSG_WAITALL, MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_MORE = 0x80, 0x100, 0x2000, 0x4000, 0x8000
+MSG_ZEROCOPY = 0x4000000
 
 SOL_SOCKET = 1
 SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST = 1, 2, 3, 4, 5, 6
@@ -41,7 +42,8 @@ SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_NO_CHECK, SO_PRIORITY, SO_L
 SO_BSDCOMPAT, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT = 14, 15, 16, 17, 18, 19
 SO_RCVTIMEO, SO_SNDTIMEO, SO_BINDTODEVICE, SO_TIMESTAMP, SO_ACCEPTCONN = 20, 21, 25, 29, 30
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_PROTOCOL, SO_DOMAIN = 32, 33, 36, 38, 39
-SO_INCOMING_CPU, SO_MAX_PACING_RATE, SO_COOKIE = 49, 47, 57
+SO_BUSY_POLL, SO_MAX_PACING_RATE, SO_INCOMING_CPU, SO_MEMINFO, SO_COOKIE, SO_ZEROCOPY = 46, 47, 49, 55, 57, 60
+UNPACED = (1 << 64) - 1  # SO_MAX_PACING_RATE of a socket that has no limit
 
 IP_TOS, IP_TTL, IP_HDRINCL, IP_OPTIONS, IP_RECVOPTS, IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR = 1, 2, 3, 4, 6, 8, 10, 11
 IP_RECVTTL, IP_RECVTOS, IP_MTU, IP_FREEBIND, IP_TRANSPARENT, IP_MINTTL = 12, 13, 14, 15, 19, 21
@@ -403,6 +405,18 @@ class Socket:
                 self.bound_device = self.stack.interfaces[text]
             else:
                 raise error(errno.ENODEV, f"no interface {text!r}")
+        elif name == SO_MAX_PACING_RATE:
+            rate = option_int(value) & 0xFFFFFFFF
+            if not isinstance(value, int) and len(value) >= 8:
+                rate = int.from_bytes(value[:8], "little")
+            elif rate == 0xFFFFFFFF:
+                rate = UNPACED
+            self.flags = {**self.flags, name: rate}
+            self.flag_changed(name)
+        elif name == SO_ZEROCOPY and self.type != SOCK_RAW:
+            if not 0 <= option_int(value) <= 1:
+                raise error(errno.EINVAL)
+            self.flags = {**self.flags, name: option_int(value)}
         elif name in FLAGS:
             self.flags = {**self.flags, name: 1 if option_int(value) else 0}
             self.flag_changed(name)
@@ -430,12 +444,23 @@ class Socket:
             SO_TYPE: self.type, SO_DOMAIN: self.family, SO_PROTOCOL: self.proto, SO_REUSEADDR: int(self.reuse_addr),
             SO_RCVBUF: self.rcvbuf, SO_SNDBUF: self.sndbuf, SO_RCVLOWAT: self.rcvlowat, SO_SNDLOWAT: 1,
             SO_PRIORITY: self.priority, SO_MARK: self.mark, SO_ACCEPTCONN: int(self.is_listening()), SO_BSDCOMPAT: 0,
+            SO_BUSY_POLL: 0, SO_INCOMING_CPU: 0, SO_ZEROCOPY: self.flags.get(SO_ZEROCOPY, 0),
         }  # fmt: skip
         if name in values:
             return values[name]
+        if name == SO_MAX_PACING_RATE:
+            rate = self.flags.get(name, UNPACED)
+            return rate if rate < 1 << 31 else struct.pack("=Q", rate)
+        if name == SO_MEMINFO:
+            return struct.pack("=9I", *self.memory_use())
         if name in FLAGS:
             return self.flags.get(name, 0)
         raise error(errno.ENOPROTOOPT, f"no socket option {name}")
+
+    def memory_use(self) -> tuple[int, int, int, int, int, int, int, int, int]:
+        """SO_MEMINFO: bytes received and queued, rcvbuf, given to devices, sndbuf, reserved, queued to send, for
+        options, in the backlog; datagrams dropped."""
+        return 0, self.rcvbuf, 0, self.sndbuf, 0, 0, 0, 0, 0
 
     def is_listening(self) -> bool:
         return False

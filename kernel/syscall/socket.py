@@ -279,7 +279,7 @@ def sys_sendmsg(task: Any, fd: int, message: tuple[Source, Any, Address], flags:
     if not ancillary:
         return SOCKET.send(file, task, source, count, flags, target)
     if sock.family != AF_UNIX:
-        raise error(EINVAL, "ancillary data")
+        return _send_beside(task, file, sock, bytes(source.peek(count)), ancillary, flags, target)
     parcels = _pack_ancillary(task, ancillary)
     data = bytes(source.peek(count))
     while True:
@@ -293,6 +293,18 @@ def sys_sendmsg(task: Any, fd: int, message: tuple[Source, Any, Address], flags:
             if not flags & abi.MSG_NOSIGNAL:
                 task.send_signal(abi.SIGPIPE)
             raise
+
+
+def _send_beside(task: Any, file: Any, sock: Any, data: bytes, ancillary: Any, flags: int, target: Any) -> int:
+    """What the stack understands of control messages (IP_TTL, IP_PKTINFO ...); those of SOL_SOCKET are not for it."""
+    wanted = [(level, kind, bytes(body)) for level, kind, body in ancillary if level != abi.SOL_SOCKET]
+    if any(level == abi.SOL_SOCKET and kind != abi.SCM_RIGHTS for level, kind, _ in ancillary):
+        raise error(EINVAL, "ancillary data")
+    if not wanted or sock.type == abi.SOCK_STREAM:
+        return SOCKET.send(file, task, BytesSource(data), len(data), flags, target)
+    sent = int(sock.sendto(data, target, task.now, flags & ~abi.MSG_DONTWAIT & ~abi.MSG_NOSIGNAL, wanted))
+    task.machine.network.drive()
+    return sent
 
 
 def _pack_ancillary(task: Any, ancillary: Any) -> list[tuple[int, int, Any]]:
@@ -335,9 +347,11 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
     """`message` is (sink, room for ancillary data); gives (bytes, ancillary data, message flags, address)."""
     sink, room = message
     file, sock = _socket(task, fd)
-    if not hasattr(sock, "recvmsg"):
+    if sock.type == abi.SOCK_STREAM and sock.family != AF_UNIX and not flags & abi.MSG_ERRQUEUE:
         data, peer = SOCKET.receive(file, task, sink.room, flags)
-        return sink.put(data), [], 0, peer
+        sock.beside_data()
+        ancillary, cut = _fitting(sock.ancillary, room)
+        return sink.put(data), ancillary, cut, peer
     below = flags & ~(abi.MSG_DONTWAIT | abi.MSG_CMSG_CLOEXEC | abi.MSG_WAITALL)
     deadline = task.now + sock.rcvtimeo_ns if sock.rcvtimeo_ns else None
     while True:
@@ -345,7 +359,7 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
             result = sock.recvmsg(sink.room, task.now, below)
             break
         except BlockingIOError:
-            if file.flags & abi.O_NONBLOCK or flags & abi.MSG_DONTWAIT:
+            if file.flags & abi.O_NONBLOCK or flags & (abi.MSG_DONTWAIT | abi.MSG_ERRQUEUE):
                 raise
             file.private.wait(task, file.private.readers, deadline)
     task.machine.network.drive()
@@ -354,7 +368,21 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
         received, cut = _unpack_ancillary(task, parcels, room, flags)
         return sink.put(data), received, message_flags | cut, peer
     data, peer, message_flags, _ = result
-    return sink.put(data), [], message_flags, peer
+    ancillary, cut = _fitting(sock.ancillary, room)
+    return sink.put(data), ancillary, message_flags | cut, peer
+
+
+def _fitting(messages: Any, room: int) -> tuple[list[tuple[int, int, bytes]], int]:
+    """As many control messages as there is room for, each with its header of 16 bytes; MSG_CTRUNC when one is cut."""
+    given: list[tuple[int, int, bytes]] = []
+    for level, kind, body in messages:
+        if room < 16:
+            return given, abi.MSG_CTRUNC
+        given.append((level, kind, body[: room - 16]))
+        if len(body) > room - 16:
+            return given, abi.MSG_CTRUNC
+        room -= 16 + len(body) + -len(body) % 8
+    return given, 0
 
 
 def _unpack_ancillary(task: Any, parcels: Any, room: int, flags: int) -> tuple[list[tuple[int, int, bytes]], int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp import chrono, output, rack, recovery, rto
+from netstack.tcp import beside, chrono, output, rack, recovery, rto
 from netstack.tcp.scoreboard import (
     ACKED,
     CA_ALERT,
@@ -237,6 +237,8 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             break
     if done:
         del rtx[:done]
+        if c.zerocopy:
+            beside.completed(c)
     if rtx:
         if rtx[0].marks & SACKED:
             flag |= SACK_RENEGING

@@ -14,7 +14,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi
-from netstack.tcp import ack, chrono, congestion, delack, fsm, output, predict, rack, recovery, rto, timeouts, window
+from netstack.tcp import (
+    ack,
+    beside,
+    chrono,
+    congestion,
+    delack,
+    fsm,
+    output,
+    predict,
+    rack,
+    recovery,
+    rto,
+    timeouts,
+    window,
+)
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.scoreboard import Head, Sent, cut, link_last
@@ -418,6 +432,8 @@ class Connection(Tcb):
             self.deadline_ns = 0
         if self.listener is not None:
             self.listener.child_gone(self)
+        if self.zerocopy:
+            beside.completed(self, everything=True)
         sock = self.sock
         if sock is not None:
             sock.shutdown_mask = 3

@@ -34,6 +34,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     if (
         rec.end != ack
         or rec.marks
+        or c.zerocopy
         or c.sacked_out
         or c.tlp_high_seq
         or c.rack_steps > 1

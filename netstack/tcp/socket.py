@@ -21,6 +21,7 @@ from netstack.socket import (
     MSG_PEEK,
     MSG_TRUNC,
     MSG_WAITALL,
+    MSG_ZEROCOPY,
     POLLERR,
     POLLHUP,
     POLLIN,
@@ -40,7 +41,7 @@ from netstack.socket import (
     share_address,
     would_block,
 )  # fmt: skip
-from netstack.tcp import congestion, delack, fsm, info, recvbuf, sendbuf, sockopt, window
+from netstack.tcp import beside, congestion, delack, fsm, info, recvbuf, sendbuf, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -102,6 +103,9 @@ _copy = _copying()
 
 
 class TcpSocket(Socket):
+    recvmsg = beside.receive
+    beside_data = beside.note
+
     __slots__ = (
         "cc_name", "conn", "defer_accept", "keep", "linger2", "listener", "nonagle", "notsent_lowat", "oob_inline",
         "pinned", "port_held",
@@ -355,7 +359,9 @@ class TcpSocket(Socket):
         size = len(data)
         if not size:
             return 0
-        if flags & MSG_OOB:
+        if flags & (MSG_OOB | MSG_ZEROCOPY):
+            if flags & MSG_ZEROCOPY:
+                return beside.send(self, data, now, flags)
             return self.send_urgent(conn, data, now)
         held = conn.memory() if conn.snd_una != conn.write_seq else 0
         if held + size + (size >> 4) >= conn.sndbuf or conn.unsent_bytes + size > conn.notsent_lowat:
@@ -485,10 +491,10 @@ class TcpSocket(Socket):
         conn = self.conn
         if conn is None or conn.state != ESTABLISHED or self.shutdown_mask or self.so_error or conn.urg_data >= 0:
             return self.readiness()
-        mask = 0
+        mask = POLLERR if self.errors else 0
         ready = conn.rcv_nxt - conn.copied_seq
         if ready and (ready >= conn.rcvlowat or conn.rmem > conn.rcvbuf >> 1):
-            mask = POLLIN
+            mask |= POLLIN
         if events & POLLOUT:
             if conn.writable():
                 mask |= POLLOUT
@@ -612,7 +618,7 @@ class TcpSocket(Socket):
                 mask |= POLLPRI
         elif conn is None or state == CLOSED:
             mask |= POLLOUT
-        if self.so_error:
+        if self.so_error or self.errors:
             mask |= POLLERR
         return mask
 
@@ -655,6 +661,12 @@ class TcpSocket(Socket):
                 self.so_error, conn.soft_error = conn.soft_error, 0  # who asks is told of what is no end yet, too
         return super()._get_socket(name)
 
+    def memory_use(self) -> tuple[int, int, int, int, int, int, int, int, int]:
+        c = self.conn
+        if c is None:
+            return super().memory_use()
+        return c.rmem, c.rcvbuf, 0, c.sndbuf, 0, c.memory(), 0, 0, 0
+
     def flag_changed(self, name: int) -> None:
         conn = self.conn
         if name == SO_KEEPALIVE and conn is not None:
@@ -671,8 +683,9 @@ class TcpSocket(Socket):
             super().set_protocol_option(level, name, value)
 
     def get_protocol_option(self, level: int, name: int) -> int | bytes:
-        value = sockopt.get_option(self, name) if level == sockopt.SOL_TCP else None
-        return super().get_protocol_option(level, name) if value is None else value
+        if level == sockopt.SOL_TCP:
+            return sockopt.get_option(self, name)
+        return super().get_protocol_option(level, name)
 
 
 __all__ = ["TcpSocket"]

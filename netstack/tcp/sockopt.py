@@ -9,8 +9,8 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from netstack.socket import error, option_int, option_text
-from netstack.tcp import congestion, delack, output, window
-from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN
+from netstack.tcp import beside, congestion, delack, output, window
+from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS
 
 if TYPE_CHECKING:
     from netstack.tcp.socket import TcpSocket
@@ -32,7 +32,8 @@ SOL_TCP = 6
     TCP_CONGESTION,
 ) = range(1, 14)
 TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
-TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT = 23, 24, 25
+TCP_REPAIR, TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT, TCP_CC_INFO, TCP_SAVE_SYN = 19, 23, 24, 25, 26, 27
+TCP_INQ, TCP_TX_DELAY = beside.TCP_INQ, 37
 
 
 def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
@@ -42,6 +43,8 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
     if name == TCP_CONGESTION:
         set_congestion(sock, option_text(value))
         return True
+    if name == TCP_TIMESTAMP:
+        raise error(errno.EPERM, "the timestamp clock can only be set in repair mode")
     number = option_int(value)
     if name == TCP_NODELAY:
         set_nonagle(sock, output.NAGLE_OFF, number != 0, now, push=number != 0)
@@ -87,6 +90,10 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
         sock.notsent_lowat = number & 0xFFFFFFFF
         if conn is not None:
             conn.notsent_lowat = sock.notsent_lowat or sock.stack.settings.tcp_notsent_lowat
+    elif name == TCP_INQ:
+        if number not in (0, 1):
+            raise error(errno.EINVAL)
+        sock.flags = {**sock.flags, beside.INQ_FLAG: number}
     elif name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
         if number not in (0, 1):
             raise error(errno.EINVAL)
@@ -152,8 +159,8 @@ def set_congestion(sock: TcpSocket, name: str) -> None:
         conn.cc = congestion.create(name)
 
 
-def get_option(sock: TcpSocket, name: int) -> int | bytes | None:
-    """The value of a TCP_* option; None when there is none of that number."""
+def get_option(sock: TcpSocket, name: int) -> int | bytes:
+    """The value of a TCP_* option; ENOPROTOOPT when there is none of that number."""
     conn = sock.conn
     settings = sock.stack.settings
     if name == TCP_INFO:
@@ -189,9 +196,15 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes | None:
         return sock.user_timeout_ms
     if name == TCP_NOTSENT_LOWAT:
         return sock.notsent_lowat
-    if name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
+    if name == TCP_INQ:
+        return sock.flags.get(beside.INQ_FLAG, 0)
+    if name == TCP_TIMESTAMP:
+        return sock.stack.now // MS + (conn.ts_offset if conn is not None else 0) & 0x7FFFFFFF
+    if name == TCP_CC_INFO:
+        return b""  # none of the algorithms has anything to say of itself
+    if name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_SAVE_SYN, TCP_TX_DELAY):
         return 0
-    return None
+    raise error(errno.ENOPROTOOPT, f"no TCP option {name}")
 
 
 def retransmissions_of(seconds: int, settings: Any) -> int:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections import deque
+
     from netstack.tcp.congestion import CongestionControl
     from netstack.tcp.scoreboard import Head, Sent
     from netstack.timers import Timer
@@ -94,6 +96,7 @@ class Tcb:
         "is_cwnd_limited", "pacing_rate", "app_limited",
         # Sender's user side.
         "chrono", "chrono_ns", "busy_ns", "rwnd_limited_ns", "sndbuf_limited_ns",  # see `chrono`
+        "zerocopy", "zerocopy_next",
         "nonagle", "eor", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat", "wake_pending", "was_full",
         # Counts for TCP_INFO.
         "bytes_acked", "bytes_received", "bytes_sent", "bytes_retrans", "segs_out", "segs_in", "data_segs_out",
@@ -167,6 +170,8 @@ class Tcb:
         self.nonagle = self.tail_seq = self.tso_ns = self.sndbuf = self.notsent_lowat = 0
         self.sndbuf_locked = self.wake_pending = self.was_full = False
         self.eor: tuple[int, ...] = ()
+        self.zerocopy: deque[tuple[int, int]] | None = None  # see `beside`
+        self.zerocopy_next = 0
         # Counts for TCP_INFO.
         self.bytes_acked = self.bytes_received = self.bytes_sent = self.bytes_retrans = self.segs_out = 0
         self.segs_in = self.data_segs_out = self.data_segs_in = self.soft_error = self.rcv_ooopack = 0

@@ -18,6 +18,9 @@ _SYMBOLS: dict[str, int] = {
     "SIOCINQ": 0x541B, "FIONREAD": 0x541B, "SIOCOUTQ": 0x5411, "TIOCOUTQ": 0x5411, "SIOCATMARK": 0x8905,
     "MSG_ZEROCOPY": 0x4000000, "MSG_FASTOPEN": 0x20000000, "MSG_EOR": 0x80, "MSG_MORE": 0x8000, "MSG_ERRQUEUE": 0x2000,
     "TCP_INQ": 36, "TCP_CM_INQ": 36, "SO_ZEROCOPY": 60, "SO_MEMINFO": 55, "TCP_RTO_MAX_MS": 44,
+    "SO_EE_ORIGIN_NONE": 0, "SO_EE_ORIGIN_LOCAL": 1, "SO_EE_ORIGIN_ICMP": 2, "SO_EE_ORIGIN_ICMP6": 3,
+    "SO_EE_ORIGIN_TIMESTAMPING": 4, "SO_EE_ORIGIN_ZEROCOPY": 5, "SO_EE_CODE_ZEROCOPY_COPIED": 1,
+    "SO_MAX_PACING_RATE": 47,
     "IP_MTU_DISCOVER": 10, "IP_RECVERR": 11, "IPV6_RECVERR": 25,
     "IP_PMTUDISC_DONT": 0, "IP_PMTUDISC_WANT": 1, "IP_PMTUDISC_DO": 2, "IP_PMTUDISC_PROBE": 3,
     "IP_PMTUDISC_INTERFACE": 4, "IP_PMTUDISC_OMIT": 5,
@@ -120,7 +123,11 @@ def address_of(value: Struct) -> tuple[str | None, int | None]:
     return text, None if port is None or isinstance(port, Dots) else integer(port)
 
 
-def control_list(value: Expression | None) -> list[tuple[int, int, bytes | None]]:
+RECVERR = {"CMSG_LEVEL_IP": (0, 41), "CMSG_TYPE_RECVERR": (11, 25)}
+"""Names for the error queue's messages that mean those of the IP version under test."""
+
+
+def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, int, bytes | None]]:
     """msg_control as (level, type, data); data is None where it is `...`."""
     if value is None or isinstance(value, Dots):
         return []
@@ -135,7 +142,17 @@ def control_list(value: Expression | None) -> list[tuple[int, int, bytes | None]
             body: bytes | None = (integer(data) & 0xFFFFFFFF).to_bytes(4, "little")
         elif data is None or isinstance(data, Dots):
             body = None
+        elif isinstance(data, Struct) and data.get("ee_origin") is not None:
+            body = struct.pack("=IBBBBII", *(
+                integer(part(data, name)) if name and data.get(name) is not None else 0
+                for name in ("ee_errno", "ee_origin", "ee_type", "ee_code", "", "ee_info", "ee_data")
+            ))  # fmt: skip
         else:
             raise UnsupportedCall(f"control message data {data}")
-        out.append((integer(part(item, "cmsg_level")), integer(part(item, "cmsg_type")), body))
+        names = (part(item, "cmsg_level"), part(item, "cmsg_type"))
+        level, kind = (
+            RECVERR[name.name][v6] if isinstance(name, Word) and name.name in RECVERR else integer(name)
+            for name in names
+        )
+        out.append((level, kind, body))
     return out

@@ -1,0 +1,86 @@
+"""What a stream tells its user beside the data: control messages of recvmsg, and the error queue (tcp(7), and Linux's
+notes on MSG_ZEROCOPY).
+
+TCP_INQ: each recvmsg says how much waits behind what it gave (1 at the end of the stream: a read will not block).
+
+MSG_ZEROCOPY, where SO_ZEROCOPY is set: the sender is told when its buffer is no longer needed, that is when the last
+byte of the call is acknowledged (or the connection gone). Calls are numbered; a notification names a range, and joins
+the one before it that nobody has read yet. This stack keeps buffers of the application by reference, so nothing is
+copied; like Linux, when a device had to copy, a notification says COPIED, as nothing here needs the page pinned.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from netstack.control import QueuedError, take_error
+from netstack.socket import MSG_ERRQUEUE, MSG_ZEROCOPY, SO_ZEROCOPY, SockAddr
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.socket import TcpSocket
+
+SOL_TCP = 6
+TCP_INQ = TCP_CM_INQ = 36
+ORIGIN_ZEROCOPY = 5
+CODE_COPIED = 1
+INQ_FLAG = SOL_TCP << 16 | TCP_INQ
+"""Its place among the socket's flags, which accepted sockets inherit."""
+
+
+def inq(c: Connection | None) -> int:
+    """SIOCINQ's number, but 1 rather than 0 after the peer's FIN (Linux's tcp_inq_hint)."""
+    if c is None:
+        return 0
+    waiting = int(c.rcv_nxt - c.copied_seq) - (1 if c.fin_received else 0)
+    return waiting if waiting > 0 else int(c.fin_received)
+
+
+def receive(sock: TcpSocket, n: int, now: int, flags: int) -> tuple[bytes, SockAddr | None, int, int]:
+    """recvmsg: (data, no address, message flags, length); then `sock.ancillary` has the control messages."""
+    if flags & MSG_ERRQUEUE:
+        return take_error(sock, n)
+    data = sock.recv(n, now, flags)
+    note(sock)
+    return data, None, 0, len(data)
+
+
+def note(sock: TcpSocket) -> None:
+    """The control messages that go with what was just received."""
+    sock.ancillary = ((SOL_TCP, TCP_CM_INQ, struct.pack("=i", inq(sock.conn))),) if sock.flags.get(INQ_FLAG) else ()
+
+
+def send(sock: TcpSocket, data: Any, now: int, flags: int) -> int:
+    """send() with MSG_ZEROCOPY."""
+    taken = sock.send(data, now, flags & ~MSG_ZEROCOPY)
+    c = sock.conn
+    if c is None or not sock.flags.get(SO_ZEROCOPY):
+        return taken
+    if c.zerocopy is None:
+        c.zerocopy = deque()
+        c.zerocopy_next = 0
+    c.zerocopy.append((c.write_seq, c.zerocopy_next))
+    c.zerocopy_next += 1
+    completed(c)
+    return taken
+
+
+def completed(c: Connection, everything: bool = False) -> None:
+    """Tell of the calls whose last byte is acknowledged."""
+    waiting = c.zerocopy
+    sock = c.sock
+    una = c.snd_una
+    while waiting and (everything or waiting[0][0] <= una):
+        number = waiting.popleft()[1]
+        if sock is None:
+            continue
+        last = sock.errors[-1] if sock.errors else None
+        if last is not None and last.origin == ORIGIN_ZEROCOPY and last.high == number - 1:
+            last.high = number
+        else:
+            if not isinstance(sock.errors, deque) or sock.errors.maxlen == 0:
+                sock.errors = deque()
+            sock.errors.append(QueuedError(0, ORIGIN_ZEROCOPY, 0, CODE_COPIED, number, b"", None, b"", number))
+        sock.wake()
