@@ -72,9 +72,11 @@ class Credentials:
 
     def copy(self) -> Credentials:
         """An independent copy, to change and then put in place of the old one."""
-        new = Credentials.__new__(Credentials)
-        for name in Credentials.__slots__:
-            setattr(new, name, getattr(self, name))
+        new = Credentials(self.uid, self.gid, self.groups)
+        new.euid, new.suid, new.fsuid = self.euid, self.suid, self.fsuid
+        new.egid, new.sgid, new.fsgid = self.egid, self.sgid, self.fsgid
+        new.effective, new.permitted, new.inheritable = self.effective, self.permitted, self.inheritable
+        new.bounding, new.keepcaps = self.bounding, self.keepcaps
         return new
 
 

@@ -8,7 +8,6 @@ once otherwise.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -82,30 +81,7 @@ def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
     return not (listening and a.reuse_addr and b.reuse_addr and b.state != LISTEN)
 
 
-_INHERITED = (
-    "nonagle", "user_mss", "linger2", "user_timeout_ms", "notsent_lowat", "oob_inline", "window_clamp",
-    "rcvbuf", "sndbuf", "rcvbuf_locked", "sndbuf_locked", "rcvlowat", "linger", "reuse_addr", "tos", "ttl",
-    "priority", "mark", "cc_name", "bound_device", "ip_mtu_discover", "ip_minttl", "ip6_flags", "v6only",
-    "flags", "ip_flags", "keep",
-)  # fmt: skip
-
-
-def _copying() -> Callable[[Any, Any], None]:
-    """A function that copies these slots. Compiled from the names, once: by name it costs four times more."""
-    namespace: dict[str, Any] = {}
-    lines = "".join(f"    a.{name} = b.{name}\n" for name in _INHERITED)
-    exec(f"def copy(a, b):\n{lines}", namespace)
-    made: Callable[[Any, Any], None] = namespace["copy"]
-    return made
-
-
-_copy = _copying()
-
-
 class TcpSocket(Socket):
-    recvmsg = beside.receive
-    beside_data = beside.note
-
     __slots__ = (
         "cc_name", "conn", "defer_accept", "keep", "linger2", "listener", "nonagle", "notsent_lowat", "oob_inline",
         "pinned", "port_held",
@@ -133,6 +109,12 @@ class TcpSocket(Socket):
         self.oob_inline = False
         self.cc_name: str = ""
         self.keep = (0, 0, 0)
+
+    def recvmsg(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None, int, int]:
+        return beside.receive(self, n, now, flags)
+
+    def beside_data(self) -> None:
+        beside.note(self)
 
     @property
     def state(self) -> int:
@@ -249,7 +231,19 @@ class TcpSocket(Socket):
 
     def copy_options(self, listener: TcpSocket) -> None:
         """What an accepted socket has from its listener."""
-        _copy(self, listener)
+        self.nonagle, self.user_mss = listener.nonagle, listener.user_mss
+        self.linger2, self.user_timeout_ms = listener.linger2, listener.user_timeout_ms
+        self.notsent_lowat, self.oob_inline = listener.notsent_lowat, listener.oob_inline
+        self.window_clamp, self.cc_name, self.keep = listener.window_clamp, listener.cc_name, listener.keep
+        self.rcvbuf, self.rcvbuf_locked = listener.rcvbuf, listener.rcvbuf_locked
+        self.sndbuf, self.sndbuf_locked = listener.sndbuf, listener.sndbuf_locked
+        self.rcvlowat, self.linger = listener.rcvlowat, listener.linger
+        self.reuse_addr, self.bound_device = listener.reuse_addr, listener.bound_device
+        self.tos, self.ttl = listener.tos, listener.ttl
+        self.priority, self.mark = listener.priority, listener.mark
+        self.ip_mtu_discover, self.ip_minttl = listener.ip_mtu_discover, listener.ip_minttl
+        self.ip6_flags, self.v6only = listener.ip6_flags, listener.v6only
+        self.flags, self.ip_flags = listener.flags, listener.ip_flags
 
     def inherit(self, c: Connection) -> None:
         """A connection begins with this socket's options."""
