@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import statistics
 import sys
 import threading
@@ -66,6 +67,17 @@ CELLS = (
 )
 """The whole grid."""
 
+SPURIOUS = (
+    Cell("reorder 25 %, 10 ms", "--reorder 25% --delay 10ms", 2 * MB),
+    Cell("reorder 5 %, 50 ms", "--reorder 5% --delay 50ms", 2 * MB),
+    Cell("jitter 3 ms of 10 ms", "--delay 10ms --jitter 3ms", 2 * MB),
+    Cell("lost ACKs 20 %, 10 ms", "--delay 10ms --back 'loss 20%'", 2 * MB),
+    Cell("lost ACKs 20 %, 20 Mbit/s", "--rate 20Mbit --queue 50 --delay 10ms --back 'loss 20%'", 4 * MB),
+    Cell("50 us", "--delay 25us --loss 0.5%", 4 * MB),
+    Cell("50 us, reordering", "--delay 25us --jitter 20us --reorder 1%", 4 * MB),
+)
+"""Where a sender is tempted to send again what has arrived."""
+
 SMALL = (
     Cell("loss 1 %, 10 ms", "--loss 1% --delay 10ms", MB // 2),
     Cell("reorder 5 %, 10 ms", "--reorder 5% --delay 10ms", MB // 2),
@@ -116,7 +128,7 @@ def measure(lane: Lane, cell: Cell, verb: str, congestion: str, repeat: int) -> 
         seed = zlib.crc32(f"{cell.name}/{verb}/{turn}".encode())
         pair = ((LINUX, result.linux), (OURS, result.ours))
         for address, into in pair if turn % 2 else pair[::-1]:
-            lane.wire("--seed", str(seed), *cell.wire.split())
+            lane.wire("--seed", str(seed), *shlex.split(cell.wire))
             flow = lane.flow(address, verb, congestion, cell.bytes)
             if not flow["intact"]:
                 raise AssertionError(f"{cell.name}, {verb}, {congestion}: {address} delivered other bytes")
@@ -175,8 +187,10 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--set", nargs="*", default=[], metavar="SYSCTL=VALUE", help="settings of our stack")
+    parser.add_argument("--spurious", action="store_true", help="the cells where D-SACKs are what counts")
     args = parser.parse_args()
-    cells = [cell for cell in CELLS if not args.only or any(word in cell.name for word in args.only)]
+    grid = SPURIOUS if args.spurious else CELLS
+    cells = [cell for cell in grid if not args.only or any(word in cell.name for word in args.only)]
     print(f"{'cell':30} {'':7} {'':6} {'Linux':>8} {'ours':>8}  ratio   Linux/ours (Mbit/s, median of {args.repeat})")
     results = sweep(
         cells, args.verb, args.congestion, args.repeat, args.lanes, lambda result: print(result.line(), flush=True),

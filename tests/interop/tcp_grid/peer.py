@@ -1,6 +1,8 @@
 """A machine on a TAP that runs `service.py`: the grid's peer.
 
-    peer.py TAP ADDRESS/PREFIX STATS_FILE [SYSCTL=VALUE | capture=FILE]...
+    peer.py TAP ADDRESS/PREFIX STATS_FILE [SYSCTL=VALUE | capture=FILE | tick=NANOSECONDS]...
+
+`tick` makes its clock a coarse one: all that happens within a tick happens at its beginning.
 """
 
 from __future__ import annotations
@@ -8,8 +10,11 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+from drivers import clock
 from drivers.capture import Pcapng
 from drivers.clock import RealTimeline
 from drivers.console import HostConsole
@@ -19,8 +24,17 @@ from kernel.machine import Machine
 SERVICE = Path(__file__).with_name("service.py")
 
 
+def coarse(tick: int) -> None:
+    """From now on the host's clock is seen to move by `tick` nanoseconds at a time."""
+    fine = time.monotonic_ns
+    clock.time = SimpleNamespace(**{**vars(time), "monotonic_ns": lambda: fine() // tick * tick})  # type: ignore[attr-defined]
+
+
 def main() -> None:
     tap, address, stats, *sysctls = sys.argv[1:]
+    for assignment in sysctls:
+        if assignment.startswith("tick="):
+            coarse(int(assignment[5:]))
     timeline = RealTimeline(1)
     stopped: list[int] = []
 
@@ -34,6 +48,8 @@ def main() -> None:
     machine.attach(device, address, name=tap)
     for assignment in sysctls:
         name, _, value = assignment.partition("=")
+        if name == "tick":
+            continue
         if name == "capture":
             machine.network.capture(tap, Pcapng(value, timeline.epoch_ns))
         else:
