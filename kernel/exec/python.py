@@ -10,7 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from kernel.exec.ticks import TICK, compile_program, ticked
@@ -52,7 +52,7 @@ class Program:
                 "__name__": "__program__",
                 "__file__": self.filename,
                 "__loader__": _Source(self.source),
-                "__builtins__": __builtins__,
+                "__builtins__": task.machine.library.builtins,
                 TICK: task.machine.meter.tick,
             }
             exec(self.code, namespace)
@@ -68,8 +68,9 @@ class Program:
 def function_entry(
     tick: Callable[[], None], function: Callable[..., Any], args: tuple[Any, ...]
 ) -> Callable[[Task], Any]:
-    """What a task runs for `spawn(function, *args)`: `function(sys, *args)`, with ticks."""
+    """What a task runs for `spawn(function, *args)`: `function(sys, *args)`, with ticks, also in what it is given."""
     prepared = ticked(function, tick)
+    args = tuple(ticked(a, tick) if isinstance(a, FunctionType | MethodType) else a for a in args)
 
     def run(task: Task) -> Any:
         return prepared(task.sys, *args)

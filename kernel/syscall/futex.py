@@ -165,10 +165,16 @@ def sys_futex_waitv(
     )
 
 
+def _address(value: Any) -> int:
+    if not isinstance(value, int):
+        raise OSError(EFAULT, f"{value!r:.40} is no address")
+    return value
+
+
 @syscall(96, "set_tid_address", "addr")
 def sys_set_tid_address(task: Task, addr: int) -> int:
     """The word that becomes 0, and is woken, when the thread ends; gives the thread's id."""
-    task.clear_tid = addr
+    task.clear_tid = _address(addr)
     return task.tid
 
 
@@ -176,7 +182,7 @@ def sys_set_tid_address(task: Task, addr: int) -> int:
 def sys_set_robust_list(task: Task, head: int, size: int) -> int:
     if size != ROBUST_HEAD:
         raise OSError(EINVAL, f"set_robust_list: a head has {ROBUST_HEAD} bytes")
-    task.robust_list = head
+    task.robust_list = _address(head)
     return 0
 
 

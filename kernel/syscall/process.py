@@ -108,6 +108,8 @@ def sys_clone(
     machine = task.machine
     if flags & CLONE_PIDFD and flags & (CLONE_DETACHED | CLONE_PARENT_SETTID):
         raise OSError(EINVAL, "clone: CLONE_PIDFD with CLONE_PARENT_SETTID or CLONE_DETACHED")
+    if not isinstance(parent_tid, int) or not isinstance(child_tid, int):
+        raise OSError(EFAULT, "clone: addresses of words are integers")
     task.spend(machine.costs.thread if flags & CLONE_VM else machine.costs.spawn)
     child = machine.processes.clone(task, entry, flags)
     if flags & CLONE_IDS:

@@ -244,5 +244,7 @@ def setitimer(task: Task, which: int, value_ns: int, interval_ns: int = 0) -> tu
 @python("alarm")
 def alarm(task: Task, seconds: int) -> int:
     """SIGALRM in so many seconds (0: none); the seconds that were left of the alarm before, rounded up."""
-    left: int = sys_setitimer(task, ITIMER_REAL, seconds * SECOND, 0)[0]
+    if not isinstance(seconds, int):
+        raise OSError(EINVAL, f"alarm takes seconds, not {seconds!r:.40}")
+    left: int = sys_setitimer(task, ITIMER_REAL, (seconds & 0xFFFFFFFF) * SECOND, 0)[0]
     return 0 if not left else max((left + SECOND // 2) // SECOND, 1)
