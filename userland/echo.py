@@ -12,18 +12,20 @@ from userland.lib import System, listen_on
 from userland.reactor import IN, OUT, SMALL_SERVERS, TURNS, Flow, Reactor
 
 _READ = 256 * 1024
+_NOSIGNAL = abi.MSG_NOSIGNAL
 
 
 def tcp(sys: System, fd: int, peer: Any) -> Flow:
     """One connection. Reading waits while the peer does not take what is already read; others get their turn. A flow
     never waits inside `except`, or it would keep the error and all that its traceback holds.
     """
-    read, sendto, nosignal = sys.read, sys.sendto, abi.MSG_NOSIGNAL
+    del peer  # what a flow holds, it holds as long as the connection lasts
+    read, sendto = sys.read, sys.sendto
     turns = 0
     yield IN  # before the first read: to be told that there is nothing costs more than to ask
     while True:
         try:
-            data = read(fd, _READ)
+            data: Any = read(fd, _READ)
         except BlockingIOError:
             data = None
         if data is None:
@@ -31,25 +33,24 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
             continue
         if not data:
             return
+        size = len(data)
+        while True:
+            try:
+                taken = sendto(fd, data, _NOSIGNAL)
+            except BlockingIOError:
+                taken = 0
+            if taken == len(data):
+                break
+            if not taken:
+                yield OUT
+            data = memoryview(data)[taken:]
+        data = None  # nothing is held while it waits
+        if size < _READ:
+            yield IN  # that was all there is
+            continue
         turns += 1
         if turns % TURNS == 0:
             yield OUT
-        sent = 0
-        view: Any = data
-        while True:
-            try:
-                taken = sendto(fd, view, nosignal)
-            except BlockingIOError:
-                taken = 0
-            if not taken:
-                yield OUT
-            sent += taken
-            if sent == len(data):
-                break
-            view = memoryview(data)[sent:]
-        data = view = None  # nothing is held while it waits
-        if sent < _READ:
-            yield IN  # that was all there is
 
 
 def udp(sys: System, fd: int) -> Flow:

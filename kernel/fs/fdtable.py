@@ -100,8 +100,9 @@ class FdTable:
 
     def _closed(self, file: File) -> None:
         """POSIX record locks go at any close of the file by the process."""
-        if file.inode is not None and file.inode.locks is not None:
-            file.inode.locks.release_owner(self)
+        locks = file.locks
+        if locks is not None:
+            locks.release_owner(self)
         file.put()
 
     def cloexec(self, fd: int) -> bool:

@@ -77,6 +77,10 @@ class FileOps:
     def fallocate(self, file: File, task: Any, mode: int, offset: int, length: int) -> None:
         raise error(abi.ESPIPE)
 
+    def make_inode(self, file: File) -> Inode | None:
+        """The inode of a description that was opened without one."""
+        return None
+
     def set_flags(self, file: File, task: Any, flags: int) -> None:
         """F_SETFL is about to change the status flags."""
 
@@ -88,7 +92,7 @@ class File:
     """An open file description."""
 
     __slots__ = (
-        "count", "epitems", "flags", "flock", "inode", "ops", "owner", "path", "pos", "private", "readable", "signum",
+        "_inode", "count", "epitems", "flags", "flock", "ops", "owner", "path", "pos", "private", "readable", "signum",
         "writable",
     )  # fmt: skip
 
@@ -97,7 +101,7 @@ class File:
     ) -> None:
         self.ops = ops
         self.flags = flags
-        self.inode = inode
+        self._inode = inode
         self.path = path
         self.private = private
         self.pos = 0
@@ -106,7 +110,7 @@ class File:
         usable = not flags & O_PATH
         self.readable = usable and mode != O_WRONLY
         self.writable = usable and mode in (O_WRONLY, O_RDWR)
-        self.epitems: list[Any] | None = None  # epoll items that watch it: they live as long as the description
+        self.epitems: Any = None  # the first of the epoll items that watch it: they live as long as the description
         self.flock: Any = None
         self.owner = 0  # F_SETOWN
         self.signum = 0  # F_SETSIG
@@ -114,6 +118,23 @@ class File:
             inode.users += 1
         if path is not None:
             path.mount.users += 1
+
+    @property
+    def inode(self) -> Inode | None:
+        """The file's inode. That of a socket is made when somebody asks for it."""
+        found = self._inode
+        if found is None:
+            found = self.ops.make_inode(self)
+            if found is not None:
+                found.users += 1
+                self._inode = found
+        return found
+
+    @property
+    def locks(self) -> Any:
+        """The locks held on its inode, if it has any."""
+        inode = self._inode
+        return inode.locks if inode is not None else None
 
     def get(self) -> File:
         self.count += 1
@@ -124,10 +145,9 @@ class File:
         self.count -= 1
         if self.count:
             return
-        if self.epitems:
-            for item in list(self.epitems):
-                item.drop()
-        inode = self.inode
+        while self.epitems is not None:
+            self.epitems.drop()
+        inode = self._inode
         if inode is not None and inode.locks is not None:
             inode.locks.release_file(self)
         if inode is not None and inode.fs.watched and not self.flags & O_PATH:

@@ -101,7 +101,7 @@ def _ask(entries: Sequence[tuple[File | None, int]]) -> list[int]:
 class EpItem:
     """One file watched by one epoll."""
 
-    __slots__ = ("armed", "data", "ep", "events", "fd", "file", "queued", "queues")
+    __slots__ = ("armed", "data", "ep", "events", "fd", "file", "next", "queue", "queued", "queues")
 
     def __init__(self, ep: EventPoll, fd: int, file: File, events: int, data: Any) -> None:
         self.ep = ep
@@ -111,7 +111,11 @@ class EpItem:
         self.data = data
         self.armed = True
         self.queued = False
+        self.queue: WaitQueue | None = None
+        """The queue it watches, and `queues` the others: mostly there are none."""
         self.queues: tuple[WaitQueue, ...] = ()
+        self.next: EpItem | None = None
+        """The next one that watches the same file."""
 
     def __call__(self, mask: int) -> None:
         """A queue of the file was woken."""
@@ -127,22 +131,33 @@ class EpItem:
         return file.ops.ready(file, (self.events | ALWAYS) & 0xFFFF) if self.armed else 0
 
     def subscribe(self) -> None:
-        self.queues = self.file.ops.wait_queues(self.file)
-        for queue in self.queues:
+        queues = self.file.ops.wait_queues(self.file)
+        for queue in queues:
             queue.subscribe(self)
+        if queues:
+            self.queue, self.queues = queues[0], queues[1:]
 
     def drop(self) -> None:
         """The description is gone, or the item was deleted."""
-        for queue in self.queues:
-            queue.unsubscribe(self)
-        self.queues = ()
+        if self.queue is not None:
+            self.queue.unsubscribe(self)
+            for queue in self.queues:
+                queue.unsubscribe(self)
+            self.queue, self.queues = None, ()
         self.armed = False
-        self.ep.items.pop((self.fd, self.file), None)
+        self.ep.items.pop(self, None)
         if self.queued:
             self.queued = False
             del self.ep.ready[self]
-        if self.file.epitems is not None:
-            self.file.epitems.remove(self)
+        file = self.file
+        if file.epitems is self:
+            file.epitems = self.next
+            return
+        item = file.epitems
+        while item is not None:
+            if item.next is self:
+                item.next = self.next
+            item = item.next
 
 
 class EventPoll:
@@ -151,7 +166,7 @@ class EventPoll:
     __slots__ = ("items", "ready", "waiters")
 
     def __init__(self) -> None:
-        self.items: dict[tuple[int, File], EpItem] = {}
+        self.items: dict[EpItem, None] = {}
         self.ready: dict[EpItem, None] = {}  # in order of arrival
         self.waiters = WaitQueue()
 
@@ -161,19 +176,25 @@ class EventPoll:
             self.ready[item] = None
         self.waiters.wake(1, POLLIN | POLLRDNORM)
 
+    def find(self, fd: int, file: File) -> EpItem | None:
+        item: EpItem | None = file.epitems
+        while item is not None and (item.ep is not self or item.fd != fd):
+            item = item.next
+        return item
+
     def add(self, fd: int, file: File, events: int, data: Any) -> None:
-        if (fd, file) in self.items:
+        if self.find(fd, file) is not None:
             raise error(EEXIST, fd)
-        item = self.items[fd, file] = EpItem(self, fd, file, events & 0xFFFFFFFF, data)
-        if file.epitems is None:
-            file.epitems = []
-        file.epitems.append(item)
+        item = EpItem(self, fd, file, events & 0xFFFFFFFF, data)
+        self.items[item] = None
+        item.next = file.epitems
+        file.epitems = item
         item.subscribe()
         if item.ready():
             self.queue(item)
 
     def modify(self, fd: int, file: File, events: int, data: Any) -> None:
-        item = self.items.get((fd, file))
+        item = self.find(fd, file)
         if item is None:
             raise error(ENOENT, fd)
         if (item.events | events) & EPOLLEXCLUSIVE:
@@ -185,7 +206,7 @@ class EventPoll:
             self.queue(item)
 
     def delete(self, fd: int, file: File) -> None:
-        item = self.items.get((fd, file))
+        item = self.find(fd, file)
         if item is None:
             raise error(ENOENT, fd)
         item.drop()
@@ -242,7 +263,7 @@ class EpollOps(FileOps):
 
     def release(self, file: File) -> None:
         ep: EventPoll = file.private
-        for item in list(ep.items.values()):
+        for item in list(ep.items):
             item.drop()
 
 
@@ -254,9 +275,9 @@ def _depth(ep: EventPoll, target: EventPoll, level: int) -> int:
     if ep is target or level > _NEST:
         raise error(ELOOP, "epoll in a circle")
     deepest = level
-    for _, file in list(ep.items):
-        if isinstance(file.private, EventPoll):
-            deepest = max(deepest, _depth(file.private, target, level + 1))
+    for item in list(ep.items):
+        if isinstance(item.file.private, EventPoll):
+            deepest = max(deepest, _depth(item.file.private, target, level + 1))
     return deepest
 
 

@@ -401,7 +401,7 @@ def _fdinfo(task: Any, fd: int) -> str:
         gone = task.machine.processes.groups.get(private.pid) is not private
         lines += f"Pid:\t{-1 if gone else private.pid}\nNSpid:\t{-1 if gone else private.pid}\n"
     elif isinstance(private, EventPoll):
-        for item in private.items.values():
+        for item in private.items:
             data = item.data if isinstance(item.data, int) else 0
             lines += f"tfd: {item.fd:8d} events: {item.events:8x} data: {data & (1 << 64) - 1:16x}\n"
     return lines

@@ -357,6 +357,12 @@ class SocketOps(FileOps):
 
     # ---- files ----
 
+    def make_inode(self, file: File) -> Inode:
+        """fstat(2) of a socket: a number, and no times."""
+        inode: Inode = file.private.machine.vfs.anon("sockfs", abi.SOCKFS_MAGIC).inode(abi.S_IFSOCK | 0o777)
+        inode.atime = inode.mtime = inode.ctime = inode.btime = 0
+        return inode
+
     def poll(self, file: File) -> int:
         mask: int = file.private.sock.readiness()
         if mask & POLLIN:
@@ -430,9 +436,8 @@ SOCKET = SocketOps()
 def socket_file(task: Any, sock: Any, flags: int) -> File:
     """A new description of a socket, with O_NONBLOCK from SOCK_NONBLOCK."""
     machine = task.machine
-    inode: Inode = machine.vfs.anon("sockfs", abi.SOCKFS_MAGIC).inode(abi.S_IFSOCK | 0o777)
     status = abi.O_RDWR | (O_NONBLOCK if flags & abi.SOCK_NONBLOCK else 0)
-    return File(SOCKET, status, inode, None, SocketState(machine, sock))
+    return File(SOCKET, status, None, None, SocketState(machine, sock))
 
 
 def socket_of(file: File) -> Any:
