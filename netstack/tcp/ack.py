@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp import beside, chrono, output, rack, recovery, rto
+from netstack.tcp import beside, chrono, output, rack, rate, recovery, rto
 from netstack.tcp.scoreboard import (
     ACKED,
     CA_ALERT,
@@ -121,6 +121,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         rto.rearm(c, now)
     c.delivered += st.delivered
     acked = c.delivered - prior_delivered
+    rate.sample(c, None if flag & SACK_RENEGING else st.newest, acked, now)
     if acked:
         c.delivered_ns = now
         c.counters.TCPDelivered += acked
@@ -219,6 +220,8 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             c.lost_out -= pcount
         if rec.delivered > st.prior_delivered:
             st.prior_delivered = rec.delivered
+        if not marks & SACKED and (st.newest is None or rec.order > st.newest.order):
+            st.newest = rec
         c.packets_out -= pcount
         acked += pcount
         if rec.flags & SYN:
@@ -315,5 +318,6 @@ def update_pacing_rate(c: Connection) -> None:
     srtt = c.srtt_us
     settings = c.settings
     ratio = settings.tcp_pacing_ss_ratio if c.cwnd < c.ssthresh >> 1 else settings.tcp_pacing_ca_ratio
-    rate = c.mss_cache * ratio * 80_000 * (c.cwnd if c.cwnd > c.packets_out else c.packets_out)
-    c.pacing_rate = rate // srtt if srtt else rate
+    size = c.mss_cache * ratio * 80_000 * (c.cwnd if c.cwnd > c.packets_out else c.packets_out)
+    size = size // srtt if srtt else size
+    c.pacing_rate = size if not c.paced or size < c.max_pacing_rate else c.max_pacing_rate

@@ -22,6 +22,7 @@ from netstack.tcp import (
     delack,
     fsm,
     output,
+    pacing,
     predict,
     rack,
     recovery,
@@ -133,7 +134,6 @@ class Connection(Tcb):
         self.keep_cnt = settings.tcp_keepalive_probes
         self.mss_cache = opt.MSS_DEFAULT
         self.mss_clamp = opt.MSS_DEFAULT
-        self.app_limited = -1
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         fsm.segment_arrives(self, seg, now)
@@ -322,6 +322,7 @@ class Connection(Tcb):
         self.snd_wl1 = self.snd_wl1 or self.irs
         self.lsndtime_ns = now
         self.cwnd_usage_seq = self.snd_nxt
+        pacing.configure(self)
         ack.update_pacing_rate(self)
         if self.keepalive_on:
             self.start_keepalive(now)
@@ -426,6 +427,7 @@ class Connection(Tcb):
         head = self.ts_head
         head.prev = head.next = head
         self.packets_out = self.sacked_out = self.lost_out = self.retrans_out = 0
+        self.pace_ns = 0
         self.pending = self.rtx_ns = self.delack_ns = self.comp_sack_ns = self.keepalive_ns = self.fin_wait_ns = 0
         if self.timer is not None:
             self.timer.disarm()
@@ -639,6 +641,8 @@ class Connection(Tcb):
                 rack.reo_timeout(self, now)
             elif kind == PROBE0:
                 timeouts.probe_timeout(self, now)
+        if self.pace_ns and self.pace_ns <= now:
+            pacing.release(self, now)
         if self.keepalive_ns and self.keepalive_ns <= now and self.state != CLOSED:
             timeouts.keepalive_timeout(self, now)
         if self.fin_wait_ns and self.fin_wait_ns <= now and self.state == FIN_WAIT_2:
@@ -649,7 +653,9 @@ class Connection(Tcb):
             self.deadline_ns = 0
             return
         at = NEVER
-        for deadline in (self.rtx_ns, self.delack_ns, self.comp_sack_ns, self.keepalive_ns, self.fin_wait_ns):
+        for deadline in (
+            self.rtx_ns, self.delack_ns, self.comp_sack_ns, self.keepalive_ns, self.fin_wait_ns, self.pace_ns
+        ):  # fmt: skip
             if deadline and deadline < at:
                 at = deadline
         self.deadline_ns = 0

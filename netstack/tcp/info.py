@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from netstack.tcp import chrono
+from netstack.tcp import chrono, rate
 from netstack.tcp.tcb import CLOSED, LISTEN, MS, NO_TIMER
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
     info.tcpi_rcv_space = c.rcvq_space
     info.tcpi_total_retrans = c.total_retrans
     info.tcpi_pacing_rate = c.pacing_rate or (1 << 64) - 1
-    info.tcpi_max_pacing_rate = (1 << 64) - 1
+    info.tcpi_max_pacing_rate = c.max_pacing_rate or (1 << 64) - 1
     info.tcpi_bytes_acked = c.bytes_acked
     info.tcpi_bytes_received = c.bytes_received
     info.tcpi_segs_out = c.segs_out
@@ -126,6 +126,8 @@ def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
     info.tcpi_data_segs_in = c.data_segs_in
     info.tcpi_data_segs_out = c.data_segs_out
     info.tcpi_delivered = c.delivered
+    info.tcpi_delivery_rate = rate.bytes_per_second(c)
+    info.tcpi_delivery_rate_app_limited = int(c.rate_app_limited)
     info.tcpi_delivered_ce = c.delivered_ce
     info.tcpi_bytes_sent = c.bytes_sent
     info.tcpi_bytes_retrans = c.bytes_retrans

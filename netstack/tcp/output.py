@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
-from netstack.tcp import chrono, delack, rack, rto, window
+from netstack.tcp import chrono, delack, pacing, rack, rate, rto, window
 from netstack.tcp.congestion import CWND_RESTART, TX_START
 from netstack.tcp.scoreboard import (
     EVER_RETRANS,
@@ -258,6 +258,8 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         snd_nxt = c.snd_nxt
         if snd_nxt >= c.write_seq:
             break
+        if c.paced and pacing.holds(c, now):
+            break
         in_flight = c.packets_out - c.sacked_out - c.lost_out + c.retrans_out
         if in_flight >= cwnd:
             if push_one != 2:
@@ -323,6 +325,8 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         prior = c.packets_out
         if not prior:
             c.cc.event(c, TX_START, now)
+            rate.begin(c, now)
+        rec.rate = c.rate
         # Hung into the flight before it leaves: what the wire hands back at once finds it.
         emit(c, snd_nxt, flags, rec.frags, size, now, mss if pcount > 1 else 0)
         c.rtx.append(rec)
@@ -339,6 +343,8 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             c.data_segs_out += pcount
             c.bytes_sent += size
             c.counters.TCPOrigDataSent += pcount
+            if c.paced:
+                pacing.sent(c, size, now)
             if size < pcount * mss:
                 c.snd_sml = end
             if now - c.lrcvtime_ns < c.ato_ns:
@@ -462,6 +468,9 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     c.tx_order = rec.order = c.tx_order + 1
     rec.sends += 1
     rec.delivered = c.delivered
+    rec.rate = c.rate
+    if c.paced:
+        pacing.sent(c, rec.length, now)
     marks = rec.marks | EVER_RETRANS
     if counted:
         if not marks & RETRANS_OUT:  # an undone timeout leaves it set on what was sent again
@@ -523,7 +532,7 @@ def retransmit_lost(c: Connection, now: int) -> None:
     rearm = False
     while i < len(rtx):
         room = c.cwnd - c.in_flight()
-        if room <= 0 or c.retrans_out >= c.lost_out:
+        if room <= 0 or c.retrans_out >= c.lost_out or (c.paced and pacing.holds(c, now)):
             break
         rec = rtx[i]
         marks = rec.marks
@@ -610,6 +619,9 @@ def force(c: Connection, size: int, mss: int, now: int) -> None:
     rec.sends = 1
     rec.delivered = c.delivered
     prior = c.packets_out
+    if not prior:
+        rate.begin(c, now)
+    rec.rate = c.rate
     c.rtx.append(rec)
     link_last(c, rec)
     seq = c.snd_nxt

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import ack as acking
-from netstack.tcp import chrono, output, rack, rto
+from netstack.tcp import chrono, output, rack, rate, rto
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.scoreboard import Sent
 from netstack.tcp.segment import ACK, PSH
@@ -35,6 +35,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
         rec.end != ack
         or rec.marks
         or c.zerocopy
+        or c.paced
         or c.sacked_out
         or c.tlp_high_seq
         or c.rack_steps > 1
@@ -79,6 +80,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     cc = c.cc
     cc.pkts_acked(c, pcount, rtt_us, now)
     c.pending = c.rtx_ns = 0
+    rate.sample(c, rec, pcount, now)
     c.delivered_ns = now
     c.counters.TCPDelivered += pcount
     cc.cong_avoid(c, ack, pcount, now)
@@ -106,6 +108,7 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
         or c.cwnd < 1
         or c.pending
         or c.log is not None
+        or c.paced
     ):
         return False
     if not c.chrono:
@@ -121,6 +124,8 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
     rec.sends = 1
     rec.delivered = c.delivered
     c.cc.event(c, TX_START, now)
+    c.app_limited = c.delivered or 1
+    c.rate = rec.rate = (now, now, True)
     output.emit(c, snd_nxt, ACK | PSH, frags, size, now)
     c.rtx.append(rec)
     head = c.ts_head

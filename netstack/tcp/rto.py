@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp.tcb import MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import LOSS_PROBE, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -77,6 +77,8 @@ def arm(c: Connection, kind: int, delay_ns: int, now: int) -> None:
     """Set what the retransmission deadline stands for, and when."""
     most = c.settings.tcp_rto_max_ms * MS
     c.pending = kind
+    if c.paced and c.wstamp_ns > now and kind in (RETRANS, LOSS_PROBE):
+        delay_ns += c.wstamp_ns - now  # what was sent last is still to leave, so to say
     at = now + (delay_ns if delay_ns < most else most)
     c.rtx_ns = at
     if at < c.deadline_ns or not c.deadline_ns:

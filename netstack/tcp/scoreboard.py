@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp.segment import FIN, PSH, SYN
-from netstack.tcp.tcb import CA_LOSS
+from netstack.tcp.tcb import CA_LOSS, NO_RATE
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -56,6 +56,7 @@ class Sent:
         "order",
         "pcount",
         "prev",
+        "rate",
         "sends",
         "seq",
         "xmit_ns",
@@ -74,6 +75,7 @@ class Sent:
         self.order = 0
         self.sends = 0
         self.delivered = 0
+        self.rate = NO_RATE
         self.prev: Any = None
         self.next: Any = None
 
@@ -150,6 +152,7 @@ def split(c: Connection, i: int, size: int) -> Sent:
     new.order = rec.order
     new.sends = rec.sends
     new.delivered = rec.delivered
+    new.rate = rec.rate
     if rec.next is not None:
         after = rec.next
         rec.next = new
@@ -204,7 +207,7 @@ def mark_lost(c: Connection, rec: Sent) -> None:
 class AckState:
     """What the processing of one ACK has found so far."""
 
-    __slots__ = ("delivered", "first_sack_ns", "flag", "last_sack_ns", "prior_delivered", "reord")
+    __slots__ = ("delivered", "first_sack_ns", "flag", "last_sack_ns", "newest", "prior_delivered", "reord")
 
     def __init__(self, flag: int, reord: int) -> None:
         self.flag = flag
@@ -213,6 +216,7 @@ class AckState:
         self.first_sack_ns = -1
         self.last_sack_ns = -1
         self.prior_delivered = 0
+        self.newest: Sent | None = None  # of the records delivered, the one sent last
 
 
 def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> None:
@@ -251,6 +255,8 @@ def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> Non
         st.delivered += pcount
         if rec.delivered > st.prior_delivered:
             st.prior_delivered = rec.delivered
+        if st.newest is None or rec.order > st.newest.order:
+            st.newest = rec
         unlink(rec)
         if rec.end > c.highest_sack:
             c.highest_sack = rec.end

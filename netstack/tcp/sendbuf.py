@@ -11,7 +11,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from netstack.socket import MSG_EOR, MSG_MORE, error, would_block
-from netstack.tcp import chrono, output
+from netstack.tcp import chrono, output, rate
 from netstack.tcp.tcb import SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
     if not conn.packets_out and conn.lsndtime_ns:
         output.after_idle(conn, now)
     taken = 0
+    rate.check_app_limited(conn)
     while taken < size:
         begun = max(conn.tail_seq, conn.snd_nxt)
         room = goal - (conn.write_seq - begun) if begun < conn.write_seq else 0

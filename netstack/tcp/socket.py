@@ -32,6 +32,7 @@ from netstack.socket import (
     SHUT_WR,
     SO_ERROR,
     SO_KEEPALIVE,
+    SO_MAX_PACING_RATE,
     SO_REUSEPORT,
     SOCK_STREAM,
     SockAddr,
@@ -40,7 +41,7 @@ from netstack.socket import (
     share_address,
     would_block,
 )  # fmt: skip
-from netstack.tcp import beside, congestion, delack, fsm, info, recvbuf, sendbuf, sockopt, window
+from netstack.tcp import beside, congestion, delack, fsm, info, pacing, rate, recvbuf, sendbuf, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -366,6 +367,7 @@ class TcpSocket(Socket):
             data = bytes(data)
         if not flags & (MSG_EOR | MSG_MORE) and conn.send_plain(data, size, now):
             return size
+        rate.check_app_limited(conn)
         unsent = conn.unsent
         if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
             unsent[-1] = bytes(unsent[-1]) + data
@@ -663,6 +665,8 @@ class TcpSocket(Socket):
 
     def flag_changed(self, name: int) -> None:
         conn = self.conn
+        if name == SO_MAX_PACING_RATE and conn is not None:
+            pacing.configure(conn)
         if name == SO_KEEPALIVE and conn is not None:
             on = bool(self.flags.get(SO_KEEPALIVE))
             if on and not conn.keepalive_on and conn.state not in (CLOSED, SYN_SENT):

@@ -52,6 +52,9 @@ SECOND = 1_000_000_000
 MS = 1_000_000
 
 
+NO_RATE = (0, 0, False)
+
+
 class Tcb:
     """The variables. `connection.Connection` adds behaviour; nothing else has state of its own."""
 
@@ -94,6 +97,9 @@ class Tcb:
         "cc", "cwnd", "cwnd_cnt", "ssthresh", "cwnd_clamp", "cwnd_stamp_ns", "cwnd_used", "max_packets_out",
         "cwnd_usage_seq",
         "is_cwnd_limited", "pacing_rate", "app_limited",
+        # Pacing and the delivery rate.
+        "paced", "max_pacing_rate", "wstamp_ns", "pace_ns", "rate", "rate_delivered",
+        "rate_interval_us", "rate_app_limited",
         # Sender's user side.
         "chrono", "chrono_ns", "busy_ns", "rwnd_limited_ns", "sndbuf_limited_ns",  # see `chrono`
         "zerocopy", "zerocopy_next",
@@ -165,6 +171,10 @@ class Tcb:
         self.cwnd = self.cwnd_cnt = self.ssthresh = self.cwnd_clamp = self.cwnd_stamp_ns = self.cwnd_used = 0
         self.max_packets_out = self.cwnd_usage_seq = self.pacing_rate = self.app_limited = 0
         self.is_cwnd_limited = False
+        # Pacing and the delivery rate (see `pacing`, `rate`).
+        self.max_pacing_rate = self.wstamp_ns = self.pace_ns = self.rate_delivered = self.rate_interval_us = 0
+        self.paced = self.rate_app_limited = False
+        self.rate = NO_RATE
         # Sender's user side.
         self.chrono = self.chrono_ns = self.busy_ns = self.rwnd_limited_ns = self.sndbuf_limited_ns = 0
         self.nonagle = self.tail_seq = self.tso_ns = self.sndbuf = self.notsent_lowat = 0

@@ -6,6 +6,8 @@ and keeps its own state. It is given the connection `c` and reads and writes the
 (segments), `srtt_us`, `min_rtt_us`, `snd_una`, `snd_nxt`, `in_flight()`, `cwnd_limited()`. All arithmetic is on
 integers.
 
+One that must not send in bursts has a class attribute `paced = True` besides (see `pacing`).
+
 During recovery cwnd belongs to PRR (RFC 6937); an algorithm only says where it should end (`ssthresh`).
 """
 

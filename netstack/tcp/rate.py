@@ -1,0 +1,62 @@
+"""Delivery rate sampling (draft-cheng-iccrg-delivery-rate-estimation): what TCP_INFO's tcpi_delivery_rate says.
+
+Each ACK gives one sample: how much was delivered since the newest segment that it covers was sent, over the longer of
+two times: that in which those segments were sent, and that in which they were acknowledged. So neither a burst nor
+compressed ACKs make the path look faster than it is.
+
+`c.rate` is what a segment remembers when it is sent: (when the last delivery was noted, when the segment that it
+covered was sent, whether the application was the limit). It is replaced, not changed, so that sending costs a
+reference. A connection is application-limited from the moment it has nothing to send and room for it, until what was in
+flight then has been delivered: samples of that time only count when they are higher.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netstack.tcp.connection import Connection
+    from netstack.tcp.scoreboard import Sent
+
+
+def begin(c: Connection, now: int) -> None:
+    """The first segment of a flight is about to be sent."""
+    c.rate = (now, now, c.app_limited > 0)
+
+
+def check_app_limited(c: Connection) -> None:
+    """The application hands over data: is it because of it that less was sent than could have been?"""
+    if c.unsent_bytes < c.mss_cache and c.lost_out <= c.retrans_out:
+        flight = c.packets_out - c.sacked_out - c.lost_out + c.retrans_out
+        if flight < c.cwnd:
+            c.app_limited = c.delivered + flight or 1
+            if not c.rate[2]:
+                c.rate = (c.rate[0], c.rate[1], True)
+
+
+def sample(c: Connection, rec: Sent | None, delivered: int, now: int) -> None:
+    """An ACK delivered so many segments; `rec` is the newest of them, or None where they were retracted."""
+    if c.app_limited and c.delivered > c.app_limited:
+        c.app_limited = 0
+    if rec is None:
+        if delivered:
+            c.rate = (now, c.rate[1], c.app_limited > 0)
+        return
+    noted_ns, first_ns, limited = rec.rate
+    c.rate = (now, rec.xmit_ns, c.app_limited > 0)
+    sending = rec.xmit_ns - first_ns
+    acking = now - noted_ns
+    interval_us = (sending if sending > acking else acking) // 1000
+    if interval_us < c.min_rtt_us or interval_us <= 0:
+        return  # faster than light: retransmission ambiguity
+    count = c.delivered - rec.delivered
+    if not limited or count * c.rate_interval_us >= c.rate_delivered * interval_us:
+        c.rate_delivered = count
+        c.rate_interval_us = interval_us
+        c.rate_app_limited = limited
+
+
+def bytes_per_second(c: Connection) -> int:
+    """tcpi_delivery_rate."""
+    interval = c.rate_interval_us
+    return c.rate_delivered * c.mss_cache * 1_000_000 // interval if interval else 0
