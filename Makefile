@@ -6,7 +6,7 @@ SOURCES := $(wildcard csrc/*.c csrc/*.h csrc/*.py) setup.py pyproject.toml
 ROOMS := csrc drivers netstack kernel userland terrella tools
 JOBS ?= 2
 
-.PHONY: demo test lint bench bench-check soak build sanitize clean
+.PHONY: demo test lint fast bench bench-check soak build sanitize clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: $(SOURCES)
@@ -32,10 +32,18 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check $(ROOMS) tests setup.py
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed
+# The hot modules as machine code (docs/explanation/compiled.md); nothing else needs it.
+$(VENV)/.fast: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fast]'
+	@touch $@
+
+fast: $(VENV)/.fast
+	@$(BIN)/python -m tools.compile
+
+bench: fast
 	@$(BIN)/python -m tools.bench
 
-bench-check: $(VENV)/.installed
+bench-check: fast
 	@$(BIN)/python -m tools.bench --check
 
 soak: $(VENV)/.installed

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+# Tests replace methods of classes, and editing a source has to take effect: they run the Python unless told otherwise.
+# Nothing of terrella that is compiled has been imported yet.
+os.environ.setdefault("TERRELLA_COMPILED", "0")
+
 REQUIRED = os.environ.get("TERRELLA_INTEROP") == "required"
 
 
@@ -48,6 +52,17 @@ def need() -> Callable[..., None]:
             missing("/dev/net/tun does not exist")
 
     return check
+
+
+@pytest.fixture(scope="session")
+def compiled() -> dict[str, str]:
+    """The environment of a process that runs the compiled modules; skips where there are none that match the sources."""
+    from csrc import compiled as form
+
+    _, why = form.state()
+    if why:
+        missing(f"{why}: `make fast` compiles it")
+    return {**os.environ, "TERRELLA_COMPILED": "1"}
 
 
 class Namespace:

@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--only", action="append", metavar="NAME", help=f"one of {names}, or how some of them begin")
     p.add_argument("--check", action="store_true", help="exit 1 when a figure misses its floor")
     p.add_argument("--json", action="store_true", help="print JSON")
+    p.add_argument("--plain-python", action="store_true",
+                   help="measure the Python also where it is compiled (--profile does: it looks at Python's stack)")  # fmt: skip
     p.add_argument("--markdown", action="store_true", help="print the table for docs/performance.md")
     p.add_argument("--profile", action="store_true", help="sample the machine's process (slows it a little)")
     p.add_argument("--runs", type=int, default=3, metavar="N",
@@ -84,6 +86,8 @@ def collect(name: str, path: str, profiles: dict[str, Any]) -> None:
 
 def main() -> int:
     args = parser().parse_args()
+    if args.plain_python or args.profile:
+        os.environ["TERRELLA_COMPILED"] = "0"  # of the processes that are measured
     profiles: dict[str, Any] = {}
     cpu = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options = Options(max(1, args.runs), max(0.1, args.seconds), cpu, args.megabytes)

@@ -10,9 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from csrc import compiled
 from tools.bench.measures import Figure
 
 HEADINGS = ("figure", "measured", "spread", "veth, ns-3", "ratio", "also", "floor", "next")
+
+
+def form() -> str:
+    """In which form the processes that were measured run terrella's hot modules (docs/explanation/compiled.md)."""
+    plain = os.environ.get("TERRELLA_COMPILED") == "0" or compiled.state()[1]
+    return "plain Python" if plain else "compiled"
 
 
 def host() -> dict[str, object]:
@@ -24,7 +31,7 @@ def host() -> dict[str, object]:
         model = named[0].partition(":")[2].strip() if named else model
     return {
         "cpu": model, "cpus": os.cpu_count(), "kernel": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": platform.python_version(), "form": form(),
     }  # fmt: skip
 
 
@@ -88,7 +95,7 @@ def markdown(figures: Sequence[Figure]) -> str:
     lines += ["| " + " | ".join(row) + " |" for row in rows(figures)]
     about = host()
     lines += ["", f"Measured, not modelled, on {about['cpu']} with {about['cpus']} CPUs, {about['kernel']}, "
-              f"Python {about['python']}; medians."]  # fmt: skip
+              f"Python {about['python']}, {about['form']}; medians."]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -1,0 +1,110 @@
+"""The compiled rooms: `python -m tools.compile` turns the hot modules into machine code, and this finds them.
+
+What is compiled is made from the Python beside it and is used only while it matches: when a source of the group has
+changed since, all of it is left alone, a line on stderr says so, and the Python runs. Either gives the same answers.
+
+TERRELLA_COMPILED=0 never uses the compiled form; 1 insists on it (ImportError says why it cannot be used).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+DIRECTORY = ROOT / "build" / "fast"
+MANIFEST = "manifest.json"
+RENEW = "`make fast` compiles it again"
+
+
+def form() -> str:
+    """What this interpreter is and what compiled code depends on beyond the sources."""
+    return f"{sys.implementation.cache_tag} {sys.version}"
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def changed(manifest: dict[str, Any], root: Path = ROOT) -> str:
+    """Why what was compiled is not what would be compiled now; "" when it is. A source is read only when its time of
+    modification is not as it was."""
+    if manifest["form"] != form():
+        return "the compiled form is for another Python"
+    for name, (size, mtime_ns, sha) in manifest["sources"].items():
+        path = root / name
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return f"the compiled form is of a {name} that is gone"
+        if found.st_size != size or (found.st_mtime_ns != mtime_ns and digest(path) != sha):
+            return f"the compiled form is older than {name}"
+    return ""
+
+
+class Loader(ExtensionFileLoader):
+    """Loads one module. Of a package, the modules that are not compiled lie where they always did."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec = module.__spec__
+        search = spec.submodule_search_locations if spec is not None else None
+        super().exec_module(module)
+        if search is not None:
+            module.__path__ = search
+
+
+class Finder:
+    """Finds the modules of the manifest among the compiled ones; everything else is left to others."""
+
+    def __init__(self, directory: Path, modules: dict[str, str], root: Path) -> None:
+        self.directory = directory
+        self.modules = modules
+        self.root = root
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        file = self.modules.get(name)
+        if file is None:
+            return None
+        where = str(self.directory / file)
+        search = None
+        if Path(file).name.startswith("__init__."):
+            search = [str(self.root.joinpath(*name.split(".")))]
+        return spec_from_file_location(name, where, loader=Loader(name, where), submodule_search_locations=search)
+
+
+def state(directory: Path = DIRECTORY, root: Path = ROOT) -> tuple[dict[str, Any], str]:
+    """The manifest ({} when nothing is compiled), and why what it tells of cannot be used ("" when it can)."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text())
+    except FileNotFoundError:
+        return {}, "nothing is compiled"
+    return manifest, changed(manifest, root)
+
+
+def use(wanted: str, directory: Path = DIRECTORY, root: Path = ROOT) -> bool:
+    """Have the compiled modules imported from now on, if there are any that may be used. `wanted`: "0", "1" or ""."""
+    if wanted == "0":
+        return False
+    manifest, why = state(directory, root)
+    if not why:
+        sys.meta_path.insert(0, Finder(directory, manifest["modules"], root))
+        return True
+    if wanted == "1":
+        raise ImportError(f"TERRELLA_COMPILED=1, but {why}: {RENEW}")
+    if manifest:
+        print(f"terrella: {why}; the Python is used, {RENEW}", file=sys.stderr)
+    return False
+
+
+in_use = use(os.environ.get("TERRELLA_COMPILED", ""))
+"""Whether the compiled modules are used in this process."""
