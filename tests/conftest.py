@@ -56,7 +56,7 @@ def need() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def compiled() -> dict[str, str]:
-    """The environment of a process that runs the compiled modules; skips where there are none that match the sources."""
+    """The environment of a process that runs the compiled modules; skips where none match the sources."""
     from csrc import compiled as form
 
     _, why = form.state()

@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--check", action="store_true", help="exit 1 when a figure misses its floor")
     p.add_argument("--json", action="store_true", help="print JSON")
     p.add_argument("--plain-python", action="store_true",
-                   help="measure the Python also where it is compiled (--profile does: it looks at Python's stack)")  # fmt: skip
+                   help="measure the Python also where it is compiled; --profile does, too")  # fmt: skip
     p.add_argument("--markdown", action="store_true", help="print the table for docs/performance.md")
     p.add_argument("--profile", action="store_true", help="sample the machine's process (slows it a little)")
     p.add_argument("--runs", type=int, default=3, metavar="N",
