@@ -96,6 +96,9 @@ def use(wanted: str, directory: Path = DIRECTORY, root: Path = ROOT) -> bool:
     if wanted == "0":
         return False
     manifest, why = state(directory, root)
+    early = [name for name in manifest.get("modules", ()) if name in sys.modules]
+    if early:
+        why = f"{early[0]} was imported before its room"
     if not why:
         sys.meta_path.insert(0, Finder(directory, manifest["modules"], root))
         return True
