@@ -269,6 +269,7 @@ def _table() -> dict[str, Spec]:
         "tcp_timeout_init_ms": (1000, 1, INT_MAX),      # RFC 6298 (2.1)
         "tcp_timewait_len_ms": (60_000, 1, INT_MAX),    # Linux TCP_TIMEWAIT_LEN; the RFC's is 2 MSL
         "tcp_delack_min_ms": (40, 0, 500),              # RFC 9293 3.8.6.3: at most 500 ms
+        "tcp_clock_granularity_us": (1000, 0, 1_000_000),   # RFC 6298's G, where round trips measure as nothing
         "tcp_delack_max_ms": (200, 0, 500),
         "tcp_quickack_segs": (16, 0, 65535),            # ACKs sent at once at the start of a connection
         "tcp_max_quickacks": (16, 0, 65535),

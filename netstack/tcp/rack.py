@@ -45,7 +45,14 @@ def reo_wnd_us(c: Connection) -> int:
         # Where a segment that overtook others has set min_rtt, a quarter of that is next to nothing.
         eighth = srtt >> 3
         reo += (settle if settle > eighth else eighth) * (c.rack_steps - 1)
-    return int(reo if reo < srtt else srtt)
+    if reo > srtt:
+        reo = srtt
+    if c.min_rtt_us <= 1 and c.reord_seen:
+        # The clock does not resolve this path: two times are only known to differ by a tick.
+        tick = c.settings.tcp_clock_granularity_us
+        if reo < tick:
+            return int(tick)
+    return int(reo)
 
 
 def remaining_ns(c: Connection, xmit_ns: int, reo_us: int, now: int) -> int:
