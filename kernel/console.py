@@ -171,6 +171,10 @@ class ConsoleLine:
         self._busy()
         return True
 
+    def wanted(self) -> bool:
+        """Whether somebody waits for what may be typed (poll, select and epoll do; a read waits by itself)."""
+        return self.tty.read_wait.watchers is not None
+
     def drained(self) -> None:
         self._watch()
         self._busy()

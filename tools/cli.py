@@ -19,6 +19,7 @@ COMMANDS = {  # name: (module, one line of help)
     "demo": ("tools.demo", "two machines, a lossy slow link, a file moved across: plot, strace and capture (no root)"),
     "up": ("tools.up", "boot a machine on a TAP of this host: echo, discard, chargen and httpd answer (root)"),
     "run": ("tools.run", "run a program of the Python ABI in virtual time, or on the host's kernel"),
+    "sh": ("tools.sh", "a shell inside a fresh machine"),
     "wire": ("tools.wire", "join two TAPs in real time, with netem's impairments between them (root)"),
     "plot": ("tools.timesequence", "a time-sequence graph of a TCP connection in a capture, as SVG or PNG"),
     "packetdrill": ("tools.packetdrill.command", "run packetdrill scripts against the stack in virtual time (no root)"),

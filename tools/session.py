@@ -14,11 +14,15 @@ from tools.errors import FAILED, CommandError
 from tools.program import ProgramError, read_program
 
 if TYPE_CHECKING:
+    from drivers.console import HostConsole
+    from kernel.console import ConsoleLine
     from kernel.machine import Machine
+    from kernel.straceopts import Options
     from kernel.task import Task, ThreadGroup
 
 LINE = "terrella: "
 NOT_FOUND = 127
+USAGE = 2
 
 
 def _execute(sys: Any, path: str, argv: list[str], environ: dict[str, str]) -> int:
@@ -35,10 +39,10 @@ class ProgramTrace:
 
     __slots__ = ("call_begins", "call_ends", "close", "ended", "signal")
 
-    def __init__(self, write: Callable[[str], Any], follow: bool) -> None:
+    def __init__(self, write: Callable[[str], Any], follow: bool, options: Options | None, epoch_ns: int) -> None:
         from kernel.strace import Strace
 
-        strace = Strace(write, follow=follow)
+        strace = Strace(write, follow=follow, options=options, epoch_ns=epoch_ns)
         self.close = strace.close
         for name in ("call_begins", "call_ends", "signal", "ended"):
             setattr(self, name, _but_init(getattr(strace, name)))
@@ -61,23 +65,33 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
     from userland.init import reap
 
     with ExitStack() as cleanup:
-        trace = _trace_file(args, cleanup)
+        options = _strace_options(args)
+        trace = _trace_file(args, options, cleanup)
         size = {} if args.memory is None else {"memory": args.memory}
         machine = Machine("terrella", VirtualTimeline(args.seed), cpus=args.cpus, policy=args.sched, **size)
         cleanup.callback(machine.close)
         machine.boot_program(reap)
         machine.timeline.run()  # until init waits
         if trace is not None:
-            strace = ProgramTrace(trace.write, follow=args.strace_file is not None)
+            in_file = args.strace_file is not None or (options is not None and bool(options.output) and options.follow)
+            strace = ProgramTrace(trace.write, in_file, options, machine.timeline.epoch_ns)
             machine.trace.append(strace)
+            if options is not None and options.injections:
+                from kernel.inject import Injector
+
+                machine.trace.append(Injector(options.injections))
             cleanup.callback(strace.close)
             cleanup.callback(machine.trace.remove, strace)  # before the machine kills what is left
         if source is not None:
-            program = machine.exec(source, args.program, list(argv), dict(os.environ))
+            program = machine.exec(source, args.program, list(argv), _environment(options))
         else:
-            program = machine.spawn(_execute, args.program, list(argv), dict(os.environ), name="run")
-        connect_streams(machine, program)
-        machine.run(process=program)
+            program = machine.spawn(_execute, args.program, list(argv), _environment(options), name="run")
+        terminal = host_terminal()
+        line = connect_streams(machine, program, terminal)
+        if terminal is not None:
+            terminal.raw()
+            cleanup.callback(terminal.cooked)
+        run_with_terminal(machine, program, line)
         if program.exit_status == NOT_FOUND << 8 and source is None:
             raise ProgramError(f"{args.program}: neither a file here nor a program inside")
         if program.exit_status is None:
@@ -86,30 +100,79 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
         return shell_status(program.exit_status)
 
 
-def _trace_file(args: argparse.Namespace, cleanup: ExitStack) -> IO[str] | None:
-    if args.strace_file:
+def _strace_options(args: argparse.Namespace) -> Options | None:
+    if not args.strace_options:
+        return None
+    from kernel.straceopts import parse
+
+    try:
+        return parse(" ".join(args.strace_options))
+    except ValueError as why:
+        raise CommandError(f"--strace-options: strace: {why}", USAGE) from why
+
+
+def _trace_file(args: argparse.Namespace, options: Options | None, cleanup: ExitStack) -> IO[str] | None:
+    name = args.strace_file or (options.output if options is not None else "")
+    if name:
+        mode = "a" if options is not None and options.append else "w"
         try:
-            return cleanup.enter_context(open(args.strace_file, "w"))
+            return cleanup.enter_context(open(name, mode))
         except OSError as why:
-            raise CommandError(f"--strace-file {args.strace_file}: {why.strerror}", FAILED) from why
-    return sys.stderr if args.strace else None
+            raise CommandError(f"strace into {name}: {why.strerror}", FAILED) from why
+    return sys.stderr if args.strace or options is not None else None
 
 
-def connect_streams(machine: Machine, program: ThreadGroup) -> None:
-    """Descriptors 0, 1 and 2 lead to the host's, each by itself, byte for byte."""
+def _environment(options: Options | None) -> dict[str, str]:
+    """The program's: ours, with strace's -E."""
+    environ: dict[str, str | None] = {**os.environ, **(options.environ if options is not None else {})}
+    return {name: value for name, value in environ.items() if value is not None}
+
+
+def host_terminal() -> HostConsole | None:
+    """The host's terminal, as far as descriptors 0 to 2 lead to one."""
     from drivers.console import HostConsole
-    from kernel.abi import O_RDONLY, O_WRONLY
-    from kernel.console import ConsoleOps
-    from kernel.fs.file import File
+
+    output = next((fd for fd in (1, 2) if os.isatty(fd)), None)
+    source = 0 if os.isatty(0) else None
+    return HostConsole(source, output) if output is not None or source is not None else None
+
+
+def connect_streams(
+    machine: Machine, program: ThreadGroup, terminal: HostConsole | None = None
+) -> ConsoleLine | None:
+    """Descriptors 0, 1 and 2 lead to the host's: those that are terminals there to /dev/tty1, the others each by
+    itself, byte for byte. The terminal's line, if there is one.
+    """
+    from drivers.console import HostConsole
+    from kernel.abi import O_RDONLY, O_RDWR, O_WRONLY
+    from kernel.console import console_file, console_line
+    from kernel.tty import session
 
     assert program.leader is not None
     files = program.leader.files
+    line = None
+    if terminal is not None:
+        machine.console = terminal
+        line = console_line(machine, terminal)
+        assert line is not None
+        session.opened(line.tty, program.leader, True)
     for fd in range(3):
         files.close(fd)
-    for console, flags in (
-        (HostConsole(0, None), O_RDONLY), (HostConsole(None, 1), O_WRONLY), (HostConsole(None, 2), O_WRONLY),
-    ):  # fmt: skip
-        files.install(File(ConsoleOps(machine, console), flags), False, -1)
+        if line is not None and os.isatty(fd):
+            file = console_file(machine, line.console, O_RDWR)
+        elif fd:
+            file = console_file(machine, HostConsole(None, fd), O_WRONLY)
+        else:
+            file = console_file(machine, HostConsole(fd, None), O_RDONLY)
+        files.install(file, False, -1)
+    return line
+
+
+def run_with_terminal(machine: Machine, program: ThreadGroup, line: ConsoleLine | None) -> None:
+    """Runs until the program has ended, or nothing can happen any more: not even that something is typed."""
+    while not machine.run(process=program):
+        if line is None or machine.real or not line.wanted() or not line.wait():
+            return
 
 
 def report_deadlock(machine: Machine) -> None:

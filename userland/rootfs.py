@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from pkgutil import iter_modules
+
 from userland.lib import System, make_directories, write_file
 
 SRV = {
@@ -30,11 +33,31 @@ PROGRAMS = {
 """Programs as files: path, and the module of userland whose main it is."""
 
 
+ETC = {
+    "passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    "group": b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+    "hostname": b"terrella\n",
+    "profile": b"export PATH=/usr/sbin:/usr/bin:/sbin:/bin\n",
+}
+
+
+def utilities() -> list[str]:
+    """The names of the programs in userland/bin, which are those of /bin."""
+    return sorted(module.name for module in iter_modules([str(Path(__file__).parent / "bin")]))
+
+
 def furnish(sys: System) -> None:
     """The files a machine starts with: programs, and what httpd serves."""
-    for directory in ("/etc", "/srv", "/tmp", "/usr/bin", "/usr/sbin"):
+    for directory in ("/bin", "/etc", "/root", "/sbin", "/srv", "/tmp", "/usr/bin", "/usr/sbin", "/var"):
         make_directories(sys, directory)
     for name, content in SRV.items():
         write_file(sys, f"/srv/{name}", content)
+    for name, content in ETC.items():
+        write_file(sys, f"/etc/{name}", content)
     for path, module in PROGRAMS.items():
         write_file(sys, path, f"#!/usr/bin/python\nfrom userland.{module} import main\n".encode(), 0o755)
+    for name in utilities():
+        source = f"#!/usr/bin/python\nfrom userland.bin.{name} import main\n".encode()
+        write_file(sys, f"/bin/{name}", source, 0o755)
+        if name == "test":
+            write_file(sys, "/bin/[", source, 0o755)

@@ -1,0 +1,9 @@
+"""false: fails."""
+
+from __future__ import annotations
+
+from userland.lib import System
+
+
+def main(sys: System, argv: list[str]) -> int:
+    return 1

@@ -1,0 +1,3 @@
+"""/bin/sh."""
+
+from userland.sh.main import main as main
