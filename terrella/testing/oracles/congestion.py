@@ -113,6 +113,7 @@ class Reduction(Oracle):
                 self.fail(side, f"ssthresh {after.ssthresh} after a reduction from cwnd {before.cwnd}", after)
         if after.phase == LOSS and cause == "timer" and after.retransmits > before.retransmits:
             kept = before.retrans_out if not before.lost_out else 0
+            kept += max(0, before.packets_out - after.packets_out)  # too young, and then joined to what was sent again
             if after.cwnd > max(1, after.pipe, 1 + kept):
                 self.fail(side, f"cwnd {after.cwnd} after a timeout, with pipe {after.pipe}", after)
             if before.phase == LOSS and before.retransmits and after.ssthresh < before.ssthresh:
