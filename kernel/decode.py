@@ -90,16 +90,25 @@ def mode(value: Any, args: tuple[Any, ...]) -> str:
     return f"0{value:o}" if isinstance(value, int) and value else plain(value, args)
 
 
-def sink(value: Any, args: tuple[Any, ...]) -> str:
-    chunks = getattr(value, "chunks", None)
-    if chunks is None:
-        return "NULL"
+def buffer(value: Any, most: int) -> str | None:
+    """What is in a sink, a source or plain bytes, as far as `most` bytes; None for anything else."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return quoted(bytes(value[: most + 1]), most)
+    whole = getattr(value, "whole", None)
+    if whole is not None:
+        return quoted(bytes(whole[: most + 1]), most)
+    if not hasattr(value, "chunks"):
+        return None
     shown = b""
-    for chunk in chunks:
-        shown += chunk[: LONGEST + 1 - len(shown)]
-        if len(shown) > LONGEST:
+    for chunk in value.chunks:
+        shown += chunk[: most + 1 - len(shown)]
+        if len(shown) > most:
             break
-    return quoted(shown, LONGEST)
+    return quoted(shown, most)
+
+
+def sink(value: Any, args: tuple[Any, ...]) -> str:
+    return buffer(value, LONGEST) or "NULL"
 
 
 def source(value: Any, args: tuple[Any, ...]) -> str:

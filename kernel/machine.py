@@ -26,6 +26,7 @@ from kernel.exec.watchdog import Watchdog
 from kernel.fs.fdtable import FdTable
 from kernel.fs.mounts import mount_system
 from kernel.fs.namei import FsContext
+from kernel.fs.procpid import ProcessTree
 from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.vfs import Vfs
 from kernel.ipc.futex import Futexes
@@ -151,6 +152,10 @@ class Machine:
     def set_realtime(self, ns: int) -> None:
         """Set CLOCK_REALTIME. Timers armed for a time of day before stay where they are."""
         self._clock_step = ns - self.timeline.now - self.timeline.epoch_ns
+
+    def proc_tree(self) -> ProcessTree:
+        """What /proc says of processes, for whoever looks from outside."""
+        return ProcessTree(self.vfs, self)
 
     def dump_core(self, task: Task, signum: int) -> bool:
         """Leave a core file; whether one was written."""

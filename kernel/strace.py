@@ -16,8 +16,10 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kernel.abi import errno_name, signal_name
-from kernel.decode import BUFFER_KINDS, DECODERS, OUTPUTS, RESULTS, signal_info
+from kernel.abi import AT_FDCWD, errno_name, signal_name
+from kernel.decode import BUFFER_KINDS, DECODERS, LONGEST, OUTPUTS, RESULTS, buffer, signal_info
+from kernel.decodemm import WHOLE
+from kernel.straceopts import Options
 from kernel.trace import Unfinished
 
 if TYPE_CHECKING:
@@ -25,33 +27,41 @@ if TYPE_CHECKING:
     from kernel.syscall.table import Call
     from kernel.task import Task
 
-COLUMN = 40
-
 
 class Strace:
-    """Writes lines to `write(text)`.
+    """Writes lines to `write(text)`, as `options` say (kernel/straceopts.py).
 
     `follow`: prefix each line with the pid, as `strace -f -o FILE`; otherwise `[pid N]` once there is more than one
     task. `times`: `-tt` (the machine's clock), `durations`: `-T`; both are virtual time in a simulation. `only`:
-    names of calls to show.
+    names of calls to show. Without `options` every task is shown, as with `strace -f`.
     """
 
     def __init__(
         self, write: Callable[[str], Any], follow: bool = False, times: bool = False, durations: bool = False,
-        only: frozenset[str] | None = None, epoch_ns: int = 0,
+        only: frozenset[str] | None = None, epoch_ns: int = 0, options: Options | None = None,
     ) -> None:  # fmt: skip
         self._write = write
         self._follow = follow
-        self._times = times
-        self._durations = durations
-        self._only = only
+        if options is None:
+            options = Options()
+            options.follow = True
+            options.quiet = 1
+            options.clock = "tt" if times else ""
+            options.durations = durations
+            options.only = only
+        self._options = options
         self._epoch_ns = epoch_ns
         self._open: Task | None = None
         """The task whose line has no end yet."""
         self._column = 0
         self._begun: dict[int, int] = {}
+        self._held: dict[int, tuple[int, str]] = {}
+        """With a filter on results a line is written when the call ends: when it began, and its begin."""
         self._seen: dict[int, bool] = {}
         """Tasks that have been heard of and still live."""
+        self._first: int | None = None
+        self._last_line = -1
+        self._summary = Summary(options) if options.table else None
 
     # ---- lines ----
 
@@ -61,65 +71,215 @@ class Strace:
             self._write(" <unfinished ...>\n")
             self._open = None
         self._column = 0
+        options = self._options
+        known = task.tid in self._seen
         self._seen[task.tid] = True
+        if not known and len(self._seen) > 1 and not options.quiet:
+            self._write(f"strace: Process {task.tid} attached\n")
         if self._follow:
             self._put(f"{task.tid:<5} ")
         elif len(self._seen) > 1:
             self._put(f"[pid {task.tid:>5}] ")
-        if self._times:
+        if options.relative:
+            taken = now - self._last_line if self._last_line >= 0 else 0
+            self._put(f"{taken // 1_000_000_000:6d}.{taken // 1000 % 1_000_000:06} ")
+            self._last_line = now
+        if options.clock:
             seconds, ns = divmod(now + self._epoch_ns, 1_000_000_000)
-            self._put(f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}.{ns // 1000:06} ")
+            micros = f".{ns // 1000:06}" if options.clock != "t" else ""
+            day = f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+            self._put((str(seconds) if options.clock == "ttt" else day) + micros + " ")
 
     def _put(self, text: str) -> None:
         self._column += len(text)
         self._write(text)
 
+    def _concerns(self, task: Task) -> bool:
+        """Whether the task is one that is traced: without -f the first only, with -p those named."""
+        options = self._options
+        if options.pids:
+            return task.group.pid in options.pids or (options.follow and task.tid in self._seen)
+        if self._first is None:
+            self._first = task.tid
+        return options.follow or task.tid == self._first
+
+    def _wanted(self, task: Task, call: Call, args: tuple[Any, ...]) -> bool:
+        options = self._options
+        if not self._concerns(task) or (options.only is not None and call.name not in options.only):
+            return False
+        return not options.concerned or any(path in options.concerned for path in paths_in(task, call, args))
+
     # ---- events ----
 
     def call_begins(self, task: Task, call: Call, args: tuple[Any, ...], now: int) -> None:
-        if self._only is not None and call.name not in self._only:
+        if not self._wanted(task, call, args):
+            return
+        self._begun[task.tid] = now
+        if self._summary is not None:
+            self._summary.begins(task, now)
+            if not self._options.show:
+                return
+        inputs, _ = arguments(call, args, None, task, self._options)
+        number = f"[{call.nr:4d}] " if self._options.numbers else ""
+        text = f"{number}{call.name}(" + inputs
+        if self._options.statuses is not None:
+            self._held[task.tid] = now, text
             return
         self._leader(task, now)
-        inputs, _ = arguments(call, args, None)
-        self._put(f"{call.name}(" + inputs)
+        self._put(text)
         self._open = task
-        self._begun[task.tid] = now
 
     def call_ends(self, task: Task, call: Call, args: tuple[Any, ...], result: Any, now: int) -> None:
-        if self._only is not None and call.name not in self._only:
+        if not self._wanted(task, call, args):
             return
-        if self._open is not task:
+        options = self._options
+        if self._summary is not None:
+            self._summary.ends(task, call, isinstance(result, OSError), now)
+            if not options.show:
+                return
+        if options.statuses is not None:
+            begun, text = self._held.pop(task.tid, (now, f"{call.name}("))
+            if _status_of(result) not in options.statuses:
+                return
+            self._leader(task, begun)
+            self._put(text)
+        elif self._open is not task:
             self._leader(task, now)
             self._put(f"<... {call.name} resumed>")
         self._open = None
-        _, outputs = arguments(call, args, result)
+        _, outputs = arguments(call, args, result, task, options)
         self._put(outputs + ") ")
-        if self._column < COLUMN:
-            self._put(" " * (COLUMN - self._column))
-        self._put("= " + returned(call, args, result))
-        if self._durations:
+        if self._column < options.column:
+            self._put(" " * (options.column - self._column))
+        self._put("= " + returned(call, args, result, task, options) + task.machine.trace.tampered)
+        if options.durations and not (isinstance(result, Unfinished) and not result.text):
             taken = now - self._begun.get(task.tid, now)
             self._put(f" <{taken // 1_000_000_000}.{taken // 1000 % 1_000_000:06}>")
         self._put("\n")
 
     def signal(self, task: Task, info: SigInfo, now: int) -> None:
+        options = self._options
+        if not options.show or not self._concerns(task):
+            return
+        if options.signals is not None and info.si_signo not in options.signals:
+            return
         self._leader(task, now)
         self._put(f"--- {signal_name(info.si_signo)} {signal_info(info)} ---\n")
 
     def ended(self, task: Task, status: int, now: int) -> None:
-        self._leader(task, now)
-        if status & 0x7F:
-            self._put(f"+++ killed by {signal_name(status & 0x7F)} +++\n")
-        else:
-            self._put(f"+++ exited with {status >> 8 & 0xFF} +++\n")
+        if self._concerns(task) and self._options.show and self._options.quiet < 2:
+            self._leader(task, now)
+            if status & 0x7F:
+                core = " (core dumped)" if status & 0x80 else ""
+                self._put(f"+++ killed by {signal_name(status & 0x7F)}{core} +++\n")
+            else:
+                self._put(f"+++ exited with {status >> 8 & 0xFF} +++\n")
         self._seen.pop(task.tid, None)
         self._begun.pop(task.tid, None)
 
     def close(self) -> None:
-        """End a line that is still open."""
+        """End a line that is still open; then the summary."""
         if self._open is not None:
             self._write(" <unfinished ...>\n")
             self._open = None
+        if self._summary is not None:
+            self._write(self._summary.table())
+            self._summary = None
+
+
+def _status_of(result: Any) -> str:
+    if isinstance(result, OSError):
+        return "failed"
+    return "unfinished" if isinstance(result, Unfinished) else "successful"
+
+
+class Summary:
+    """-c: for each call how often, how long, how often in vain. The time is the system time of the caller, or, with -w,
+    the time from the call's begin to its end.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._begun: dict[int, int] = {}
+        self._rows: dict[str, list[int]] = {}
+
+    def _clock(self, task: Task, now: int) -> int:
+        if self._options.wall:
+            return now
+        task.machine.meter.book()
+        return task.times()[1]
+
+    def begins(self, task: Task, now: int) -> None:
+        self._begun[task.tid] = self._clock(task, now)
+
+    def ends(self, task: Task, call: Call, failed: bool, now: int) -> None:
+        began = self._begun.pop(task.tid, None)
+        taken = 0 if began is None else self._clock(task, now) - began
+        row = self._rows.setdefault(call.name, [0, 0, 0, call.nr, 1 << 62, 0])
+        row[0] += taken
+        row[1] += 1
+        row[2] += failed
+        row[4] = min(row[4], taken)
+        row[5] = max(row[5], taken)
+
+    def _order(self) -> list[tuple[str, list[int]]]:
+        how = self._options.sort
+        keys: dict[str, Callable[[tuple[str, list[int]]], Any]] = {
+            "calls": lambda r: (-r[1][1], r[1][3]), "count": lambda r: (-r[1][1], r[1][3]),
+            "errors": lambda r: (-r[1][2], r[1][3]), "error": lambda r: (-r[1][2], r[1][3]),
+            "name": lambda r: r[0], "syscall": lambda r: r[0], "syscall-name": lambda r: r[0],
+            "avg-time": lambda r: (-(r[1][0] // r[1][1]), r[1][3]), "min-time": lambda r: (-r[1][4], r[1][3]),
+            "max-time": lambda r: (-r[1][5], r[1][3]), "nothing": lambda r: 0, "none": lambda r: 0,
+        }  # fmt: skip
+        return sorted(self._rows.items(), key=keys.get(how, lambda r: (-r[1][0], r[1][3])))
+
+    def table(self) -> str:
+        """strace's table."""
+        rule = f"{'-' * 6} {'-' * 11} {'-' * 11} {'-' * 9} {'-' * 9} {'-' * 16}\n"
+        lines = ["% time     seconds  usecs/call     calls    errors syscall\n", rule]
+        total = [sum(row[i] for row in self._rows.values()) for i in range(3)]
+        for name, row in self._order():
+            lines.append(_row(100 * row[0] / total[0] if total[0] else 0.0, row, name))
+        lines += [rule, _row(100.0, total, "total")]
+        return "".join(lines)
+
+
+def _row(percent: float, row: list[int], name: str) -> str:
+    each = row[0] // 1000 // row[1] if row[1] else 0
+    errors = row[2] or ""
+    return f"{percent:6.2f} {row[0] / 1e9:11.6f} {each:11d} {row[1]:9d} {errors:>9} {name}\n"
+
+
+def paths_in(task: Task, call: Call, args: tuple[Any, ...]) -> list[str]:
+    """The paths that a call concerns: among its arguments, and behind its descriptors."""
+    found = []
+    for kind, value in zip(call.kinds, args):
+        if kind == "path" and isinstance(value, str | bytes):
+            found.append(value if isinstance(value, str) else value.decode("utf-8", "surrogateescape"))
+        elif kind == "fd" and isinstance(value, int):
+            found.append(behind(task, value, 1))
+    return found
+
+
+def behind(task: Task, fd: int, detail: int) -> str:
+    """What -y shows of a descriptor: a path, `pipe:[5]`; with -yy a socket's addresses. Empty when it is not open."""
+    files = task.files
+    if files is None or not 0 <= fd < len(files.files) or files.files[fd] is None:
+        return ""
+    tree = task.machine.proc_tree()
+    if detail > 1:
+        stack_socket = getattr(files.files[fd].private, "sock", None)
+        if stack_socket is not None:
+            try:
+                local, peer = stack_socket.getsockname(), None
+                peer = stack_socket.getpeername()
+            except (OSError, AttributeError):
+                peer = None
+            kind = "TCP" if getattr(stack_socket, "type", 1) == 1 else "UDP"
+            tail = f"->{peer[0]}:{peer[1]}" if peer else ""
+            return f"{kind}:[{local[0]}:{local[1]}{tail}]"
+    name: bytes = tree.describe(files.files[fd], task)
+    return name.decode("utf-8", "replace")
 
 
 ALIASES = {
@@ -151,8 +311,13 @@ def layout(call: Call) -> list[tuple[str, int | None]]:
     return shown
 
 
-def arguments(call: Call, args: tuple[Any, ...], result: Any) -> tuple[str, str]:
+def arguments(
+    call: Call, args: tuple[Any, ...], result: Any, task: Task | None = None, options: Options | None = None
+) -> tuple[str, str]:
     """(text shown when the call begins, text added when it ends). `result` None: the call has only begun."""
+    whole = WHOLE.get(call.name)
+    if whole is not None:
+        return whole(args, result)
     parts: list[str] = []
     split: int | None = None
     failed = isinstance(result, OSError | Unfinished)
@@ -164,13 +329,26 @@ def arguments(call: Call, args: tuple[Any, ...], result: Any) -> tuple[str, str]
         elif kind.startswith("result:"):
             parts.append(_output(kind[7:], result, failed, call, args))
         elif index is not None and index < len(args):
-            parts.append(_text(DECODERS.get(kind, repr_value), args[index], args))
+            text = _text(DECODERS.get(kind, repr_value), args[index], args)
+            if options is not None and options.strings != LONGEST:
+                text = buffer(args[index], options.strings) or text
+            if options is not None and options.paths and task is not None and kind in ("fd", "dirfd"):
+                text += _annotated(task, args[index], options.paths)
+            parts.append(text)
     if call.name == "openat" and not (len(args) > 2 and isinstance(args[2], int) and args[2] & 0o100):
         parts = parts[:3]  # no mode without O_CREAT
     if split is None:
         return ", ".join(parts), ""
     begin = "".join(p + ", " for p in parts[:split])
     return begin, ", ".join(parts[split:])
+
+
+def _annotated(task: Task, fd: Any, detail: int) -> str:
+    if fd == AT_FDCWD and task.fs is not None:
+        name = task.machine.vfs.path_of(task.fs.cwd, task.fs.root).decode("utf-8", "replace")
+        return f"<{name}>"
+    name = behind(task, fd, detail) if isinstance(fd, int) else ""
+    return f"<{name}>" if name else ""
 
 
 def _output(kind: str, result: Any, failed: bool, call: Call, args: tuple[Any, ...]) -> str:
@@ -187,8 +365,21 @@ def _text(decoder: Callable[[Any, tuple[Any, ...]], str], value: Any, args: tupl
         return repr_value(value, args)
 
 
-def returned(call: Call, args: tuple[Any, ...], result: Any) -> str:
+MAKES_DESCRIPTORS = (
+    "openat", "openat2", "dup", "dup3", "socket", "accept", "accept4", "eventfd2", "epoll_create1", "timerfd_create",
+    "signalfd4", "inotify_init1", "memfd_create", "pidfd_open", "pidfd_getfd",
+)  # fmt: skip
+"""Calls whose result is a descriptor."""
+
+
+def returned(
+    call: Call, args: tuple[Any, ...], result: Any, task: Task | None = None, options: Options | None = None
+) -> str:
     """What stands after the equals sign."""
+    if options is not None and options.paths and task is not None and call.name in MAKES_DESCRIPTORS:
+        fd = result[0] if isinstance(result, tuple) and result else result
+        if isinstance(fd, int) and not isinstance(result, OSError):
+            return f"{fd}{_annotated(task, fd, options.paths)}"
     if isinstance(result, OSError):
         number = result.errno or 0
         return f"-1 {errno_name(number)} ({os.strerror(number)})"
@@ -222,6 +413,8 @@ def _pollfds(result: Any, args: tuple[Any, ...]) -> str:
 
 
 RETURNED: dict[str, Callable[[Any, tuple[Any, ...]], str]] = {
+    "addr": lambda result, args: f"{result:#x}" if result else "0",
+    "last": lambda result, args: str(result[-1]),
     "zero": lambda result, args: "0",
     "none": lambda result, args: "?",
     "first": lambda result, args: str(result[0]),

@@ -7,15 +7,17 @@ traced in the table's slow path, which a task takes only while `task.traced`.
 
 from __future__ import annotations
 
+import os
 from errno import EINTR
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kernel.abi import SI_KERNEL
 from kernel.sched.wait import Interrupted
+from kernel.signal import SigInfo
 from kernel.task import Killed
 
 if TYPE_CHECKING:
     from kernel.machine import Machine
-    from kernel.signal import SigInfo
     from kernel.syscall.table import Call
     from kernel.task import Task
 
@@ -77,13 +79,18 @@ class SchedulerTrace(Protocol):
 class Trace:
     """The subscribers of one machine."""
 
-    __slots__ = ("_calls", "_ignored", "_machine", "_scheduling", "_waits", "active", "subscribers")
+    __slots__ = (
+        "_calls", "_ignored", "_machine", "_scheduling", "_tampering", "_waits", "active", "subscribers", "tampered",
+    )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.subscribers: list[Any] = []
         self._calls: list[Any] = []
         self._scheduling: list[Any] = []
+        self._tampering: list[Any] = []
+        self.tampered = ""
+        """What strace says behind a call that was tampered with, while its end is told."""
         self._waits: list[Any] = []
         self._ignored: dict[int, list[SigInfo]] = {}
         """Signals that did nothing, by tid: told after the call under way, where a traced task of Linux takes them."""
@@ -103,7 +110,8 @@ class Trace:
         self._calls = [s for s in self.subscribers if hasattr(s, "call_begins")]
         self._scheduling = [s for s in self.subscribers if hasattr(s, "switch")]
         self._waits = [s for s in self.subscribers if hasattr(s, "migrate")]
-        self.active = bool(self._calls)
+        self._tampering = [s for s in self.subscribers if hasattr(s, "tamper")]
+        self.active = bool(self._calls or self._tampering)
         machine = self._machine
         machine.scheduler.trace = self if self._scheduling else None
         for task in machine.tasks.values():
@@ -117,8 +125,12 @@ class Trace:
         resume = None
         while True:
             self._begin(task, call, args)
+            verdict = self._verdict(task, call) if self._tampering and resume is None else None
             try:
-                result = call.attempt(task, args, resume)
+                if verdict is None:
+                    result = call.attempt(task, args, resume)
+                else:
+                    result = self._tamper(verdict, task, call, args)
             except OSError as error:
                 self._end(task, call, args, error)
                 if task.work:
@@ -140,6 +152,35 @@ class Trace:
                 signals.user_return(task)
             return result
 
+    def _verdict(self, task: Task, call: Call) -> Any:
+        """What a subscriber wants done to the call, if anything."""
+        found = None
+        for subscriber in self._tampering:
+            found = subscriber.tamper(task, call) or found
+        return found
+
+    def _tamper(self, verdict: Any, task: Task, call: Call, args: tuple[Any, ...]) -> Any:
+        """Make the call as the verdict (an `Injection` of straceopts) says, or not at all."""
+        if verdict.signal:
+            self._machine.signals.send_thread(task, SigInfo(verdict.signal, SI_KERNEL))
+        if verdict.delay_enter_ns:
+            task.block(verdict.delay_enter_ns, interruptible=False)
+        made_up = verdict.error is not None or verdict.retval is not None
+        delayed = verdict.delay_enter_ns or verdict.delay_exit_ns
+        self.tampered = " (INJECTED)" if made_up else " (DELAYED)" if delayed else ""
+        note = self.tampered
+        try:
+            if verdict.error is not None:
+                raise OSError(verdict.error, os.strerror(verdict.error))
+            if verdict.retval is not None:
+                return verdict.retval
+            self.tampered = ""
+            return call.attempt(task, args, None)
+        finally:
+            if verdict.delay_exit_ns:
+                task.block(verdict.delay_exit_ns, interruptible=False)
+            self.tampered = note
+
     def _begin(self, task: Task, call: Call, args: tuple[Any, ...]) -> None:
         now = self._machine.timeline.now
         for subscriber in self._calls:
@@ -149,6 +190,7 @@ class Trace:
         now = self._machine.timeline.now
         for subscriber in self._calls:
             subscriber.call_ends(task, call, args, result, now)
+        self.tampered = ""
         if self._ignored:
             for info in self._ignored.pop(task.tid, ()):
                 self.signal(task, info)

@@ -13,6 +13,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "terrella run [OPTION...] PROGRAM [ARG...]"
     parser.add_argument("--strace", action="store_true", help="show every system call, in strace's format, on stderr")
     parser.add_argument("--strace-file", metavar="FILE", help="the same into FILE")
+    parser.add_argument("--strace-options", metavar="OPTIONS", action="append",
+                        help="strace's own, in one word: --strace-options='-f -T -e trace=%%file'")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the course of events (default 0)")
     parser.add_argument("--cpus", type=positive, default=1, metavar="N", help="processors of the machine (default 1)")
     parser.add_argument("--memory", type=positive, metavar="FRAMES", help="4 KiB frames of memory")
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         if args.on_linux:
             if not sys.platform.startswith("linux"):
                 raise CommandError("--on-linux needs a Linux host", FAILED)
-            if args.strace or args.strace_file:
+            if args.strace or args.strace_file or args.strace_options:
                 raise CommandError("--on-linux is the host's kernel: trace it with `strace -f terrella run ...`", 2)
             from tools.onlinux import run_on_linux
 

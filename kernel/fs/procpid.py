@@ -150,6 +150,10 @@ class ProcessTree:
             )
         return names
 
+    def describe(self, file: File, task: Any) -> bytes:
+        """What the link of a descriptor says; for strace -y."""
+        return self._fd_target(file, task)
+
     def _fd_target(self, file: File, task: Any) -> bytes:
         named = file.inode is None or file.inode.fs.name not in ("pipefs", "sockfs")
         if file.path is not None and named:

@@ -98,6 +98,8 @@ def sys_futex(
 
 def _int(value: int) -> int:
     """As C's int."""
+    if not isinstance(value, int):
+        raise OSError(EINVAL, f"futex: {value!r:.40} is no count")
     value &= 0xFFFFFFFF
     return value - (1 << 32) if value >> 31 else value
 

@@ -7,7 +7,7 @@ frame can't be copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from kernel.abi import (
@@ -194,7 +194,8 @@ def _execve(
 ) -> int:
     machine = task.machine
     task.spend(machine.costs.execve)
-    program, name, words, place = load(task, path, [*argv], dirfd, flags)
+    environ = _environ(envp)
+    program, name, words, place = load(task, path, _words(argv), dirfd, flags)
     group = task.group
     _alone(machine, task, group)
     machine.processes.drop_timers(group)
@@ -202,9 +203,8 @@ def _execve(
     task.comm = name.rpartition("/")[2][:15]
     group.exe = name
     group.cmdline = [w.encode("utf-8", "surrogateescape") for w in words]
-    if envp is not None:
-        pairs = envp.items() if isinstance(envp, dict) else (e.partition("=")[::2] for e in envp)
-        task.environ = dict(pairs)
+    if environ is not None:
+        task.environ = environ
     if task.files.users > 1:
         shared = task.files
         task.files = shared.copy()
@@ -222,6 +222,26 @@ def _execve(
     group.execed = group.started = True
     task.work |= WORK_DIE  # the old program unwinds; `Machine._main` starts the new one
     return 0
+
+
+def _words(argv: Any) -> list[str]:
+    """The arguments; EFAULT for what is no list of strings."""
+    if isinstance(argv, Iterable) and not isinstance(argv, str | bytes):
+        words = [w.decode("utf-8", "surrogateescape") if isinstance(w, bytes) else w for w in argv]
+        if all(isinstance(w, str) for w in words):
+            return words
+    raise OSError(EFAULT, f"execve takes a list of strings, not {argv!r:.40}")
+
+
+def _environ(envp: Any) -> dict[str, str] | None:
+    """The environment as a dict; from a dict, or from a list of "NAME=value"."""
+    if envp is None:
+        return None
+    if isinstance(envp, dict):
+        if all(isinstance(part, str) for pair in envp.items() for part in pair):
+            return dict(envp)
+        raise OSError(EFAULT, "execve: the environment's names and values are strings")
+    return {name: value for name, _, value in (word.partition("=") for word in _words(envp))}
 
 
 def _alone(machine: Machine, task: Task, group: ThreadGroup) -> None:

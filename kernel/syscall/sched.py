@@ -138,6 +138,8 @@ def getpriority(task: Task, which: int = PRIO_PROCESS, who: int = 0) -> int:
 @python("nice")
 def nice(task: Task, increment: int) -> int:
     """nice(3): the new value."""
+    if not isinstance(increment, int):
+        raise OSError(EINVAL, f"nice takes a number, not {increment!r:.40}")
     now = 20 - sys_getpriority(task, PRIO_PROCESS, 0)
     wanted = min(max(now + increment, BEST_NICE), WORST_NICE)
     try:

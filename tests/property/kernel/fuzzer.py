@@ -34,11 +34,13 @@ WILD: tuple[Any, ...] = (
 )  # fmt: skip
 PATHS = (
     "/", ".", "..", "/tmp", "/tmp/a", "/tmp/a/b", "/tmp/f", "/tmp/g", "/tmp/link", "/dev/null", "/dev/zero",
-    "/dev/full", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/proc/self/stat", "/proc/self/fd/0", "/proc/self/mem", "/proc/1/status",
-    "/proc/sys/kernel/hostname", "/proc/self/task", "/tmp/fifo", "/tmp/sock", b"/tmp/\xff",
+    "/dev/full", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/proc/self/stat", "/proc/self/fd/0", "/proc/self/mem",
+    "/proc/1/status", "/proc/sys/kernel/hostname", "/proc/self/task", "/tmp/fifo", "/tmp/sock", b"/tmp/\xff",
 )  # fmt: skip
-FLAGS = (abi.O_RDWR | abi.O_CREAT, abi.O_RDONLY, abi.O_WRONLY | abi.O_APPEND, abi.O_NONBLOCK, abi.O_PATH,
-         abi.O_DIRECTORY, abi.O_CREAT | abi.O_EXCL | abi.O_RDWR, abi.O_TMPFILE | abi.O_RDWR, abi.O_CLOEXEC, 0x80000)  # fmt: skip
+FLAGS = (
+    abi.O_RDWR | abi.O_CREAT, abi.O_RDONLY, abi.O_WRONLY | abi.O_APPEND, abi.O_NONBLOCK, abi.O_PATH, abi.O_DIRECTORY,
+    abi.O_CREAT | abi.O_EXCL | abi.O_RDWR, abi.O_TMPFILE | abi.O_RDWR, abi.O_CLOEXEC, 0x80000,
+)  # fmt: skip
 
 
 class Fuzzer:
