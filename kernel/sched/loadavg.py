@@ -44,7 +44,7 @@ class LoadAverage:
         for _ in range(min(due, MANY)):
             self.averages = [step(load, exp, active) for load, exp in zip(self.averages, EXP)]
 
-    def text(self) -> str:
-        """As in /proc/loadavg: two digits, rounded to nearest."""
-        rounded = [load + FIXED_1 // 200 for load in self.averages]
-        return " ".join(f"{load >> FSHIFT}.{(load & FIXED_1 - 1) * 100 >> FSHIFT:02d}" for load in rounded)
+    def hundredths(self) -> tuple[float, float, float]:
+        """The three, cut to the hundredth as /proc/loadavg shows them."""
+        one, five, fifteen = ((load + FIXED_1 // 200) * 100 >> FSHIFT for load in self.averages)
+        return one / 100, five / 100, fifteen / 100

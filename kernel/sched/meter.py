@@ -159,8 +159,8 @@ def virtual_meter(
         task = current
         if task is None:
             raise RuntimeError("sys.cpu() was called while its task does not run")
-        if task.work & WORK_DIE:
-            raise Killed
+        if task.work:
+            user_return(task)
         system += debt
         user += charge
         left = ns
@@ -304,9 +304,9 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
         if task is None:
             raise RuntimeError("sys.cpu() was called while its task does not run")
         left = ns
+        if task.work:
+            user_return(task)
         while left > 0:
-            if task.work & WORK_DIE:
-                raise Killed
             task.burn_left = 0
             task.burning = True
             user += left

@@ -134,7 +134,11 @@ class Scheduler:
         debt = self.meter.end()
         if debt and self.virtual:
             cpu.busy_until = now + debt
-        nxt = cpu.choose(now, reason)
+        nxt = cpu.current
+        if nxt is None:
+            nxt = cpu.choose(now, reason)
+        else:  # in its search for a CPU somebody else has found this one
+            cpu.timer.disarm()
         # A new greenlet begins with the recursion depth of whoever starts it: that has to be the hub.
         if nxt is not None and nxt.greenlet is not None and self._may_go_on(cpu):
             self.enter(cpu, nxt)
@@ -362,12 +366,14 @@ class Scheduler:
         return best if best is not None else last
 
     def _push(self, task: Task) -> None:
-        """A task has lost its CPU to a better one: where priorities are absolute, another CPU may have to take it."""
+        """A task has lost its CPU to a better one: an idle one takes it, or where priorities are absolute one that runs
+        somebody worse.
+        """
         cpu = task.cpu
-        if task.prio >= self.strict or task.state != RUNNABLE:
+        if task.state != RUNNABLE:
             return
         to = self._place(task)
-        if to is not cpu and (to.current is None or to.current.prio > task.prio):
+        if to is not cpu and (to.current is None or (task.prio < self.strict and to.current.prio > task.prio)):
             now = self.timeline.now
             cpu.queue.remove(task)
             self._migrate(task, to, PREEMPTED, now)
@@ -436,10 +442,12 @@ class Scheduler:
             if task is None:
                 break
             busiest.queue.count -= 1
-            again = task in moved
+            if task in moved:
+                self._enqueue_on(busiest, task, MIGRATED, now)
+                break
             moved.append(task)
-            self._migrate(task, busiest if again else idlest, "balance", now)
-            if again or 2 * task.weight >= gap:
+            self._migrate(task, idlest, "balance", now)
+            if 2 * task.weight >= gap:
                 break
         if any(cpu.queue.count for cpu in cpus):
             self.balancer.arm(now + self.costs.balance)
@@ -587,6 +595,13 @@ class Scheduler:
             self.meter.leave()
         for cpu in self.cpus:
             cpu.current = None
+
+    def loadavg(self) -> tuple[float, float, float]:
+        """Over 1, 5 and 15 minutes, to the hundredth."""
+        now = self.timeline.now
+        if now >= self.load.sample_at:
+            self.load.sample(now, self.runnable())
+        return self.load.hundredths()
 
     def runnable(self) -> int:
         """How many tasks run or could run."""
