@@ -241,6 +241,17 @@ def take(c: Connection, size: int) -> tuple[Any, ...]:
     return tuple(frags)
 
 
+def push_due(c: Connection, end: int) -> int:
+    """The flags of a segment that ends there: PSH when it reaches a place where one is due."""
+    marks = c.push_marks
+    if marks[0] > end:
+        return ACK
+    while marks and marks[0] <= end:
+        marks = marks[1:]
+    c.push_marks = marks
+    return ACK | PSH
+
+
 def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: bool = False) -> None:
     """Send what may be sent. `push_one` 2: one segment as a loss probe, whatever cwnd says."""
     if c.snd_nxt >= c.write_seq:
@@ -304,13 +315,13 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                 if partial and nagle_holds(c, nonagle):
                     size -= partial
         end = snd_nxt + size
-        flags = ACK
+        flags = push_due(c, end) if c.push_marks else ACK
         if size == avail and not last:
             flags |= PSH
             c.eor = c.eor[1:]
         elif size == avail:
             if c.fin_queued and end + 1 <= wnd_end:
-                flags = ACK | FIN
+                flags |= FIN
                 end += 1
             if c.pushed_seq >= snd_nxt + size and size:
                 flags |= PSH

@@ -245,12 +245,16 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         payload = memoryview(payload)[left - seq : right - seq]
         if len(payload) < COPY_BELOW:
             payload = bytes(payload)
+    if not ooo:
+        ooo = c.ooo = []
     ooo.insert(i, (left, right, payload, fin))
     if seg.length >= 128:
         window.grow(c, seg.length)
     c.rmem += truesize(len(payload))
     if c.sack_ok:
         report(c, seq, end, now)
+    if c.sock is not None:  # not accepted yet, or closed: nobody reads, and nothing grows
+        window.grow_buffer(c, c.rcvq_space)
 
 
 def drain(c: Connection, now: int) -> None:

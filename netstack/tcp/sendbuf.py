@@ -51,6 +51,10 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
                 break
             conn.tail_seq = conn.write_seq
             room = goal
+        elif conn.push_marks and conn.push_marks[-1] == conn.write_seq:
+            # The buffer that ends there goes on: so does its PSH, unless an earlier call asked for it.
+            moved = (conn.write_seq + min(room, size - taken),) if taken else ()
+            conn.push_marks = conn.push_marks[:-1] + moved
         piece = data[taken : taken + room]
         taken += len(piece)
         if not conn.chrono:
@@ -59,6 +63,7 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
         if len(piece) < room or taken == size:
             continue
         if conn.write_seq > conn.pushed_seq + (conn.max_window >> 1):
+            conn.push_marks = (*conn.push_marks, conn.write_seq)  # half a window since the last PSH: another
             conn.push(now)
         elif conn.tail_seq <= conn.snd_nxt:
             output.write(conn, now, push_one=1)

@@ -359,7 +359,11 @@ class TcpSocket(Socket):
                 return beside.send(self, data, now, flags)
             return self.send_urgent(conn, data, now)
         held = conn.memory() if conn.snd_una != conn.write_seq else 0
-        if held + size + (size >> 4) >= conn.sndbuf or conn.unsent_bytes + size > conn.notsent_lowat:
+        if (
+            held + size + (size >> 4) >= conn.sndbuf
+            or conn.unsent_bytes + size > conn.notsent_lowat
+            or conn.mss_cache < size > conn.max_window >> 1
+        ):
             return sendbuf.fill(conn, memoryview(data), now, flags)
         if data.__class__ is not bytes and not (
             data.__class__ is memoryview and data.obj.__class__ is bytes and size >= COALESCE
@@ -368,6 +372,8 @@ class TcpSocket(Socket):
         if not flags & (MSG_EOR | MSG_MORE) and conn.send_plain(data, size, now):
             return size
         rate.check_app_limited(conn)
+        if conn.push_marks and conn.push_marks[-1] == conn.write_seq:
+            conn.push_marks = conn.push_marks[:-1]  # what comes now goes on where a PSH stood
         unsent = conn.unsent
         if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
             unsent[-1] = bytes(unsent[-1]) + data

@@ -103,7 +103,8 @@ class Tcb:
         # Sender's user side.
         "chrono", "chrono_ns", "busy_ns", "rwnd_limited_ns", "sndbuf_limited_ns",  # see `chrono`
         "zerocopy", "zerocopy_next",
-        "nonagle", "eor", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat", "wake_pending", "was_full",
+        "nonagle", "eor", "push_marks", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat",
+        "wake_pending", "was_full",
         # Counts for TCP_INFO.
         "bytes_acked", "bytes_received", "bytes_sent", "bytes_retrans", "segs_out", "segs_in", "data_segs_out",
         "data_segs_in",
@@ -180,6 +181,7 @@ class Tcb:
         self.nonagle = self.tail_seq = self.tso_ns = self.sndbuf = self.notsent_lowat = 0
         self.sndbuf_locked = self.wake_pending = self.was_full = False
         self.eor: tuple[int, ...] = ()
+        self.push_marks: tuple[int, ...] = ()  # where PSH is due, within what is not sent
         self.zerocopy: deque[tuple[int, int]] | None = None  # see `beside`
         self.zerocopy_next = 0
         # Counts for TCP_INFO.

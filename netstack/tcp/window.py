@@ -235,6 +235,23 @@ def rcv_rtt_measure(c: Connection, now: int) -> None:
     c.rcv_rtt_ns = now
 
 
+def grow_buffer(c: Connection, space: int) -> None:
+    """Make the buffer fit what comes in a round trip after next, when `space` bytes came in the last one, and what is
+    held out of order."""
+    old = c.rcvq_space
+    c.rcvq_space = space
+    if not c.settings.tcp_moderate_rcvbuf or c.rcvbuf_locked:
+        return
+    want = space << 1
+    want += (want * (space - old) // old) << 1 if old else want
+    if c.ooo:
+        want += c.ooo[-1][1] - c.rcv_nxt
+    rcvbuf = min(space_from_win(c, want), c.settings.tcp_rmem[2])
+    if rcvbuf > c.rcvbuf:
+        c.rcvbuf = rcvbuf
+        c.window_clamp = win_from_space(c, rcvbuf)
+
+
 def space_adjust(c: Connection, now: int) -> None:
     """Dynamic right-sizing: once a round trip, make the buffer fit twice what the application took in it."""
     elapsed = (now - c.rcvq_space_ns) // 1000
@@ -243,16 +260,6 @@ def space_adjust(c: Connection, now: int) -> None:
         return
     copied = c.copied_seq - c.rcvq_space_seq
     if copied > c.rcvq_space:
-        old = c.rcvq_space
-        c.rcvq_space = copied
-        if c.settings.tcp_moderate_rcvbuf and not c.rcvbuf_locked:
-            want = copied << 1
-            want += (want * (copied - old) // old) << 1 if old else want
-            if c.ooo:
-                want += c.ooo[-1][1] - c.rcv_nxt
-            rcvbuf = min(space_from_win(c, want), c.settings.tcp_rmem[2])
-            if rcvbuf > c.rcvbuf:
-                c.rcvbuf = rcvbuf
-                c.window_clamp = win_from_space(c, rcvbuf)
+        grow_buffer(c, copied)
     c.rcvq_space_seq = c.copied_seq
     c.rcvq_space_ns = now

@@ -3,6 +3,7 @@
 Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings); any path to
 `defaults.sh` (the settings under which the public suites were written: `DEFAULTS`) or `sysctl_restore_*.sh` (a machine
 serves one script only);
+`tc qdisc replace dev tun0 root fq` (pacing);
 `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...).
 Anything else is unsupported, and the script does not pass.
 """
@@ -90,6 +91,9 @@ def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route)
         for word in words[1:]:
             path, _, value = word.partition("=")
             set_sysctl(path.removeprefix("/proc/sys/").replace("/", "."), value)
+        return True
+    if name == "tc" and words[-2:] == ["root", "fq"] and words[1] == "qdisc" and words[2] in ("add", "replace"):
+        set_sysctl("net.core.default_qdisc", "fq")  # TCP does itself what that discipline is for: pacing
         return True
     if name == "ip":
         rest = [w for w in words[1:] if w not in ("-4", "-6")]

@@ -54,6 +54,11 @@ class LinuxSystem(HostSystem):
             self.setsockopt(fd, abi.IPPROTO_TCP, 13, b"cubic")
         return fd
 
+    def setsockopt(self, fd: int, level: int, name: int, value: Any) -> None:
+        if isinstance(value, int) and value >= 1 << 31:
+            value -= 1 << 32
+        super().setsockopt(fd, level, name, value)
+
 
 def namespace() -> None:
     """A network namespace of our own, with lo up."""
