@@ -71,12 +71,12 @@ SPURIOUS = (
     Cell("reorder 25 %, 10 ms", "--reorder 25% --delay 10ms", 2 * MB),
     Cell("reorder 5 %, 50 ms", "--reorder 5% --delay 50ms", 2 * MB),
     Cell("jitter 3 ms of 10 ms", "--delay 10ms --jitter 3ms", 2 * MB),
-    Cell("lost ACKs 20 %, 10 ms", "--delay 10ms --back 'loss 20%'", 2 * MB),
-    Cell("lost ACKs 20 %, 20 Mbit/s", "--rate 20Mbit --queue 50 --delay 10ms --back 'loss 20%'", 4 * MB),
+    Cell("lost ACKs 20 %, 10 ms", "--delay 10ms --loss 20% --back 'loss 0%'", 2 * MB),
+    Cell("lost ACKs 20 %, 20 Mbit/s", "--rate 20Mbit --queue 50 --delay 10ms --loss 20% --back 'loss 0%'", 4 * MB),
     Cell("50 us", "--delay 25us --loss 0.5%", 4 * MB),
     Cell("50 us, reordering", "--delay 25us --jitter 20us --reorder 1%", 4 * MB),
 )
-"""Where a sender is tempted to send again what has arrived."""
+"""Where the far end, when it sends, is tempted to send again what has arrived."""
 
 SMALL = (
     Cell("loss 1 %, 10 ms", "--loss 1% --delay 10ms", MB // 2),
