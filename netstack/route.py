@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from csrc import ffi
 from netstack.address import (
     ETH_ZERO,
     LOOPBACK6,
@@ -189,8 +190,8 @@ class Path:
     """
 
     __slots__ = (
-        "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop", "route",
-        "src", "stack", "template", "unicast", "version",
+        "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop",
+        "pinned", "route", "src", "stack", "template", "unicast", "version",
     )  # fmt: skip
 
     def __init__(
@@ -230,6 +231,13 @@ class Path:
             header[8:24] = src
             header[24:40] = dst
         self.template = bytearray(ethernet) + header
+        self.pinned: Any = None  # the template as C is given it, once it does not change any more (`pin`)
+
+    def pin(self) -> Any:
+        """The template for C. From now on its length is fixed."""
+        if self.pinned is None:
+            self.pinned = ffi.from_buffer(self.template)
+        return self.pinned
 
     @property
     def valid(self) -> bool:

@@ -49,6 +49,7 @@ from netstack.tcp.tcb import (
     CA_OPEN,
     CLOSE_WAIT,
     CLOSED,
+    EMPTY,
     ESTABLISHED,
     FIN_WAIT_2,
     INFINITE_SSTHRESH,
@@ -114,7 +115,7 @@ class Connection(Tcb):
         self.out.dont_fragment = 1
         self.ip_id = engine.below(65536)
         self.set_path(path)
-        self.cc = congestion.create(settings.tcp_congestion_control)
+        self.cc = congestion.choose(settings.tcp_congestion_control)
         self.cwnd = settings.tcp_init_cwnd
         self.ssthresh = INFINITE_SSTHRESH
         self.cwnd_clamp = INFINITE_SSTHRESH
@@ -145,7 +146,7 @@ class Connection(Tcb):
 
     def set_path(self, path: Any) -> None:
         self.path = path
-        self.tmpl = _from_buffer(path.template)
+        self.tmpl = path.pin()
         self.tmpl_len = len(path.template)
         self.l3 = path.l3
         self.l4 = path.l3 + (20 if path.version == 4 else 40)
@@ -308,7 +309,7 @@ class Connection(Tcb):
         if metrics.get("reordering"):
             self.reordering = metrics["reordering"]
         if metrics.get("congctl") and not (self.sock is not None and self.sock.cc_name):
-            self.cc = congestion.create(str(metrics["congctl"]))
+            self.cc = congestion.choose(str(metrics["congctl"]))
         if metrics.get("cwnd"):
             self.cwnd_clamp = metrics["cwnd"]
             self.cwnd = min(self.cwnd, self.cwnd_clamp)
@@ -345,7 +346,10 @@ class Connection(Tcb):
     def queue(self, data: Any) -> None:
         """SEND: data waits to be sent. The buffer is kept, not copied: it must not change."""
         size = len(data)
-        self.unsent.append(data)
+        if self.unsent:
+            self.unsent.append(data)
+        else:
+            self.unsent = [data]
         self.unsent_bytes += size
         self.write_seq += size
 
@@ -419,7 +423,7 @@ class Connection(Tcb):
         if self.state != CLOSED:
             fsm.move(self, fsm.ABORT)
         self.engine.forget(self)
-        self.unsent.clear()
+        self.unsent = EMPTY
         self.unsent_bytes = 0
         for rec in self.rtx:
             rec.prev = rec.next = None

@@ -277,7 +277,7 @@ def ports(key: bytes) -> tuple[int, int]:
 class Listener:
     """The queues of a listening socket."""
 
-    __slots__ = ("accept_queue", "backlog", "engine", "requests", "sock")
+    __slots__ = ("accept_queue", "backlog", "engine", "local", "requests", "sock")
 
     def __init__(self, engine: Tcp, sock: Any, backlog: int) -> None:
         self.engine = engine
@@ -285,6 +285,8 @@ class Listener:
         self.backlog = backlog
         self.requests: dict[bytes, Request] = {}
         self.accept_queue: deque[Connection] = deque()
+        self.local: tuple[bytes, int] = sock.local
+        """The local address of the last connection: the next one's is mostly the same."""
 
     def accept_full(self) -> bool:
         return len(self.accept_queue) > self.backlog

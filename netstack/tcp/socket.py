@@ -214,12 +214,14 @@ class TcpSocket(Socket):
             raise would_block()
         conn = listener.accept_queue.popleft()
         conn.listener = None
-        key = conn.key
-        n = (len(key) - 4) // 2
+        path = conn.path
+        local = listener.local
+        if local[0] != path.src:
+            local = listener.local = (path.src, local[1])
         sock = TcpSocket(self.stack, self.family)
         sock.conn = conn
-        sock.local = (key[:n], conn.out.sport)
-        sock.remote = (key[n : 2 * n], conn.out.dport)
+        sock.local = local
+        sock.remote = (path.dst, conn.out.dport)
         sock.copy_options(self)
         if conn.state == CLOSED:
             sock.so_error = errno.ECONNRESET

@@ -48,6 +48,8 @@ CA_OPEN, CA_DISORDER, CA_CWR, CA_RECOVERY, CA_LOSS = range(5)
 NO_TIMER, RETRANS, LOSS_PROBE, REO_TIMEOUT, PROBE0 = range(5)
 
 INFINITE_SSTHRESH = 0x7FFFFFFF
+EMPTY: list[Any] = []
+"""What a connection has in place of lists that most never need (`unsent`, `ooo`, `sacks`): replaced, never changed."""
 SECOND = 1_000_000_000
 MS = 1_000_000
 
@@ -126,7 +128,7 @@ class Tcb:
         self.write_seq = self.pushed_seq = self.snd_sml = self.snd_up = self.unsent_bytes = self.snd_wscale = 0
         self.lsndtime_ns = 0
         self.fin_queued = False
-        self.unsent: Any = []
+        self.unsent: Any = EMPTY
         self.rtx: list[Sent] = []
         # RCV.* and what waits to be read.
         self.irs = self.rcv_nxt = self.rcv_wnd = self.rcv_wup = self.rcv_up = self.copied_seq = 0
@@ -137,9 +139,9 @@ class Tcb:
         self.last_oow_ns = 0
         self.rcvbuf_locked = self.fin_received = False
         self.rcvq: Any = []
-        self.ooo: Any = []
+        self.ooo: Any = EMPTY
         self.urg_data = -1
-        self.sacks: list[tuple[int, int]] = []
+        self.sacks: list[tuple[int, int]] = EMPTY
         self.dsack: tuple[int, int] | None = None
         # Sizes and options.
         self.mss_cache = self.advmss = self.mss_clamp = self.user_mss = self.mtu = self.ts_offset = 0

@@ -13,7 +13,7 @@ During recovery cwnd belongs to PRR (RFC 6937); an algorithm only says where it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -77,6 +77,49 @@ def register(algorithm: type[CongestionControl]) -> type[CongestionControl]:
 def create(name: str) -> CongestionControl:
     """A fresh instance; KeyError when there is none of that name."""
     return _registry[name]()
+
+
+class Unused:
+    """Stands for an algorithm whose connection has not sent anything yet. All of one name share it; the first call
+    makes the instance and puts it in its place, so that idle connections need none.
+    """
+
+    __slots__ = ("name", "paced")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.paced = bool(getattr(_registry[name], "paced", False))
+
+    def begin(self, c: Connection) -> CongestionControl:
+        made = c.cc = create(self.name)
+        return made
+
+    def ssthresh(self, c: Connection) -> int:
+        return self.begin(c).ssthresh(c)
+
+    def cong_avoid(self, c: Connection, ack: int, acked: int, now: int) -> None:
+        self.begin(c).cong_avoid(c, ack, acked, now)
+
+    def undo_cwnd(self, c: Connection) -> int:
+        return self.begin(c).undo_cwnd(c)
+
+    def pkts_acked(self, c: Connection, acked: int, rtt_us: int, now: int) -> None:
+        self.begin(c).pkts_acked(c, acked, rtt_us, now)
+
+    def event(self, c: Connection, kind: int, now: int) -> None:
+        self.begin(c).event(c, kind, now)
+
+
+_unused: dict[type[CongestionControl], Unused] = {}
+
+
+def choose(name: str) -> Any:
+    """An instance for a new connection, made when it is first called; KeyError when there is none of that name."""
+    algorithm = _registry[name]
+    found = _unused.get(algorithm)
+    if found is None:
+        found = _unused[algorithm] = Unused(name)
+    return found
 
 
 def available() -> list[str]:
