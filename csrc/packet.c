@@ -477,6 +477,26 @@ int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len,
     return (int)(tmpl_len + header);
 }
 
+int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, struct trl_tcp_out *seg,
+                       uint32_t seq, uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval,
+                       uint32_t tsecr, uint32_t ip_id, const uint8_t *payload, uint32_t payload_len)
+{
+    seg->seq = seq;
+    seg->ack = ack;
+    seg->window = window;
+    seg->tcp_flags = tcp_flags;
+    seg->tcp_options = tcp_options & TRL_OPT_TIMESTAMP;
+    seg->tsval = tsval;
+    seg->tsecr = tsecr;
+    seg->ip_id = ip_id;
+    seg->payload_len = payload_len;
+    int header = trl_tcp_emit(out, cap, tmpl, tmpl_len, l3, seg);
+    if (header < 0 || cap - (size_t)header < payload_len)
+        return -1;
+    memcpy(out + header, payload, payload_len);
+    return header + (int)payload_len;
+}
+
 uint16_t trl_l4_checksum(const uint8_t *src, const uint8_t *dst, size_t alen, uint8_t proto, const uint8_t *l4, size_t len)
 {
     return trl_checksum(l4, len, pseudo_sum(src, dst, alen, proto, (uint32_t)len));

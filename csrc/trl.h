@@ -143,6 +143,15 @@ struct trl_tcp_out {
 int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, const struct trl_tcp_out *seg);
 
 /*
+ * One whole small frame of an established connection: as trl_tcp_emit, of a segment with no options but (when tcp_options says so)
+ * a timestamp, and the payload behind it. What changes from one to the next comes as arguments, the rest from seg, in
+ * which it is also noted. Returns the frame's length, or -1. The TCP checksum is partial, as above.
+ */
+int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, struct trl_tcp_out *seg,
+                       uint32_t seq, uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval,
+                       uint32_t tsecr, uint32_t ip_id, const uint8_t *payload, uint32_t payload_len);
+
+/*
  * Writes L2 and IP headers from a template as above: lengths, protocol, tos; for IPv4 also id, the flags-and-offset word and
  * the header checksum. Returns tmpl_len, or -1.
  */

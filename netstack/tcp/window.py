@@ -116,11 +116,23 @@ def candidate(c: Connection) -> int:
 
 def select(c: Connection) -> int:
     """The window field of the segment about to be sent; the offer is noted (RCV.WND)."""
-    current = c.rcv_wup + c.rcv_wnd - c.rcv_nxt
+    wscale = c.rcv_wscale
+    rcv_nxt = c.rcv_nxt
+    if wscale and not c.rmem:
+        # All has been read: `candidate` without its conditions, and an edge that does not move left.
+        new = c.rcvbuf * c.scaling_ratio >> 8
+        if new > c.rcv_ssthresh:
+            new = c.rcv_ssthresh
+        unit = (1 << wscale) - 1
+        new = (new + unit) & ~unit
+        if 0 < new <= 65535 << wscale and new >= c.rcv_wup + c.rcv_wnd - rcv_nxt and c.rcv_wnd:
+            c.rcv_wnd = new
+            c.rcv_wup = rcv_nxt
+            return new >> wscale
+    current = c.rcv_wup + c.rcv_wnd - rcv_nxt
     if current < 0:
         current = 0
     new = candidate(c)
-    wscale = c.rcv_wscale
     if new < current:
         if new == 0:
             c.counters.TCPWantZeroWindowAdv += 1

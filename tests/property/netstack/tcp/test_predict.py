@@ -1,4 +1,4 @@
-"""Header prediction is only a shorter way: with it and without, the same segments at the same times, and the same state.
+"""Header prediction is only a shorter way: with it and without, the same segments at the same times, the same state.
 
 One conversation is held twice, the second time with `predict` refusing everything. After each step every variable of
 both connections is compared; at the end, everything that was on the wire.
@@ -6,13 +6,14 @@ both connections is compared; at the end, everything that was on the wire.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.tcp import predict
+from netstack.tcp import predict, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.tcb import Tcb
 from tests.property.netstack.tcp.pair import MS, Pair
@@ -141,3 +142,32 @@ def test_a_variable_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch, 
     good = hold({"delay": 5}, {"a": [], "b": []}, steps)
     monkeypatch.setattr(predict, "acknowledged", wrong)
     assert hold({"delay": 5}, {"a": [], "b": []}, steps)[0] != good[0]
+
+
+def offered(c: Any) -> int:
+    """`window.select` by its rules alone: the candidate, but never an edge that moves left."""
+    current = max(c.rcv_wup + c.rcv_wnd - c.rcv_nxt, 0)
+    new = window.candidate(c)
+    if new < current:
+        unit = (1 << c.rcv_wscale) - 1
+        new = (current + unit) & ~unit
+    c.rcv_wnd, c.rcv_wup = new, c.rcv_nxt
+    return int(min(new, 65535 << c.rcv_wscale) >> c.rcv_wscale)
+
+
+SIZE = st.one_of(st.integers(0, 1 << 23), st.integers(0, 3000), st.integers(60_000, 70_000))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.builds(dict, rcvbuf=SIZE, rmem=st.sampled_from([0, 0, 0, 960, 5000]), scaling_ratio=st.integers(1, 255),
+                 window_clamp=st.integers(1, 1 << 22), rcv_mss=st.integers(88, 9000), rcv_wscale=st.integers(0, 14),
+                 rcv_ssthresh=SIZE, rcv_wnd=SIZE, ahead=st.integers(0, 70_000)))  # fmt: skip
+def test_the_window_offered_after_everything_was_read(fields: dict[str, int]) -> None:
+    """The short way of `window.select` says what the rules say."""
+    ahead = fields.pop("ahead")
+    counters = SimpleNamespace(TCPWantZeroWindowAdv=0, TCPToZeroWindowAdv=0, TCPFromZeroWindowAdv=0)
+    one, other = (
+        SimpleNamespace(**fields, rcv_wup=1000, rcv_nxt=1000 + ahead, ack_quick=0, counters=counters) for _ in range(2)
+    )
+    assert window.select(one) == offered(other)  # type: ignore[arg-type]
+    assert (one.rcv_wnd, one.rcv_wup) == (other.rcv_wnd, other.rcv_wup)
