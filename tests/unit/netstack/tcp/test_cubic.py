@@ -13,6 +13,7 @@ from netstack.counters import Counters
 from netstack.tcp import congestion
 from netstack.tcp.congestion import LOSS, TX_START, cubic
 from netstack.tcp.tcb import ESTABLISHED, INFINITE_SSTHRESH, MS, SECOND, SYN_SENT
+from tests.property.netstack.tcp.world import Flow
 
 C, BETA = 0.4, 0.7
 
@@ -195,3 +196,29 @@ def test_a_cubic_of_another_scale_is_seen(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(cubic, "RTT_SCALE", 2 * cubic.RTT_SCALE)
     with pytest.raises(AssertionError):
         test_the_cubic(5000)
+
+
+def short_path(congestion: str) -> float:
+    """Goodput over two milliseconds with a loss in a hundred, in sum over some seeds."""
+    way = {"delay": "1ms", "loss": "1%"}
+    return sum(Flow(way, way, 2_000_000, congestion, seed).goodput for seed in (1, 2, 3))
+
+
+def test_on_a_short_path_it_is_no_slower_than_reno() -> None:
+    """RFC 9438 section 4.3: Reno's estimate follows every ACK."""
+    assert short_path("cubic") > 0.85 * short_path("reno")
+
+
+def test_an_estimate_that_stands_still_with_cwnd_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: looking again only every 31 ms while cwnd is the same."""
+    inner = cubic.Cubic.update
+
+    def seldom(self: cubic.Cubic, cwnd: int, acked: int, now: int) -> None:
+        if self.epoch_ns and self.last_cwnd == cwnd and now - self.last_ns <= 31 * cubic.MS:
+            self.ack_cnt += acked
+        else:
+            inner(self, cwnd, acked, now)
+
+    reno = short_path("reno")
+    monkeypatch.setattr(cubic.Cubic, "update", seldom)
+    assert short_path("cubic") < 0.85 * reno
