@@ -50,6 +50,20 @@ def test_the_whole_grid(ready: None) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("ours", [(), ("tick=1000000",)], ids=["exact", "a clock of 1 ms"])
+def test_spurious_retransmissions(ready: None, ours: tuple[str, ...]) -> None:
+    """Under reordering, with ACKs lost, and over 50 us: at most 1.2 times the D-SACKs of Linux, cell by cell."""
+    results = grid.sweep(
+        grid.SPURIOUS, ["send"], ["cubic", "reno"], 5, 1, lambda result: print(result.line(), flush=True), ours
+    )
+    for cell in grid.SPURIOUS:
+        found = [result for result in results if result.cell == cell]
+        linux, mine = (sum(r.total(flows(r), "dsack_dups") for r in found)
+                       for flows in (lambda r: r.linux, lambda r: r.ours))  # fmt: skip
+        assert mine <= 1.2 * linux + len(found) * 5, (cell.name, linux, mine)
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("congestion", ["cubic", "reno"])
 def test_a_bottleneck_is_shared(ready: None, congestion: str) -> None:
     """The median of nine pairs of flows: within 20 %."""
