@@ -295,6 +295,9 @@ class TcpSocket(Socket):
                 self.take_error()
             self.conn = None
             self.shutdown_mask = 0
+            if not self.pinned:  # another try, another port
+                self.release_port()
+                self.local = (bytes(len(self.local[0])), 0)
         stack = self.stack
         engine = stack.tcp
         address, port = self.parse_address(addr)
