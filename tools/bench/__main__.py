@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tools.bench import report
+from tools.bench import kernel, report
 from tools.bench.measures import NETWORK, SIMULATED, Figure, Options, Session, session, simulate
 from tools.bench.rig import Unavailable
 from tools.bench.targets import BY_NAME
@@ -66,7 +66,7 @@ def measure(names: list[str], options: Options, profiles: dict[str, Any]) -> lis
                     running.stop()
                     collect(name, options.profile, profiles)
     except Unavailable as why:
-        if not any(n in names for n in SIMULATED):
+        if not any(n in names for n in (*SIMULATED, *kernel.FIGURES)):
             raise
         progress(f"{', '.join(n for n in network if n not in figures)} not measured: {why}")
     for name in SIMULATED:
@@ -74,6 +74,9 @@ def measure(names: list[str], options: Options, profiles: dict[str, Any]) -> lis
             figures[name] = simulate(options, progress, name)
             if options.profile is not None:
                 collect(name, options.profile, profiles)
+    for name in kernel.FIGURES:
+        if name in names:
+            figures[name] = kernel.figure(options, progress, name)
     return [figures[name] for name in names if name in figures]
 
 

@@ -55,6 +55,16 @@ TARGETS = (
     Target("simulate", "data segments of one simulated flow per second of real time, capture on", "/s", True,
            2000, None, ">= 1x ns-3"),
     Target("simulate-100", "the same with 100 flows that share the link", "/s", True, 2000, None, ">= 0.8x ns-3"),
+    Target("getpid", "system calls that do nothing, in virtual time", "/s", True, 200_000, None, ">= 600,000/s"),
+    Target("readwrite", "pairs of a write and a read of 4 KiB, on a pipe", "/s", True, 50_000, None, ">= 150,000/s"),
+    Target("readwrite-file", "the same in a file of /tmp", "/s", True, 40_000, None, ">= 150,000/s"),
+    Target("switch", "switches between two processes that hand a byte to and fro", "/s", True, 30_000, None,
+           "more than Linux's"),
+    Target("spawn", "spawn, exit and wait", "/s", True, 2_000, None, "more than Linux's"),
+    Target("pipe", "bytes through a pipe in blocks of 64 KiB, between two processes", "GB/s", True, 0.5, None,
+           "more than Linux's"),
+    Target("sleepers", "the rate of switches beside 10,000 sleeping processes, over that beside 10", "x", True, 0.6,
+           None, ">= 0.9"),
 )  # fmt: skip
 
 BY_NAME = {target.name: target for target in TARGETS}
