@@ -390,6 +390,7 @@ class Listener:
         c.option_bytes = options.TIMESTAMP_BYTES if request.ts_ok else 0
         c.init_receive(request.rcv_wnd, request.clamp, request.rcv_wscale)
         c.total_retrans = request.retrans
+        c.segs_in = 1  # the SYN
         fsm.move(c, fsm.OPEN_PASSIVE)
         fsm.move(c, fsm.RCV_SYN)
         c.sync_mss()
