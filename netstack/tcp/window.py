@@ -119,16 +119,20 @@ def select(c: Connection) -> int:
     wscale = c.rcv_wscale
     rcv_nxt = c.rcv_nxt
     if wscale and not c.rmem:
-        # All has been read: `candidate` without its conditions, and an edge that does not move left.
+        # All has been read: `candidate` without its conditions.
         new = c.rcvbuf * c.scaling_ratio >> 8
         if new > c.rcv_ssthresh:
             new = c.rcv_ssthresh
-        unit = (1 << wscale) - 1
-        new = (new + unit) & ~unit
-        if 0 < new <= 65535 << wscale and new >= c.rcv_wup + c.rcv_wnd - rcv_nxt and c.rcv_wnd:
+        if new > 0 and c.rcv_wnd:
+            unit = (1 << wscale) - 1
+            new = (new + unit) & ~unit
+            current = c.rcv_wup + c.rcv_wnd - rcv_nxt
+            if new < current:
+                new = (current + unit) & ~unit
             c.rcv_wnd = new
             c.rcv_wup = rcv_nxt
-            return new >> wscale
+            most = 65535 << wscale
+            return (new if new < most else most) >> wscale
     current = c.rcv_wup + c.rcv_wnd - rcv_nxt
     if current < 0:
         current = 0
