@@ -73,6 +73,7 @@ class Request:
         "ts_offset",
         "ts_ok",
         "ts_recent",
+        "tsecr",
         "wscale_ok",
     )  # fmt: skip
 
@@ -109,15 +110,17 @@ class Request:
         self.acked = False
         self.cookie = False
         self.last_oow_ns = 0
+        self.tsecr = 0  # what the last ACK of the handshake echoes
         self.timer: Any = None
 
-    def init_window(self) -> None:
+    def init_window(self, mss: int = 0) -> None:
+        """The window to offer, in whole segments of our MSS (or of `mss`: all that a cookie tells)."""
         sock = self.listener.sock
         settings = self.engine.settings
         space = sock.rcvbuf * window.DEFAULT_RATIO >> 8
         self.rcv_wnd, self.clamp, self.rcv_wscale = window.initial(
             space,
-            self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
+            mss or self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
             window.locked_clamp(
                 sock.window_clamp or (self.path.metrics or {}).get("window", 0), space, sock.rcvbuf_locked
             ),
@@ -356,6 +359,8 @@ class Listener:
                 request.acked = True
             return
         request.drop()
+        if request.ts_ok and seg.options & OPT_TIMESTAMP:
+            request.tsecr = seg.tsecr
         child = self.make(request, now)
         engine.table[child.key] = child
         engine.counters.PassiveOpens += 1
@@ -396,6 +401,9 @@ class Listener:
         c.sync_mss()
         c.snd_una = request.iss
         c.max_window = request.peer_window
+        if request.tsecr:  # where the SYN-ACK went out more than once, or was a cookie, this is all we know
+            c.saw_ts = True
+            c.rcv_tsecr = request.tsecr
         rtt = (now - request.sent_ns) // 1000 if not request.retrans and not request.cookie else -1
         acking.update_rtt(c, SYN_ACKED, rtt, -1, rtt, now)
         c.delivered = 1  # the SYN-ACK
@@ -470,7 +478,7 @@ class Listener:
             request.snd_wscale = min(wscale, 14) if request.wscale_ok else 0
             request.sack_ok = bool(low & 16 and settings.tcp_sack)
             request.ecn_ok = bool(low & 32 and settings.tcp_ecn)
-        request.init_window()
+        request.init_window(request.mss)
         self.complete(request, seg, now)
         return True
 
