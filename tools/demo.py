@@ -10,11 +10,13 @@ import argparse
 import math
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
 from tools.plot import Curve, draw
+from tools.session import record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +31,7 @@ MSS = 1448  # of a 1500-byte link with timestamps
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=7, metavar="N", help="the course of events (default 7)")
+    parser.add_argument("--perfetto", metavar="FILE", help="write a trace that ui.perfetto.dev opens")
     parser.add_argument("--out", default=".", metavar="DIR", help="where demo.pcapng goes (default: here)")
 
 
@@ -90,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         (out / "demo.pcapng").touch()
     except OSError as why:
         raise CommandError(f"--out {args.out}: {why.strerror}") from why
-    return Demo(args.seed, out / "demo.pcapng").play(console())
+    return Demo(args.seed, out / "demo.pcapng", args.perfetto).play(console())
 
 
 def console() -> Console:
@@ -104,9 +107,10 @@ def console() -> Console:
 class Demo:
     """The run and what is told about it."""
 
-    __slots__ = ("calls", "capture", "digest", "sampler", "seed", "server", "virtual_ns", "wall_ns")
+    __slots__ = ("calls", "capture", "digest", "perfetto", "sampler", "seed", "server", "virtual_ns", "wall_ns")
 
-    def __init__(self, seed: int, capture: Path) -> None:
+    def __init__(self, seed: int, capture: Path, perfetto: str | None = None) -> None:
+        self.perfetto = perfetto
         self.seed = seed
         self.capture = capture
         self.calls = Calls()
@@ -132,11 +136,13 @@ class Demo:
 
         wall = RealTimeline()
         began = wall.now
-        with Lab(seed=self.seed) as lab:
+        with ExitStack() as cleanup, Lab(seed=self.seed) as lab:
             server, client = lab.host("server", "10.0.0.1/24"), lab.host("client", "10.0.0.2/24")
             lab.link(server, client, rate=RATE, delay=DELAY, loss=LOSS, queue=QUEUE)
             lab.capture(server, str(self.capture), why=True)
             self.sampler = Sampler(server.stack, lab.timeline)
+            if self.perfetto:
+                record(self.perfetto, cleanup, server.machine, client.machine)
             server.spawn(serve, furnish, httpd.main)
             lab.run(until="10ms")
             client.machine.trace.append(Strace(self.calls.write, times=True))

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sched", default="eevdf", choices=["eevdf", "rr", "fixed"], metavar="POLICY",
         help="scheduling policy: eevdf (default), rr (round robin), fixed (nice is the priority)",
     )  # fmt: skip
+    parser.add_argument("--perfetto", metavar="FILE", help="write a trace that ui.perfetto.dev opens")
     parser.add_argument("--on-linux", action="store_true", help="run it on the host's own kernel instead")
     parser.add_argument("program", metavar="PROGRAM", help="a .py file of the host that defines main(sys, argv)")
     parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARG", help="the program's arguments")
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         if args.on_linux:
             if not sys.platform.startswith("linux"):
                 raise CommandError("--on-linux needs a Linux host", FAILED)
+            if args.perfetto:
+                raise CommandError("--on-linux is the host's kernel: --perfetto traces ours only", 2)
             if args.strace or args.strace_file or args.strace_options:
                 raise CommandError("--on-linux is the host's kernel: trace it with `strace -f terrella run ...`", 2)
             from tools.onlinux import run_on_linux

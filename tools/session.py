@@ -82,6 +82,8 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
                 machine.trace.append(Injector(options.injections))
             cleanup.callback(strace.close)
             cleanup.callback(machine.trace.remove, strace)  # before the machine kills what is left
+        if args.perfetto:
+            record(args.perfetto, cleanup, machine)
         if source is not None:
             program = machine.exec(source, args.program, list(argv), _environment(options))
         else:
@@ -98,6 +100,24 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
             report_deadlock(machine)
             return FAILED
         return shell_status(program.exit_status)
+
+
+def _created(path: str) -> IO[bytes]:
+    try:
+        return open(path, "wb")
+    except OSError as why:
+        raise CommandError(f"--perfetto {path}: {why.strerror}", FAILED) from why
+
+
+def record(path: str, cleanup: ExitStack, *machines: Machine) -> None:
+    """`--perfetto`: a trace of these machines into a file, complete when `cleanup` is left."""
+    from tools.perfetto.record import Recorder
+
+    file = cleanup.enter_context(_created(path))
+    recorder = Recorder(file, machines[0].timeline.epoch_ns)
+    for machine in machines:
+        recorder.follow(machine)
+    cleanup.callback(recorder.close)
 
 
 def _strace_options(args: argparse.Namespace) -> Options | None:

@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--driver", choices=["native", "scapy"], default="native", help="who moves the frames")
     parser.add_argument("--pcap", metavar="FILE", help="capture to FILE (pcapng)")
     parser.add_argument("--why", metavar="FILE", help="log what TCP does and why (JSON lines; comments in --pcap)")
+    parser.add_argument("--perfetto", metavar="FILE", help="write a trace that ui.perfetto.dev opens")
     parser.add_argument("--stats", metavar="FILE", help="at the end, write all counters to FILE (JSON)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the impairments and the stack's numbers")
     link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words")
@@ -112,6 +113,10 @@ def run(args: argparse.Namespace) -> int:
         before = signal.signal(signal.SIGUSR1, lambda number, frame: timeline.post(lambda now: _show(machine, now)))
         cleanup.callback(signal.signal, signal.SIGUSR1, before)
         _boot(machine, device, args.ip, capture)
+        if args.perfetto:
+            from tools.session import record
+
+            record(args.perfetto, cleanup, machine)
         while not stopped and not _serving(machine) and timeline.step(block=False):
             pass  # a service that can't start has said so, and the others serve
         gc.collect()

@@ -128,6 +128,10 @@ class Direction:
             setattr(self, name, 0)
         self.change(impairments)
 
+    def waiting(self, now: int) -> int:
+        """How many frames have not begun to be sent."""
+        return sum(start > now for start in self._starts)
+
     def change(self, impairments: Impairments) -> None:
         """Other impairments from now on. What is under way arrives as decided."""
         self.impairments = impairments

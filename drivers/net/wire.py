@@ -61,6 +61,10 @@ class Port:
             return batch
         return [ring.popleft() for _ in range(budget)]
 
+    def waiting(self, now: int) -> tuple[int, int]:
+        """How many frames wait to be received, and how many for their turn on the cable."""
+        return len(self._ring), self.link.waiting(now)
+
     def transmit(self, frames: Sequence[Frame], now: int) -> None:
         if self.closed:
             self._unsent += len(frames)

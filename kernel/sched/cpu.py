@@ -91,7 +91,7 @@ class Cpu:
             if last is not None and last.state == RUNNABLE:
                 last.nivcsw += 1
             if scheduler.trace is not None:
-                scheduler.trace.switch(self.id, last, task, reason, now)
+                scheduler.trace.switch(self.id, None if self.idle else last, task, reason, now)
             self.last = task
         elif self.idle and scheduler.trace is not None:
             scheduler.trace.switch(self.id, None, task, reason, now)

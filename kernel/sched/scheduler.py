@@ -306,6 +306,8 @@ class Scheduler:
             if self.trace is not None and reason != CREATED:
                 self.trace.migrate(task, task.cpu.id, cpu.id, reason, now)
             task.cpu = cpu
+        if reason == CREATED and self.trace is not None:
+            self.trace.wakeup(self.running, task, reason, now)
         self._enqueue_on(cpu, task, reason, now)
 
     def _enqueue_on(self, cpu: Cpu, task: Task, reason: str, now: int) -> None:
