@@ -164,7 +164,7 @@ def connect_streams(
     itself, byte for byte. The terminal's line, if there is one.
     """
     from drivers.console import HostConsole
-    from kernel.abi import O_RDONLY, O_RDWR, O_WRONLY
+    from kernel.abi import O_RDONLY, O_RDWR, O_WRONLY, OPOST
     from kernel.console import console_file, console_line
     from kernel.tty import session
 
@@ -176,6 +176,8 @@ def connect_streams(
         line = console_line(machine, terminal)
         assert line is not None
         session.opened(line.tty, program.leader, True)
+        if terminal.input_fd is None:  # the host's terminal stays as it is, and makes newlines of its own
+            line.tty.termios.oflag &= ~OPOST
     for fd in range(3):
         files.close(fd)
         if line is not None and os.isatty(fd):

@@ -12,7 +12,7 @@ import builtins
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from importlib.abc import InspectLoader
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -29,11 +29,11 @@ def _compiled(name: str) -> tuple[CodeType, str, list[str] | None] | None:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:
         return None
-    if spec is None or spec.origin is None or not isinstance(spec.loader, InspectLoader):
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
-    source = spec.loader.get_source(name)
     places = spec.submodule_search_locations
-    return compile_program(source or "", spec.origin), spec.origin, None if places is None else list(places)
+    code = compile_program(Path(spec.origin).read_bytes(), spec.origin)
+    return code, spec.origin, None if places is None else list(places)
 
 
 class Library:

@@ -307,7 +307,7 @@ class Shell:
             shell.sys.dup2(w, 1)
             shell.sys.close(w)
             shell.sys.close(r)
-            return shell.run(node)
+            return shell.run_last(node)
 
         job = Job("", [])
         monitor, self.options["m"] = self.options["m"], False
@@ -344,6 +344,22 @@ class Shell:
         if self.pending:
             self.run_traps()
         return self.status
+
+    def run_last(self, node: Node) -> int:
+        """As `run`, where nothing comes after it in this process: a program takes its place, a subshell is this one."""
+        if isinstance(node, Sequence) and len(node.items) == 1 and not node.items[0][1]:
+            return self.run_last(node.items[0][0])
+        if isinstance(node, Group) and node.subshell and not self.pending:
+            try:
+                Redirections(self, node.redirects).apply(save=False)
+            except RedirectError as why:
+                self.complain(str(why))
+                return 2
+            return self.run_last(node.body)
+        if isinstance(node, Simple) and not self.pending:
+            self.status = self._simple(node, last=True)
+            return self.status
+        return self.run(node)
 
     def run_traps(self) -> None:
         while self.pending:
@@ -386,7 +402,7 @@ class Shell:
                 if null:
                     shell.sys.dup2(null, 0)
                     shell.sys.close(null)
-            return shell.run(node)
+            return shell.run_last(node)
 
         if self.options["m"] and isinstance(node, Pipeline) and not node.bang:
             self._start(node, job, True)
@@ -412,7 +428,7 @@ class Shell:
                         shell.sys.close(fd)
                 if r >= 0:
                     shell.sys.close(r)
-                return shell.run(command)
+                return shell.run_last(command)
 
             self.fork(job, work, background)
             if before >= 0:
@@ -524,7 +540,7 @@ class Shell:
 
     # ---- simple commands ----
 
-    def _simple(self, node: Any) -> int:
+    def _simple(self, node: Any, last: bool = False) -> int:
         self.line = node.line
         self.substituted = None
         words = expand.fields(self, node.words)
@@ -542,7 +558,7 @@ class Shell:
         elif name in BUILTINS:
             status = self._with_assignments(node, lambda: BUILTINS[name](self, words))
         else:
-            status = self._external(node, words)
+            status = self._external(node, words, last and not self.traps.get(0))
         return self.checked(status)
 
     def _assign_only(self, node: Simple) -> int:
@@ -626,7 +642,7 @@ class Shell:
             self.depth -= 1
             self.positional, self.loops = positional, loops
 
-    def _external(self, node: Simple, words: list[str]) -> int:
+    def _external(self, node: Simple, words: list[str], last: bool) -> int:
         values = [(name, expand.text(self, word, assignment=True)) for name, word in node.assigns]
 
         def work(shell: Shell) -> int:
@@ -640,7 +656,7 @@ class Shell:
                 shell.exported[name] = None
             return shell.execute(words)
 
-        if self.subshell and not self.traps and getattr(node, "last", False):
+        if last:
             return work(self)
         job = Job(node.text, [])
         self.fork(job, work)

@@ -13,7 +13,7 @@ import sys
 import termios
 from pathlib import Path
 
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 
 
 class Terminal:
@@ -71,15 +71,13 @@ class Terminal:
     def ended(self) -> int:
         """The exit status."""
         os.set_blocking(self.master, False)
-        while self.child.poll() is None:
-            select.select([self.master], [], [], 0.05)
-            try:
-                self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
-            except BlockingIOError:
-                continue
-            except OSError:
+        for _ in range(int(20 * PATIENCE_S)):
+            if self.child.poll() is not None:
                 break
-        return self.child.wait(timeout=PATIENCE_S)
+            if select.select([self.master], [], [], 0.05)[0]:
+                self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
+        assert self.child.poll() is not None, f"it does not end, and shows {self.seen!r}"
+        return self.child.returncode
 
     def close(self) -> None:
         if self.child.poll() is None:
