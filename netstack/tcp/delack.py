@@ -2,8 +2,8 @@
 
 At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one
 full-sized segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). (Once
-segments have come out of order, the window need not follow: frames come in batches here, between which the
-application reads, and where a path loses ACKs too, one for a whole batch is one too few.) Otherwise
+segments have come out of order, a window that is far from closed need not follow: frames come in batches here,
+between which the application reads, and where a path loses ACKs too, one for a whole batch is too few.) Otherwise
 after `ato_ns`, the smoothed time between arrivals, between 40 ms and 200 ms. A connection that answers within that
 time is interactive ("pingpong"): its ACKs wait for the answer.
 """
@@ -68,7 +68,11 @@ def check(c: Connection, now: int) -> None:
     if (
         (
             ahead > c.rcv_mss
-            and (c.rcv_ooopack or c.rcv_nxt - c.copied_seq < c.rcvlowat or window.candidate(c) >= c.rcv_wnd)
+            and (
+                (c.rcv_ooopack and c.rcv_wnd - ahead > 2 * c.rcv_mss)
+                or c.rcv_nxt - c.copied_seq < c.rcvlowat
+                or window.candidate(c) >= c.rcv_wnd
+            )
         )
         or (c.ack_quick and not in_pingpong(c))
         or pending & NOW

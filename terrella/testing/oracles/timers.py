@@ -91,8 +91,9 @@ class RetransmissionTimeout(Oracle):
             self.least[name] = min(self.least[name] or after.rto_ns, after.rto_ns)
 
     def _early(self, side: Side, after: State) -> None:
-        if side.reneged or self.pair.sides[OTHER[side.name]].reneged or not self.first[side.name]:
-            return  # the receiver forgot what it had SACKed: no need to wait
+        other = self.pair.sides[OTHER[side.name]]
+        if side.reneged or other.reneged or other.stack.counters.tcpext.OfoPruned or not self.first[side.name]:
+            return  # the receiver forgot what it had SACKed (perhaps for want of memory): no need to wait
         una, at = self.timeout[side.name]
         began = max(self.first[side.name][0][1], at if una == after.snd_una else 0)
         since = self.pair.now - began
