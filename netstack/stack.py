@@ -312,15 +312,18 @@ class Stack:
 
     # Frames in.
 
-    def receive(self, name: str, frame: Any, now: int) -> None:
+    def receive(self, name: str, arrived: Any, now: int) -> None:
         """One frame (a Frame, or bytes) arrived on that interface."""
         self.now = now
         interface = self.interfaces[name]
-        if frame.__class__ is not Frame:
-            frame = Frame(frame, (), len(frame), interface.ethernet)
-        elif frame.frags:
-            frame.data = b"".join((frame.data, *frame.frags))
-            frame.frags = ()
+        frame: Frame
+        if arrived.__class__ is Frame:
+            frame = arrived
+            if frame.frags:
+                frame.data = b"".join((frame.data, *frame.frags))
+                frame.frags = ()
+        else:
+            frame = Frame(arrived, (), len(arrived), interface.ethernet)
         if self.watched:
             self.packet.incoming(frame, interface)
         data = frame.data

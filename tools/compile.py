@@ -43,12 +43,13 @@ LEFT = {
     "netstack/tcp/why.py", "netstack/tcp/guard.py",  # not on the way of a segment
 }  # fmt: skip
 CHOSEN = (
-    "csrc/frame.py", "drivers/capture.py", "drivers/clock.py", "drivers/net/direction.py", "drivers/net/wire.py",
+    "csrc/frame.py", "drivers/capture.py", "drivers/clock.py", "drivers/net/direction.py",
+    "drivers/net/tap.py", "drivers/net/wire.py",
     "kernel/fs/eventfd.py", "kernel/fs/fdtable.py", "kernel/fs/file.py", "kernel/fs/poll.py", "kernel/fs/user.py",
     "kernel/ipc/pipe.py", "kernel/net/netif.py", "kernel/net/overload.py", "kernel/net/socket.py",
     "kernel/sched/cpu.py", "kernel/sched/eevdf.py", "kernel/sched/fixed.py", "kernel/sched/loadavg.py",
-    "kernel/sched/policy.py", "kernel/sched/priority.py", "kernel/sched/rr.py", "kernel/sched/runqueue.py",
-    "kernel/sched/scheduler.py", "kernel/sched/wait.py", "kernel/task.py",
+    "kernel/sched/meter.py", "kernel/sched/policy.py", "kernel/sched/priority.py", "kernel/sched/rr.py",
+    "kernel/sched/runqueue.py", "kernel/sched/scheduler.py", "kernel/sched/wait.py", "kernel/task.py",
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ ages count in 2^-10 ns of a task of nice 0.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernel.abi import SCHED_IDLE, SCHED_OTHER
 from kernel.cost import Costs
@@ -42,7 +42,9 @@ SHIFT = 20
 TICK_NS = 4_000_000
 """Linux's tick at 250 Hz: no lag is cut below what a task gets in one."""
 
-Entry = tuple[int, int, "Task"]
+Entry = tuple[Any, ...]
+"""(deadline or age, order, task). Not a tuple of three to the type checker: what is compiled takes those apart and makes
+them anew, and here it matters which object it is."""
 
 
 class Eevdf:
@@ -132,12 +134,10 @@ class Eevdf:
         if task.request < self.base_ns:
             self._shorts += 1
         self._order = order = self._order + 1
-        if task.vruntime * self.load <= self.mass:
-            task.turn = entry = (task.deadline, order, task)
-            heappush(self.ready, entry)
-        else:
-            task.turn = entry = (task.vruntime, order, task)
-            heappush(self.waiting, entry)
+        eligible = task.vruntime * self.load <= self.mass
+        entry: Entry = (task.deadline if eligible else task.vruntime, order, task)
+        task.turn = entry
+        heappush(self.ready if eligible else self.waiting, entry)
 
     def put_back(self, task: Task, reason: str) -> None:
         self.current = None
@@ -204,13 +204,14 @@ class Eevdf:
         load, mass = self.load, self.mass
         while waiting:
             entry = waiting[0]
-            task = entry[2]
+            task: Task = entry[2]
             if task.turn is not entry:
                 heappop(waiting)
                 self._dead -= 1
             elif entry[0] * load <= mass:
                 heappop(waiting)
-                task.turn = moved = (task.deadline, entry[1], task)
+                moved: Entry = (task.deadline, entry[1], task)
+                task.turn = moved
                 heappush(ready, moved)
             else:
                 break
@@ -224,7 +225,8 @@ class Eevdf:
                 return task
             else:
                 heappop(ready)
-                task.turn = moved = (task.vruntime, entry[1], task)
+                moved: Entry = (task.vruntime, entry[1], task)
+                task.turn = moved
                 heappush(waiting, moved)
         return None
 

@@ -65,6 +65,7 @@ from netstack.tcp.tcb import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from netstack.route import Path
     from netstack.tcp.engine import Tcp
     from netstack.tcp.segment import Segment
 
@@ -93,7 +94,7 @@ class Connection(Tcb):
         "tcp_counters",
     )
 
-    def __init__(self, engine: Tcp, key: bytes, path: Any, lport: int, rport: int) -> None:
+    def __init__(self, engine: Tcp, key: bytes, path: Path, lport: int, rport: int) -> None:
         super().__init__()
         self.engine = engine
         settings = self.settings = engine.settings
@@ -144,7 +145,7 @@ class Connection(Tcb):
 
     # The path.
 
-    def set_path(self, path: Any) -> None:
+    def set_path(self, path: Path) -> None:
         self.path = path
         self.tmpl = path.pin()
         self.tmpl_len = len(path.template)

@@ -27,6 +27,7 @@ from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
 
 if TYPE_CHECKING:
+    from netstack.interface import Interface
     from netstack.tcp.why import Observer
 
 COOKIE_MEMORY_NS = 120 * SECOND
@@ -98,7 +99,7 @@ class Tcp:
 
     # Input.
 
-    def input(self, pkt: Any, frame: Any, interface: Any, now: int) -> None:
+    def input(self, pkt: Any, frame: Frame, interface: Interface, now: int) -> None:
         """A segment whose headers and checksum are good."""
         seg = self._seg
         seg.load(pkt, frame, interface)
@@ -109,7 +110,7 @@ class Tcp:
         else:
             self.listen_input(seg, now, None)
 
-    def plain_input(self, fields: tuple[Any, ...], frame: Any, interface: Any, now: int) -> None:
+    def plain_input(self, fields: tuple[Any, ...], frame: Frame, interface: Interface, now: int) -> None:
         """The same for a segment in the fields of `struct trl_plain`: loaded here, without a call for it."""
         seg = self._seg
         (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from csrc import ffi, lib
+from csrc import Frame, ffi, lib
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, AE = 1, 2, 4, 8, 16, 32, 64, 128, 256
 
@@ -56,7 +56,7 @@ class Segment:
         self.key = b""
         self.interface: Any = None
 
-    def load(self, pkt: Any, frame: Any, interface: Any) -> None:
+    def load(self, pkt: Any, frame: Frame, interface: Any) -> None:
         """Take over what the parser found in `frame`."""
         self.key = _buffer(pkt.key, pkt.key_len)[:]
         self.seq = pkt.seq

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from netstack.route import Path
     from collections import deque
 
     from netstack.tcp.congestion import CongestionControl
@@ -115,12 +116,12 @@ class Tcb:
 
     cc: CongestionControl
     ts_head: Head
+    path: Path
 
     def __init__(self) -> None:
         # Who and where.
         self.state = self.tmpl_len = self.l3 = self.l4 = self.ip_id = self.tos_now = 0
         self.key = b""
-        self.path: Any = None
         self.out: Any = None
         self.tmpl: Any = None
         # SND.* and what waits to be sent.

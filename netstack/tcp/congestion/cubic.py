@@ -42,7 +42,6 @@ def cube_root(n: int) -> int:
         x = y
 
 
-@register
 class Cubic:
     name: ClassVar[str] = "cubic"
     __slots__ = (
@@ -186,3 +185,6 @@ class Cubic:
             self.end_seq = c.snd_nxt
             self.curr_rtt = INFINITE
             self.sample_cnt = 0
+
+
+register(Cubic)

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 
-@register
 class Reno:
     name: ClassVar[str] = "reno"
     __slots__ = ()
@@ -35,3 +34,6 @@ class Reno:
 
     def event(self, c: Connection, kind: int, now: int) -> None:
         pass
+
+
+register(Reno)

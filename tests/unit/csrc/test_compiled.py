@@ -1,0 +1,123 @@
+"""The loader of compiled modules: what it uses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csrc import _leaves, compiled
+
+SUFFIX = importlib.machinery.EXTENSION_SUFFIXES[0]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> dict[str, Any]:
+    """A checkout with one source, and the manifest of what was compiled from it."""
+    source = tmp_path / "room" / "hot.py"
+    source.parent.mkdir()
+    source.write_text("x = 1\n")
+    found = source.stat()
+    return {
+        "root": tmp_path,
+        "source": source,
+        "manifest": {
+            "form": compiled.form(),
+            "sources": {"room/hot.py": [found.st_size, found.st_mtime_ns, compiled.digest(source)]},
+            "modules": {},
+        },
+    }
+
+
+def test_what_was_not_touched_is_used(room: dict[str, Any]) -> None:
+    assert compiled.changed(room["manifest"], room["root"]) == ""
+
+
+def test_a_touch_alone_does_no_harm(room: dict[str, Any]) -> None:
+    os.utime(room["source"], ns=(1, 1))
+    assert compiled.changed(room["manifest"], room["root"]) == ""
+
+
+@pytest.mark.parametrize("text", ["x = 2\n", "x = 10\n"])
+def test_an_edit_is_seen(room: dict[str, Any], text: str) -> None:
+    room["source"].write_text(text)
+    os.utime(room["source"], ns=(1, 1))
+    assert "older than room/hot.py" in compiled.changed(room["manifest"], room["root"])
+
+
+def test_a_source_that_is_gone_is_seen(room: dict[str, Any]) -> None:
+    room["source"].unlink()
+    assert "room/hot.py that is gone" in compiled.changed(room["manifest"], room["root"])
+
+
+def test_another_python_is_seen(room: dict[str, Any]) -> None:
+    assert "another Python" in compiled.changed({**room["manifest"], "form": "x"}, room["root"])
+
+
+@pytest.fixture
+def finders() -> Iterator[None]:
+    before, modules = list(sys.meta_path), set(sys.modules)
+    yield
+    sys.meta_path[:] = before
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def manifest_at(directory: Path, room: dict[str, Any], **more: Any) -> None:
+    import json
+
+    (directory / compiled.MANIFEST).write_text(json.dumps({**room["manifest"], **more}))
+
+
+def test_without_anything_compiled_the_python_runs(tmp_path: Path, finders: None) -> None:
+    before = list(sys.meta_path)
+    assert not compiled.use("", tmp_path) and sys.meta_path == before
+    with pytest.raises(ImportError, match=r"nothing is compiled.*make fast"):
+        compiled.use("1", tmp_path)
+
+
+def test_what_is_older_is_left_alone_and_said(
+    room: dict[str, Any], finders: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest_at(room["root"], room)
+    room["source"].write_text("x = 2\n")
+    before = list(sys.meta_path)
+    assert not compiled.use("", room["root"], room["root"]) and sys.meta_path == before
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "older than room/hot.py" in said and "make fast" in said
+    assert not compiled.use("0", room["root"], room["root"]) and capsys.readouterr().err == ""
+    with pytest.raises(ImportError, match=r"older than room/hot\.py"):
+        compiled.use("1", room["root"], room["root"])
+
+
+def test_a_module_that_is_there_already_keeps_all_of_it_out(
+    room: dict[str, Any], finders: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest_at(room["root"], room, modules={"csrc.frame": "frame.so"})
+    assert not compiled.use("", room["root"], room["root"])
+    assert "csrc.frame was imported before" in capsys.readouterr().err
+
+
+def test_the_compiled_module_comes_first(room: dict[str, Any], finders: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a package whose `hot` is compiled (any extension will do), and whose `cold` is not."""
+    root = room["root"]
+    (root / "lukewarm").mkdir()
+    (root / "lukewarm" / "__init__.py").write_text("")
+    (root / "lukewarm" / "_leaves.py").write_text("raise RuntimeError('the Python was imported')\n")
+    (root / "lukewarm" / "cold.py").write_text("from lukewarm import _leaves\n")
+    file = f"_leaves{SUFFIX}"
+    assert _leaves.__file__ is not None
+    shutil.copy(_leaves.__file__, root / file)
+    manifest_at(root, room, modules={"lukewarm._leaves": file})
+    monkeypatch.syspath_prepend(str(root))
+    assert compiled.use("", root, root)
+    cold = importlib.import_module("lukewarm.cold")
+    assert str(cold.__file__).endswith("cold.py")
+    assert cold._leaves.__file__ == str(root / file)

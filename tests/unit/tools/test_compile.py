@@ -1,0 +1,83 @@
+"""What `tools.compile` makes of a module before mypyc sees it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tools import compile as fast
+
+HEAD = '"""A chapter."""\n\nfrom __future__ import annotations\n\n'
+
+
+def prepared(body: str, inherited: set[str] = frozenset()) -> str:  # type: ignore[assignment]
+    text = HEAD + body
+    values: dict[str, object] = {}
+    exec(compile(text, "x", "exec"), values)
+    made = fast.prepared(text, values, set(inherited))
+    assert made.count("\n") == text.count("\n"), "line numbers stay"
+    ast.parse(made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("line", "becomes"),
+    [
+        ("A = 1", "A: _Final = 1"),
+        ("A: int = 1 << 4", "A: _Final = 16"),
+        ("A, B = range(2)", "A: _Final = 0; B: _Final = 1"),
+        ("A = len('xyz')", "A: _Final = 3"),
+        ("A = True", "A: _Final = True"),
+    ],
+)
+def test_integers_bound_once_are_final(line: str, becomes: str) -> None:
+    assert prepared(line + "\n").split("\n")[4] == becomes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "A = 1\nA = 2\n",
+        "A = 1\nif A:\n    A = 2\n",
+        "A = 1\ndef f():\n    global A\n    A = 2\n",
+        "A = 1\nA += 1\n",
+        "A = 1\nfor A in range(3):\n    pass\n",
+        "A = 1\nfrom os import path as A\n",
+        "A = 1\ndel A\n",
+        "A = 'text'\n",
+        "A = 1.5\n",
+        "A = [1]\n",
+        "A, B = 1, 'text'\n",
+        "if True:\n    A = 1\n",
+    ],
+)
+def test_everything_else_stays(body: str) -> None:
+    assert prepared(body) == HEAD + body
+
+
+def test_a_binding_over_several_lines() -> None:
+    made = prepared("(\n    A,\n    B,\n) = range(5, 7)\nC = A\n")
+    assert made.split("\n")[4:9] == ["A: _Final = 5; B: _Final = 6", "", "", "", "C: _Final = 5"]
+
+
+def test_what_others_derive_from_is_open_to_them() -> None:
+    made = prepared("class A:\n    pass\n\n\nclass B(A):\n    pass\n", {"B"})
+    lines = made.split("\n")
+    assert lines[lines.index("class B(A):") - 1] == "@_attr(allow_interpreted_subclasses=True)"
+    assert made.count("@_attr") == 1
+
+
+def test_bases_of_bases_are_open_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "MODULES", ["hot.py"])
+    hot = "class A:\n    pass\nclass B(A):\n    pass\nclass C:\n    pass\n"
+    assert fast.inherited({"hot.py": hot, "cold.py": "class D(hot.B):\n    pass\n"}) == {"A", "B"}
+
+
+def test_every_module_of_the_list_is_there_and_can_be_prepared(tmp_path: Path) -> None:
+    stats = fast.copy_sources(tmp_path)
+    assert set(fast.MODULES) | set(fast.BESIDE) == set(stats)
+    for name in fast.LEFT:
+        assert (fast.ROOT / name).exists(), f"{name} is left out and does not exist"
+    assert "CA_RECOVERY: _Final = 3" in (tmp_path / "netstack/tcp/tcb.py").read_text()
