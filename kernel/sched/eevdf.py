@@ -43,8 +43,8 @@ TICK_NS = 4_000_000
 """Linux's tick at 250 Hz: no lag is cut below what a task gets in one."""
 
 Entry = tuple[Any, ...]
-"""(deadline or age, order, task). Not a tuple of three to the type checker: what is compiled takes those apart and makes
-them anew, and here it matters which object it is."""
+"""(deadline or age, order, task). Not a tuple of three to the type checker: what is compiled takes those apart and
+makes them anew, and here it matters which object it is."""
 
 
 class Eevdf:
@@ -225,9 +225,9 @@ class Eevdf:
                 return task
             else:
                 heappop(ready)
-                moved: Entry = (task.vruntime, entry[1], task)
-                task.turn = moved
-                heappush(waiting, moved)
+                back: Entry = (task.vruntime, entry[1], task)
+                task.turn = back
+                heappush(waiting, back)
         return None
 
     def pick(self) -> Task | None:

@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from netstack.route import Path
     from collections import deque
 
+    from netstack.route import Path
     from netstack.tcp.congestion import CongestionControl
     from netstack.tcp.scoreboard import Head, Sent
     from netstack.timers import Timer
