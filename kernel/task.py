@@ -11,6 +11,7 @@ otherwise. `owe` is CPU time it has still to spend before its greenlet goes on: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EINVAL
 from typing import TYPE_CHECKING, Any
 
 from kernel.sched.priority import DEFAULT_PRIO, NICE_0_WEIGHT, NO_BOOST
@@ -270,6 +271,8 @@ class Task:
 
         Call it with the condition just checked and the waker already told, and nothing spent in between.
         """
+        if timeout_ns.__class__ is float:
+            raise OSError(EINVAL, f"times are whole nanoseconds, not {timeout_ns}")
         return self.machine.scheduler.block(self, timeout_ns, interruptible)
 
     def wakeup(self) -> bool:

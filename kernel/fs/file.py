@@ -210,7 +210,7 @@ def pread(file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
         raise error(abi.ESPIPE)
     if not file.readable:
         raise error(abi.EBADF, "not open for reading")
-    return file.ops.read(file, task, sink, min(n, MAX_RW_COUNT), pos)
+    return file.ops.read(file, task, sink, n if n < MAX_RW_COUNT else MAX_RW_COUNT, pos)
 
 
 def pwrite(file: File, task: Any, source: Source, n: int, pos: int) -> int:
@@ -223,7 +223,7 @@ def pwrite(file: File, task: Any, source: Source, n: int, pos: int) -> int:
         raise error(abi.EBADF, "not open for writing")
     if file.flags & abi.O_APPEND and file.inode is not None:
         pos = file.inode.size
-    return file.ops.write(file, task, source, min(n, MAX_RW_COUNT), pos)
+    return file.ops.write(file, task, source, n if n < MAX_RW_COUNT else MAX_RW_COUNT, pos)
 
 
 def lseek(file: File, offset: int, whence: int) -> int:

@@ -95,9 +95,17 @@ class AddressSpace:
 
     def write(self, pos: int, data: bytes | memoryview) -> int:
         """Stores `data` at `pos`. Bytes stored: fewer than given when space ran out after the first page."""
-        view = memoryview(data)
-        done, count = 0, len(view)
+        count = len(data)
         pages = self.pages
+        start = pos & _MASK
+        if start + count <= PAGE_SIZE:
+            found = pages.get(pos >> _SHIFT)
+            if found is not None:
+                found[start : start + count] = data
+                self.source.dirtied(pos >> _SHIFT)
+                return count
+        view = memoryview(data)
+        done = 0
         while done < count:
             index, start = pos >> _SHIFT, pos & _MASK
             stop = min(PAGE_SIZE, start + count - done)

@@ -6,7 +6,20 @@ from itertools import chain, takewhile
 from typing import TYPE_CHECKING, Any
 
 from kernel import abi
-from kernel.abi import EFBIG, EINVAL, EISDIR, ENOENT, ENXIO, MAX_RW_COUNT, PAGE_SIZE, S_IFDIR, S_ISGID, S_ISUID, S_IXGRP
+from kernel.abi import (
+    EFBIG,
+    EINVAL,
+    EISDIR,
+    ENOENT,
+    ENXIO,
+    MAX_RW_COUNT,
+    O_APPEND,
+    PAGE_SIZE,
+    S_IFDIR,
+    S_ISGID,
+    S_ISUID,
+    S_IXGRP,
+)
 from kernel.fs.file import DEFAULT_POLL, File, FileOps, Sink, Source
 from kernel.fs.inotify import happened
 from kernel.fs.mapping import AddressSpace
@@ -21,6 +34,7 @@ if TYPE_CHECKING:
 MAX_FILE_SIZE = (1 << 63) - 1
 _CHUNK = 1 << 18
 _DAY_NS = 86_400 * 10**9
+_SET_ID = S_ISUID | S_ISGID
 
 
 def accessed(file: File) -> None:
@@ -71,32 +85,42 @@ class RegularOps(FileOps):
 
     def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
         inode, mapping = _of(file)
-        n = min(n, inode.size - pos)
+        left = inode.size - pos
+        if n > left:
+            n = left
         if n <= 0:
             return 0
-        task.spend(task.machine.costs.copy(n))
-        n = min(n, inode.size - pos)
-        done = 0
+        task.spend(n * task.machine.costs.copy_kib >> 10)
+        left = inode.size - pos
+        if n > left:
+            n = left
+        if n <= _CHUNK:
+            done = sink.put(mapping.read(pos, n)) if n > 0 else 0
+            n = 0
+        else:
+            done = 0
         while done < n:
             want = min(n - done, _CHUNK)
             put = sink.put(mapping.read(pos + done, want))
             done += put
             if put < want:
                 break
-        accessed(file)
+        if inode.atime <= inode.mtime or inode.atime + _DAY_NS <= inode.fs.now() or inode.atime <= inode.ctime:
+            accessed(file)
         if inode.fs.watched:
             happened(file.path.dentry if file.path is not None else None, inode, abi.IN_ACCESS)
-        return max(0, done)
+        return done
 
     def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
         inode, mapping = _of(file)
         if not n:
             return 0
-        task.spend(task.machine.costs.copy(n))
-        if file.flags & abi.O_APPEND:
+        task.spend(n * task.machine.costs.copy_kib >> 10)
+        if file.flags & O_APPEND:
             pos = file.pos = inode.size  # the file may have grown while the cost elapsed
         n = file_size_limit(task, pos, n)
-        drop_privileges(inode, task.cred)
+        if inode.mode & _SET_ID:
+            drop_privileges(inode, task.cred)
         done = 0
         try:
             while done < n:

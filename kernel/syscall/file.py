@@ -139,9 +139,11 @@ def sys_pread64(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
 
 @python("pread64")
 def pread64(task: Any, fd: int, n: int, offset: int) -> bytes:
-    sink = BytesSink(room(task, n))
-    sys_pread64(task, fd, sink, sink.room, offset)
-    return sink.value()
+    if n.__class__ is not int or not 0 <= n <= MAX_RW_COUNT or n > task.machine.frames * PAGE_SIZE:
+        n = room(task, n)
+    sink = BytesSink(n)
+    sys_pread64(task, fd, sink, n, offset)
+    return sink.first if sink.more is None else sink.value()
 
 
 @syscall(68, "pwrite64", "fd", "source", "size", "int")
@@ -156,7 +158,7 @@ def sys_pwrite64(task: Any, fd: int, source: Source, count: int, offset: int) ->
 
 @python("pwrite64")
 def pwrite64(task: Any, fd: int, data: Buffer, offset: int) -> int:
-    source = BytesSource(data)
+    source = WholeSource(data) if type(data) is bytes else BytesSource(data)
     done: int = sys_pwrite64(task, fd, source, source.left, offset)
     return done
 

@@ -389,4 +389,6 @@ def sys_getcpu(task: Task) -> int:
 @python("cpu")
 def cpu(task: Task, ns: int) -> None:
     """Use `ns` of CPU time, in user mode. Not a system call."""
+    if not isinstance(ns, int):
+        raise OSError(EINVAL, f"cpu takes nanoseconds, not {ns!r:.40}")
     task.machine.meter.burn(ns)

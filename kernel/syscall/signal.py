@@ -298,7 +298,7 @@ def pause(task: Task) -> None:
 @syscall(137, "rt_sigtimedwait", "sigset", "result:siginfo", "timespec", "=8", returns="signo", restart=NEVER_RULE)
 def sys_rt_sigtimedwait(task: Task, mask: int, timeout_ns: int | None = None) -> SigInfo:
     signals = task.machine.signals
-    if timeout_ns is not None and timeout_ns < 0:
+    if timeout_ns is not None and (not isinstance(timeout_ns, int) or timeout_ns < 0):
         raise OSError(EINVAL, f"rt_sigtimedwait: timeout {timeout_ns}")
     deadline = None if timeout_ns is None else task.now + timeout_ns
     mask &= ~(bit(SIGKILL) | bit(SIGSTOP))

@@ -83,8 +83,8 @@ def sleep_until(task: Task, deadline: int) -> int:
 
 
 def _checked(ns: int) -> int:
-    if not 0 <= ns <= LONGEST:
-        raise OSError(EINVAL, f"{ns} ns is no time to sleep")
+    if not isinstance(ns, int) or not 0 <= ns <= LONGEST:
+        raise OSError(EINVAL, f"{ns!r:.40} ns is no time to sleep")
     return ns
 
 

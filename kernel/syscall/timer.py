@@ -150,7 +150,7 @@ def _timer(task: Task, ident: int) -> PosixTimer:
 def sys_timer_settime(task: Task, ident: int, flags: int, value: int, interval: int = 0) -> tuple[int, int]:
     """(time left, interval) as they were."""
     timer = _timer(task, ident)
-    if not 0 <= value <= LONGEST or not 0 <= interval <= LONGEST:
+    if not all(isinstance(ns, int) and 0 <= ns <= LONGEST for ns in (value, interval)):
         raise OSError(EINVAL, f"timer_settime: {value}, {interval}")
     old = timer.get()
     timer.set(value, interval, bool(flags & TIMER_ABSTIME))
