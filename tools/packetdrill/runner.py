@@ -31,7 +31,7 @@ from tools.packetdrill.calls import Endpoints
 from tools.packetdrill.compare import difference, packet_text
 from tools.packetdrill.host import Call, Host
 from tools.packetdrill.info import CODE_SYMBOLS, meminfo, tcp_info
-from tools.packetdrill.linuxhost import TOLERANCE_USECS, LinuxHost, in_child
+from tools.packetdrill.linuxhost import LinuxHost, in_child
 from tools.packetdrill.mapping import Flow
 from tools.packetdrill.parser import parse
 from tools.packetdrill.script import (
@@ -150,8 +150,7 @@ class Runner:
             if name not in HONOURED_OPTIONS | WITHOUT_EFFECT:
                 raise ScriptError(script.path, 1, f"option --{name}", "unsupported")
         self.tolerance = self.option("tolerance_usecs", 4_000) * USEC
-        if machine is not Host:  # real time: what a busy host adds
-            self.tolerance = max(self.tolerance, TOLERANCE_USECS * USEC)
+        self.tolerance = max(self.tolerance, getattr(machine, "slack_usecs", 0) * USEC)
         self.percent = float(options.get("tolerance_percent", "0"))
         self.tick_us = self.option("tcp_ts_tick_usecs", 1_000)
         self.careless_ts = "tcp_ts_tick_usecs" not in options

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.tools.packetdrill.so_machine import machine
+from tools.packetdrill.runner import run_text
 from tools.packetdrill.so.build import build
 
 HERE = Path(__file__).parent
@@ -94,3 +96,30 @@ def test_no_interpreter_is_said(built: tuple[Path, Path]) -> None:
     done = drive(built, TERRELLA_PYTHON="/nowhere/python")
     assert done.returncode == 1
     assert "cannot start /nowhere/python" in done.stderr
+
+
+CONFORMANCE = ROOT / "tests" / "conformance" / "tcp"
+
+
+@pytest.mark.parametrize("name", ["handshake-active-blocking", "epoll-edge", "icmp-recverr"])
+def test_a_script_passes(built: tuple[Path, Path], name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At tolerance 0, like inside: calls, packets and times cross the library unchanged."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    passes(CONFORMANCE / f"{name}.pkt", built[0])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("path", sorted(CONFORMANCE.glob("*.pkt")), ids=lambda path: path.stem)
+def test_every_script_passes(built: tuple[Path, Path], path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any(word in path.read_text() for word in ONLY_INSIDE):
+        pytest.skip("needs what packetdrill's interface has not")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    passes(path, built[0])
+
+
+ONLY_INSIDE = ("getsockname", "getpeername", "accept4", "mss=", "--strict_segments", "--bind_port", "sendfile")
+
+
+def passes(path: Path, library: Path) -> None:
+    verdict = run_text(path.read_text(), str(path), machine=machine(library))  # type: ignore[arg-type]
+    assert verdict.passed, f"{verdict.error}\n{verdict.error and verdict.error.actual}"
