@@ -32,6 +32,8 @@ class Costs:
     """Taking a device interrupt and coming back."""
     timer: int = 300
     """Running an expired timer of the network stack."""
+    poll: int = 200
+    """Looking whether a device that does not interrupt has anything."""
     packet: int = 900
     """Protocol work for one frame or super-segment received."""
     transmit: int = 500

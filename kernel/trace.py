@@ -63,6 +63,9 @@ class Subscriber(Protocol):
     def migrate(self, task: Task, before: int, after: int, reason: str, now: int) -> None:
         """The task changes its CPU."""
 
+    def interrupt(self, cpu: int, kind: str, begin: int, end: int) -> None:
+        """A device has the CPU: the top half ("irq") or the deferred one ("softirq") of an interrupt."""
+
 
 class SchedulerTrace(Protocol):
     """What the scheduler tells its trace."""
@@ -75,12 +78,15 @@ class SchedulerTrace(Protocol):
 
     def migrate(self, task: Task, before: int, after: int, reason: str, now: int) -> None: ...
 
+    def interrupt(self, cpu: int, kind: str, begin: int, end: int) -> None: ...
+
 
 class Trace:
     """The subscribers of one machine."""
 
     __slots__ = (
-        "_calls", "_ignored", "_machine", "_scheduling", "_tampering", "_waits", "active", "subscribers", "tampered",
+        "_calls", "_ignored", "_interrupts", "_machine", "_scheduling", "_tampering", "_waits", "active", "subscribers",
+        "tampered",
     )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
@@ -92,6 +98,7 @@ class Trace:
         self.tampered = ""
         """What strace says behind a call that was tampered with, while its end is told."""
         self._waits: list[Any] = []
+        self._interrupts: list[Any] = []
         self._ignored: dict[int, list[SigInfo]] = {}
         """Signals that did nothing, by tid: told after the call under way, where a traced task of Linux takes them."""
         self.active = False
@@ -109,6 +116,7 @@ class Trace:
     def _refresh(self) -> None:
         self._calls = [s for s in self.subscribers if hasattr(s, "call_begins")]
         self._scheduling = [s for s in self.subscribers if hasattr(s, "switch")]
+        self._interrupts = [s for s in self.subscribers if hasattr(s, "interrupt")]
         self._waits = [s for s in self.subscribers if hasattr(s, "migrate")]
         self._tampering = [s for s in self.subscribers if hasattr(s, "tamper")]
         self.active = bool(self._calls or self._tampering)
@@ -231,3 +239,7 @@ class Trace:
     def migrate(self, task: Task, before: int, after: int, reason: str, now: int) -> None:
         for subscriber in self._waits:
             subscriber.migrate(task, before, after, reason, now)
+
+    def interrupt(self, cpu: int, kind: str, begin: int, end: int) -> None:
+        for subscriber in self._interrupts:
+            subscriber.interrupt(cpu, kind, begin, end)

@@ -184,7 +184,7 @@ class Lab:
         name: str,
         *cidrs: str,
         cpus: int = 1,
-        policy: str = "rr",
+        policy: str = "eevdf",
         settings: Settings | dict[str, Any] | None = None,
     ) -> Host:
         """A machine with these addresses on its first network card. `settings`: sysctls, {"net.ipv4.tcp_sack": 0}."""

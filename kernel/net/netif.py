@@ -21,14 +21,14 @@ from csrc.frame import Frame
 from drivers.capture import Pcapng
 from drivers.clock import RealTimeline, VirtualTimeline
 from drivers.net.wire import Port
+from kernel.net.napi import NAPI, Napi
 from kernel.net.overload import CROWD, Overload
+from kernel.sched.kthread import Worker
 
 if TYPE_CHECKING:
     from drivers.net.device import NetDevice
     from kernel.machine import Machine
 
-BATCH = 64
-"""Frames taken from a device at once (Linux's NAPI weight)."""
 REAL_BATCH = 270
 """Real time: wire frames taken at once: six super-segments."""
 REAL_BATCHES = 2
@@ -43,17 +43,15 @@ def never(to_ns: int) -> bool:
 class NetIf:
     """One device of a machine."""
 
-    __slots__ = ("busy", "captures", "device", "fd", "name", "network", "overload", "real", "timer", "waiting")
+    __slots__ = ("captures", "device", "fd", "name", "napi", "network", "overload", "real")
 
     def __init__(self, network: Network, name: str, device: NetDevice) -> None:
         self.network = network
         self.name = name
         self.device = device
         self.captures: list[tuple[Pcapng, int]] = []
-        self.busy = False
         self.overload = Overload(self)
-        self.waiting: list[Frame] | None = None
-        self.timer = network.machine.timeline.timer(self._serve)
+        self.napi = Napi(self)
         self.fd = device.fileno()
         timeline = network.machine.timeline
         self.real = self.fd is not None and isinstance(timeline, RealTimeline)
@@ -61,7 +59,7 @@ class NetIf:
             timeline.watch(self.fd, self._readable)
             self._thin_acks(True)
         else:
-            device.on_receive = self._interrupt
+            device.on_receive = self.napi.interrupt
             if isinstance(timeline, VirtualTimeline) and isinstance(device, Port):
                 device.on_arrival = self._arrival
 
@@ -69,57 +67,30 @@ class NetIf:
 
     def _arrival(self, frames: list[Frame], now: int) -> bool:
         """One frame for an idle CPU, and nothing happens anywhere while the interrupt and the frame are paid for: what
-        `_interrupt` and `_serve` would do, in one event.
+        `napi` would do, in one event.
         """
         network = self.network
         cpu = network.cpu
-        if self.busy or len(frames) != 1 or cpu.current is not None:
+        if self.napi.busy or len(frames) != 1 or cpu.current is not None:
             return False
         at = now + network.interrupt_ns
         if not network.reach(at):
             return False
         cpu.interrupt_ns += network.interrupt_ns
+        cpu.softirq_ns += network.packet_ns
+        self.napi.counters["interrupts"] += 1
         busy_until = cpu.busy_until
         cpu.busy_until = at if now > busy_until else busy_until + network.interrupt_ns
         self.up(frames, at)
         return True
 
-    def _interrupt(self) -> None:
-        """The interrupt line. The handler runs when its cost has elapsed."""
-        if self.busy:
-            return
-        self.busy = True
-        network = self.network
-        cost = network.interrupt_ns
-        network.cpu.steal(cost)
-        at = network.timeline.now + cost
-        if network.reach(at):
-            self._serve(at)
-        else:
-            self.timer.arm(at)
-
-    def _serve(self, now: int) -> None:
-        """Take a batch. One frame's work is paid for; the batch waits until that of the others has elapsed too."""
-        frames = self.waiting
-        if frames is None:
-            frames = self.device.receive(BATCH)
-            if len(frames) > 1 and self.network.virtual:
-                extra = self.network.machine.costs.packet * (len(frames) - 1)
-                self.waiting = frames
-                self.network.cpu.steal(extra)
-                self.timer.arm(now + extra)
-                return
-        self.waiting = None
-        if frames:
-            self.up(frames, now)
-        more = self.device.receive(BATCH)
-        if more:  # it was never empty in between, so nobody will interrupt for these
-            cost = self.network.machine.costs.packet * len(more) if self.network.virtual else 0
-            self.waiting = more
-            self.network.cpu.steal(cost)
-            self.timer.arm(now + cost)
-        else:
-            self.busy = False
+    def set_mode(self, mode: str, budget: int = 64, period_ns: int = 50_000) -> None:
+        """How a simulated device is received from: "napi", "interrupt" or "poll" (kernel/net/napi.py)."""
+        if self.real:
+            raise ValueError(f"{self.name} is a real device: the timeline waits for it")
+        if isinstance(self.device, Port):
+            self.device.on_arrival = self._arrival if mode == NAPI and self.network.virtual else None
+        self.napi.set_mode(mode, budget, period_ns)
 
     # ---- real devices ----
 
@@ -191,10 +162,9 @@ class NetIf:
 
     def close(self) -> None:
         timeline = self.network.machine.timeline
-        self.timer.disarm()
+        self.napi.close()
         if self.fd is not None and isinstance(timeline, RealTimeline):
             timeline.unwatch(self.fd)
-        self.device.on_receive = None
         self.device.close()
 
 
@@ -202,8 +172,8 @@ class Network:
     """The devices of a machine and the timer of its stack."""
 
     __slots__ = (
-        "_driving", "cpu", "deadlines", "heap", "interfaces", "interrupt_ns", "machine", "reach", "scheduler", "stack",
-        "timeline", "timer", "transmit_ns", "unsent", "virtual",
+        "_driving", "_ksoftirqd", "cpu", "deadlines", "heap", "interfaces", "interrupt_ns", "machine", "packet_ns",
+        "reach", "scheduler", "stack", "timeline", "timer", "transmit_ns", "unsent", "virtual",
     )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
@@ -222,6 +192,8 @@ class Network:
         self.virtual = machine.scheduler.virtual
         self.interrupt_ns = machine.costs.interrupt + machine.costs.packet if self.virtual else 0
         """What an interrupt and its first frame cost."""
+        self.packet_ns = machine.costs.packet if self.virtual else 0
+        self._ksoftirqd: Worker | None = None
         self.transmit_ns = machine.costs.transmit
         self.unsent = False
         """Whether an outgoing queue of the stack is not empty."""
@@ -236,6 +208,12 @@ class Network:
             self.machine.stack.add_address(name, address)
         interface = self.interfaces[name] = NetIf(self, name, device)
         return interface
+
+    def ksoftirqd(self) -> Worker:
+        """The thread that takes over when there is too much to receive; made when first needed."""
+        if self._ksoftirqd is None:
+            self._ksoftirqd = Worker(self.machine, f"ksoftirqd/{self.cpu.id}", self.cpu.id)
+        return self._ksoftirqd
 
     def capture(self, name: str, capture: Pcapng) -> None:
         """Write every frame of that interface, both ways."""

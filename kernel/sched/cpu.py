@@ -28,7 +28,7 @@ class Cpu:
 
     __slots__ = (
         "busy_ns", "busy_until", "current", "id", "idle", "interrupt_ns", "last", "queue", "rank", "scheduler", "since",
-        "slice_end", "switches", "timer", "until",
+        "slice_end", "softirq_ns", "switches", "timer", "until",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, ident: int, number: int, queue: RunQueue) -> None:
@@ -52,6 +52,9 @@ class Cpu:
         self.switches = 0
         self.busy_ns = 0
         self.interrupt_ns = 0
+        """Time that interrupts took, both halves."""
+        self.softirq_ns = 0
+        """Of it, time of deferred halves."""
 
     def act(self, now: int) -> None:
         """The timer: the time owed has elapsed, and the task goes on; or its slice is over."""
@@ -182,12 +185,20 @@ class Cpu:
         self.dispatch(task, reason, now)
         return task
 
-    def steal(self, ns: int) -> None:
-        """An interrupt takes the CPU for `ns`."""
-        if not self.scheduler.virtual:
+    def steal(self, ns: int, soft_ns: int = 0) -> None:
+        """An interrupt takes the CPU for `ns`, `soft_ns` of it (the last part) for its deferred half."""
+        scheduler = self.scheduler
+        if not scheduler.virtual:
             return
         self.interrupt_ns += ns
-        now = self.scheduler.timeline.now
+        self.softirq_ns += soft_ns
+        now = scheduler.timeline.now
+        if scheduler.trace is not None:
+            middle = now + ns - soft_ns
+            if ns > soft_ns:
+                scheduler.trace.interrupt(self.id, "irq", now, middle)
+            if soft_ns:
+                scheduler.trace.interrupt(self.id, "softirq", middle, now + ns)
         if self.current is None:
             self.busy_until = max(now, self.busy_until) + ns
         elif self.scheduler.running is self.current:

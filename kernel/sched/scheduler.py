@@ -43,8 +43,8 @@ class Scheduler:
     """The CPUs of one machine and what they run."""
 
     __slots__ = (
-        "abandon", "balancer", "costs", "cpus", "draining", "hub", "load", "main", "many", "meter", "policy_name",
-        "running", "strict", "switch_ns", "timeline", "trace", "virtual", "woken",
+        "abandon", "balancer", "costs", "cpus", "draining", "hub", "kthreads", "load", "main", "many", "meter",
+        "policy_name", "running", "strict", "switch_ns", "timeline", "trace", "virtual", "woken",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +75,8 @@ class Scheduler:
         """Priorities below it are absolute: on N CPUs the N best of these run."""
         self.balancer = timeline.timer(self._balance)
         self.load = LoadAverage(timeline.now)
+        self.kthreads: list[Task] = []
+        """Kernel threads (kthread.py), in the order in which they were made."""
         self.meter: Meter
 
     # ---- into and out of greenlets ----
@@ -116,7 +118,10 @@ class Scheduler:
 
     def _start(self, task: Task) -> None:
         """The bottom of every task's stack. When it returns, greenlet goes back to the parent, the hub."""
-        self.main(task)
+        if task.sys is not None:
+            self.main(task)
+        else:
+            task.entry(task)
         cpu = task.cpu
         if self.draining:
             return
@@ -579,12 +584,13 @@ class Scheduler:
         self.hub = getcurrent()
         for cpu in self.cpus:
             cpu.timer.disarm()
-        for task in tasks:
+        for task in [*tasks, *self.kthreads]:
             if task.timer is not None:
                 task.timer.disarm()
             frame = task.greenlet
             if frame is None:
-                self.abandon(task)
+                if task.sys is not None:
+                    self.abandon(task)
                 continue
             task.outcome = BY_SIGNAL if task.interruptible else BY_WAKEUP
             for _ in range(STUBBORN):

@@ -148,6 +148,22 @@ def echo(session: Session, name: str = "echo", plain: bool | None = False) -> Fi
     return _figure(name, times, peers, extra, lwips)
 
 
+def echo_busy(session: Session) -> Figure:
+    """The machine has work of its own for three processes; the client has a core to itself."""
+    session.stop()
+    server = session.rig.machine(plain=False, busy=3)
+    try:
+        session.rig.load(server, "echo", ECHO, 0.2)
+        runs = []
+        for i in range(session.options.runs):
+            session.progress(f"echo-busy {i + 1}/{session.options.runs}")
+            runs.append(session.rig.load(server, "echo", ECHO, session.options.seconds))
+    finally:
+        server.stop()
+    extra = {"p99_us": median(run["p99"] for run in runs) * 1e6}
+    return _figure("echo-busy", [run["median"] * 1e6 for run in runs], [], extra)
+
+
 def connect(session: Session, name: str = "connect", plain: bool | None = False) -> Figure:
     found = session.in_turns(name, "connect", ECHO, plain, shared_core=True)
     rates, peers, lwips = ([run["count"] / run["seconds"] for run in runs] for runs in found)
@@ -245,6 +261,7 @@ NETWORK: dict[str, Callable[[Session], Figure]] = {
     "bulk-out": lambda s: bulk(s, "bulk-out", "recv", CHARGEN),
     "echo": echo,
     "connect": connect,
+    "echo-busy": echo_busy,
     "echo-stack": lambda s: echo(s, "echo-stack", plain=None),
     "connect-stack": lambda s: connect(s, "connect-stack", plain=None),
     "idle-rate": idle_rate,

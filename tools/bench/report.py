@@ -53,7 +53,8 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
         if "alone_gb_s" in f.extra:
             also.append(f"alone {f.extra['alone_gb_s']:.2f} GB/s")
         if "p99_us" in f.extra:
-            also.append(f"p99 {number(f.extra['p99_us'])} us (veth {number(f.extra['peer_p99_us'])})")
+            theirs = f" (veth {number(f.extra['peer_p99_us'])})" if "peer_p99_us" in f.extra else ""
+            also.append(f"p99 {number(f.extra['p99_us'])} us{theirs}")
         if "megabytes" in f.extra:
             also.append(f"{f.extra['megabytes']:g} MB")
         floor = number(target.floor) + (f", {target.floor_ratio:g}x" if target.floor_ratio is not None else "")

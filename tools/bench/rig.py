@@ -182,11 +182,14 @@ class Rig:
             child.wait()
             child.stdout.close()
 
-    def machine(self, plain: bool, twin: bool = False) -> Server:
-        """`terrella up` on a TAP of its own, with vnet headers or with plain frames. Stop it before the next."""
+    def machine(self, plain: bool, twin: bool = False, busy: int = 0) -> Server:
+        """`terrella up` on a TAP of its own, with vnet headers or with plain frames, and with processes that loop
+        beside its servers. Stop it before the next.
+        """
         tap, ip, near = ("tap2", TWIN_IP, TWIN_NEAR_IP) if twin else ("tap0", MACHINE_IP, NEAR_IP)
         up = ["up", "--tap", tap, "--ip", f"{ip}/24", "--host-ip", f"{near}/24"]
-        command = [sys.executable, "-m", "tools.bench.machine", *(["--plain"] if plain else []), *up]
+        command = [sys.executable, "-m", "tools.bench.machine", *(["--plain"] if plain else []),
+                   *(["--busy", str(busy)] if busy else []), *up]  # fmt: skip
         if self.profile is not None:
             command[1:3] = ["-m", "tools.bench.sampler", self.profile, "--wait", "tools.bench.machine"]
         server = self._serve(self.near, ip, *command)

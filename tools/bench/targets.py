@@ -42,6 +42,8 @@ TARGETS = (
            ">= 1.35x lwIP"),
     Target("echo", "one byte there and back, median, both ends on one core", "us", False, 600, None,
            "<= 25 us"),
+    Target("echo-busy", "one byte there and back, median, beside three processes that loop for ever", "us", False, 2000,
+           None, "<= 200 us"),
     Target("connect", "connect, one byte there and back, close; both ends on one core", "/s", True, 300, None,
            ">= 8200/s"),
     Target("echo-stack", "echo of a bare stack on a TAP: no kernel, sockets driven by callback", "us", False, 400, None,
