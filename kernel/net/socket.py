@@ -52,6 +52,7 @@ from netstack.tcp.tcb import CLOSING, FIN_WAIT_1, LAST_ACK
 _READ = POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR
 _WRITE = POLLOUT | POLLHUP | POLLERR
 _DATA = POLLIN | POLLRDNORM
+_NONBLOCKING = abi.O_RDWR | O_NONBLOCK
 _ROOM = POLLOUT | POLLWRNORM
 _SEND_CHUNK = 1 << 20
 _WORTH_HOLDING = 4096
@@ -234,8 +235,8 @@ class SocketOps(FileOps):
             try:
                 result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
             except BlockingIOError:
-                if file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:
-                    raise
+                if file.flags & O_NONBLOCK or flags & (MSG_DONTWAIT | abi.MSG_OOB):
+                    raise  # urgent data is never waited for
                 if deadline is None and sock.rcvtimeo_ns:
                     deadline = task.now + sock.rcvtimeo_ns
                 state.wait(task, state, deadline)
@@ -436,7 +437,7 @@ SOCKET = SocketOps()
 def socket_file(task: Any, sock: Any, flags: int) -> File:
     """A new description of a socket, with O_NONBLOCK from SOCK_NONBLOCK."""
     machine = task.machine
-    status = abi.O_RDWR | (O_NONBLOCK if flags & abi.SOCK_NONBLOCK else 0)
+    status = _NONBLOCKING if flags & abi.SOCK_NONBLOCK else abi.O_RDWR
     return File(SOCKET, status, None, None, SocketState(machine, sock))
 
 

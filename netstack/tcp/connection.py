@@ -61,6 +61,7 @@ from netstack.tcp.tcb import (
     SECOND,
     SYN_RECEIVED,
     SYN_SENT,
+    URGENT_AHEAD,
     Tcb,
 )  # fmt: skip
 
@@ -330,9 +331,6 @@ class Connection(Tcb):
             self.start_keepalive(now)
         self.wake_pending = True
 
-    def syn_data_pending(self) -> bool:
-        return False
-
     def expand_sndbuf(self) -> None:
         """Room for twice the congestion window (Linux's tcp_sndbuf_expand)."""
         per_mss = max(self.mss_clamp, self.mss_cache) + 320 + 320
@@ -539,13 +537,15 @@ class Connection(Tcb):
         if pointer and not self.settings.tcp_stdurg:
             pointer -= 1
         at = seq + pointer
-        if at < self.copied_seq or at < self.rcv_nxt or (self.urg_data >= 0 and at <= self.rcv_up):
+        if not seg.flags & URG:
+            at = self.rcv_up  # announced by an earlier segment
+        elif at < self.copied_seq or at < self.rcv_nxt or (self.urg_data >= 0 and at <= self.rcv_up):
             at = self.rcv_up
         else:
             self.rcv_up = at
-            self.urg_data = 0x100  # announced, not here yet
+            self.urg_data = URGENT_AHEAD
             self.wake_pending = True
-        if self.urg_data == 0x100 and 0 <= at - seq < seg.length:
+        if self.urg_data == URGENT_AHEAD and 0 <= at - seq < seg.length:
             self.urg_data = 0x200 | seg.payload[at - seq]
             self.wake_pending = True
 

@@ -35,6 +35,14 @@ def enter_quickack(c: Connection) -> None:
     c.ato_ns = c.settings.tcp_delack_min_ms * MS
 
 
+def hold(c: Connection, now: int) -> None:
+    """Owe an ACK for as long as one may be owed."""
+    enter_quickack(c)
+    c.ack_pending |= SCHED | TIMER
+    c.delack_ns = now + c.settings.tcp_delack_max_ms * MS
+    c.rearm(c.delack_ns)
+
+
 def in_pingpong(c: Connection) -> bool:
     return bool(c.ack_pingpong >= c.settings.tcp_pingpong_thresh)
 

@@ -30,6 +30,7 @@ from netstack.tcp.tcb import (
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
+    URGENT_AHEAD,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
     """One segment for this connection."""
     state = c.state
     c.segs_in += seg.gso_segs
-    if state == ESTABLISHED and seg.flags & WITHOUT_PLAIN_ACK == ACK and not c.ooo and c.ca_state == CA_OPEN:
+    plain = state == ESTABLISHED and seg.flags & WITHOUT_PLAIN_ACK == ACK
+    if plain and not c.ooo and c.ca_state == CA_OPEN and c.urg_data != URGENT_AHEAD:
         # Header prediction: the next data in order, or a good ACK, and nothing else that is new.
         rcv_nxt = c.rcv_nxt
         opts = seg.options
@@ -207,16 +209,11 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
         c.snd_wnd = seg_window  # the window of a SYN is never scaled
         move(c, RCV_SYN_ACK)
         c.established(now)
-        if c.syn_data_pending():
-            delack.enter_quickack(c)
-            c.ack_pending |= delack.SCHED
-        output.write(c, now)
-        if c.snd_una == c.snd_nxt:
+        # Text or FIN of a SYN-ACK is for Fast Open: here the peer has to send it again, as with Linux.
+        if delack.in_pingpong(c) or (c.sock is not None and c.sock.defer_accept):
+            delack.hold(c, now)  # the user says that data follows at once: it will carry the ACK
+        else:
             output.send_ack(c, now)
-        if seg.length or flags & FIN:
-            seg.flags &= ~SYN
-            reassembly.receive(c, seg, c.irs + 1, now)
-            delack.check(c, now)
         return
     # Simultaneous open.
     c.ecn_ok = False
@@ -320,7 +317,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         return
     state = c.state
     # Sixth, the URG bit.
-    if flags & URG and state in TEXT_STATES:
+    if (flags & URG or c.urg_data == URGENT_AHEAD) and state in TEXT_STATES:
         c.urgent(seg, seq)
     # Seventh and eighth: the text and the FIN.
     if state in TEXT_STATES or state in (CLOSE_WAIT, CLOSING, LAST_ACK):

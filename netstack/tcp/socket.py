@@ -324,6 +324,8 @@ class TcpSocket(Socket):
         conn = engine.connection(engine, key, path, lport, port)
         conn.sock = self
         self.inherit(conn)
+        if not self.quickack:
+            conn.ack_pingpong = stack.settings.tcp_pingpong_thresh
         self.conn = conn
         self.local = (path.src, lport)
         self.remote = (remote, port)

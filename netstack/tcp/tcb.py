@@ -55,6 +55,7 @@ SECOND = 1_000_000_000
 MS = 1_000_000
 
 
+URGENT_AHEAD = 0x100  # urg_data: the urgent byte is announced, and not here yet
 NO_RATE = (0, 0, False)
 
 
