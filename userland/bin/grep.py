@@ -190,7 +190,7 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
         found = grep.file(file, shown, fd)
         if fd:
             sys.close(fd)
-        if found != ("L" in options) and grep.status == 1:
+        if found and grep.status == 1:
             grep.status = 0
         if found and "q" in options:
             return 0

@@ -54,11 +54,12 @@ class Listing:
         self.present = now(sys)
         self.status = 0
         self.tty = isatty(sys, 1)
-        shape = options.last("1lCxmno", "C" if self.tty else "1")
-        self.long = shape in "lno" or "Z" in options
+        shape = options.last("1lCxmnog", "C" if self.tty else "1")
+        self.long = shape in "lnog" or "Z" in options
         self.columns = 0
         if shape in "Cx":
             self.columns = window_size(sys, 1)[1] if self.tty else int(sys.environ.get("COLUMNS", "80") or "80")
+            self.columns = int(options.get("w") or self.columns)
 
     # ---- what there is ----
 
@@ -227,7 +228,9 @@ class Listing:
             rows.append((entry, str(st.st_nlink), user, group, self.size(entry)))
         wide = [max((len(cells[at]) for _, *cells in rows), default=0) for at in range(4)]
         for entry, links, user, group, size in rows:
-            owner = f"{user:>{wide[1]}}" if numeric else f"{user:<{wide[1]}}"
+            owner = ""
+            if "g" not in self.options:
+                owner = f" {user:>{wide[1]}}" if numeric else f" {user:<{wide[1]}}"
             if "o" not in self.options and "G" not in self.options:
                 owner += f" {group:>{wide[2]}}" if numeric else f" {group:<{wide[2]}}"
             if "Z" in self.options:
@@ -238,9 +241,22 @@ class Listing:
                 when = listed(self.time_of(entry) // 1_000_000_000, self.present)
             arrow = f" -> {entry.target}" if entry.kind == abi.S_IFLNK else ""
             self.out.write(
-                f"{self.prefix(entry, widths)}{modes.shown(entry.st.st_mode)} {links:>{wide[0]}} {owner} "
+                f"{self.prefix(entry, widths)}{modes.shown(entry.st.st_mode)} {links:>{wide[0]}}{owner} "
                 f"{size:>{wide[3]}} {when} {self.label(entry)}{arrow}\n"
             )
+
+
+def blank(column: int, to: int) -> str:
+    """From one column to another, with tabs where they lead further than a blank would."""
+    out = ""
+    while column < to:
+        if to // 8 > (column + 1) // 8:
+            out += "\t"
+            column += 8 - column % 8
+        else:
+            out += " "
+            column += 1
+    return out
 
 
 def columns(shown: list[str], widths: list[int], line: int, across: bool) -> str:
@@ -258,19 +274,20 @@ def columns(shown: list[str], widths: list[int], line: int, across: bool) -> str
             continue
         if sum(w + 2 for w in wide) - 2 < line or number == 1:
             break
+    starts = [sum(w + 2 for w in wide[:place]) for place in range(number)]
     out = []
     for row in range(rows):
-        text = ""
+        text, column = "", 0
         cells = range(row * number, min((row + 1) * number, count)) if across else range(row, count, rows)
         for place, at in enumerate(cells):
-            last = at == cells[-1]
-            text += shown[at] + ("" if last else " " * (wide[place] + 2 - widths[at]))
+            text += blank(column, starts[place]) + shown[at]
+            column = starts[place] + widths[at]
         out.append(text + "\n")
     return "".join(out)
 
 
 def main(sys: System, argv: list[str]) -> int:
-    return command(sys, argv, "1aAcCdfFGhikLlmnopqrRsStuUxZK", work, LONG, trouble=2)
+    return command(sys, argv, "1aAcCdfFgGhikLlmnopqrRsStuUxZKw:", work, LONG, trouble=2)
 
 
 def work(sys: System, name: str, options: Options, operands: list[str]) -> int:

@@ -20,7 +20,7 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
     status = 0
     for path in operands:
         last = path.rstrip("/").rpartition("/")[2]
-        if last in (".", ".."):
+        if recursive and last in (".", ".."):
             complain(sys, name, f"refusing to remove '.' or '..' directory: skipping '{path}'")
             status = 1
             continue

@@ -450,7 +450,7 @@ def say(shell: Shell, words: list[str], text: str) -> int:
 def printf(shell: Shell, words: list[str]) -> int:
     if len(words) < 2:
         return mistake(shell, words, "usage: printf format [arg ...]")
-    run = Printf(words[2:], lambda why: shell.complain(f"printf: {why}"))
+    run = Printf(words[2:], lambda what, why: shell.complain(f"printf: {what}: {why}"))
     text = run.format(words[1])
     return say(shell, words, text) or run.status
 

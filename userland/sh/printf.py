@@ -65,7 +65,7 @@ class Printf:
 
     __slots__ = ("arguments", "at", "complain", "status", "stopped")
 
-    def __init__(self, arguments: list[str], complain: Callable[[str], None]) -> None:
+    def __init__(self, arguments: list[str], complain: Callable[[str, str], None]) -> None:
         self.arguments = arguments
         self.complain = complain
         self.at = 0
@@ -108,7 +108,7 @@ class Printf:
             return 0.0
 
     def wrong(self, text: str, why: str) -> None:
-        self.complain(f"{text}: {why}")
+        self.complain(text, why)
         self.status = 1
 
     def format(self, template: str) -> str:
