@@ -328,7 +328,7 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
                 _fail(path)
             if os.path.isdir(name):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES), path)
-            words = ["-I", "-S", _ENTRY, inherited_dispositions(), name, *argv]
+            words = ["-I", "-S", _ENTRY, inherited_dispositions(), name, *argv, os.pathsep.join(interpreter.path[1:])]
             for number in self._handlers:  # what the new interpreter must not take for ignored
                 host_signal.signal(number, host_signal.SIG_DFL)
             os.execve(interpreter.executable, [interpreter.executable, *words], environ)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 if __name__ == "__main__":  # as the interpreter of a program that execve was called with
     sys.path[0:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+    sys.path += sys.argv.pop().split(os.pathsep)  # where the interpreter that called execve finds packages
 
 from tools.hostsystem import HostSystem
 from tools.program import load_program

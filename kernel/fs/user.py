@@ -43,7 +43,7 @@ def file_of(task: Any, fd: int) -> File:
 
 def base_of(task: Any, dirfd: int, path: bytes) -> Path | None:
     """Where a relative `path` starts; None for the working directory."""
-    if dirfd == AT_FDCWD or path[:1] == b"/":
+    if dirfd == AT_FDCWD or path[:1] == b"/" or not path:
         return None
     file = task.files.get(dirfd)
     if file.path is None or not file.path.inode.is_dir:

@@ -241,8 +241,7 @@ class Futexes:
             set_word(task, address, bits)
             return
         heir = min(waiting, key=lambda w: w.task.nice)
-        more = FUTEX_WAITERS if len(waiting) > 1 else 0
-        set_word(task, address, heir.task.tid | more | bits)
+        set_word(task, address, heir.task.tid | FUTEX_WAITERS | bits)  # as Linux does, whoever else waits
         self._wake(heir)
 
     # ---- the end of a thread ----

@@ -85,7 +85,17 @@ def _put_uid(task: Task, new: Credentials) -> None:
         new.effective = 0
     if old.euid != 0 == new.euid:
         new.effective = new.permitted
-    if old.euid != new.euid:
+    commit(task, new)
+
+
+def commit(task: Task, new: Credentials) -> None:
+    """Put new credentials in place. Who becomes somebody else, or may do more, is no longer dumpable, and its parent's
+    death is none of its business any more.
+    """
+    old = task.cred
+    before, after = (old.euid, old.egid, old.fsuid, old.fsgid), (new.euid, new.egid, new.fsuid, new.fsgid)
+    if before != after or new.permitted & ~old.permitted:
+        task.group.dumpable = 0
         task.pdeath_signal = 0
     task.cred = new
 
@@ -175,7 +185,7 @@ def sys_setfsuid(task: Task, uid: int) -> int:
             cred.effective &= ~_FS_CAPS
         elif before != 0 == uid:
             cred.effective |= cred.permitted & _FS_CAPS
-        task.cred = cred
+        commit(task, cred)
     return before
 
 
@@ -192,7 +202,7 @@ def sys_setgid(task: Task, gid: int) -> int:
         cred.egid = cred.fsgid = gid
     else:
         raise _denied(f"setgid({gid})", cred)
-    task.cred = cred
+    commit(task, cred)
     return 0
 
 
@@ -213,7 +223,7 @@ def sys_setregid(task: Task, rgid: int, egid: int) -> int:
     if real is not None or (effective is not None and effective != before):
         cred.sgid = cred.egid
     cred.fsgid = cred.egid
-    task.cred = cred
+    commit(task, cred)
     return 0
 
 
@@ -226,7 +236,7 @@ def sys_setresgid(task: Task, rgid: int, egid: int, sgid: int) -> int:
         raise _denied(f"setresgid{(rgid, egid, sgid)}", cred)
     cred.gid, cred.egid, cred.sgid = (old if new is None else new for old, new in zip(mine, wanted))
     cred.fsgid = cred.egid
-    task.cred = cred
+    commit(task, cred)
     return 0
 
 
@@ -241,7 +251,7 @@ def sys_setfsgid(task: Task, gid: int) -> int:
     cred = task.cred.copy()
     if gid in (cred.gid, cred.egid, cred.sgid, cred.fsgid) or (cred.capable(CAP_SETGID) and gid not in KEEP):
         cred.fsgid = gid
-        task.cred = cred
+        commit(task, cred)
     return before
 
 
@@ -262,7 +272,7 @@ def sys_setgroups(task: Task, groups: Iterable[int]) -> int:
         raise OSError(EINVAL, f"more than {NGROUPS_MAX} groups")
     cred = task.cred.copy()
     cred.groups = tuple(sorted(wanted))
-    task.cred = cred
+    commit(task, cred)
     return 0
 
 
@@ -293,7 +303,7 @@ def sys_capset(task: Task, effective: int, permitted: int, inheritable: int) -> 
     if effective & ~permitted:
         raise _denied("capset: effective", cred)
     cred.effective, cred.permitted, cred.inheritable = effective, permitted, inheritable
-    task.cred = cred
+    commit(task, cred)
     return 0
 
 
@@ -341,7 +351,7 @@ def sys_prctl(task: Task, option: int, arg: Any = 0, arg3: int = 0, arg4: int = 
             raise OSError(EINVAL, f"prctl: keepcaps is {arg}")
         cred = task.cred.copy()
         cred.keepcaps = bool(arg)
-        task.cred = cred
+        commit(task, cred)
     elif option in (PR_CAPBSET_READ, PR_CAPBSET_DROP):
         if not 0 <= arg <= CAP_LAST:
             raise OSError(EINVAL, f"{arg} is no capability")
@@ -351,7 +361,7 @@ def sys_prctl(task: Task, option: int, arg: Any = 0, arg3: int = 0, arg4: int = 
             raise _denied("prctl: bounding set", task.cred)
         cred = task.cred.copy()
         cred.bounding &= ~(1 << arg)
-        task.cred = cred
+        commit(task, cred)
     elif option == PR_SET_TIMERSLACK:
         task.timerslack_ns = arg if arg > 0 else TIMERSLACK
     elif option == PR_GET_TIMERSLACK:
@@ -379,6 +389,7 @@ def after_exec(task: Task, mode: int, uid: int, gid: int, trusted: bool) -> None
             cred.egid = gid
     if (cred.euid, cred.egid) != (task.cred.euid, task.cred.egid):
         task.pdeath_signal = 0
+    task.group.dumpable = int((cred.euid, cred.egid) == (cred.uid, cred.gid))
     cred.suid = cred.fsuid = cred.euid
     cred.sgid = cred.fsgid = cred.egid
     root = 0 in (cred.uid, cred.euid)

@@ -78,7 +78,7 @@ def sys_openat2(task: Any, dirfd: int, path: str | bytes, flags: int, mode: int 
         raise error(EAGAIN, "openat2: RESOLVE_CACHED")
     name = pathname(path)
     charge_path(task, name)
-    base = base_of(task, dirfd, b"" if scoped else name)
+    base = base_of(task, dirfd, b"." if scoped else name)
     file = operations.open_file(task, name, flags, mode, base, resolve)
     return install(task, file, bool(flags & abi.O_CLOEXEC))
 

@@ -133,6 +133,8 @@ def sys_tgkill(task: Task, tgid: int, tid: int, sig: int) -> int:
 
 @syscall(130, "tkill", "int", "signal")
 def sys_tkill(task: Task, tid: int, sig: int) -> int:
+    if tid <= 0:
+        raise OSError(EINVAL, "tkill: ids are positive")
     target = task.machine.tasks.get(tid)
     if target is None:
         raise OSError(ESRCH, f"tkill: no thread {tid}")
