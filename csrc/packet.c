@@ -501,3 +501,23 @@ uint16_t trl_l4_checksum(const uint8_t *src, const uint8_t *dst, size_t alen, ui
 {
     return trl_checksum(l4, len, pseudo_sum(src, dst, alen, proto, (uint32_t)len));
 }
+
+int trl_tcp_repeat(const uint8_t *header, size_t len, size_t l3, uint32_t count, uint32_t step, uint32_t ids, uint8_t *out)
+{
+    if (len < l3 || len - l3 < 40 || (header[l3] != 0x45 && (header[l3] >> 4 != 6 || len - l3 < 60)))
+        return -1;
+    int v4 = header[l3] == 0x45;
+    size_t l4 = l3 + (v4 ? 20 : 40);
+    uint32_t seq = get32(header + l4 + 4);
+    uint16_t id = get16(header + l3 + 4), old = id, sum = get16(header + l3 + 10);
+    for (uint32_t i = 0; i < count; i++, out += len) {
+        memcpy(out, header, len);
+        put32(out + l4 + 4, seq += step);
+        if (v4) {
+            id = (uint16_t)(id + ids);
+            put16(out + l3 + 4, id);
+            put16(out + l3 + 10, trl_checksum_update16(sum, old, id));
+        }
+    }
+    return (int)count;
+}

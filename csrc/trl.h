@@ -152,6 +152,13 @@ int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmp
                        uint32_t tsecr, uint32_t ip_id, const uint8_t *payload, uint32_t payload_len);
 
 /*
+ * The headers of what follows a segment whose header trl_tcp_emit wrote: count copies of its len bytes back to back, each
+ * with the sequence number step and the IPv4 identification ids further on than the one before. Payloads have the length
+ * of the first, so that the partial checksum stays. Returns count, or -1 when header is no TCP header over IP at l3.
+ */
+int trl_tcp_repeat(const uint8_t *header, size_t len, size_t l3, uint32_t count, uint32_t step, uint32_t ids, uint8_t *out);
+
+/*
  * Writes L2 and IP headers from a template as above: lengths, protocol, tos; for IPv4 also id, the flags-and-offset word and
  * the header checksum. Returns tmpl_len, or -1.
  */

@@ -42,6 +42,9 @@ PLAIN_QUEUE = 8192  # frames that may wait for us: more than a TCP window of sma
 WORK_BYTES = 4 * 65536
 
 _BYTES = ffi.typeof("uint8_t[]")
+_from_buffer = ffi.from_buffer
+_pack_tx = TX.pack_into
+TX_SIZE = TX.size
 _Held = tuple[bytearray, Any]  # a buffer, and the pointer that pins it
 
 
@@ -270,31 +273,23 @@ class TapDevice:
                 size = 0
             if len(frags) > FRAGS:
                 frags = (b"".join(frags),)
-            if len(batch) == BATCH or len(pinned) + len(frags) > FRAGS:
+            k, count = len(pinned), len(batch)
+            if count == BATCH or k + len(frags) > FRAGS:
                 self._write(batch)
-                batch.clear()
-                pinned.clear()
-                head = 0
-            TX.pack_into(
-                records,
-                len(batch) * TX.size,
-                head,
-                size,
-                len(frags),
-                frame.gso_size,
-                frame.csum_start,
-                frame.csum_offset,
-                0,
+                batch = []
+                pinned = []
+                head = k = count = 0
+            _pack_tx(
+                records, count * TX_SIZE, head, size, len(frags), frame.gso_size, frame.csum_start, frame.csum_offset, 0
             )
             if size:
                 heads[head : head + size] = data
                 head += size
             for frag in frags:
-                k = len(pinned)
-                pointer = ffi.from_buffer(_BYTES, frag)
-                at[k] = pointer
+                at[k] = pointer = _from_buffer(_BYTES, frag)
                 lens[k] = len(frag)
                 pinned.append(pointer)
+                k += 1
             batch.append(frame)
         if batch:
             self._write(batch)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
-from netstack.tcp import chrono, delack, pacing, rack, rate, rto, window
+from netstack.tcp import burst, chrono, delack, pacing, rack, rate, rto, window
 from netstack.tcp.congestion import CWND_RESTART, TX_START
 from netstack.tcp.scoreboard import (
     EVER_RETRANS,
@@ -59,8 +59,9 @@ _buffer = ffi.buffer
 
 def emit(
     c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0
-) -> None:
-    """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB."""
+) -> bytearray:
+    """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. The
+    linear part of what was sent."""
     path = c.path
     if path.generation != path.stack.routes.generation:
         c.reroute(now)
@@ -106,7 +107,8 @@ def emit(
         frame = Frame(data, frags, header + length, c.l3 != 0, gso, c.l4, 16)
     else:  # so short that it is completed here
         _complete(_scratch, header, c.l4, 16)
-        frame = Frame(bytearray(_buffer(_scratch, header)), (), header, c.l3 != 0)
+        data = bytearray(_buffer(_scratch, header))
+        frame = Frame(data, (), header, c.l3 != 0)
     counters = c.tcp_counters
     if gso:
         segs = (length + gso - 1) // gso
@@ -119,6 +121,7 @@ def emit(
     if flags & ACK and (c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns):
         delack.sent(c)
     c.send(path, frame, now)
+    return data
 
 
 def urgent_pointer(c: Connection, seq: int, flags: int) -> int:
@@ -252,8 +255,9 @@ def push_due(c: Connection, end: int) -> int:
     return ACK | PSH
 
 
-def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: bool = False) -> None:
-    """Send what may be sent. `push_one` 2: one segment as a loss probe, whatever cwnd says."""
+def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: bool = False, most: int = 1) -> None:
+    """Send what may be sent. `push_one` 1: the `most` full buffers that were just completed; 2: one segment as a loss
+    probe, whatever cwnd says."""
     if c.snd_nxt >= c.write_seq:
         return
     nonagle = c.nonagle if nagle else NAGLE_OFF
@@ -338,8 +342,10 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             c.cc.event(c, TX_START, now)
             rate.begin(c, now)
         rec.rate = c.rate
+        full = size == max_segs * mss
+        alike = full and pcount > 1 and rec.flags == ACK and burst.plain(c)
         # Hung into the flight before it leaves: what the wire hands back at once finds it.
-        emit(c, snd_nxt, flags, rec.frags, size, now, mss if pcount > 1 else 0)
+        header = emit(c, snd_nxt, flags, rec.frags, size, now, mss if pcount > 1 else 0)
         c.rtx.append(rec)
         head = c.ts_head
         tail = head.prev
@@ -367,7 +373,16 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         if not prior or c.pending == LOSS_PROBE or c.pending == PROBE0:
             rto.rearm(c, now)
         if push_one:
-            break
+            most -= 1
+            if push_one == 2 or not most or not full:
+                break
+        if alike and c.unsent_bytes > size:
+            run = burst.run(c, rec, header, wnd_end, now, most if push_one else burst.MOST)
+            sent += run * pcount
+            if push_one:
+                most -= run
+                if not most:
+                    break
     if rwnd_limited:
         chrono.start(c, chrono.RWND_LIMITED, now)
     elif c.chrono == chrono.RWND_LIMITED:

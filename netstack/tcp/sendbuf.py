@@ -11,7 +11,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from netstack.socket import MSG_EOR, MSG_MORE, error, would_block
-from netstack.tcp import chrono, output, rate
+from netstack.tcp import burst, chrono, output, rate
 from netstack.tcp.tcb import SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
     if not conn.packets_out and conn.lsndtime_ns:
         output.after_idle(conn, now)
     taken = 0
+    due = 0  # full buffers that are sent together
+    together = burst.room(conn, goal) if size > goal else 1
     rate.check_app_limited(conn)
     while taken < size:
         begun = max(conn.tail_seq, conn.snd_nxt)
@@ -63,10 +65,20 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
         if len(piece) < room or taken == size:
             continue
         if conn.write_seq > conn.pushed_seq + (conn.max_window >> 1):
+            if due:
+                output.write(conn, now, push_one=1, most=due)
+                due = 0
             conn.push_marks = (*conn.push_marks, conn.write_seq)  # half a window since the last PSH: another
             conn.push(now)
-        elif conn.tail_seq <= conn.snd_nxt:
-            output.write(conn, now, push_one=1)
+            together = burst.room(conn, goal)
+        elif conn.tail_seq <= conn.snd_nxt + due * goal:
+            due += 1
+            if due >= together:
+                output.write(conn, now, push_one=1, most=due)
+                due = 0
+                together = 1
+    if due:
+        output.write(conn, now, push_one=1, most=due)
     if flags & MSG_EOR:
         conn.eor = (*conn.eor, conn.write_seq)
     conn.push(now, bool(flags & MSG_MORE))
