@@ -15,7 +15,7 @@ from userland.reactor import IN, OUT, SMALL_SERVERS, TURNS, Flow, Reactor
 
 RING = "".join(map(chr, range(32, 127)))  # the 95 printing characters, space among them
 CYCLE = "".join((RING + RING)[i : i + 72] + "\r\n" for i in range(len(RING))).encode()
-_BLOCK = CYCLE * 40  # some 280 KB: what one send may take
+_BLOCK = CYCLE * 160  # some 1.1 MB: what one send may take
 
 
 def tcp(sys: System, fd: int, peer: Any) -> Flow:
