@@ -25,6 +25,7 @@ from kernel.fs.inotify import happened
 from kernel.fs.mapping import AddressSpace
 from kernel.fs.namei import capable
 from kernel.fs.vfs import Inode, error
+from kernel.sched.mutex import Mutex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,19 @@ class RegularOps(FileOps):
         inode, mapping = _of(file)
         if not n:
             return 0
+        lock = inode.lock
+        if lock is None:
+            lock = inode.lock = Mutex()
+        lock.acquire(task)
+        try:
+            return self._write(file, inode, mapping, task, source, n, pos)
+        finally:
+            lock.release(task)
+
+    def _write(
+        self, file: File, inode: Inode, mapping: AddressSpace, task: Any, source: Source, n: int, pos: int
+    ) -> int:
+        """With the inode locked: writes are atomic towards each other (POSIX 2.9.7), and contend for the lock."""
         task.spend(n * task.machine.costs.copy_kib >> 10)
         if file.flags & O_APPEND:
             pos = file.pos = inode.size  # the file may have grown while the cost elapsed

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kernel.fs.anon import AnonFs
     from kernel.fs.file import FileOps
     from kernel.fs.mapping import AddressSpace
+    from kernel.sched.mutex import Mutex
 
 
 def error(number: int, what: object = "") -> OSError:
@@ -50,8 +51,8 @@ class Inode:
     """A file: its kind, owner, times (ns since the epoch) and, by kind, its pages, entries, target or device."""
 
     __slots__ = (
-        "atime", "btime", "ctime", "fs", "gid", "ino", "linkable", "locks", "mapping", "mode", "mtime", "nlink", "pipe",
-        "private", "rdev", "size", "socket", "uid", "users", "watches", "xattrs",
+        "atime", "btime", "ctime", "fs", "gid", "ino", "linkable", "lock", "locks", "mapping", "mode", "mtime", "nlink",
+        "pipe", "private", "rdev", "size", "socket", "uid", "users", "watches", "xattrs",
     )  # fmt: skip
 
     def __init__(self, fs: FileSystem, ino: int, mode: int, uid: int = 0, gid: int = 0, rdev: int = 0) -> None:
@@ -70,6 +71,7 @@ class Inode:
         self.private: Any = None  # the filesystem's own: directory entries, link target, disk inode
         self.pipe: Any = None  # a FIFO's pipe while somebody has it open
         self.socket: Any = None  # the socket bound to this name
+        self.lock: Mutex | None = None  # held while the contents change, made at the first write
         self.locks: Any = None  # record and whole-file locks, made on first use
         self.xattrs: dict[bytes, bytes] | None = None
         self.watches: list[Any] | None = None  # of inotify

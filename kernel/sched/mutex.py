@@ -8,8 +8,8 @@ waiter (first come among equals), which owns it from that moment on.
 A wait is not interruptible: the owner releases on its way out, whatever happens to it. Kernel code takes locks in a
 fixed order; a cycle would be a bug of the kernel and is reported as one.
 
-Invariants: `owner.held` has the mutex exactly while it is owned; `task.boost` is the best priority of the waiters of
-all it holds; `task.blocked_on` is the mutex in whose `waiters` the task is.
+Invariants: `owner.held` has the mutex exactly while somebody waits for it; `task.boost` is the best priority of the
+waiters of all it holds; `task.blocked_on` is the mutex in whose `waiters` the task is.
 """
 
 from __future__ import annotations
@@ -26,58 +26,55 @@ if TYPE_CHECKING:
 class Mutex:
     """A lock that tasks hold across time that passes: `acquire(task)`, then `release(task)` in a `finally`."""
 
-    __slots__ = ("acquired", "contended", "owner", "waiters")
+    __slots__ = ("contended", "owner", "waiters")
 
     def __init__(self) -> None:
         self.owner: Task | None = None
         self.waiters: list[Task] | None = None
         """The best first; those of one priority in the order in which they came."""
-        self.acquired = 0
         self.contended = 0
+        """How often somebody had to wait for it."""
 
     def acquire(self, task: Task) -> None:
         """Take the lock for the running task, which does not hold it; sleeps until it is free."""
-        self.acquired += 1
-        if self.owner is None:
-            self._own(task)
+        owner = self.owner
+        if owner is None:
+            self.owner = task
             return
         self.contended += 1
         if self.waiters is None:
             self.waiters = []
+        if not self.waiters:
+            _hold(owner, self)
         self._queue(task)
         task.blocked_on = self
         try:
-            _boost(self.owner, task)
+            _boost(owner, task)
             while self.owner is not task:
                 task.block(None, False)
                 if task.machine.scheduler.draining and self.owner is not task:
                     raise Killed
         finally:
             task.blocked_on = None
-            if task in self.waiters:
+            if task in self.waiters:  # the machine is closed
                 self.waiters.remove(task)
 
     def release(self, task: Task) -> None:
         """Give it to the best waiter, or free it."""
-        assert task.held is not None
-        task.held.remove(self)
         waiters = self.waiters
         if not waiters:
             self.owner = None
             return
-        self._own(heir := waiters.pop(0))
+        assert task.held is not None
+        task.held.remove(self)
+        self.owner = heir = waiters.pop(0)
         heir.blocked_on = None
+        if waiters:
+            _hold(heir, self)
         scheduler = task.machine.scheduler
         scheduler.set_boost(heir, _best_waiter(heir))
         heir.wakeup()
         scheduler.set_boost(task, _best_waiter(task))
-
-    def _own(self, task: Task) -> None:
-        self.owner = task
-        if task.held is None:
-            task.held = [self]
-        else:
-            task.held.append(self)
 
     def _queue(self, task: Task) -> None:
         """Behind all that are as good or better."""
@@ -93,6 +90,13 @@ class Mutex:
         assert self.waiters is not None
         self.waiters.remove(task)
         self._queue(task)
+
+
+def _hold(owner: Task, mutex: Mutex) -> None:
+    if owner.held is None:
+        owner.held = [mutex]
+    else:
+        owner.held.append(mutex)
 
 
 def _best_waiter(task: Task) -> int:
