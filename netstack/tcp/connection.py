@@ -197,6 +197,8 @@ class Connection(Tcb):
             self.max_window,
             self.settings.tcp_min_snd_mss,
         )
+        if self.safe_mss and self.safe_mss < self.mss_cache:
+            self.mss_cache = self.safe_mss
 
     # Opening.
 
