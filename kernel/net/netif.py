@@ -135,6 +135,9 @@ class NetIf:
                 return  # it was emptied
             if len(frames) >= CROWD:
                 overload.crowd(now)
+                if overload.raised:  # it has to be told of the flows before it looks at the next frame
+                    overload.readable(timeline.now, REAL_BATCH)
+                    return
             now = timeline.now  # the next batch may have come while this one was worked on
 
     # ---- both ----

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from csrc import ffi
 from csrc.frame import Frame
 from drivers.capture import Pcapng
 from drivers.clock import RealTimeline, VirtualTimeline
@@ -134,6 +135,41 @@ def test_what_has_arrived_is_taken_before_what_falls_due() -> None:
             machine.network.drive()
             timeline.step(block=False)
             assert order == ["frame", "deadline"]
+    finally:
+        timeline.close()
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_guard_knows_the_stack_before_it_looks_at_a_frame() -> None:
+    """It is raised in the middle of what one interrupt brings, and the rest of that may belong to a known flow."""
+    ours, theirs = os.pipe()
+    timeline = RealTimeline(1)
+
+    class Real(Card):
+        guard = 0
+        strange = 0
+
+        def fileno(self) -> int | None:
+            return ours
+
+        def set_guard(self, address: int) -> None:
+            self.guard = address
+
+        def receive(self, budget: int) -> list[Frame]:
+            if self.guard:
+                self.strange += ffi.cast("struct trl_guard *", self.guard).addresses_n == 0
+            return super().receive(budget)
+
+    card = Real()
+    try:
+        with Machine("m", timeline) as machine:
+            machine.attach(card, "10.0.0.1/24")
+            card.queue += [Frame.of(udp(b"crowd"), ethernet=False)] * 5000
+            os.write(theirs, b"x")
+            while card.queue:
+                timeline.step(block=False)
+            assert card.guard and not card.strange
     finally:
         timeline.close()
         os.close(ours)
