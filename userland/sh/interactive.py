@@ -9,9 +9,10 @@ from userland.lib import read_all, write_all
 from userland.sh.builtins import BUILTINS, SPECIAL
 from userland.sh.editor import Editor, Interrupted
 from userland.sh.expand import ExpansionError
+from userland.sh.leaving import Break, Exit, Failure, Interrupt, Return
 from userland.sh.parser import Parser
 from userland.sh.pattern import names
-from userland.sh.shell import Break, Exit, Failure, Interrupt, Return, Shell, expand_prompt
+from userland.sh.shell import Shell, expand_prompt
 from userland.sh.syntax import Sequence, ShellSyntaxError
 
 WORD = re.compile(r"(?:[^\s;&|<>()]|\\.)*$")

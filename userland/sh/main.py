@@ -15,8 +15,9 @@ from collections.abc import Callable
 from userland import abi
 from userland.lib import System, read_all
 from userland.sh.builtins import set_option
+from userland.sh.leaving import Break
 from userland.sh.parser import Parser, lines_of
-from userland.sh.shell import LETTERS, Break, Shell
+from userland.sh.shell import LETTERS, Shell
 from userland.terminal import isatty
 
 

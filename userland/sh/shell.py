@@ -13,26 +13,12 @@ from typing import Any
 from userland import abi
 from userland.lib import System, read_all, write_all
 from userland.sh import expand
+from userland.sh.control import CONTROL
 from userland.sh.expand import ExpansionError
-from userland.sh.jobs import Job, Jobs, status_of
-from userland.sh.pattern import regex
+from userland.sh.jobs import Job, Jobs
+from userland.sh.leaving import Break, Exit, Failure, Interrupt, Return
 from userland.sh.redirect import RedirectError, Redirections
-from userland.sh.syntax import (
-    AndOr,
-    Case,
-    Compound,
-    For,
-    Function,
-    Group,
-    If,
-    Loop,
-    Node,
-    Pipeline,
-    Redirect,
-    Sequence,
-    ShellSyntaxError,
-    Simple,
-)
+from userland.sh.syntax import Group, Node, Pipeline, Sequence, ShellSyntaxError, Simple
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LETTERS = {
@@ -40,39 +26,6 @@ LETTERS = {
     "monitor": "m", "noexec": "n", "stdin": "s", "nounset": "u", "verbose": "v", "xtrace": "x", "ignoreeof": "I",
 }  # fmt: skip
 JOB_SIGNALS = (abi.SIGTSTP, abi.SIGTTIN, abi.SIGTTOU)
-
-
-class Exit(Exception):
-    """The shell ends with this status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class Return(Exit):
-    """A function, or a script read by `.`, ends."""
-
-
-class Break(Exception):
-    """`break` and `continue`: out of so many loops."""
-
-    def __init__(self, levels: int, goes_on: bool) -> None:
-        super().__init__(levels)
-        self.levels = levels
-        self.goes_on = goes_on
-
-
-class Failure(Exception):
-    """What ends a shell that is not interactive, and the command line of one that is."""
-
-    def __init__(self, message: str, status: int = 2) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Interrupt(Exception):
-    """^C at an interactive shell: the command line is given up."""
 
 
 class Shell:
@@ -448,96 +401,6 @@ class Shell:
             return int(not status)
         return self.checked(status)
 
-    def _and_or(self, node: Any) -> int:
-        commands = [("", node.first), *node.rest]
-        status = 0
-        for number, (op, command) in enumerate(commands):
-            if (op == "&&" and status) or (op == "||" and not status):
-                continue
-            last = number == len(commands) - 1
-            status = self.run(command) if last else self.test(command)
-            self.status = status
-        return status
-
-    def _group(self, node: Any) -> int:
-        if not node.subshell:
-            return self.run(node.body)
-        job = Job(node.text, [])
-        self.fork(job, lambda shell: shell.run(node.body))
-        return self.checked(self.jobs.foreground(job))
-
-    def _if(self, node: Any) -> int:
-        for condition, body in node.branches:
-            if not self.test(condition):
-                return self.run(body)
-        return self.run(node.otherwise) if node.otherwise is not None else 0
-
-    def _loop(self, node: Any) -> int:
-        status = 0
-        self.loops += 1
-        try:
-            while bool(self.test(node.condition)) == node.until:
-                try:
-                    status = self.run(node.body)
-                except Break as leave:
-                    if self._leaves(leave):
-                        break
-            return status
-        except Break as leave:  # out of the condition
-            self._leaves(leave)
-            return 0
-        finally:
-            self.loops -= 1
-
-    def _leaves(self, leave: Break) -> bool:
-        """Whether this loop ends; raises again for one further out."""
-        if leave.levels > 1:
-            leave.levels -= 1
-            raise leave
-        self.status = 0
-        return not leave.goes_on
-
-    def _for(self, node: Any) -> int:
-        values = list(self.positional) if node.words is None else expand.fields(self, node.words)
-        status = 0
-        self.loops += 1
-        try:
-            for value in values:
-                self.set(node.name, value)
-                try:
-                    status = self.run(node.body)
-                except Break as leave:
-                    status = 0
-                    if self._leaves(leave):
-                        break
-        finally:
-            self.loops -= 1
-        return status
-
-    def _case(self, node: Any) -> int:
-        subject = expand.text(self, node.word)
-        for patterns, body in node.items:
-            for each in patterns:
-                if regex(expand.pieces(self, each)).fullmatch(subject):
-                    return self.run(body) if body is not None and body.items else 0
-        return 0
-
-    def _define(self, node: Any) -> int:
-        self.functions[node.name] = node.body
-        return 0
-
-    def _compound(self, node: Any) -> int:
-        """A compound command, under its redirections."""
-        work = _COMPOUND[type(node)]
-        if not node.redirects:
-            return work(self, node)
-        try:
-            with Redirections(self, node.redirects):
-                return work(self, node)
-        except RedirectError as why:
-            self.complain(str(why))
-            return self.checked(2)
-
     # ---- simple commands ----
 
     def _simple(self, node: Any, last: bool = False) -> int:
@@ -765,19 +628,9 @@ def expand_prompt(shell: Shell, name: str) -> str:
         return text
 
 
-_COMPOUND: dict[type, Callable[[Shell, Any], int]] = {
-    Group: Shell._group,
-    If: Shell._if,
-    Loop: Shell._loop,
-    For: Shell._for,
-    Case: Shell._case,
-}
 _RUN: dict[type, Callable[[Shell, Any], int]] = {
     Sequence: Shell._sequence,
-    AndOr: Shell._and_or,
     Pipeline: Shell._pipeline,
-    Function: Shell._define,
     Simple: Shell._simple,
-    **dict.fromkeys(_COMPOUND, Shell._compound),
+    **CONTROL,
 }
-__all__ = ["Break", "Compound", "Exit", "Failure", "Interrupt", "Redirect", "Return", "Shell", "status_of"]
