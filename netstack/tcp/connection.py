@@ -32,7 +32,7 @@ from netstack.tcp import (
 )
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
-from netstack.tcp.scoreboard import Head, Sent, cut, link_last
+from netstack.tcp.scoreboard import NOTHING_SENT, Head, Sent, cut, link_last
 from netstack.tcp.segment import (
     ACK,
     CWR,
@@ -108,7 +108,7 @@ class Connection(Tcb):
         self.log: Callable[..., None] | None = engine.log
         self.debug: Callable[..., None] | None = None
         self.fin_out = False
-        self.ts_head = Head()
+        self.ts_head = NOTHING_SENT
         self.key = key
         self.state = CLOSED
         self.out = _new("struct trl_tcp_out *")
@@ -244,6 +244,7 @@ class Connection(Tcb):
         rec = Sent(self.iss, self.iss + 1, (), 0, SYN, self.mss_cache)
         fsm.move(self, fsm.OPEN_ACTIVE)
         self.retrans_stamp_ns = now or 1
+        self.begin_flight()
         self.rtx.append(rec)
         self.packets_out = 1
         self.resend_syn(rec, now, again=False)
@@ -347,12 +348,19 @@ class Connection(Tcb):
     def queue(self, data: Any) -> None:
         """SEND: data waits to be sent. The buffer is kept, not copied: it must not change."""
         size = len(data)
+        if self.ts_head is NOTHING_SENT:
+            self.begin_flight()
         if self.unsent:
             self.unsent.append(data)
         else:
             self.unsent = [data]
         self.unsent_bytes += size
         self.write_seq += size
+
+    def begin_flight(self) -> None:
+        """Something is about to be sent for the first time."""
+        self.rtx = []
+        self.ts_head = Head()
 
     def push(self, now: int, more: bool = False) -> None:
         if not self.chrono:
@@ -367,6 +375,8 @@ class Connection(Tcb):
         """CLOSE (3.10.4): FIN goes after all the data."""
         self.fin_queued = True
         self.fin_out = True
+        if self.ts_head is NOTHING_SENT:
+            self.begin_flight()
         if self.unsent_bytes:
             self.pushed_seq = self.write_seq
         self.write_seq += 1

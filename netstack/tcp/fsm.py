@@ -286,6 +286,11 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     if not flags & ACK:
         return
     ack = unwrap(seg.ack, c.snd_una)
+    # What is kept of them is mostly what is there already: the same object, and not one more for each variable.
+    if ack == c.snd_nxt:
+        ack = c.snd_nxt
+    if seq == c.rcv_nxt:
+        seq = c.rcv_nxt
     if ts and seq <= c.rcv_wup and c.snd_una <= ack <= c.snd_nxt:
         # RFC 7323 section 4.3: a segment that holds Last.ACK.sent, or comes before it (and whose SEG.ACK is good).
         expired = now - c.ts_recent_ns >= PAWS_24_DAYS_NS  # section 5.5

@@ -18,7 +18,7 @@ from csrc import Frame, ffi, lib
 from netstack.tcp import ack as acking
 from netstack.tcp import chrono, delack, output, rack, rate, rto, window
 from netstack.tcp.congestion import TX_START
-from netstack.tcp.scoreboard import Sent
+from netstack.tcp.scoreboard import NOTHING_SENT, Sent
 from netstack.tcp.segment import ACK, OPT_TIMESTAMP, PSH
 from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import CA_OPEN, MS, SECOND
@@ -147,6 +147,8 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
         chrono.turn(c, chrono.BUSY, now)
     if c.lsndtime_ns:
         output.after_idle(c, now)
+    if c.ts_head is NOTHING_SENT:
+        c.begin_flight()
     end = c.write_seq = c.pushed_seq = snd_nxt + size
     mss = c.mss_cache
     frags = (data,)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import delack, output, window
 from netstack.tcp.segment import COPY_BELOW, FIN
+from netstack.tcp.tcb import EMPTY
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -120,7 +121,10 @@ def enqueue(c: Connection, payload: Any, size: int) -> None:
         if have + size < JOINED_BELOW and truesize(have + size) == truesize(have):
             c.rcvq[-1] = b"".join((c.rcvq[-1], payload))
             return
-    c.rcvq.append(payload)
+    if c.rcvq is EMPTY:
+        c.rcvq = [payload]
+    else:
+        c.rcvq.append(payload)
     c.rmem += cost
 
 
@@ -130,7 +134,10 @@ def in_order(c: Connection, seg: Segment, now: int) -> None:
     if c.rcvq:
         enqueue(c, seg.payload, length)
     else:
-        c.rcvq.append(seg.payload)
+        if c.rcvq is EMPTY:
+            c.rcvq = [seg.payload]
+        else:
+            c.rcvq.append(seg.payload)
         c.rmem += truesize(length)
     c.rcv_nxt += length
     c.bytes_received += length
@@ -217,6 +224,8 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     c.rcv_ooopack += seg.gso_segs
     window.measure_rcv_mss(c, seg)
     ooo = c.ooo
+    if ooo is EMPTY:
+        ooo = c.ooo = []
     payload: Any = seg.payload
     left, right = seq, end
     i = bisect_left(ooo, (seq,))
@@ -245,8 +254,6 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         payload = memoryview(payload)[left - seq : right - seq]
         if len(payload) < COPY_BELOW:
             payload = bytes(payload)
-    if not ooo:
-        ooo = c.ooo = []
     ooo.insert(i, (left, right, payload, fin))
     if seg.length >= 128:
         window.grow(c, seg.length)

@@ -94,6 +94,10 @@ class Head:
         self.next: Any = self
 
 
+NOTHING_SENT = Head()
+"""The list of a connection that has not sent anything yet: `Connection.begin_flight` makes its own."""
+
+
 def link_last(c: Connection, rec: Sent) -> None:
     """`rec` was sent just now: it goes to the end of the list by time."""
     head = c.ts_head

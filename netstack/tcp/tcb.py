@@ -49,8 +49,10 @@ CA_OPEN, CA_DISORDER, CA_CWR, CA_RECOVERY, CA_LOSS = range(5)
 NO_TIMER, RETRANS, LOSS_PROBE, REO_TIMEOUT, PROBE0 = range(5)
 
 INFINITE_SSTHRESH = 0x7FFFFFFF
-EMPTY: list[Any] = []
-"""What a connection has in place of lists that most never need (`unsent`, `ooo`, `sacks`): replaced, never changed."""
+EMPTY: tuple[Any, ...] = ()
+"""What a connection has in place of lists that it does not need yet, or never."""
+NO_RECORDS: list[Any] = []
+"""The same where a list is wanted: replaced, never changed."""
 SECOND = 1_000_000_000
 MS = 1_000_000
 
@@ -131,7 +133,7 @@ class Tcb:
         self.lsndtime_ns = 0
         self.fin_queued = False
         self.unsent: Any = EMPTY
-        self.rtx: list[Sent] = []
+        self.rtx: list[Sent] = NO_RECORDS
         # RCV.* and what waits to be read.
         self.irs = self.rcv_nxt = self.rcv_wnd = self.rcv_wup = self.rcv_up = self.copied_seq = 0
         self.rcvq_offset = self.rmem = self.rcv_wscale = self.rcv_ssthresh = self.window_clamp = 0
@@ -140,10 +142,10 @@ class Tcb:
         self.rcv_rtt_us = self.rcv_rtt_seq = self.rcv_rtt_ns = self.rcv_rtt_last_tsecr = self.rcvlowat = 0
         self.last_oow_ns = 0
         self.rcvbuf_locked = self.fin_received = False
-        self.rcvq: Any = []
+        self.rcvq: Any = EMPTY
         self.ooo: Any = EMPTY
         self.urg_data = -1
-        self.sacks: list[tuple[int, int]] = EMPTY
+        self.sacks: list[tuple[int, int]] = NO_RECORDS
         self.dsack: tuple[int, int] | None = None
         # Sizes and options.
         self.mss_cache = self.advmss = self.mss_clamp = self.user_mss = self.mtu = self.ts_offset = 0

@@ -145,7 +145,7 @@ def test_a_broken_check_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     from netstack.tcp import reassembly
 
     def careless(c: Any, seg: Any, seq: int, now: int) -> None:
-        c.rcvq.append(seg.payload)
+        c.rcvq = [*c.rcvq, seg.payload]
         c.rmem += reassembly.truesize(seg.length)
         c.rcv_nxt = max(c.rcv_nxt, seq + seg.length + (seg.flags & 1))
         c.wake_pending = True
