@@ -8,14 +8,14 @@ it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 
 class Group:
     """A named group of counters, all starting at 0."""
 
     __slots__ = ()
-    _title: str = ""
+    names: ClassVar[tuple[str, ...]] = ()
 
     if TYPE_CHECKING:
 
@@ -24,17 +24,11 @@ class Group:
         def __setattr__(self, name: str, value: int) -> None: ...
 
     def __init__(self) -> None:
-        names: tuple[str, ...] = self.__slots__
-        for name in names:
+        for name in self.names:
             setattr(self, name, 0)
 
     def as_dict(self) -> dict[str, int]:
-        names: tuple[str, ...] = self.__slots__
-        return {name: getattr(self, name) for name in names}
-
-
-def _group(title: str, names: str) -> type[Group]:
-    return type(title, (Group,), {"__slots__": tuple(names.split()), "_title": title})
+        return {name: getattr(self, name) for name in self.names}
 
 
 _ICMP = """
@@ -84,46 +78,111 @@ _REJECT = """
     GuardNeighbour GuardTcp GuardUdp GuardIcmp GuardFragment GuardOther
 """
 
+_IP = """
+    Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers
+    OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates
+    OutTransmits
+"""
+
+_TCP = """
+    RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs
+    RetransSegs InErrs OutRsts InCsumErrors
+"""
+
+_IPEXT = """
+    InNoRoutes InTruncatedPkts InMcastPkts OutMcastPkts InBcastPkts OutBcastPkts InOctets OutOctets InMcastOctets
+    OutMcastOctets InBcastOctets OutBcastOctets InCsumErrors InNoECTPkts InECT1Pkts InECT0Pkts InCEPkts
+    ReasmOverlaps
+"""
+
+_IP6 = """
+    InReceives InHdrErrors InTooBigErrors InNoRoutes InAddrErrors InUnknownProtos InTruncatedPkts InDiscards
+    InDelivers OutForwDatagrams OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails
+    FragOKs FragFails FragCreates InMcastPkts OutMcastPkts InOctets OutOctets InMcastOctets OutMcastOctets
+    InBcastOctets OutBcastOctets InNoECTPkts InECT1Pkts InECT0Pkts InCEPkts OutTransmits
+"""
+
+_ICMP6 = """
+    InMsgs InErrors OutMsgs OutErrors InCsumErrors OutRateLimitHost InDestUnreachs InPktTooBigs InTimeExcds
+    InParmProblems InEchos InEchoReplies InGroupMembQueries InGroupMembResponses InGroupMembReductions
+    InRouterSolicits InRouterAdvertisements InNeighborSolicits InNeighborAdvertisements InRedirects InMLDv2Reports
+    OutDestUnreachs OutPktTooBigs OutTimeExcds OutParmProblems OutEchos OutEchoReplies OutGroupMembQueries
+    OutGroupMembResponses OutGroupMembReductions OutRouterSolicits OutRouterAdvertisements OutNeighborSolicits
+    OutNeighborAdvertisements OutRedirects OutMLDv2Reports
+"""
+
+_ARP = """
+    InRequests InReplies OutRequests OutReplies Conflicts Entries Evicted Failures
+"""
+
+
+class IpCounters(Group):
+    names = tuple(_IP.split())
+    __slots__ = names
+
+
+class IcmpCounters(Group):
+    names = tuple(_ICMP.split())
+    __slots__ = names
+
+
+class TcpCounters(Group):
+    names = tuple(_TCP.split())
+    __slots__ = names
+
+
+class UdpCounters(Group):
+    names = tuple(_UDP.split())
+    __slots__ = names
+
+
+class TcpExtCounters(Group):
+    names = tuple(_TCPEXT.split())
+    __slots__ = names
+
+
+class IpExtCounters(Group):
+    names = tuple(_IPEXT.split())
+    __slots__ = names
+
+
+class Ip6Counters(Group):
+    names = tuple(_IP6.split())
+    __slots__ = names
+
+
+class Icmp6Counters(Group):
+    names = tuple(_ICMP6.split())
+    __slots__ = names
+
+
+class Udp6Counters(Group):
+    names = tuple(_UDP.split())
+    __slots__ = names
+
+
+class ArpCounters(Group):
+    names = tuple(_ARP.split())
+    __slots__ = names
+
+
+class RejectCounters(Group):
+    names = tuple(_REJECT.split())
+    __slots__ = names
+
+
 GROUPS: dict[str, type[Group]] = {
-    "Ip": _group(
-        "Ip",
-        """Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers
-        OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails FragOKs FragFails FragCreates
-        OutTransmits""",
-    ),
-    "Icmp": _group("Icmp", _ICMP),
-    "Tcp": _group(
-        "Tcp",
-        """RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs
-        RetransSegs InErrs OutRsts InCsumErrors""",
-    ),
-    "Udp": _group("Udp", _UDP),
-    "TcpExt": _group("TcpExt", _TCPEXT),
-    "IpExt": _group(
-        "IpExt",
-        """InNoRoutes InTruncatedPkts InMcastPkts OutMcastPkts InBcastPkts OutBcastPkts InOctets OutOctets InMcastOctets
-        OutMcastOctets InBcastOctets OutBcastOctets InCsumErrors InNoECTPkts InECT1Pkts InECT0Pkts InCEPkts
-        ReasmOverlaps""",
-    ),
-    "Ip6": _group(
-        "Ip6",
-        """InReceives InHdrErrors InTooBigErrors InNoRoutes InAddrErrors InUnknownProtos InTruncatedPkts InDiscards
-        InDelivers OutForwDatagrams OutRequests OutDiscards OutNoRoutes ReasmTimeout ReasmReqds ReasmOKs ReasmFails
-        FragOKs FragFails FragCreates InMcastPkts OutMcastPkts InOctets OutOctets InMcastOctets OutMcastOctets
-        InBcastOctets OutBcastOctets InNoECTPkts InECT1Pkts InECT0Pkts InCEPkts OutTransmits""",
-    ),
-    "Icmp6": _group(
-        "Icmp6",
-        """InMsgs InErrors OutMsgs OutErrors InCsumErrors OutRateLimitHost InDestUnreachs InPktTooBigs InTimeExcds
-        InParmProblems InEchos InEchoReplies InGroupMembQueries InGroupMembResponses InGroupMembReductions
-        InRouterSolicits InRouterAdvertisements InNeighborSolicits InNeighborAdvertisements InRedirects InMLDv2Reports
-        OutDestUnreachs OutPktTooBigs OutTimeExcds OutParmProblems OutEchos OutEchoReplies OutGroupMembQueries
-        OutGroupMembResponses OutGroupMembReductions OutRouterSolicits OutRouterAdvertisements OutNeighborSolicits
-        OutNeighborAdvertisements OutRedirects OutMLDv2Reports""",
-    ),
-    "Udp6": _group("Udp6", _UDP),
-    "Arp": _group("Arp", "InRequests InReplies OutRequests OutReplies Conflicts Entries Evicted Failures"),
-    "Reject": _group("Reject", _REJECT),
+    "Ip": IpCounters,
+    "Icmp": IcmpCounters,
+    "Tcp": TcpCounters,
+    "Udp": UdpCounters,
+    "TcpExt": TcpExtCounters,
+    "IpExt": IpExtCounters,
+    "Ip6": Ip6Counters,
+    "Icmp6": Icmp6Counters,
+    "Udp6": Udp6Counters,
+    "Arp": ArpCounters,
+    "Reject": RejectCounters,
 }
 
 
@@ -134,26 +193,20 @@ class Counters:
         "arp", "icmp", "icmp6", "icmp6msg", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext", "udp", "udp6",
     )  # fmt: skip
 
-    if TYPE_CHECKING:
-        arp: Group
-        icmp: Group
-        icmp6: Group
-        ip: Group
-        ip6: Group
-        ipext: Group
-        reject: Group
-        tcp: Group
-        tcpext: Group
-        udp: Group
-        udp6: Group
-        icmpmsg: dict[str, int]
-        icmp6msg: dict[str, int]
-
     def __init__(self) -> None:
-        for title, group in GROUPS.items():
-            setattr(self, title.lower(), group())
-        self.icmpmsg = {}
-        self.icmp6msg = {}
+        self.ip = IpCounters()
+        self.icmp = IcmpCounters()
+        self.tcp = TcpCounters()
+        self.udp = UdpCounters()
+        self.tcpext = TcpExtCounters()
+        self.ipext = IpExtCounters()
+        self.ip6 = Ip6Counters()
+        self.icmp6 = Icmp6Counters()
+        self.udp6 = Udp6Counters()
+        self.arp = ArpCounters()
+        self.reject = RejectCounters()
+        self.icmpmsg: dict[str, int] = {}
+        self.icmp6msg: dict[str, int] = {}
         # RFC 4022's constants, as Linux shows them: RtoAlgorithm 1 is "other", RtoMin/Max in ms, MaxConn dynamic.
         self.tcp.RtoAlgorithm = 1
         self.tcp.RtoMin = 200

@@ -39,7 +39,7 @@ WHOLE = ("netstack",)
 """Rooms that are compiled but for what `LEFT` names."""
 LEFT = {
     "netstack/__init__.py", "netstack/tcp/__init__.py",  # nothing to run
-    "netstack/counters.py", "netstack/settings.py", "netstack/tcp/info.py",  # attributes made from tables
+    "netstack/settings.py", "netstack/tcp/info.py",  # attributes made from tables
     "netstack/tcp/why.py", "netstack/tcp/guard.py",  # not on the way of a segment
 }  # fmt: skip
 CHOSEN = (
@@ -100,9 +100,24 @@ def bindings(tree: ast.Module) -> dict[str, int]:
     return count
 
 
+def declare(node: ast.ClassDef, values: dict[str, Any], lines: list[str]) -> None:
+    """Slots that are computed hold integers: write them out as declarations. What is said for the type checker only,
+    `__getattr__` that is, goes.
+    """
+    for statement in node.body:
+        first, last = statement.lineno - 1, statement.end_lineno or statement.lineno
+        if isinstance(statement, ast.If) and getattr(statement.test, "id", "") == "TYPE_CHECKING":
+            lines[first:last] = [""] * (last - first)
+        if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Name):
+            continue
+        if isinstance(statement.targets[0], ast.Name) and statement.targets[0].id == "__slots__":
+            names = values[node.name].__slots__
+            lines[first] = " " * statement.col_offset + "; ".join(f"{name}: int" for name in names)
+
+
 def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
-    """The text of a module with the integers that it binds once written out as `Final`, and with its classes of these
-    names open to subclasses that are not compiled. Line numbers stay.
+    """The text of a module with the integers that it binds once written out as `Final`, with its classes of these
+    names open to subclasses that are not compiled, and with slots declared. Line numbers stay.
     """
     tree = ast.parse(text)
     count = bindings(tree)
@@ -116,6 +131,8 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
             first = min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
             lines[first - 2] = "@_attr(allow_interpreted_subclasses=True)"  # a line that was empty, or a comment
             imports.add("from mypy_extensions import mypyc_attr as _attr")
+        if isinstance(statement, ast.ClassDef):
+            declare(statement, values, lines)
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
         elif isinstance(statement, ast.AnnAssign):

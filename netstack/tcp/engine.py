@@ -27,6 +27,7 @@ from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
 
 if TYPE_CHECKING:
+    from netstack.counters import Counters
     from netstack.interface import Interface
     from netstack.tcp.why import Observer
 
@@ -49,7 +50,7 @@ class Tcp:
         route: Callable[..., Any],
         timers: Any,
         settings: Any,
-        counters: Any,
+        counters: Counters,
         rng: Any,
         send: Callable[[Any, Any, int], Any],
     ) -> None:

@@ -69,6 +69,15 @@ def test_what_others_derive_from_is_open_to_them() -> None:
     assert made.count("@_attr") == 1
 
 
+def test_computed_slots_are_declared_and_what_only_the_checker_sees_goes() -> None:
+    made = prepared(
+        "from typing import TYPE_CHECKING\n\n\nclass A:\n    names = ('x', 'y')\n    __slots__ = names\n\n"
+        "    if TYPE_CHECKING:\n\n        def __getattr__(self, name: str) -> int: ...\n\n"
+        "    def f(self) -> int:\n        return self.x\n"
+    )
+    assert "    x: int; y: int\n" in made and "__getattr__" not in made and "__slots__" not in made
+
+
 def test_bases_of_bases_are_open_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "MODULES", ["hot.py"])
     hot = "class A:\n    pass\nclass B(A):\n    pass\nclass C:\n    pass\n"
