@@ -73,7 +73,10 @@ def lone_machine(max_pages: int | None = 65536) -> Any:
     timeline = SimpleNamespace(now=0, epoch_ns=10**18)
     timeline.timer = lambda callback: SimpleNamespace(deadline=None, arm=lambda at: None, disarm=lambda: None)
     signals = SimpleNamespace(set_blocked=lambda task, mask: setattr(task, "blocked", mask))
-    machine = SimpleNamespace(frames=65536, timeline=timeline, costs=Costs(), signals=signals, stack=Stack(Random(1)))
+    machine = SimpleNamespace(
+        frames=65536, timeline=timeline, costs=Costs(), signals=signals, stack=Stack(Random(1)),
+        realtime_offset=lambda: timeline.epoch_ns,
+    )  # fmt: skip
 
     def clock() -> int:
         timeline.now += 1  # time passes, so that order shows in the times
