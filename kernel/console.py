@@ -239,24 +239,26 @@ def console_line(machine: Machine, console: Console) -> ConsoleLine | None:
     return line
 
 
-def console_file(machine: Machine, console: Console, flags: int) -> File:
-    """A description of the console, for descriptors 0 to 2 of a process that starts."""
+def console_file(machine: Machine, console: Console, flags: int, name: bytes = b"tty1") -> File:
+    """A description of the console, for descriptors 0 to 2 of a process that starts; of a terminal by the name of
+    /dev/tty1 or /dev/console.
+    """
     line = console_line(machine, console)
     if line is None:
         inode = machine.vfs.anon("pipefs", PIPEFS_MAGIC).inode(S_IFIFO | 0o600)
         return File(ConsoleOps(machine, console), flags, inode)
-    place = _tty1(machine)
+    place = _device(machine, name)
     return line.tty.open(flags, None if place is None else place.inode, place)
 
 
-def _tty1(machine: Machine) -> Path | None:
-    """/dev/tty1 as a place, so that its name can be found from the descriptor."""
+def _device(machine: Machine, name: bytes) -> Path | None:
+    """A file of /dev as a place, so that its name can be found from the descriptor."""
     root = machine.vfs.root
     if root is None:
         return None
     for mount in machine.vfs.mounts:
         if mount.fs.name == "devtmpfs":
-            inode = mount.fs.lookup(mount.root.inode, b"tty1")
+            inode = mount.fs.lookup(mount.root.inode, name)
             if inode is not None:
-                return Path(mount, mount.root.children.get(b"tty1") or mount.root.attach(b"tty1", inode))
+                return Path(mount, mount.root.children.get(name) or mount.root.attach(name, inode))
     return None

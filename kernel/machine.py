@@ -253,7 +253,8 @@ class Machine:
         assert root is not None
         task.fs = FsContext(root, root)
         task.files = FdTable()
-        file = console_file(self, console or self.console, O_RDWR)
+        name = b"tty1" if task.group.outside else b"console"
+        file = console_file(self, console or self.console, O_RDWR, name)
         if isinstance(file.private, Tty) and task.group.outside:
             opened(file.private, task, True)
         for _ in range(3):

@@ -1,9 +1,9 @@
 """init, pid 1: starts the services, keeps them running, reaps every orphan.
 
-A line of /etc/inittab is `respawn NAME [ARG...]` (started again when it ends) or `once NAME [ARG...]`; `#` starts
-a comment. NAME is one of `PROGRAMS` or a path. A service that ends within a second of its start waits a second
-before the next one, so that a broken one does not eat the machine. SIGTERM and SIGINT end the services, then
-init.
+A line of /etc/inittab is `respawn NAME [ARG...]` (started again when it ends), `once NAME [ARG...]` or `console NAME
+[ARG...]` (as respawn, with the console as its terminal, in a session of its own); `#` starts a comment. NAME is one of
+`PROGRAMS` or a path. A service that ends within a second of its start waits a second before the next one, so that a
+broken one does not eat the machine. SIGTERM and SIGINT end the services, then init.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ _SECOND = 1_000_000_000
 
 
 class Service:
-    __slots__ = ("argv", "keep", "pid", "started")
+    __slots__ = ("argv", "console", "keep", "pid", "started")
 
-    def __init__(self, argv: list[str], keep: bool) -> None:
+    def __init__(self, argv: list[str], keep: bool, console: bool = False) -> None:
         self.argv = argv
         self.keep = keep
+        self.console = console
         self.pid = 0
         self.started = 0
 
@@ -43,15 +44,15 @@ def program(name: str) -> Callable[[System, list[str]], Any]:
 
 
 def parse_inittab(text: str) -> list[Service]:
-    """ValueError with the line's number where a line is neither of the two forms."""
+    """ValueError with the line's number where a line is none of the three forms."""
     services = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if words[0] not in ("respawn", "once") or len(words) < 2:
-            raise ValueError(f"/etc/inittab:{number}: expected `respawn NAME [ARG...]` or `once NAME [ARG...]`")
-        services.append(Service(words[1:], words[0] == "respawn"))
+        if words[0] not in ("respawn", "once", "console") or len(words) < 2:
+            raise ValueError(f"/etc/inittab:{number}: expected `respawn`, `once` or `console`, then NAME [ARG...]")
+        services.append(Service(words[1:], words[0] != "once", words[0] == "console"))
     return services
 
 
@@ -60,6 +61,26 @@ def start(sys: System, argv: list[str]) -> int:
     if argv[0] in PROGRAMS:
         return sys.spawn(program(argv[0]), argv)
     return sys.spawn(_execute, argv)
+
+
+def _on_console(sys: System, argv: list[str]) -> int:
+    """A session of its own at the console, which becomes its controlling terminal."""
+    sys.setsid()
+    try:
+        fd = sys.open("/dev/tty1", abi.O_RDWR)
+        sys.ioctl(fd, abi.TIOCSCTTY, 0)
+    except OSError as why:
+        complain(sys, "init", f"/dev/tty1: {why.strerror}")
+        return 1
+    for standard in range(3):
+        if standard != fd:
+            sys.dup2(fd, standard)
+    if fd > 2:
+        sys.close(fd)
+    if argv[0] in PROGRAMS:
+        status: int = program(argv[0])(sys, argv)
+        return status
+    return _execute(sys, argv)
 
 
 def _execute(sys: System, argv: list[str]) -> int:
@@ -107,7 +128,7 @@ def run_services(sys: System, services: list[Service]) -> int:
 
 def _start(sys: System, service: Service) -> None:
     service.started = sys.clock_gettime(abi.CLOCK_MONOTONIC)
-    service.pid = start(sys, service.argv)
+    service.pid = sys.spawn(_on_console, service.argv) if service.console else start(sys, service.argv)
 
 
 def describe(status: int) -> str:

@@ -264,7 +264,8 @@ class LineDiscipline:
             host.start()
         if t.lflag & ECHO:
             self._echo(c, t)
-        self.process_echoes()
+        else:
+            self.process_echoes()
 
     def _canonical(self, c: int, t: Termios) -> bool:
         """Characters with a meaning in canonical mode. False for all others."""

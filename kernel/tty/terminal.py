@@ -46,6 +46,7 @@ buffers, not bytes).
 """
 _IN, _OUT = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM
 _TENTH = 100_000_000
+CONSOLE = 5 << 8 | 1
 CHUNK = 2048
 """Output goes to the line in pieces of this size."""
 
@@ -179,8 +180,9 @@ class Tty:
     def dead(self) -> None:
         """Nobody can use the open descriptions any more."""
         for file in self.files:
-            file.ops = HUNG_UP
-        self.files.clear()
+            if not is_console(file):
+                file.ops = HUNG_UP
+        self.files = [file for file in self.files if is_console(file)]
         self.ldisc.reset()
         self.ldisc.echoes.clear()
         self.arrived.clear()
@@ -213,6 +215,11 @@ class Tty:
         return file
 
 
+def is_console(file: File) -> bool:
+    """Whether it was opened as /dev/console: init's, which outlives every hangup and is never stopped."""
+    return file.inode is not None and file.inode.rdev == CONSOLE
+
+
 def _flow(t: Termios) -> bool:
     """Whether ^S and ^Q stop and start, with just these two characters: what packet mode reports."""
     return bool(t.iflag & abi.IXON) and t.cc[abi.VSTOP] == 19 and t.cc[abi.VSTART] == 17
@@ -225,7 +232,8 @@ class TtyOps(FileOps):
 
     def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
         tty: Tty = file.private
-        session.check_change(tty, task, SIGTTIN)
+        if not is_console(file):
+            session.check_change(tty, task, SIGTTIN)
         ldisc = tty.ldisc
         cc, least, between, wait = tty.termios.cc, 0, None, None
         if not ldisc.icanon:
@@ -275,7 +283,7 @@ class TtyOps(FileOps):
 
     def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
         tty: Tty = file.private
-        if tty.termios.lflag & TOSTOP:
+        if tty.termios.lflag & TOSTOP and not is_console(file):
             session.check_change(tty, task, SIGTTOU)
         tty.ldisc.process_echoes()
         done = 0
