@@ -212,6 +212,7 @@ class LineDiscipline:
     def _restart_any(self, t: Termios) -> None:
         if self.host.stopped and t.iflag & IXON and t.iflag & IXANY:
             self.host.start()
+            self.process_echoes()
 
     def _put(self, c: int, mark: int = 0) -> None:
         self.buffer.append(c)
@@ -227,6 +228,7 @@ class LineDiscipline:
         if t.iflag & IXON:
             if c == cc[abi.VSTART]:
                 self.host.start()
+                self.process_echoes()
                 return
             if c == cc[abi.VSTOP]:
                 self.host.stop()
