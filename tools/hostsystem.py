@@ -428,6 +428,35 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
     def sched_yield(self) -> None:
         os.sched_yield()
 
+    def getpriority(self, which: int = 0, who: int = 0) -> int:
+        return os.getpriority(which, who)
+
+    def nice(self, increment: int) -> int:
+        return os.nice(increment)
+
+    def sched_setscheduler(self, pid: int, policy: int, param: Any = 0) -> int:
+        os.sched_setscheduler(pid, policy, os.sched_param(getattr(param, "sched_priority", param)))
+        return 0
+
+    def sched_getscheduler(self, pid: int = 0) -> int:
+        return os.sched_getscheduler(pid)
+
+    def sched_setparam(self, pid: int, param: Any) -> int:
+        os.sched_setparam(pid, os.sched_param(getattr(param, "sched_priority", param)))
+        return 0
+
+    def sched_getparam(self, pid: int = 0) -> Any:
+        return os.sched_getparam(pid)
+
+    def sched_get_priority_max(self, policy: int) -> int:
+        return os.sched_get_priority_max(policy)
+
+    def sched_get_priority_min(self, policy: int) -> int:
+        return os.sched_get_priority_min(policy)
+
+    def sched_rr_get_interval(self, pid: int = 0) -> int:
+        return round(os.sched_rr_get_interval(pid) * 10**9)
+
     def prctl(self, option: int, arg: Any = 0, *more: int) -> Any:
         """PR_GET_NAME gives the name, PR_GET_PDEATHSIG and PR_GET_CHILD_SUBREAPER the number."""
         if option == 15:
@@ -634,7 +663,7 @@ def _same(name: str) -> Callable[..., Any]:
 
 _SAME = """
     getpid getppid setpgid getpgrp getuid geteuid getgid getegid setuid setgid setreuid setregid
-    setresuid setresgid getgroups setgroups getpriority setpriority sched_setaffinity
+    setresuid setresgid getgroups setgroups setpriority sched_setaffinity
 """
 for _name in _SAME.split():
     if hasattr(os, _name):

@@ -158,18 +158,11 @@ class ProcFs(SyntheticFs):
     def _stat(self) -> str:
         machine = self.machine
         machine.meter.book()
-        user = system = 0
-        for pid in sorted(machine.processes.groups):
-            u, s = machine.processes.groups[pid].times()
-            user, system = user + u, system + s
         cpus = machine.scheduler.cpus
-        idle = max(0, machine.timeline.now * len(cpus) - user - system)
-        lines = [f"cpu  {ticks(user)} 0 {ticks(system)} {ticks(idle)} 0 0 0 0 0 0"]
-        busy = max(user + system, 1)
-        for cpu in cpus:
-            u = cpu.busy_ns * user // busy
-            rest = max(0, machine.timeline.now - cpu.busy_ns)
-            lines.append(f"cpu{cpu.id} {ticks(u)} 0 {ticks(cpu.busy_ns - u)} {ticks(rest)} 0 0 0 0 0 0")
+        rows = [cpu.times(machine.timeline.now) for cpu in cpus]
+        lines = ["cpu  " + " ".join(str(ticks(sum(column))) for column in zip(*rows)) + " 0 0 0"]
+        for cpu, row in zip(cpus, rows):
+            lines.append(f"cpu{cpu.id} " + " ".join(str(ticks(value)) for value in row) + " 0 0 0")
         running = sum(1 for task in machine.tasks.values() if STATES[task.state] == "R")
         return "\n".join([
             *lines,

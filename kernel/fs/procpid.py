@@ -20,6 +20,9 @@ from kernel.fs.procnode import STATES, Node, directory, link, text, ticks
 from kernel.fs.signalfd import SignalFd
 from kernel.fs.vfs import Path, Vfs, error
 from kernel.mm.space import BRK_START, SHIFT, Mapped
+from kernel.sched.priority import DEFAULT_PRIO, MAX_RT_PRIO
+from kernel.sched.wchan import wait_channel
+from kernel.task import RUNNABLE
 
 STATE_WORDS = {"R": "running", "S": "sleeping", "T": "stopped", "Z": "zombie", "X": "dead", "D": "disk sleep"}
 _LIMITS = (
@@ -82,7 +85,8 @@ class ProcessTree:
                 "rchar", "wchar", "syscr", "syscw", "read_bytes", "write_bytes", "cancelled_write_bytes"))),
             b"oom_score": plain(lambda: "0\n"),
             b"oom_score_adj": plain(lambda: "0\n"),
-            b"wchan": plain(lambda: "0"),
+            b"wchan": plain(lambda: wait_channel(task) if task is not None else "0"),
+            b"schedstat": plain(lambda: schedstat(task)),
             b"personality": secret(lambda: "00000000\n"),
             b"cgroup": plain(lambda: "0::/\n"),
             b"fd": directory(lambda: self._fds(task), 0o500, owner),
@@ -310,7 +314,8 @@ class ProcessTree:
             task.tid if thread else group.pid, f"({comm})", state_of(group, task),
             group.parent.pid if group.parent else 0, group.pgid, group.sid,
             group.tty.rdev if group.tty is not None else 0, group.tty.pgrp if group.tty is not None else -1,
-            0, 0, 0, 0, 0, ticks(user), ticks(system), ticks(group.cutime), ticks(group.cstime), 20 + nice,
+            0, 0, 0, 0, 0, ticks(user), ticks(system), ticks(group.cutime), ticks(group.cstime),
+            (task.prio if task is not None else DEFAULT_PRIO) - MAX_RT_PRIO,
             nice, max(1, len(group.threads)), 0, ticks(group.start_ns),
             mm.pages() * PAGE_SIZE if mm is not None else 0, mm.resident() if mm is not None else 0,
             (1 << 64) - 1, 0, 0, 0, 0, 0,
@@ -319,7 +324,8 @@ class ProcessTree:
             _mask(n for n, action in actions.items() if action.handler == SIG_IGN) & 0x7FFFFFFF,
             _mask(n for n, action in actions.items() if action.handler not in (SIG_IGN, SIG_DFL)) & 0x7FFFFFFF,
             0, 0, 0, group.exit_signal, task.cpu.id if task is not None else 0,
-            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, group.exit_status or 0,
+            task.rt_priority if task is not None else 0, task.policy if task is not None else 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, group.exit_status or 0,
         ]  # fmt: skip
         return " ".join(map(str, fields)) + "\n"
 
@@ -338,6 +344,15 @@ def state_of(group: Any, task: Any) -> str:
     if group.stopped:
         return "T"
     return STATES[task.state]
+
+
+def schedstat(task: Any) -> str:
+    """Time on a CPU and time waited for one, in nanoseconds, and how often it was given one."""
+    if task is None:
+        return "0 0 0\n"
+    task.machine.meter.book()
+    waited = task.waited_ns + (task.now - task.ready_ns if task.state == RUNNABLE else 0)
+    return f"{sum(task.times())} {waited} {task.slices}\n"
 
 
 def _mask(numbers: Any) -> int:

@@ -27,8 +27,8 @@ class Cpu:
     """A virtual CPU. `number` counts over the whole timeline, `id` within the machine."""
 
     __slots__ = (
-        "busy_ns", "busy_until", "current", "id", "idle", "interrupt_ns", "last", "queue", "rank", "scheduler", "since",
-        "slice_end", "softirq_ns", "switches", "timer", "until",
+        "busy_ns", "busy_until", "current", "id", "idle", "interrupt_ns", "last", "nice_ns", "queue", "rank",
+        "scheduler", "since", "slice_end", "softirq_ns", "switches", "system_ns", "timer", "until", "user_ns",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, ident: int, number: int, queue: RunQueue) -> None:
@@ -53,6 +53,8 @@ class Cpu:
         self.busy_ns = 0
         self.interrupt_ns = 0
         """Time that interrupts took, both halves."""
+        self.user_ns = self.nice_ns = self.system_ns = 0
+        """What tasks used here, in user mode (`nice_ns`: at a nice above 0) and in the kernel."""
         self.softirq_ns = 0
         """Of it, time of deferred halves."""
 
@@ -209,6 +211,14 @@ class Cpu:
             if self.slice_end != FOREVER:
                 self.slice_end += ns
             self.arm()
+
+    def times(self, now: int) -> tuple[int, int, int, int, int, int, int]:
+        """What /proc/stat says of it, in nanoseconds: user, nice, system, idle, iowait, irq, softirq."""
+        used = self.user_ns + self.nice_ns + self.system_ns
+        return (
+            self.user_ns, self.nice_ns, self.system_ns, max(now - used - self.interrupt_ns, 0), 0,
+            self.interrupt_ns - self.softirq_ns, self.softirq_ns,
+        )  # fmt: skip
 
     def cut(self, now: int) -> int:
         """End the time that `current` owes at `now` (a signal has come); how much was left."""

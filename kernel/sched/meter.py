@@ -208,6 +208,12 @@ def virtual_meter(
         if current is not None:
             current.utime += user
             current.stime += system
+            if on is not None:
+                on.system_ns += system
+                if current.nice > 0:
+                    on.nice_ns += user
+                else:
+                    on.user_ns += user
             user = system = 0
             current = None
         return rest
@@ -225,6 +231,12 @@ def virtual_meter(
         if current is not None:
             current.utime += user
             current.stime += system
+            if on is not None:
+                on.system_ns += system
+                if current.nice > 0:
+                    on.nice_ns += user
+                else:
+                    on.user_ns += user
             user = system = 0
 
     def progress() -> int:
@@ -340,6 +352,12 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
         if current is not None:
             current.utime += user
             current.stime += system
+            if on is not None:
+                on.system_ns += system
+                if current.nice > 0:
+                    on.nice_ns += user
+                else:
+                    on.user_ns += user
             user = system = 0
             current = None
         return 0
@@ -352,6 +370,12 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
         if current is not None:
             current.utime += user
             current.stime += system
+            if on is not None:
+                on.system_ns += system
+                if current.nice > 0:
+                    on.nice_ns += user
+                else:
+                    on.user_ns += user
             user = system = 0
 
     def progress() -> int:

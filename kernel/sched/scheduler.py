@@ -24,6 +24,7 @@ from kernel.sched.policy import CHANGED, CREATED, EXPIRED, MIGRATED, PREEMPTED, 
 from kernel.sched.priority import MAX_RT_PRIO, normal_prio, weight_of
 from kernel.sched.runqueue import RunQueue
 from kernel.sched.wait import Interrupted
+from kernel.sched.wchan import here
 from kernel.task import RUNNABLE, RUNNING, SLEEPING, STOPPED, WORK_DIE, WORK_RESCHED, WORK_SIGNAL, Killed
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class Scheduler:
         self._depart(task, cpu, now)
         task.state = state
         if self.trace is not None:
-            self.trace.wait(task, reason, now)
+            self.trace.wait(task, reason if state == STOPPED else here(), now)
         self._switch_away(task, reason, cpu)
 
     def _depart(self, task: Task, cpu: Cpu, now: int) -> None:

@@ -270,3 +270,46 @@ def test_load_average_is_linux_arithmetic() -> None:
         log.append(sys.read(fd, 100).split()[:3])
 
     assert inside(main)[0][0] == b"1.27"
+
+
+def test_what_proc_says() -> None:
+    """/proc/stat by CPU, /proc/PID/schedstat and wchan; and why a task waits, in the trace."""
+    reasons: list[str] = []
+
+    class Watch:
+        def switch(self, cpu: int, before: Any, after: Any, reason: str, now: int) -> None: ...
+
+        def wakeup(self, waker: Any, task: Any, reason: str, now: int) -> None: ...
+
+        def wait(self, task: Any, reason: str, now: int) -> None:
+            reasons.append(reason)
+
+        def migrate(self, task: Any, before: int, after: int, reason: str, now: int) -> None: ...
+
+    def text(sys: Any, path: str) -> str:
+        fd = sys.open(path, 0)
+        return str(sys.read(fd, 10_000).decode())
+
+    def main(sys: Any, log: list[Any]) -> None:
+        sys.sched_setaffinity(0, [0])
+        burner = sys.spawn(loop)
+        sys.setpriority(abi.PRIO_PROCESS, burner, 5)
+        r, _ = sys.pipe2()
+        reader = sys.spawn(lambda sys: sys.read(r, 1))
+        sys.nanosleep(500 * MS)
+        sys.cpu(200 * MS)
+        log += [text(sys, "/proc/stat"), text(sys, f"/proc/{burner}/schedstat"), text(sys, f"/proc/{reader}/wchan")]
+
+    log: list[Any] = []
+    with Machine("m", VirtualTimeline(1), cpus=2) as machine:
+        machine.trace.append(Watch())
+        process = machine.spawn(main, log)
+        assert machine.run(2_000 * MS, process)
+    rows = {line.split()[0]: [int(n) for n in line.split()[1:]] for line in log[0].splitlines() if line[:3] == "cpu"}
+    assert all(abs(whole - a - b) <= 1 for whole, a, b in zip(rows["cpu"], rows["cpu0"], rows["cpu1"]))
+    user, nice, _, idle = rows["cpu0"][:4]
+    assert user >= 19 and nice >= 50 and idle <= 2 and rows["cpu1"][3] >= 70
+    ran, waited, slices = (int(n) for n in log[1].split())
+    assert ran >= 500 * MS and waited >= 150 * MS and slices > 5
+    assert "pipe" in log[2]
+    assert any("pipe" in reason for reason in reasons) and any("time" in reason for reason in reasons)
