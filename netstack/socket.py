@@ -321,8 +321,10 @@ class Socket:
             self._set_socket(name, value)
         elif level == IPPROTO_IP and self.family in (AF_INET, AF_INET6):
             self._set_ip(name, value)
+            self.ip_changed()
         elif level == IPPROTO_IPV6 and self.family == AF_INET6:
             set_ip6(self, name, value)
+            self.ip_changed()
         else:
             self.set_protocol_option(level, name, value)
 
@@ -352,6 +354,9 @@ class Socket:
 
     def buffers_changed(self) -> None:
         """rcvbuf or sndbuf was set."""
+
+    def ip_changed(self) -> None:
+        """An option of IP (IP_TOS, IP_TTL ...) was set."""
 
     def _set_socket(self, name: int, value: int | bytes) -> None:
         settings = self.stack.settings

@@ -264,9 +264,7 @@ class Connection(Tcb):
         if self.ecn_ok:
             if flags & ACK:
                 flags |= ECE
-            elif again and self.settings.tcp_ecn_fallback:
-                self.ecn_ok = False
-            else:
+            elif not again or not self.settings.tcp_ecn_fallback:  # RFC 3168 6.1.1.1: perhaps it was ECN's fault
                 flags |= ECE | CWR
         if again or not rec.sends:
             rec.xmit_ns = now  # a SYN that became a SYN-ACK is measured from when it was first sent (Karn)

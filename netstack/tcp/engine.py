@@ -21,6 +21,7 @@ from netstack import control
 from netstack.tcp import output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
+from netstack.tcp.ports import conflicts
 from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
@@ -297,8 +298,6 @@ class Tcp:
     # Ports (RFC 6056; bind(2), SO_REUSEADDR, SO_REUSEPORT as Linux).
 
     def port_conflict(self, sock: Any, address: bytes, port: int, listening: bool = False) -> bool:
-        from netstack.tcp.socket import conflicts
-
         for other in self.bound.get(port, ()):
             if other is not sock and conflicts(sock, address, other, listening):
                 return True

@@ -33,12 +33,10 @@ from netstack.socket import (
     SO_ERROR,
     SO_KEEPALIVE,
     SO_MAX_PACING_RATE,
-    SO_REUSEPORT,
     SOCK_STREAM,
     SockAddr,
     Socket,
     error,
-    share_address,
     would_block,
 )  # fmt: skip
 from netstack.tcp import beside, congestion, delack, fsm, info, pacing, rate, recvbuf, sendbuf, sockopt, window
@@ -67,19 +65,6 @@ COALESCE = 16_384  # a small write joins the one before it when both are still u
 SECOND = 1_000_000_000
 
 IPPROTO_TCP = 6
-
-
-def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
-    """Whether two sockets cannot share a local port (bind(2), Linux's inet_csk_bind_conflict)."""
-    if not share_address(a, address, b, b.local[0]):
-        return False
-    if a.bound_device is not None and b.bound_device is not None and a.bound_device is not b.bound_device:
-        return False
-    if a.reuse_addr and b.reuse_addr and b.state != LISTEN and not listening:
-        return False
-    if a.flags.get(SO_REUSEPORT) and b.flags.get(SO_REUSEPORT):
-        return False
-    return not (listening and a.reuse_addr and b.reuse_addr and b.state != LISTEN)
 
 
 class TcpSocket(Socket):
@@ -661,6 +646,10 @@ class TcpSocket(Socket):
             if self.sndbuf_locked:
                 conn.sndbuf = self.sndbuf
                 conn.sndbuf_locked = True
+
+    def ip_changed(self) -> None:
+        if self.conn is not None:
+            self.conn.set_ip(self.tos, self.ttl)
 
     def _get_socket(self, name: int) -> int | bytes:
         conn = self.conn

@@ -1,0 +1,21 @@
+"""Local ports: who may share one (bind(2), socket(7): SO_REUSEADDR and SO_REUSEPORT)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netstack.socket import SO_REUSEPORT, share_address
+from netstack.tcp.tcb import LISTEN
+
+
+def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
+    """Whether two sockets cannot share a local port (bind(2), Linux's inet_csk_bind_conflict)."""
+    if not share_address(a, address, b, b.local[0]):
+        return False
+    if a.bound_device is not None and b.bound_device is not None and a.bound_device is not b.bound_device:
+        return False
+    if a.reuse_addr and b.reuse_addr and b.state != LISTEN and not listening:
+        return False
+    if a.flags.get(SO_REUSEPORT) and b.flags.get(SO_REUSEPORT):
+        return False
+    return not (listening and a.reuse_addr and b.reuse_addr and b.state != LISTEN)
