@@ -38,18 +38,16 @@ def test_an_application_that_pauses_is_marked() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(0, 30)), min_size=1, max_size=30))
 def test_compressed_acks_do_not_deceive(acks: list[tuple[int, int]]) -> None:
-    """However the ACKs are bunched, a sample is below all that was delivered over the shortest time it took."""
+    """However the ACKs are bunched, a sample is never above all that was delivered over the shortest round trip."""
     peer = Peer()
     sock = peer.accept()
     c = sock.conn
     mss = c.mss_cache
     sock.send(bytes(300 * mss), peer.now)
-    start = peer.now
     peer.now += 40 * MS
     acked = 0
     for segments, wait in acks:
         acked = min(acked + segments, (c.snd_nxt - 1) // mss)
         peer.now += wait * MS
         peer.send(f". 1:1(0) ack {1 + acked * mss}")
-        assert rate.bytes_per_second(c) <= (acked + 1) * mss * 1_000_000_000 // (40 * MS)
-    assert peer.now > start
+        assert rate.bytes_per_second(c) <= acked * mss * 1_000_000 // c.min_rtt_us + mss
