@@ -381,6 +381,10 @@ class Caller:
         name = path.value.decode("latin-1") if isinstance(path, Text) else "/tmp/packetdrill"
         return int(self.sys.open(name, integer(call.args[1]) | (abi.O_CREAT if isinstance(path, Dots) else 0)))
 
+    def do_splice(self, call: SystemCall) -> int:
+        source, into = self.fd(call.args[0]), self.fd(call.args[2])
+        return int(self.sys.splice(source, None, into, None, integer(call.args[4]), self.flags(call, 5)))
+
     def do_sendfile(self, call: SystemCall) -> int:
         where = call.args[2]
         offset = integer(where.items[0]) if isinstance(where, Array) and where.items else None

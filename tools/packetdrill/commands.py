@@ -4,6 +4,7 @@ Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this s
 `defaults.sh` (the settings under which the public suites were written: `DEFAULTS`) or `sysctl_restore_*.sh` (a machine
 serves one script only);
 `tc qdisc replace dev tun0 root fq` (pacing);
+`dd if=/dev/zero of=FILE bs=N count=N` and `rm -f FILE` (files of the machine, not of the host);
 `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...).
 Anything else is unsupported, and the script does not pass.
 """
@@ -25,6 +26,8 @@ class Route:
     """Attributes of the route to the remote side, as ip-route(8) names them; durations in ns."""
 
     attributes: dict[str, int | str | bool] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+    """Files of so many zeros that `dd` made for the script to send: no route's, but made by the same lines."""
 
 
 DEFAULTS = {
@@ -94,6 +97,17 @@ def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route)
         return True
     if name == "tc" and words[-2:] == ["root", "fq"] and words[1] == "qdisc" and words[2] in ("add", "replace"):
         set_sysctl("net.core.default_qdisc", "fq")  # TCP does itself what that discipline is for: pacing
+        return True
+    if name == "rm" and words[1:2] == ["-f"] and len(words) == 3:
+        route.files.pop(words[2], None)
+        return True
+    if name == "dd":
+        given = dict(word.partition("=")[::2] for word in words[1:])
+        if given.get("if") != "/dev/zero" or not given.get("of") or not given.keys() <= {
+            "bs", "count", "if", "of", "status"
+        }:  # fmt: skip
+            return False
+        route.files[given["of"]] = int(given.get("bs", "512")) * int(given.get("count", "1"))
         return True
     if name == "ip":
         rest = [w for w in words[1:] if w not in ("-4", "-6")]

@@ -125,6 +125,7 @@ class Host:
         self.inbox: deque[Call] = deque()
         self.bell = WaitQueue()
         self.caller: Caller | None = None
+        self.files = dict(route.files)
         self.machine.spawn(self._process)
         self.timeline.run(0)
 
@@ -138,6 +139,10 @@ class Host:
         """The process under test: makes the calls it is given, one after the other."""
         self.caller = Caller(sys, self.ends)
         sys.rt_sigaction(abi.SIGPIPE, abi.SIG_IGN)
+        for path, size in self.files.items():
+            fd = sys.open(path, abi.O_CREAT | abi.O_WRONLY, 0o600)
+            sys.write(fd, bytes(size))
+            sys.close(fd)
         while True:
             while not self.inbox:
                 self.bell.sleep(sys._task)
