@@ -1,5 +1,5 @@
-"""The libFuzzer targets build, run from seeds of real packets, and find a bug that is planted; and what they have found so
-far runs clean under the sanitizers.
+"""The libFuzzer targets build, run from seeds of real packets, and find a bug that is planted; and what they have found
+so far runs clean under the sanitizers.
 """
 
 from __future__ import annotations
