@@ -19,7 +19,8 @@ from tests.interop.robustness.conftest import Start, resident_bytes, slope
 pytestmark = [pytest.mark.interop, pytest.mark.soak]
 
 SECONDS = int(os.environ.get("TERRELLA_LOAD_SECONDS", "600"))
-WARM_UP = min(60, SECONDS // 4)
+WARM_UP = SECONDS // 2  # pools and buffers have grown to what this load needs at its worst
+FLAT = 0.03  # of the memory in use, over the rest of the time
 CLIENT = r"""
 import socket, sys, threading, time, urllib.request
 ADDRESS, seconds = "10.0.0.2", int(sys.argv[1])
@@ -88,16 +89,15 @@ def test_ten_minutes(capture: str, up: Start, tmp_path: Path) -> None:
         last = moved
         if time.monotonic() - started > WARM_UP:
             memory.append((time.monotonic() - started, resident_bytes(machine.process.pid)))
-        if len(memory) % 20 == 1:
-            print(f"{memory[-1][0]:.0f} s: {memory[-1][1] / 1e6:.1f} MB, {sum(moved) / 1e9:.1f} GB", flush=True)
     assert client.wait(60) == 0
     per_second = slope(memory)
     total = sum(last) / 1e9
     print(
         f"\n{SECONDS} s: {total:.1f} GB moved, longest pause of a stream {max(longest)} s, memory"
-        f" {memory[-1][1] / 1e6:.1f} MB, slope {per_second * 60 / 1024:+.1f} KiB a minute"
+        f" {memory[-1][1] / 1e6:.1f} MB, in its second half {per_second * 60 / 1024:+.1f} KiB a minute"
     )
     assert machine.stop() == 0
     assert machine.complaints() == ""
     assert max(longest) <= 5, f"seconds without a byte, by stream: {longest}"
-    assert abs(per_second) * SECONDS < 4 << 20, f"{per_second} bytes a second"
+    grown = per_second * (SECONDS - WARM_UP)
+    assert abs(grown) < FLAT * memory[-1][1], f"{per_second:.0f} bytes a second"
