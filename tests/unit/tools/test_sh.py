@@ -26,9 +26,9 @@ def shell() -> Iterator[Terminal]:
 @pytest.fixture
 def terminal(shell: Terminal) -> Terminal:
     """One shell for all: each test begins and ends at a prompt, without jobs."""
-    shell.type("\r")
+    shell.type("echo in$((1))step\r")
+    shell.wait_for("in1step\r\n")
     shell.wait_for(PROMPT)
-    shell.seen = ""
     return shell
 
 
@@ -95,6 +95,7 @@ def test_editing_and_history(terminal: Terminal) -> None:
 def test_keys_of_the_terminal(terminal: Terminal) -> None:
     """The machine's own line discipline is at work: lines, erasing, end of file."""
     terminal.run("tty; stty size; stty | head -n 1", "/dev/tty1\r\n24 80\r\nspeed 38400 baud; line = 0;\r\n")
+    terminal.wait_for(PROMPT)
     terminal.run("cat", "")
     terminal.type("abx\x7fc\r")
     terminal.wait_for("abx\x08 \x08c\r\nabc\r\n")
