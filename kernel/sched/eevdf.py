@@ -231,9 +231,18 @@ class Eevdf:
         return None
 
     def pick(self) -> Task | None:
+        ready = self.ready
+        if self.count == 1 and len(ready) == 1 and not self.waiting:
+            task = ready.pop()[2]  # who is alone is eligible
+            task.turn = None
+            self.count = 0
+            if task.request < self.base_ns:
+                self._shorts -= 1
+            self.current = task
+            return task
         task = self._best()
         if task is not None:
-            heappop(self.ready)
+            heappop(ready)
             task.turn = None
             self.count -= 1
             if task.request < self.base_ns:

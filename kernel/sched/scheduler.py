@@ -259,7 +259,6 @@ class Scheduler:
     def _sleep(self, task: Task, state: int, reason: str) -> None:
         cpu = task.cpu
         now = self.timeline.now
-        cpu.account(now)
         task.outcome = BY_WAKEUP
         task.nvcsw += 1
         self._depart(task, cpu, now)
@@ -374,8 +373,8 @@ class Scheduler:
         return best if best is not None else last
 
     def _push(self, task: Task) -> None:
-        """A task has lost its CPU to a better one: an idle one takes it, or where priorities are absolute one that runs
-        somebody worse.
+        """A task that waits may be better off elsewhere: an idle CPU takes it, or where priorities are absolute one
+        that runs somebody worse.
         """
         cpu = task.cpu
         if task.state != RUNNABLE:
@@ -561,10 +560,11 @@ class Scheduler:
         stays = bool(mask >> cpu.id & 1)
         now = self.timeline.now
         if task.state == RUNNABLE and not self.draining:
-            to = self._place(task)
-            if to is not cpu and (not stays or to.current is None):
+            if stays:
+                self._push(task)
+            else:
                 cpu.queue.remove(task)
-                self._migrate(task, to, "affinity", now)
+                self._migrate(task, self._place(task), "affinity", now)
         elif task.state == RUNNING and not stays:
             cpu.account(now)
             cpu.queue.leave(task, False)

@@ -17,6 +17,7 @@ from drivers.clock import VirtualTimeline
 from kernel.abi import SCHED_FIFO
 from kernel.cost import Costs
 from kernel.machine import Machine
+from kernel.sched.eevdf import Eevdf
 from kernel.sched.priority import WEIGHTS
 from kernel.task import Task
 
@@ -53,6 +54,8 @@ class Shares(RuleBasedStateMachine):
         self.exact = not sleepers
         """Without sleepers the ideal can be reckoned; with them it is checked that nobody starves."""
         self.waits: dict[Task, int] = {}
+        self.most: dict[Task, int] = {}
+        """How long a task has not run, and the greatest weight of all meanwhile."""
 
     def used(self, task: Task) -> int:
         return sum(task.times())
@@ -104,7 +107,9 @@ class Shares(RuleBasedStateMachine):
         for task in self.ideal:
             self.ideal[task] += ms * MS * WEIGHTS[task.nice + 20] / total
         for task, used in before.items():
-            self.waits[task] = 0 if self.used(task) > used else self.waits.get(task, 0) + ms * MS
+            ran = self.used(task) > used
+            self.waits[task] = 0 if ran else self.waits.get(task, 0) + ms * MS
+            self.most[task] = max(0 if ran else self.most.get(task, 0), total)
 
     @invariant()
     def within_one_request(self) -> None:
@@ -120,8 +125,8 @@ class Shares(RuleBasedStateMachine):
         """Between two requests of a task the others get, at the most, what their weights are worth, and one each."""
         for task in getattr(self, "ideal", ()):
             weight = WEIGHTS[task.nice + 20]
-            total = self.total() + 1024 * len(self.dozers)
-            bound = FREE.request * (total / weight + len(self.ideal) + len(self.dozers) + 2)
+            total = self.most.get(task, 0) + 1024 * len(self.dozers)
+            bound = FREE.request * (total / weight + 14)
             assert self.waits.get(task, 0) <= bound + 60 * MS
 
     def teardown(self) -> None:
@@ -131,3 +136,39 @@ class Shares(RuleBasedStateMachine):
 
 Shares.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestShares = Shares.TestCase
+
+
+def spread(breakage: Any, monkeypatch: Any) -> int:
+    """How far four tasks of different weights come from their shares, at worst, in 200 steps of 1 ms."""
+    if breakage is not None:
+        monkeypatch.setattr(*breakage)
+    nices = (0, 3, -3, 0)
+    total = sum(WEIGHTS[nice + 20] for nice in nices)
+    worst = 0
+    with Machine("m", VirtualTimeline(1), costs=FREE) as machine:
+        tasks = []
+        for nice in nices:
+            task = machine.spawn(burn).leader
+            assert task is not None
+            machine.scheduler.set_scheduler(task, nice=nice)
+            tasks.append((task, WEIGHTS[nice + 20]))
+        for step in range(1, 200):
+            machine.run(step * MS)
+            for task, weight in tasks:
+                worst = max(worst, abs(sum(task.times()) - step * MS * weight // total))
+    return worst
+
+
+def test_a_broken_policy_is_seen(monkeypatch: Any) -> None:
+    """The same bound as above, and what becomes of it without eligibility, or without weights."""
+    assert spread(None, monkeypatch) <= FREE.request + SLACK
+
+    def unweighted(self: Eevdf, task: Task, ran_ns: int) -> None:
+        aged = ran_ns << 10
+        task.vruntime += aged
+        self.mass += aged * task.weight
+
+    with monkeypatch.context() as patch:
+        assert spread((Eevdf, "charge", unweighted), patch) > 2 * FREE.request
+    with monkeypatch.context() as patch:
+        assert spread((Eevdf, "must_yield", lambda self, task: False), patch) > 2 * FREE.request

@@ -126,8 +126,8 @@ action = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 4), st.lists(st.tuples(masks, st.booleans()), min_size=1, max_size=10), st.lists(action, max_size=25),
-    st.sampled_from(["eevdf", "rr", "fixed"]), st.booleans(),
+    st.integers(1, 4), st.lists(st.tuples(masks, st.booleans()), min_size=1, max_size=10),
+    st.lists(action, max_size=25), st.sampled_from(["eevdf", "rr", "fixed"]), st.booleans(),
 )  # fmt: skip
 def test_affinity_holds_whatever_is_changed(
     cpus: int, tasks: list[tuple[int, bool]], actions: list[tuple[str, int, int]], policy: str, free: bool
