@@ -42,9 +42,9 @@ def reo_wnd_us(c: Connection) -> int:
     settle = c.min_rtt_us >> 2
     reo = settle
     if c.rack_steps > 1:
-        # Where a segment that overtook others has set min_rtt, a quarter of that is next to nothing.
-        eighth = srtt >> 3
-        reo += (settle if settle > eighth else eighth) * (c.rack_steps - 1)
+        # Where a segment that overtook others has set min_rtt, a quarter of that says little about the path.
+        step = srtt >> 2 if 2 * srtt > 3 * c.min_rtt_us else settle
+        reo += step * (c.rack_steps - 1)
     if reo > srtt:
         reo = srtt
     if c.min_rtt_us <= 1 and c.reord_seen:
