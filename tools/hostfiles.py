@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+from tools.hostmessage import iovec
 from tools.hostsignal import libc
 
 AT_FDCWD = -100
@@ -29,7 +30,7 @@ _STRUCT_OUT = {0x5401: 36, 0x802C542A: 44, 0x5413: 8}
 """ioctls that answer with a structure: TCGETS, TCGETS2, TIOCGWINSZ."""
 
 _SIZED = """
-    splice tee sendfile getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr readlinkat copy_file_range
+    splice tee sendfile preadv preadv2 pwritev getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr readlinkat copy_file_range
 """
 for _name in _SIZED.split():
     getattr(libc, _name).restype = ctypes.c_ssize_t
@@ -300,7 +301,7 @@ class HostFiles:
         return self.preadv2(fd, sizes, -1, 0) if sizes else []
 
     def preadv(self, fd: int, sizes: Sequence[int], offset: int) -> list[bytes]:
-        return self._split(sizes, lambda buffers: os.preadv(fd, buffers, offset))
+        return self._split(sizes, lambda buffers: _preadv(fd, buffers, offset))
 
     def preadv2(self, fd: int, sizes: Sequence[int], offset: int, flags: int = 0) -> list[bytes]:
         if offset == -1:
@@ -320,7 +321,8 @@ class HostFiles:
         return result
 
     def pwritev(self, fd: int, buffers: Sequence[Any], offset: int) -> int:
-        return os.pwritev(fd, buffers, offset)
+        vector, count = iovec(buffers)
+        return _done(libc.pwritev(fd, vector, count, ctypes.c_long(offset)))
 
     def pwritev2(self, fd: int, buffers: Sequence[Any], offset: int, flags: int = 0) -> int:
         return os.writev(fd, buffers) if offset == -1 and not flags else os.pwritev(fd, buffers, offset, flags)
@@ -348,13 +350,25 @@ class HostFiles:
 
 
 def _preadv2(fd: int, buffers: list[bytearray], flags: int) -> int:
-    vector = (ctypes.c_void_p * (2 * len(buffers)))()
+    done: int = _done(libc.preadv2(fd, _vector(buffers), len(buffers), ctypes.c_long(-1), flags))
+    return done
+
+
+def _preadv(fd: int, buffers: list[bytearray], offset: int) -> int:
+    """Python's own takes an offset of -1 for the file's: that is preadv2."""
+    done: int = _done(libc.preadv(fd, _vector(buffers), len(buffers), ctypes.c_long(offset)))
+    return done
+
+
+def _vector(buffers: list[bytearray]) -> Any:
+    """struct iovec[] onto the buffers, which it keeps alive."""
+    vector = (ctypes.c_void_p * (2 * max(len(buffers), 1)))()
     held = []
     for i, buffer in enumerate(buffers):
         held.append((ctypes.c_char * len(buffer)).from_buffer(buffer))
         vector[2 * i], vector[2 * i + 1] = ctypes.addressof(held[-1]), len(buffer)
-    done: int = _done(libc.preadv2(fd, vector, len(buffers), ctypes.c_long(-1), flags))
-    return done
+    vector.held = held  # type: ignore[attr-defined]
+    return vector
 
 
 __all__ = ["HostFiles", "errno", "fail", "host_fcntl"]

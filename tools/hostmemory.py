@@ -86,9 +86,10 @@ class HostMemory:
         if self._atomic >= 0:  # out of the way of "lowest free descriptor"
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             least = 65535 if most < 0 or most > 65535 else most - 1
-            high = fcntl.fcntl(self._atomic, fcntl.F_DUPFD_CLOEXEC, least)
-            os.close(self._atomic)
-            self._atomic = high
+            with contextlib.suppress(OSError):  # a second one in a process: it stays where it is
+                high = fcntl.fcntl(self._atomic, fcntl.F_DUPFD_CLOEXEC, least)
+                os.close(self._atomic)
+                self._atomic = high
 
     # -- areas --
 
