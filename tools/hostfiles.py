@@ -30,7 +30,8 @@ _STRUCT_OUT = {0x5401: 36, 0x802C542A: 44, 0x5413: 8}
 """ioctls that answer with a structure: TCGETS, TCGETS2, TIOCGWINSZ."""
 
 _SIZED = """
-    splice tee sendfile preadv preadv2 pwritev getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr readlinkat copy_file_range
+    splice tee sendfile preadv preadv2 pwritev getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr readlinkat
+    copy_file_range
 """
 for _name in _SIZED.split():
     getattr(libc, _name).restype = ctypes.c_ssize_t
