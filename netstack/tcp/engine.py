@@ -76,7 +76,7 @@ class Tcp:
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
-        self._challenge_ns = 0
+        self._challenge_ns = -1
         self._challenge_count = 0
         self._cookies_ns = -COOKIE_MEMORY_NS
 

@@ -398,6 +398,7 @@ def fin_acknowledged(c: Connection, seg: Segment, seq: int, end: int, now: int) 
         if c.orphan:
             if c.linger2 < 0:
                 c.counters.TCPAbortOnData += 1
+                c.engine.reset_for(seg, now)
                 c.done(now)
                 return False
             if end != seq and end - (seg.flags & FIN) > c.rcv_nxt:
