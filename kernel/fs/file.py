@@ -11,11 +11,14 @@ ignore it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kernel import abi
 from kernel.abi import MAX_RW_COUNT, O_ACCMODE, O_PATH, O_RDWR, O_WRONLY
 from kernel.fs.vfs import Inode, Path, error
+
+if TYPE_CHECKING:
+    from kernel.task import Task
 
 DEFAULT_POLL = abi.POLLIN | abi.POLLOUT | abi.POLLRDNORM | abi.POLLWRNORM
 
@@ -44,10 +47,10 @@ class FileOps:
     __slots__ = ()
     seekable = False  # has an offset: lseek, pread, pwrite
 
-    def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
+    def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
         raise error(abi.EINVAL, "read")
 
-    def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
+    def write(self, file: File, task: Task, source: Source, n: int, pos: int) -> int:
         raise error(abi.EINVAL, "write")
 
     def poll(self, file: File) -> int:
@@ -62,7 +65,7 @@ class FileOps:
         """The wait queues that are woken when `poll` may have changed; () for files that are always ready."""
         return ()
 
-    def ioctl(self, file: File, task: Any, request: int, arg: Any) -> Any:
+    def ioctl(self, file: File, task: Task, request: int, arg: Any) -> Any:
         raise error(abi.ENOTTY, f"ioctl {request:#x}")
 
     def llseek(self, file: File, offset: int, whence: int) -> int:
@@ -74,14 +77,14 @@ class FileOps:
     def fsync(self, file: File, data_only: bool) -> None:
         raise error(abi.EINVAL, "fsync")
 
-    def fallocate(self, file: File, task: Any, mode: int, offset: int, length: int) -> None:
+    def fallocate(self, file: File, task: Task, mode: int, offset: int, length: int) -> None:
         raise error(abi.ESPIPE)
 
     def make_inode(self, file: File) -> Inode | None:
         """The inode of a description that was opened without one."""
         return None
 
-    def set_flags(self, file: File, task: Any, flags: int) -> None:
+    def set_flags(self, file: File, task: Task, flags: int) -> None:
         """F_SETFL is about to change the status flags."""
 
     def release(self, file: File) -> None:
@@ -173,7 +176,7 @@ class File:
         return f"<File {type(self.ops).__name__} flags={self.flags:#o} pos={self.pos}>"
 
 
-def read(file: File, task: Any, sink: Sink, n: int) -> int:
+def read(file: File, task: Task, sink: Sink, n: int) -> int:
     """read(2) on a description: at its offset, which advances."""
     if not file.readable:
         raise error(abi.EBADF, "not open for reading")
@@ -187,7 +190,7 @@ def read(file: File, task: Any, sink: Sink, n: int) -> int:
     return got
 
 
-def write(file: File, task: Any, source: Source, n: int) -> int:
+def write(file: File, task: Task, source: Source, n: int) -> int:
     """write(2) on a description: at its offset (the end of the file with O_APPEND), which advances."""
     if not file.writable:
         raise error(abi.EBADF, "not open for writing")
@@ -203,7 +206,7 @@ def write(file: File, task: Any, source: Source, n: int) -> int:
     return done
 
 
-def pread(file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
+def pread(file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
     if pos < 0:
         raise error(abi.EINVAL, "negative offset")
     if not file.ops.seekable:
@@ -213,7 +216,7 @@ def pread(file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
     return file.ops.read(file, task, sink, n if n < MAX_RW_COUNT else MAX_RW_COUNT, pos)
 
 
-def pwrite(file: File, task: Any, source: Source, n: int, pos: int) -> int:
+def pwrite(file: File, task: Task, source: Source, n: int, pos: int) -> int:
     """pwrite(2). With O_APPEND it appends whatever `pos` says: Linux's documented quirk."""
     if pos < 0:
         raise error(abi.EINVAL, "negative offset")

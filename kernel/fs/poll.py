@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel import abi
 from kernel.abi import (
@@ -37,6 +37,9 @@ from kernel.fs.regular import DirectoryOps, RegularOps
 from kernel.fs.vfs import error
 from kernel.sched.wait import Interrupted, WaitQueue
 
+if TYPE_CHECKING:
+    from kernel.task import Task
+
 ALWAYS = POLLERR | POLLHUP
 _NEST = 5
 
@@ -46,14 +49,14 @@ class _Waker:
 
     __slots__ = ("task",)
 
-    def __init__(self, task: Any) -> None:
+    def __init__(self, task: Task) -> None:
         self.task = task
 
     def __call__(self, mask: int) -> None:
         self.task.wakeup()
 
 
-def wait_ready(task: Any, entries: Sequence[tuple[File | None, int]], deadline: int | None) -> list[int]:
+def wait_ready(task: Task, entries: Sequence[tuple[File | None, int]], deadline: int | None) -> list[int]:
     """The ready bits of each (file, events), as poll(2): waits until one is not 0 or `deadline` (ns; None: for ever).
 
     A None file is POLLNVAL. Raises Interrupted with a continuation that keeps the deadline.
@@ -304,7 +307,7 @@ def epoll_control(ep_file: File, op: int, fd: int, file: File, events: int, data
         raise error(EINVAL, f"epoll_ctl operation {op}")
 
 
-def epoll_collect(task: Any, ep_file: File, most: int, deadline: int | None) -> list[tuple[Any, int]]:
+def epoll_collect(task: Task, ep_file: File, most: int, deadline: int | None) -> list[tuple[Any, int]]:
     """epoll_wait(2): sleeps until something is ready, or `deadline`."""
     ep: EventPoll = ep_file.private
     while True:

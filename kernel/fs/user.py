@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel import abi
 from kernel.abi import AT_EMPTY_PATH, AT_FDCWD, EBADF, EFAULT, EINVAL, ENOENT, ENOTDIR
 from kernel.fs.file import File
 from kernel.fs.namei import Walk
 from kernel.fs.vfs import Inode, Path, error
+
+if TYPE_CHECKING:
+    from kernel.task import Task
 
 
 def pathname(path: Any) -> bytes:
@@ -33,7 +36,7 @@ def text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def file_of(task: Any, fd: int) -> File:
+def file_of(task: Task, fd: int) -> File:
     """The description behind a descriptor that may be used for I/O: EBADF, also for O_PATH ones."""
     file: File = task.files.get(fd)
     if file.flags & abi.O_PATH:
@@ -41,7 +44,7 @@ def file_of(task: Any, fd: int) -> File:
     return file
 
 
-def base_of(task: Any, dirfd: int, path: bytes) -> Path | None:
+def base_of(task: Task, dirfd: int, path: bytes) -> Path | None:
     """Where a relative `path` starts; None for the working directory."""
     if dirfd == AT_FDCWD or path[:1] == b"/" or not path:
         return None
@@ -52,7 +55,7 @@ def base_of(task: Any, dirfd: int, path: bytes) -> Path | None:
     return found
 
 
-def path_at(task: Any, dirfd: int, path: Any, flags: int, follow: bool) -> tuple[Path | None, Inode]:
+def path_at(task: Task, dirfd: int, path: Any, flags: int, follow: bool) -> tuple[Path | None, Inode]:
     """Looks up `path`; with AT_EMPTY_PATH and "" it is the descriptor's own file (its path may be None: a pipe)."""
     name = pathname(path)
     if not name and flags & AT_EMPTY_PATH:
@@ -67,29 +70,29 @@ def path_at(task: Any, dirfd: int, path: Any, flags: int, follow: bool) -> tuple
     return found, found.inode
 
 
-def lookup(task: Any, dirfd: int, name: bytes, follow: bool = True) -> Path:
+def lookup(task: Task, dirfd: int, name: bytes, follow: bool = True) -> Path:
     costs = task.machine.costs
     task.spend(costs.path_component * (1 + name.count(b"/")))
     return Walk(task.fs, task.cred, task).lookup(name, base_of(task, dirfd, name), follow)
 
 
-def charge_path(task: Any, name: bytes) -> None:
+def charge_path(task: Task, name: bytes) -> None:
     """The time a walk takes, before it is made."""
     task.spend(task.machine.costs.path_component * (1 + name.count(b"/")))
 
 
-def limit(task: Any, which: int) -> int:
+def limit(task: Task, which: int) -> int:
     """The soft limit, -1 for none."""
     soft: int = task.group.rlimits.get(which, (-1, -1))[0]
     return soft
 
 
-def nofile(task: Any) -> int:
+def nofile(task: Task) -> int:
     soft: int = task.group.rlimits.get(abi.RLIMIT_NOFILE, (1024, 4096))[0]
     return soft
 
 
-def install(task: Any, file: File, cloexec: bool) -> int:
+def install(task: Task, file: File, cloexec: bool) -> int:
     """Gives the description the lowest free descriptor; releases it when there is none (EMFILE)."""
     try:
         fd: int = task.files.install(file, cloexec, nofile(task))

@@ -14,7 +14,7 @@ End of file is the state of being empty without writers; writing without readers
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kernel import abi
 from kernel.abi import (
@@ -34,6 +34,9 @@ from kernel.abi import (
 from kernel.fs.file import File, FileOps, Sink, Source
 from kernel.fs.vfs import Inode, Path, error
 from kernel.sched.wait import Interrupted, WaitQueue
+
+if TYPE_CHECKING:
+    from kernel.task import Task
 
 SLOTS = 16
 MAX_SIZE = 1 << 20  # fs.pipe-max-size
@@ -96,7 +99,7 @@ class PipeOps(FileOps):
 
     __slots__ = ()
 
-    def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
+    def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
         if not n:
             return 0
         pipe: Pipe = file.private
@@ -154,7 +157,7 @@ class PipeOps(FileOps):
             pipe.readable.wake(1, _IN)
         return done
 
-    def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
+    def write(self, file: File, task: Task, source: Source, n: int, pos: int) -> int:
         pipe: Pipe = file.private
         if not n:
             return 0
@@ -243,7 +246,7 @@ class PipeOps(FileOps):
             return (pipe.readable, pipe.writable)
         return (pipe.readable,) if file.readable else (pipe.writable,)
 
-    def ioctl(self, file: File, task: Any, request: int, arg: Any) -> Any:
+    def ioctl(self, file: File, task: Task, request: int, arg: Any) -> Any:
         if request == abi.FIONREAD:
             return file.private.used
         return super().ioctl(file, task, request, arg)
@@ -272,7 +275,7 @@ def make_pipe(flags: int, inode: Inode | None = None) -> tuple[File, File]:
     return reader, writer
 
 
-def open_fifo(task: Any, inode: Inode, flags: int, path: Path | None) -> File:
+def open_fifo(task: Task, inode: Inode, flags: int, path: Path | None) -> File:
     """open(2) of a FIFO: waits for the other end; O_NONBLOCK does not (ENXIO for writing without a reader)."""
     pipe: Pipe | None = inode.pipe
     if pipe is None:

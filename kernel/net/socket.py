@@ -12,7 +12,7 @@ and gives the number of bytes that were when it is stopped; EPIPE comes with SIG
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kernel import abi
 from kernel.abi import (
@@ -48,6 +48,9 @@ from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
 from kernel.sched.wait import Interrupted, WaitQueue
 from netstack.tcp.tcb import CLOSING, FIN_WAIT_1, LAST_ACK
+
+if TYPE_CHECKING:
+    from kernel.task import Task
 
 _READ = POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR
 _WRITE = POLLOUT | POLLHUP | POLLERR
@@ -165,7 +168,7 @@ class SocketState(WaitQueue):
         if writers is not None and mask & _WRITE:
             writers.wake_all(mask)
 
-    def wait(self, task: Any, queue: WaitQueue, deadline: int | None) -> None:
+    def wait(self, task: Task, queue: WaitQueue, deadline: int | None) -> None:
         """Sleep until the queue is woken. EAGAIN at the deadline; a signal is EINTR when there is a deadline."""
         if deadline is None:
             queue.sleep(task)
@@ -185,7 +188,7 @@ class SocketOps(FileOps):
 
     # ---- data ----
 
-    def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
+    def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
         if not n:
             return 0
         state: SocketState = file.private
@@ -198,10 +201,10 @@ class SocketOps(FileOps):
         task.spend(len(data) * machine.costs.copy_kib >> 10)
         return sink.put(data) if data else 0
 
-    def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
+    def write(self, file: File, task: Task, source: Source, n: int, pos: int) -> int:
         return self.send(file, task, source, n, 0, None)
 
-    def receive(self, file: File, task: Any, n: int, flags: int) -> tuple[bytes, Any]:
+    def receive(self, file: File, task: Task, n: int, flags: int) -> tuple[bytes, Any]:
         """recvfrom(2): (data, where it came from)."""
         state: SocketState = file.private
         sock = state.sock
@@ -225,7 +228,7 @@ class SocketOps(FileOps):
         return data, addr
 
     def _receive_once(
-        self, state: SocketState, file: File, task: Any, n: int, flags: int, below: int, deadline: int | None
+        self, state: SocketState, file: File, task: Task, n: int, flags: int, below: int, deadline: int | None
     ) -> tuple[bytes, Any]:
         sock, timeline = state.sock, state.machine.timeline
         if not below and n > 0 and not sock.rcvtimeo_ns and not (flags or file.flags & O_NONBLOCK):
@@ -244,7 +247,7 @@ class SocketOps(FileOps):
             state.machine.network.drive()
             return result
 
-    def send(self, file: File, task: Any, source: Source, n: int, flags: int, addr: Any) -> int:
+    def send(self, file: File, task: Task, source: Source, n: int, flags: int, addr: Any) -> int:
         """sendto(2). A stream takes parts until all is sent; a datagram goes whole."""
         state: SocketState = file.private
         sock, machine = state.sock, state.machine
@@ -293,7 +296,7 @@ class SocketOps(FileOps):
 
     # ---- connections ----
 
-    def connect(self, file: File, task: Any, addr: Any) -> None:
+    def connect(self, file: File, task: Task, addr: Any) -> None:
         """connect(2): waits for the handshake unless O_NONBLOCK."""
         state: SocketState = file.private
         sock = state.sock
@@ -331,7 +334,7 @@ class SocketOps(FileOps):
         if isinstance(code, int) and code:
             raise error(code)
 
-    def accept(self, file: File, task: Any) -> tuple[Any, Any]:
+    def accept(self, file: File, task: Task) -> tuple[Any, Any]:
         """accept4(2) without the descriptor: (socket, peer's address)."""
         state: SocketState = file.private
         sock = state.sock
@@ -349,7 +352,7 @@ class SocketOps(FileOps):
             state.machine.network.drive()
             return new, addr
 
-    def shutdown(self, file: File, task: Any, how: int) -> None:
+    def shutdown(self, file: File, task: Task, how: int) -> None:
         state: SocketState = file.private
         try:
             state.sock.shutdown(how, task.now)
@@ -383,7 +386,7 @@ class SocketOps(FileOps):
     def wait_queues(self, file: File) -> tuple[Any, ...]:
         return (file.private,)
 
-    def ioctl(self, file: File, task: Any, request: int, arg: Any) -> Any:
+    def ioctl(self, file: File, task: Task, request: int, arg: Any) -> Any:
         sock = file.private.sock
         if request in (abi.FIONREAD, abi.TIOCOUTQ):
             ask = getattr(sock, "ioctl", None)
@@ -405,7 +408,7 @@ class SocketOps(FileOps):
         linger = getattr(file.private.sock, "linger", (0, 0))
         return bool(file.count == 1 and linger[0] and linger[1])
 
-    def linger(self, file: File, task: Any) -> None:
+    def linger(self, file: File, task: Task) -> None:
         """After close: sleep until the peer has acknowledged everything and FIN, or the time is over."""
         sock = file.private.sock
         conn = getattr(sock, "conn", None)
@@ -434,7 +437,7 @@ class SocketOps(FileOps):
 SOCKET = SocketOps()
 
 
-def socket_file(task: Any, sock: Any, flags: int) -> File:
+def socket_file(task: Task, sock: Any, flags: int) -> File:
     """A new description of a socket, with O_NONBLOCK from SOCK_NONBLOCK."""
     machine = task.machine
     status = _NONBLOCKING if flags & abi.SOCK_NONBLOCK else abi.O_RDWR
