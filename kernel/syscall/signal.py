@@ -182,7 +182,9 @@ def sys_rt_sigaction(task: Task, sig: int, handler: Any = _KEEP, flags: int = 0,
 
 @python("rt_sigaction")
 def rt_sigaction(task: Task, sig: int, handler: Any = _KEEP, flags: int = 0, mask: Iterable[int] = ()) -> Any:
-    """Set the disposition (or only ask for it); the handler as it was."""
+    """Set the disposition (or, with none given, only ask for it); the handler as it was."""
+    if handler is None:
+        handler = _KEEP
     if callable(handler):
         from kernel.exec.ticks import ticked
 
