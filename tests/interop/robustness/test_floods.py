@@ -77,19 +77,19 @@ def test_hping_floods(up: Start, need: object) -> None:
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", ["syn", "spoofed", "ack", "rst", "flags", "udp", "icmp", "fragment"])
 def test_a_minute_of_flood(kind: str, up: Start, generator: Path) -> None:
-    """100,000 frames a second for a minute: pages come throughout, and memory does not grow after the first seconds."""
+    """50,000 frames a second for a minute: pages come throughout, and memory does not grow after the first seconds."""
     machine = up("--pcap", "/dev/null")
-    flood = Flood(machine, generator, kind, 100_000, 60)
+    flood = Flood(machine, generator, kind, SYN_RATE, 60)
     for _ in range(50):
-        fetch(machine)
+        fetch(machine, patience=60)
     early = resident_bytes(machine.process.pid)
     fetched = 0
     while flood.running:
-        fetch(machine)
+        fetch(machine, patience=60)
         fetched += 1
     grown = resident_bytes(machine.process.pid) - early
     sent, seconds = flood.finish()
-    assert sent / seconds > 95_000 and fetched > 50
+    assert sent / seconds > 0.95 * SYN_RATE and fetched > 50
     assert machine.stop() == 0
     assert machine.complaints() == ""
     assert grown < 4 << 20, f"it grew by {grown} bytes"
