@@ -128,8 +128,8 @@ def expansion(draw: st.DrawFn) -> str:
     if ifs is not None:
         lines.append(f"IFS={single(ifs)}")
     allowed = pieces
-    if ifs and set(ifs) - set(" \t\n"):  # dash splits `$*` as one string: an empty field between two is lost
-        allowed = pieces.filter(lambda piece: piece not in ("$@", "$*", "x$@y"))
+    if ifs and set(ifs) - set(" \t\n"):  # dash loses or adds empty fields where the parameters meet what is split
+        allowed = pieces.filter(lambda piece: "@" not in piece and piece != "$*")
     word = "".join(draw(st.lists(allowed, min_size=1, max_size=4)))
     lines.append(f"for i in {word}; do printf '[%s]' \"$i\"; done")
     if "@" not in word:  # where it is not split, what it is joined with is each shell's own

@@ -152,6 +152,7 @@ def test_a_pipeline_is_one_job(terminal: Terminal) -> None:
     terminal.wait_for(r"Stopped")
     terminal.wait_for(PROMPT)
     terminal.run("ps -o stat,comm | grep -c '^T'", r"\n?3\r\n")  # the subshell, its sleep, and cat
+    terminal.wait_for(PROMPT)
     terminal.type("\x04")
     terminal.wait_for("You have stopped jobs")
     terminal.wait_for(PROMPT)
