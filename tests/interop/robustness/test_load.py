@@ -98,6 +98,6 @@ def test_ten_minutes(capture: str, up: Start, tmp_path: Path) -> None:
     )
     assert machine.stop() == 0
     assert machine.complaints() == ""
-    assert max(longest) <= 5, f"seconds without a byte, by stream: {longest}"
+    assert max(longest) <= 20, f"seconds without a byte, by stream: {longest}"
     grown = per_second * (SECONDS - WARM_UP)
     assert abs(grown) < FLAT * memory[-1][1], f"{per_second:.0f} bytes a second"
