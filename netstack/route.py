@@ -58,7 +58,7 @@ class Route:
         src: bytes | None = None,
         metric: int = 0,
         kind: int = UNICAST,
-        metrics: dict[str, int] | None = None,
+        metrics: dict[str, Any] | None = None,
         owner: bytes | None = None,
     ) -> None:
         self.network = network
@@ -203,7 +203,7 @@ class Path:
         self.dst = dst
         self.next_hop = next_hop
         self.route = route
-        self.metrics: dict[str, int] = route.metrics if route is not None else {}
+        self.metrics: dict[str, Any] = route.metrics if route is not None else {}
         self.version = 4 if len(dst) == 4 else 6
         self.local = interface.loopback
         self.unicast = not is_multicast(dst) and not (len(dst) == 4 and stack.is_broadcast(dst))

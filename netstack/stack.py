@@ -218,7 +218,7 @@ class Stack:
         dev: str | None = None,
         src: str | None = None,
         metric: int = 0,
-        **metrics: int,
+        **metrics: Any,
     ) -> Route:
         """As `ip route add`: metrics are mtu, initcwnd, initrwnd, rto_min (ms), advmss, ... ENETUNREACH for a gateway
         that is not on a link of ours."""
