@@ -18,6 +18,7 @@ from kernel.abi import (
     DEVPTS_SUPER_MAGIC,
     EAGAIN,
     EBUSY,
+    EINVAL,
     EIO,
     ENOSPC,
     O_NOCTTY,
@@ -197,7 +198,10 @@ class MasterOps(FileOps):
         if request == TIOCGPKT:
             return int(pair.packet)
         if request == TIOCSIG:
-            pair.slave.signal(number(arg))
+            signum = number(arg)
+            if signum not in (abi.SIGINT, abi.SIGQUIT, abi.SIGTSTP):
+                raise error(EINVAL, f"TIOCSIG {signum}")
+            pair.slave.signal(signum)
             return 0
         if request == TIOCGPTPEER:
             return self._peer(pair, task, number(arg))
