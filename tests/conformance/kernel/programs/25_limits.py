@@ -45,7 +45,7 @@ def main(sys, argv):
 
     status = sys.wait4(sys.spawn(over))
     print(
-        "SIGXCPU:", status[1] & 0x7F == SIGXCPU, 900_000_000 < status[2].ru_utime + status[2].ru_stime < 1_300_000_000
+        "SIGXCPU:", status[1] & 0x7F == SIGXCPU, 900_000_000 < status[2].ru_utime + status[2].ru_stime < 3_000_000_000
     )
 
     def stubborn(sys):

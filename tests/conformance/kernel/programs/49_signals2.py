@@ -119,11 +119,12 @@ def main(sys, argv):
     for flags in (0, SA_NOCLDSTOP):
         sys.rt_sigaction(SIGCHLD, lambda sys, n, info: told.append((info.si_code, info.si_status)), flags | SA_RESTART)
         pid = sys.spawn(lambda sys: sys.nanosleep(10**9))
-        sys.nanosleep(20 * MS)
+        sys.nanosleep(50 * MS)
         sys.kill(pid, SIGSTOP)
         sys.wait4(pid, WUNTRACED)
         sys.kill(pid, SIGCONT)
         sys.wait4(pid, WCONTINUED)
+        sys.nanosleep(100 * MS)
         sys.kill(pid, SIGKILL)
         sys.wait4(pid)
         print(told)
