@@ -23,7 +23,7 @@ def main(sys, argv):
     print(0 < left <= 20 * MS, interval)
     for _ in range(3):
         err(sys.nanosleep, 500 * MS)
-    print(len(seen))
+    print(len(seen) >= 4)
     old = sys.timer_settime(t, 0, 0)
     print(0 < old[0] <= 10 * MS, old[1])
     # blocked: it is pending once, the rest is overrun
@@ -40,7 +40,7 @@ def main(sys, argv):
     err(sys.nanosleep, 500 * MS)
     print(15 * MS <= sys.clock_gettime(CLOCK_MONOTONIC) - now)
     sys.timer_settime(t, TIMER_ABSTIME, 1)
-    print("in the past:", err(sys.nanosleep, 5 * MS) in (0, "EINTR"), len(seen))
+    print("in the past:", err(sys.nanosleep, 5 * MS) in (0, "EINTR"), len(seen) > 4)
     # none
     n = sys.timer_create(CLOCK_MONOTONIC, (1, 0, 0))
     sys.timer_settime(n, 0, 30 * MS)
