@@ -150,7 +150,7 @@ def test_how_it_arrives_makes_no_difference(typed: bytes, cut: int, iflag: int, 
     screens[0].ldisc.receive(typed)
     for piece in (typed[:cut], typed[cut:]):
         screens[1].ldisc.receive(piece)
-    if lflag & abi.ISIG:  # what a signal throws away of the screen depends on what has reached it
+    if lflag & abi.ISIG or 19 in typed:  # what a signal throws away or ^S holds back depends on what was shown before
         for screen in screens:
             screen.shown.clear()
     assert screens[0].ldisc.buffer == screens[1].ldisc.buffer and screens[0].shown == screens[1].shown
