@@ -32,13 +32,13 @@ def main(sys, argv):
     sys.timer_settime(q, 0, 10 * MS, 10 * MS)
     sys.nanosleep(55 * MS)
     info = sys.rt_sigtimedwait([SIGRTMIN + 2], 0)
-    print(info.si_signo, info.si_code, 3 <= sys.timer_getoverrun(q))
+    print(info.si_signo, info.si_code, sys.timer_getoverrun(q) >= 3)
     print(sys.timer_delete(q), err(sys.timer_delete, q), err(sys.timer_gettime, 99))
     # absolute
     now = sys.clock_gettime(CLOCK_MONOTONIC)
     sys.timer_settime(t, TIMER_ABSTIME, now + 15 * MS)
     err(sys.nanosleep, 500 * MS)
-    print(15 * MS <= sys.clock_gettime(CLOCK_MONOTONIC) - now)
+    print(sys.clock_gettime(CLOCK_MONOTONIC) - now >= 15 * MS)
     sys.timer_settime(t, TIMER_ABSTIME, 1)
     print("in the past:", err(sys.nanosleep, 5 * MS) in (0, "EINTR"), len(seen) > 4)
     # none
