@@ -11,7 +11,7 @@ ignore it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from kernel import abi
 from kernel.abi import MAX_RW_COUNT, O_ACCMODE, O_PATH, O_RDWR, O_WRONLY
@@ -45,7 +45,7 @@ class FileOps:
     """Operations on an open file description. The defaults are Linux's answers for a file that cannot do it."""
 
     __slots__ = ()
-    seekable = False  # has an offset: lseek, pread, pwrite
+    seekable: ClassVar[bool] = False  # has an offset: lseek, pread, pwrite
 
     def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
         raise error(abi.EINVAL, "read")
