@@ -52,7 +52,7 @@ def test_the_packetdrill_scripts_pass_compiled(compiled: dict[str, str], terrell
 @pytest.mark.parametrize(
     "tests",
     [
-        ["tests/conformance/kernel"],
+        pytest.param(["tests/conformance/kernel"], marks=pytest.mark.soak),
         ["tests/interop/test_up.py", "-k", "pings or bulk or hundred"],
     ],
     ids=["kernel", "up"],
