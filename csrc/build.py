@@ -17,7 +17,7 @@ FLAGS = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Werror"]
 # The wrappers that cffi writes leave `self` unused: that warning is off in its file alone, not in ours.
 WRAPPERS = '#pragma GCC diagnostic ignored "-Wunused-parameter"\n'
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
-LEAVES = ["checksum.c", "packet.c", "offload.c", "ring.c", "intervals.c", "cookie.c", "pcapng.c", "guard.c"]
+LEAVES = ["checksum.c", "packet.c", "offload.c", "ring.c", "intervals.c", "cookie.c", "pcapng.c", "guard.c", "atomic.c"]
 
 
 def declarations(header: str) -> str:

@@ -314,4 +314,8 @@ int  trl_intervals_add(struct trl_intervals *s, uint32_t left, uint32_t right); 
 int  trl_intervals_trim(struct trl_intervals *s, uint32_t left);                     /* forgets everything before left; how many remain */
 int  trl_intervals_find(const struct trl_intervals *s, uint32_t seq);                /* index of the interval that holds seq, or -1 */
 uint32_t trl_intervals_covered(const struct trl_intervals *s, uint32_t left, uint32_t right); /* bytes of [left, right) that are in the set */
+
+/* ---- atomic.c: words that other processes of the host share ---- */
+uint32_t trl_cas32(uint32_t *word, uint32_t old, uint32_t value);                    /* stores value if the word is old; what it was */
+uint32_t trl_fetch_add32(uint32_t *word, uint32_t n);                                /* what it was; modulo 2^32 */
 #endif

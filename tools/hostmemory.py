@@ -1,21 +1,19 @@
 """The part of `HostSystem` that is about memory, the process's own: `sys.mem`, the atomics, areas, futexes.
 
-`sys.brk` moves the end of a heap of its own (the interpreter's allocator has the real one). The atomics of several
-processes exclude each other with a lock on a file without a name; threads have the interpreter's.
+`sys.brk` moves the end of a heap of its own (the interpreter's allocator has the real one). The atomics are the
+processor's own (`csrc/atomic.c`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import fcntl
 import os
-import resource
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from csrc import ffi, lib
 from tools.hostsignal import libc
 
 _NSEC = 1_000_000_000
@@ -33,6 +31,9 @@ _mmap.restype = ctypes.c_size_t
 _mmap.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long
+_cas = lib.trl_cas32
+_fetch_add = lib.trl_fetch_add32
+_cast = ffi.cast
 _FAILED = ctypes.c_size_t(-1).value
 
 
@@ -82,14 +83,6 @@ class HostMemory:
         """Private anonymous areas, address to length: what a child that shares memory has to give back."""
         self._heap = self._break = 0
         self._clear_tid = threading.local()
-        self._atomic = os.memfd_create("terrella-atomic") if hasattr(os, "memfd_create") else -1
-        if self._atomic >= 0:  # out of the way of "lowest free descriptor"
-            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            least = 65535 if most < 0 or most > 65535 else most - 1
-            with contextlib.suppress(OSError):  # a second one in a process: it stays where it is
-                high = fcntl.fcntl(self._atomic, fcntl.F_DUPFD_CLOEXEC, least)
-                os.close(self._atomic)
-                self._atomic = high
 
     # -- areas --
 
@@ -168,32 +161,11 @@ class HostMemory:
 
     # -- atomics --
 
-    @contextlib.contextmanager
-    def _atomically(self) -> Iterator[None]:
-        """No other cas or fetch_add, of any process of the program, is in here (the GIL sees to its threads)."""
-        if self._atomic < 0:
-            yield
-            return
-        fcntl.lockf(self._atomic, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._atomic, fcntl.LOCK_UN)
-
     def cas(self, addr: int, old: int, new: int) -> int:
-        with self._atomically(), _threads:
-            word = ctypes.c_uint32.from_address(addr)
-            seen = word.value
-            if seen == old & 0xFFFFFFFF:
-                word.value = new
-            return seen
+        return int(_cas(_cast("uint32_t *", addr), old & 0xFFFFFFFF, new & 0xFFFFFFFF))
 
     def fetch_add(self, addr: int, n: int) -> int:
-        with self._atomically(), _threads:
-            word = ctypes.c_uint32.from_address(addr)
-            seen = word.value
-            word.value = seen + n
-            return seen
+        return int(_fetch_add(_cast("uint32_t *", addr), n & 0xFFFFFFFF))
 
     # -- futexes --
 
@@ -243,9 +215,5 @@ def _int(value: int) -> int:
     value &= 0xFFFFFFFF
     return value - (1 << 32) if value >> 31 else value
 
-
-_threads = threading.Lock()
-"""The interpreter may switch threads between two bytecodes."""
-os.register_at_fork(after_in_child=_threads._at_fork_reinit)  # type: ignore[attr-defined]
 
 __all__ = ["HostMemory", "direct"]

@@ -91,7 +91,7 @@ REORDERED = bulk(fates=tuple(Fate(DELAY, 15 * MS) if n in (12, 14, 15, 30) else 
 
 def careless(c: Any, seg: Any, seq: int, now: int) -> None:
     """A receiver that believes any sequence number."""
-    c.rcvq.append(seg.payload)
+    c.rcvq = [*c.rcvq, seg.payload]
     c.rmem += 2 * seg.length
     c.rcv_nxt = max(c.rcv_nxt, seq + seg.length + (seg.flags & 1))
     c.wake_pending = True

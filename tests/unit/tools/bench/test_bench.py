@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench import report
+from tools.bench import kernel, report
 from tools.bench.__main__ import chosen
 from tools.bench.measures import NETWORK, SIMULATED, Figure, _figure
 from tools.bench.rig import Unavailable
 from tools.bench.targets import BY_NAME, TARGETS
 
 
-def test_every_network_figure_has_a_target_and_the_others_are_simulations() -> None:
-    assert set(BY_NAME) == set(NETWORK) | set(SIMULATED)
+def test_every_figure_has_a_target() -> None:
+    assert set(BY_NAME) == set(NETWORK) | set(SIMULATED) | set(kernel.FIGURES)
     assert len(BY_NAME) == len(TARGETS)
 
 
