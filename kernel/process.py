@@ -77,7 +77,7 @@ def end_code(status: int) -> tuple[int, int]:
 class Processes:
     """The process table of a machine."""
 
-    __slots__ = ("groups", "init", "last_pid", "machine", "tasks")
+    __slots__ = ("groups", "init", "last_pid", "machine", "stopped", "tasks")
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
@@ -85,6 +85,8 @@ class Processes:
         """Every thread, by tid."""
         self.groups: dict[int, ThreadGroup] = {}
         """Every process, zombies too, by pid."""
+        self.stopped: dict[int, ThreadGroup] = {}
+        """Those that a signal has stopped, by pid."""
         self.init: ThreadGroup | None = None
         self.last_pid = 0
 
@@ -221,6 +223,7 @@ class Processes:
             del self.tasks[task.tid]
         if not group.threads:
             group.exit_status = status
+            self.stopped.pop(group.pid, None)
             self._process_ends(group)
 
     def vfork_done(self, group: ThreadGroup) -> None:
@@ -286,8 +289,9 @@ class Processes:
     def orphaned(self, gone: ThreadGroup, *pgids: int) -> None:
         """A process has ended: groups that are orphaned by it and have stopped members get SIGHUP and SIGCONT."""
         for pgid in pgids:
-            members = [g for _, g in sorted(self.groups.items()) if g.pgid == pgid and g.threads and g is not gone]
-            if any(g.stopped for g in members) and self.is_orphaned(pgid, gone.sid, gone):
+            stopped = any(g.pgid == pgid and g is not gone for g in self.stopped.values())
+            if stopped and self.is_orphaned(pgid, gone.sid, gone):
+                members = [g for _, g in sorted(self.groups.items()) if g.pgid == pgid and g.threads and g is not gone]
                 for member in members:
                     self.machine.signals.send_process(member, SigInfo(SIGHUP))
                     self.machine.signals.send_process(member, SigInfo(SIGCONT))

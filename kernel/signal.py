@@ -178,6 +178,7 @@ class Signals:
                 _discard(group, STOPS)
             if group.stopped:
                 group.stopped = 0
+                self.machine.processes.stopped.pop(group.pid, None)
                 if signum == SIGCONT:
                     group.continued = True
                     self._tell_parent(group, CLD_CONTINUED, SIGCONT)
@@ -381,6 +382,7 @@ class Signals:
             if signum != SIGSTOP and self.machine.processes.is_orphaned(group.pgid, group.sid):
                 return
             group.stopped = signum
+            self.machine.processes.stopped[group.pid] = group
             group.stop_reported = False
             self._tell_parent(group, CLD_STOPPED, signum)
             for other in list(group.threads.values()):
