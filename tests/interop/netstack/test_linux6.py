@@ -154,12 +154,13 @@ def test_linux_routes_through_us(need: Callable[..., None], netns: Callable[[], 
         probe = ("-c", "2", "-i", "0.2", "-W", "1", "-M", "do", "-s", "1430")
         said = left.run("ping", version, *probe, far, check=False).stdout
         assert "mtu" in said and "1400" in said, said
-    right.popen(
+    server = right.popen(
         sys.executable, "-c",
         "import socket\ns = socket.create_server(('::', 7), family=socket.AF_INET6, dualstack_ipv6=True)\n"
-        "while 1:\n c, _ = s.accept()\n while d := c.recv(65536): c.sendall(d)\n c.close()\n",
+        "print('up', flush=True)\nwhile 1:\n c, _ = s.accept()\n while d := c.recv(65536): c.sendall(d)\n c.close()\n",
+        stdout=subprocess.PIPE,
     )  # fmt: skip
-    time.sleep(0.5)
+    assert server.stdout.readline()
     for host in ("fd00:1::2", "10.0.1.2"):
         assert left.run(sys.executable, "-c", ECHO, host, "tcp", "1280000").stdout == "ok\n"
     child.send_signal(signal.SIGTERM)

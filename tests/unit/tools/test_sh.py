@@ -85,8 +85,10 @@ def test_editing_and_history(terminal: Terminal) -> None:
     terminal.wait_for(PROMPT)
     terminal.type("\x1b[A\x17three\r")
     terminal.wait_for("\none three\r\n")
+    terminal.wait_for(PROMPT)
     terminal.type("\x12two\r")  # search backwards
     terminal.wait_for("\none two\r\n")
+    terminal.wait_for(PROMPT)
     terminal.type("ls /etc/passw\t\r")
     terminal.wait_for("\n/etc/passwd\r\n")
     terminal.wait_for(PROMPT)

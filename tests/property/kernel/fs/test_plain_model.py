@@ -270,9 +270,9 @@ class PlainModel(RuleBasedStateMachine):
         look(self.root, "/m")
 
 
-def run(phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink)) -> None:
+def run(phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink), examples: int = 40) -> None:
     run_state_machine_as_test(
-        PlainModel, settings=settings(max_examples=40, stateful_step_count=25, deadline=None, phases=phases,
+        PlainModel, settings=settings(max_examples=examples, stateful_step_count=25, deadline=None, phases=phases,
                                         suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
     )  # fmt: skip
 
@@ -291,4 +291,4 @@ def test_a_link_that_is_not_counted_is_noticed(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Tmpfs, "link", forgetful)
     with pytest.raises(AssertionError):
-        run((Phase.generate,))
+        run((Phase.generate,), 400)
