@@ -53,7 +53,7 @@ def test_the_packetdrill_scripts_pass_compiled(compiled: dict[str, str], terrell
 @pytest.mark.parametrize(
     "tests",
     [
-        pytest.param(["tests/conformance/kernel"], marks=pytest.mark.soak),
+        ["tests/conformance/kernel"],
         ["tests/interop/test_up.py", "-k", "pings or bulk or hundred"],
     ],
     ids=["kernel", "up"],
