@@ -3,7 +3,8 @@
 What is compiled is made from the Python beside it and is used only while it matches: when a source of the group has
 changed since, all of it is left alone, a line on stderr says so, and the Python runs. Either gives the same answers.
 
-TERRELLA_COMPILED=0 never uses the compiled form; 1 insists on it (ImportError says why it cannot be used).
+TERRELLA_COMPILED asks for it: 1 insists (ImportError says why it cannot be used), auto uses it where it matches.
+Without it, or with 0, the Python runs.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def state(directory: Path = DIRECTORY, root: Path = ROOT) -> tuple[dict[str, Any
 
 
 def use(wanted: str, directory: Path = DIRECTORY, root: Path = ROOT) -> bool:
-    """Have the compiled modules imported from now on, if there are any that may be used. `wanted`: "0", "1" or ""."""
+    """Have the compiled modules imported from now on, if any may be used. `wanted`: "0", "1" or "auto"."""
     if wanted == "0":
         return False
     manifest, why = state(directory, root)
@@ -109,5 +110,5 @@ def use(wanted: str, directory: Path = DIRECTORY, root: Path = ROOT) -> bool:
     return False
 
 
-in_use = use(os.environ.get("TERRELLA_COMPILED", ""))
+in_use = use(os.environ.get("TERRELLA_COMPILED") or "0")
 """Whether the compiled modules are used in this process."""

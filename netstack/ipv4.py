@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
 from netstack.address import is_multicast
@@ -202,7 +202,7 @@ class Ipv4:
                 return False
         return True
 
-    def _options_allowed(self, data: bytes, l3: int) -> bool:
+    def _options_allowed(self, data: Any, l3: int) -> bool:
         """Well-formed options are tolerated; a source route is refused (RFC 1122 3.2.1.8, Linux's
         accept_source_route)."""
         at = l3 + HEADER_LEN
@@ -305,7 +305,7 @@ class Ipv4:
         self.stack.icmp.send_error(frame, interface, PARAMETERPROB, 0, pointer << 24, now)
 
     @staticmethod
-    def _bad_option_at(data: bytes, l3: int) -> int:
+    def _bad_option_at(data: Any, l3: int) -> int:
         at = l3 + HEADER_LEN
         end = min(l3 + (data[l3] & 0xF) * 4, len(data))
         while at < end:

@@ -12,7 +12,7 @@ from the path's template.
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
 from netstack.address import LOOPBACK6, is_link_local, is_mapped
@@ -90,7 +90,7 @@ class Ipv6:
         else:
             counters.InCEPkts += segments
 
-    def _sane(self, data: bytes, l3: int, interface: Interface) -> bool:
+    def _sane(self, data: Any, l3: int, interface: Interface) -> bool:
         """Could these addresses be true? (RFC 4291 sections 2.5.3 and 2.7; mapped sources as Linux.)"""
         stack = self.stack
         src = bytes(data[l3 + 8 : l3 + 24])

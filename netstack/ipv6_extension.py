@@ -4,6 +4,8 @@ option asks for. """
 
 from __future__ import annotations
 
+from typing import Any
+
 from netstack.socket import IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP
 
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 60
@@ -19,7 +21,7 @@ SKIP, DISCARD, TELL, TELL_UNLESS_MULTICAST = range(4)
 UPPER_HEADER = {IPPROTO_TCP: 20, IPPROTO_UDP: 8, IPPROTO_ICMPV6: 8}
 
 
-def upper_layer(packet: bytes, proto: int = -1, at: int = HEADER_LEN) -> tuple[int, int, int] | None:
+def upper_layer(packet: Any, proto: int = -1, at: int = HEADER_LEN) -> tuple[int, int, int] | None:
     """(protocol, offset, fragment offset) of what follows the extension headers of a packet, or of a chain that begins
     with `proto` at `at`. None when the chain does not end within the packet. What follows a fragment header other than
     the first's is data: the walk stops there."""
@@ -46,7 +48,7 @@ def upper_layer(packet: bytes, proto: int = -1, at: int = HEADER_LEN) -> tuple[i
     return None
 
 
-def whole_chain(packet: bytes, proto: int, at: int) -> bool:
+def whole_chain(packet: Any, proto: int, at: int) -> bool:
     """Whether a first fragment holds every header up to the upper layer's (RFC 7112, RFC 8200 section 4.5)."""
     found = upper_layer(packet, proto, at)
     if found is None:

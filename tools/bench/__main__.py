@@ -91,6 +91,8 @@ def main() -> int:
     args = parser().parse_args()
     if args.plain_python or args.profile:
         os.environ["TERRELLA_COMPILED"] = "0"  # of the processes that are measured
+    else:
+        os.environ.setdefault("TERRELLA_COMPILED", "auto")
     profiles: dict[str, Any] = {}
     cpu = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     options = Options(max(1, args.runs), max(0.1, args.seconds), cpu, args.megabytes)

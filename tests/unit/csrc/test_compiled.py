@@ -78,7 +78,7 @@ def manifest_at(directory: Path, room: dict[str, Any], **more: Any) -> None:
 
 def test_without_anything_compiled_the_python_runs(tmp_path: Path, finders: None) -> None:
     before = list(sys.meta_path)
-    assert not compiled.use("", tmp_path) and sys.meta_path == before
+    assert not compiled.use("auto", tmp_path) and sys.meta_path == before
     with pytest.raises(ImportError, match=r"nothing is compiled.*make fast"):
         compiled.use("1", tmp_path)
 
@@ -89,7 +89,7 @@ def test_what_is_older_is_left_alone_and_said(
     manifest_at(room["root"], room)
     room["source"].write_text("x = 2\n")
     before = list(sys.meta_path)
-    assert not compiled.use("", room["root"], room["root"]) and sys.meta_path == before
+    assert not compiled.use("auto", room["root"], room["root"]) and sys.meta_path == before
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "older than room/hot.py" in said and "make fast" in said
     assert not compiled.use("0", room["root"], room["root"]) and capsys.readouterr().err == ""
@@ -101,7 +101,7 @@ def test_a_module_that_is_there_already_keeps_all_of_it_out(
     room: dict[str, Any], finders: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manifest_at(room["root"], room, modules={"csrc.frame": "frame.so"})
-    assert not compiled.use("", room["root"], room["root"])
+    assert not compiled.use("auto", room["root"], room["root"])
     assert "csrc.frame was imported before" in capsys.readouterr().err
 
 
@@ -117,7 +117,7 @@ def test_the_compiled_module_comes_first(room: dict[str, Any], finders: None, mo
     shutil.copy(_leaves.__file__, root / file)
     manifest_at(root, room, modules={"lukewarm._leaves": file})
     monkeypatch.syspath_prepend(str(root))
-    assert compiled.use("", root, root)
+    assert compiled.use("auto", root, root)
     cold = importlib.import_module("lukewarm.cold")
     assert str(cold.__file__).endswith("cold.py")
     assert cold._leaves.__file__ == str(root / file)

@@ -98,7 +98,7 @@ def test_keys_of_the_terminal(terminal: Terminal) -> None:
     """The machine's own line discipline is at work: lines, erasing, end of file."""
     terminal.run("tty; stty size; stty | head -n 1", "/dev/tty1\r\n24 80\r\nspeed 38400 baud; line = 0;\r\n")
     terminal.wait_for(PROMPT)
-    terminal.run("cat", "")
+    terminal.run("echo go; cat", "go\r\n")  # from here on the terminal is as programs find it
     terminal.type("abx\x7fc\r")
     terminal.wait_for("abx\x08 \x08c\r\nabc\r\n")
     terminal.type("\x04")
