@@ -74,12 +74,13 @@ class Up:
 def tshark(capture: Path, display: str, *options: str) -> list[str]:
     """The packets of a capture that a display filter finds, one line each. A capture that is cut short is an error.
 
-    EtherCAT is left out: the client's port may be its. Streams are not put together, which takes tshark minutes for a large one, unless the filter asks about http.
+    EtherCAT is left out: the client's port may be its. Streams are not put together, which takes tshark minutes for a
+    large one, unless the filter asks about http.
     """
     fast = [] if "http" in display else ["-o", "tcp.desegment_tcp_streams:FALSE", "--disable-protocol", "http"]
     done = subprocess.run(
-        ["tshark", "-n", *fast, "--disable-protocol", "ecatf", "-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o",
-        "udp.check_checksum:TRUE",
+        ["tshark", "-n", *fast, "--disable-protocol", "ecatf", "-o", "ip.check_checksum:TRUE",
+         "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE",
          "-r", str(capture), "-Y", display, *options],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
