@@ -27,7 +27,7 @@ MS = 1_000_000
 HEADROOM = 1 << 30
 MEMORY = 2048
 """Frames: a machine of 8 MiB, so that what is bounded by its memory is soon at the bound."""
-ENDS = {"exit", "exit_group", "exit_thread", "spawn", "clone", "cpu", "fork", "pause"}
+ENDS = {"exit", "exit_group", "exit_thread", "spawn", "clone", "vfork", "cpu", "fork", "pause"}
 """Left out: they end the fuzzer, or take a function."""
 NAMES = sorted((PYTHON.keys() | BY_NAME.keys()) - ENDS)
 
