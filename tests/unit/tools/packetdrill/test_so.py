@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing
 from tests.unit.tools.packetdrill.so_machine import machine
 from tools.packetdrill.runner import run_text
 from tools.packetdrill.so.build import build
@@ -47,7 +48,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """(the library, the driver)"""
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler) is None:
-        pytest.skip("needs a C compiler")
+        missing("there is no C compiler")
     where = tmp_path_factory.mktemp("so")
     driver = where / "driver"
     done = subprocess.run([compiler, "-O1", "-o", driver, HERE / "driver.c", "-ldl", "-pthread"], capture_output=True)
