@@ -1,0 +1,203 @@
+"""What the grid has measured: one line of JSON for each pair of flows, and what is made of them.
+
+A pair is the unit: one flow of Linux and one of ours across wires of one seed (the cell's, the direction's and the
+turn's). A line says besides under which conditions it was measured: the commit (with a `+` when the rooms differ from
+it), the form (plain or compiled), the settings of our machine, how many lanes there were, and the host's load before.
+So a sweep can be done in slices, on different days, and is read as one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.interop.tcp_grid.cells import MB, Cell
+from tests.interop.tcp_grid.lane import ROOT
+
+ROOMS = ("csrc", "drivers", "kernel", "netstack", "tools", "userland")
+Flow = dict[str, Any]
+
+
+def form() -> str:
+    """Which form the machine and the wire run in."""
+    return "plain" if os.environ.get("TERRELLA_COMPILED", "0") in ("", "0") else "compiled"
+
+
+def commit() -> str:
+    """What is measured; `+` when the rooms are not as committed, and "" outside of a checkout."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False).stdout
+
+    head = git("rev-parse", "--short", "HEAD").strip()
+    return head + "+" if git("status", "--porcelain", "-uno", "--", *ROOMS).strip() else head
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One pair of flows."""
+
+    cell: Cell
+    verb: str
+    congestion: str
+    turn: int
+
+    @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        return (self.cell.name, self.cell.wire, self.verb, self.congestion, self.turn)
+
+
+@dataclass
+class Result:
+    """The pairs of a cell, a direction and a congestion control."""
+
+    cell: Cell
+    verb: str
+    congestion: str
+    linux: list[Flow] = field(default_factory=list)
+    ours: list[Flow] = field(default_factory=list)
+
+    @property
+    def side(self) -> str:
+        """Whose TCP_INFO is the sender's."""
+        return "far" if self.verb == "send" else "near"
+
+    def goodput(self, flows: Iterable[Flow]) -> float:
+        """The median, in Mbit/s."""
+        return statistics.median(flow["bytes"] * 8 / MB / flow["seconds"] for flow in flows)
+
+    def total(self, flows: Iterable[Flow], what: str) -> int:
+        return sum(flow[self.side][what] for flow in flows)
+
+    @property
+    def ratio(self) -> float:
+        return self.goodput(self.ours) / self.goodput(self.linux)
+
+    def line(self) -> str:
+        counts = "  ".join(
+            f"{word} {self.total(self.linux, what)}/{self.total(self.ours, what)}"
+            for word, what in (("retrans", "total_retrans"), ("dsack", "dsack_dups"), ("rto", "total_rto"))
+        )
+        who = "we send" if self.verb == "send" else "we take"
+        linux, ours = self.goodput(self.linux), self.goodput(self.ours)
+        return (
+            f"{self.cell.name:30} {who} {self.congestion:6} {len(self.ours):2} {linux:8.2f} {ours:8.2f}  "
+            f"{self.ratio:5.2f}   {counts}"
+        )
+
+
+HEADING = f"{'cell':30} {'':7} {'':6}  n {'Linux':>8} {'ours':>8}  ratio   Linux/ours (medians of n, Mbit/s; sums of n)"
+
+
+def mean(ratios: Iterable[float]) -> float:
+    """The geometric mean."""
+    logs = [math.log(ratio) for ratio in ratios]
+    return math.exp(sum(logs) / len(logs))
+
+
+def dsacks(results: Iterable[Result]) -> tuple[int, int]:
+    """How many the senders were sent: Linux's, ours."""
+    linux = ours = 0
+    for r in results:
+        linux += r.total(r.linux, "dsack_dups")
+        ours += r.total(r.ours, "dsack_dups")
+    return linux, ours
+
+
+class Records:
+    """The lines of a file, and the ones to come; without a file they are only remembered."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.lines: list[dict[str, Any]] = []
+        if path is not None and path.exists():
+            for line in path.read_text().splitlines():
+                if line.endswith("}"):  # a line that was cut off is measured again
+                    self.lines.append(json.loads(line))
+
+    def add(self, unit: Unit, linux: Flow, ours: Flow, **conditions: Any) -> None:
+        line = {
+            "cell": unit.cell.name, "wire": unit.cell.wire, "verb": unit.verb, "congestion": unit.congestion,
+            "turn": unit.turn, **conditions, "linux": linux, "ours": ours,
+        }  # fmt: skip
+        self.lines.append(line)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+    def select(
+        self, form: str | None = None, sysctls: Iterable[str] | None = None, commits: Iterable[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """Lines measured so; of several of one pair the last."""
+        asked = list(sysctls) if sysctls is not None else None
+        wanted = tuple(commits)
+        found = {
+            (line["cell"], line["wire"], line["verb"], line["congestion"], line["turn"]): line
+            for line in self.lines
+            if (form is None or line["form"] == form)
+            and (asked is None or line["sysctls"] == asked)
+            and (not wanted or line["commit"].startswith(wanted))
+        }
+        return iter(found.values())
+
+    def done(self, **conditions: Any) -> set[tuple[Any, ...]]:
+        """The keys of the pairs that have been measured so."""
+        return {
+            (line["cell"], line["wire"], line["verb"], line["congestion"], line["turn"])
+            for line in self.select(**conditions)
+        }
+
+    def results(self, cells: Iterable[Cell], **conditions: Any) -> list[Result]:
+        """In the order of the cells; only what has been measured."""
+        places: dict[tuple[str, str, str, str], Result] = {}
+        cells = list(cells)
+        for line in self.select(**conditions):
+            cell = next((c for c in cells if (c.name, c.wire) == (line["cell"], line["wire"])), None)
+            if cell is not None:
+                key = (cell.name, cell.wire, line["verb"], line["congestion"])
+                result = places.setdefault(key, Result(cell, line["verb"], line["congestion"]))
+                result.linux.append(line["linux"])
+                result.ours.append(line["ours"])
+        order = [(c.name, c.wire, verb, cc) for c in cells for verb in ("send", "take") for cc in ("cubic", "reno")]
+        return [places[key] for key in order if key in places]
+
+
+def summary(results: list[Result]) -> str:
+    """Geometric mean, the cells under 0.8, the D-SACKs of those in which we send."""
+    if not results:
+        return "nothing has been measured"
+    low = sorted((r for r in results if r.ratio < 0.8), key=lambda r: r.ratio)
+    worst = min(results, key=lambda r: r.ratio)
+    least = min(len(r.ours) for r in results)
+    linux, ours = dsacks(r for r in results if r.verb == "send")
+    lines = [
+        f"{len(results)} medians of {least} or more: geometric mean {mean(r.ratio for r in results):.3f}; worst "
+        f"{worst.ratio:.2f} ({worst.cell.name}, {worst.verb}, {worst.congestion}); {len(low)} under 0.8",
+        f"D-SACKs where we send: Linux {linux}, ours {ours}",
+    ]
+    return "\n".join([*lines, *(["under 0.8:"] if low else []), *(r.line() for r in low)])
+
+
+def table(results: list[Result]) -> str:
+    """As the page has it: a row for each cell."""
+    rows = [
+        "| path (delay each way) | we send, CUBIC | we send, Reno | we take, CUBIC | we take, Reno | D-SACKs | n |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for cell in dict.fromkeys(r.cell for r in results):
+        mine = {(r.verb, r.congestion): r for r in results if r.cell == cell}
+        columns = []
+        for key in (("send", "cubic"), ("send", "reno"), ("take", "cubic"), ("take", "reno")):
+            r = mine.get(key)
+            columns.append(f"{r.ratio:.2f} ({r.goodput(r.linux):.3g})" if r else "")
+        linux, ours = dsacks(r for r in mine.values() if r.verb == "send")
+        counts = sorted({len(r.ours) for r in mine.values()})
+        repeats = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+        rows.append(f"| {cell.name} | {' | '.join(columns)} | {linux} / {ours} | {repeats} |")
+    return "\n".join(rows)
