@@ -88,7 +88,7 @@ SYNCHRONOUS = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGF
 class SigInfo:
     """siginfo_t: what a handler is told."""
 
-    __slots__ = ("si_addr", "si_code", "si_pid", "si_signo", "si_status", "si_uid", "si_value", "timer")
+    __slots__ = ("si_addr", "si_code", "si_pid", "si_signo", "si_status", "si_uid", "si_value", "timer", "unqueued")
 
     def __init__(
         self, si_signo: int, si_code: int = SI_KERNEL, si_pid: int = 0, si_uid: int = 0, si_status: int = 0,
@@ -103,6 +103,8 @@ class SigInfo:
         self.si_addr = si_addr
         self.timer: Any = None
         """The POSIX timer that sent it: it is told when the signal is taken."""
+        self.unqueued = False
+        """Only its number is pending: RLIMIT_SIGPENDING left no room for more."""
 
     def __repr__(self) -> str:
         return f"<SigInfo {self.si_signo} code={self.si_code} pid={self.si_pid}>"
@@ -187,10 +189,29 @@ class Signals:
                         self.machine.scheduler.awaken(task, 0)
 
     def crowded(self, group: ThreadGroup) -> bool:
-        """Whether RLIMIT_SIGPENDING forbids to queue one more. (Linux counts by user, this by process.)"""
-        queued = len(group.pending) + sum(len(task.pending) for task in group.threads.values())
-        most = group.rlimits.get(RLIMIT_SIGPENDING, (SIGPENDING_MAX, 0))[0]
-        return 0 <= most <= queued
+        """Whether RLIMIT_SIGPENDING forbids to queue one more: what waits for the processes of the same user counts.
+        (Where nobody has set a limit only the process's own: the default is not worth a look at all the others.)
+        """
+        limit = group.rlimits.get(RLIMIT_SIGPENDING)
+        if limit is None:
+            return _queued(group) >= SIGPENDING_MAX
+        if limit[0] < 0 or group.leader is None:
+            return False
+        uid = group.leader.cred.uid
+        others = self.machine.processes.groups.values()
+        return limit[0] <= sum(_queued(g) for g in others if g.leader is not None and g.leader.cred.uid == uid)
+
+    def _room(self, group: ThreadGroup, info: SigInfo, pending: list[SigInfo]) -> SigInfo | None:
+        """What is queued when there may be no more room: of a signal that can't be queued the number is kept, once. A
+        standard signal of kill or of the kernel is queued all the same.
+        """
+        if (info.si_signo < 32 and info.si_code >= 0) or not self.crowded(group):
+            return info
+        if any(i.si_signo == info.si_signo for i in pending):
+            return None
+        bare = SigInfo(info.si_signo, SI_USER)
+        bare.unqueued = True
+        return bare
 
     def send_process(self, group: ThreadGroup, info: SigInfo) -> None:
         """kill(2): to the process. Nothing happens to a zombie."""
@@ -206,8 +227,11 @@ class Signals:
         if signum == SIGKILL:
             self.kill_group(group, SIGKILL)
             return
-        if signum >= 32 and self.crowded(group) and any(i.si_signo == signum for i in group.pending):
-            return  # it is pending as it is; kill(2) does not fail
+        if signum >= 32 or info.si_code < 0:
+            kept = self._room(group, info, group.pending)
+            if kept is None:
+                return  # it is pending as it is; kill(2) does not fail
+            info = kept
         _queue(group.pending, info)
         if taker is not None:
             self._notify(taker)
@@ -227,8 +251,11 @@ class Signals:
         if signum == SIGKILL:
             self.kill_group(task.group, SIGKILL)
             return
-        if signum >= 32 and self.crowded(task.group) and any(i.si_signo == signum for i in task.pending):
-            return
+        if signum >= 32 or info.si_code < 0:
+            kept = self._room(task.group, info, task.pending)
+            if kept is None:
+                return
+            info = kept
         _queue(task.pending, info)
         if not blocked:
             self._notify(task)
@@ -455,7 +482,15 @@ def _queue(pending: list[SigInfo], info: SigInfo) -> None:
     """Standard signals coalesce; of real-time ones each is kept."""
     if info.si_signo < 32 and any(p.si_signo == info.si_signo for p in pending):
         return
+    if pending:
+        pending[:] = [p for p in pending if not (p.unqueued and p.si_signo == info.si_signo)]
     pending.append(info)
+
+
+def _queued(group: ThreadGroup) -> int:
+    """How many signals wait for the process and its threads."""
+    lists = [group.pending, *(task.pending for task in group.threads.values())]
+    return sum(not info.unqueued for pending in lists for info in pending)
 
 
 def _discard(group: ThreadGroup, mask: int) -> None:

@@ -45,7 +45,7 @@ class SignalInfo:
                 (self.si_addr,) = struct.unpack_from("=Q", raw, 16)
                 return
             self.si_pid, self.si_uid, last = struct.unpack_from("=iIi", raw, 16)
-            if signo == host_signal.SIGCHLD and self.si_code > 0:
+            if 0 < self.si_code < 0x80 and signo != host_signal.SIGIO:
                 self.si_status = last
             elif self.si_code < 0:
                 self.si_value = last

@@ -1,7 +1,6 @@
 """`terrella run --on-linux`: one program, on the host's own kernel, to be held against the same program inside.
 
-`spawn` is fork. The program runs in a child of the tool, which is a subreaper: when the program ends, what it left
-is killed.
+`spawn` is fork. The program runs below a subreaper: when it ends, what it left is killed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 if __name__ == "__main__":  # as the interpreter of a program that execve was called with
     sys.path[0:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
@@ -24,26 +23,49 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def run_on_linux(program: str, argv: Sequence[str]) -> int:
-    """Runs `main(sys, argv)` of the .py file `program` on the host; what `terrella run --on-linux` exits with."""
+    """Runs `main(sys, argv)` of the .py file `program` on the host; what `terrella run --on-linux` exits with.
+
+    Three processes: this one, the reaper, which what the program orphans comes to, and the program's parent. The reaper
+    leaves for a session of its own, so that a group whose parents are gone is an orphaned one, as under an init; the
+    parent stays, so that the program's is not.
+    """
     main = load_program(program)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what the program orphans comes to us
     sys.stdout.flush()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    back, out = os.pipe()
+    reaper = os.fork()
+    if reaper == 0:
+        os.close(back)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        parent = os.fork()
+        if parent == 0:
+            os._exit(_parent(main, argv, out))
+        os.close(out)
+        os.setsid()
+        while os.waitpid(-1, 0)[0] != parent:
+            pass
+        _kill_children()
+        os._exit(0)
+    os.close(out)
+    word = os.read(back, 16)
+    os.waitpid(reaper, 0)
+    status = int(word or b"9")
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _parent(main: Callable[..., object], argv: Sequence[str], out: int) -> int:
+    """Starts the program, and writes its wait status to `out`."""
     pid = os.fork()
     if pid == 0:
+        os.close(out)
         _own_group()
         _write_through()
         for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         HostSystem().become(main, [list(argv)])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while True:
-        gone, status = os.waitpid(-1, 0)
-        if gone == pid:
-            break
-    _kill_children()
-    if os.WIFSIGNALED(status):
-        return 128 + os.WTERMSIG(status)
-    return os.WEXITSTATUS(status)
+    _, status = os.waitpid(pid, 0)
+    os.write(out, b"%d" % status)
+    return 0
 
 
 def _kill_children() -> None:

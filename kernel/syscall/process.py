@@ -354,6 +354,8 @@ def _wait(task: Task, pid: int, options: int) -> tuple[ThreadGroup, int] | None:
             status = _report(task.machine, child, options)
             if status is not None:
                 return child, status
+        if not options & WEXITED and all(child.exit_status is not None for child in children):
+            raise OSError(ECHILD, f"pid {parent.pid} has only zombies, which were not asked for")
         if options & WNOHANG:
             return None
         parent.child_wait.sleep(task)

@@ -107,7 +107,7 @@ def sys_kill(task: Task, pid: int, sig: int) -> int:
         _valid(sig)
     info = SigInfo(sig, SI_USER, task.group.pid, task.cred.uid)
     allowed = [g for g in targets if may_signal(task.cred, g, sig, task.group)]
-    if not allowed:
+    if not allowed and pid != -1:
         raise OSError(EPERM, f"kill: {pid} belongs to somebody else")
     if sig:
         for group in allowed:

@@ -129,7 +129,7 @@ def sys_timer_create(task: Task, clock: int, event: Any = None) -> int:
     if notify != SIGEV_NONE and not 0 < signum < NSIG:
         raise OSError(EINVAL, f"timer_create: signal {signum}")
     most = task.group.rlimits.get(RLIMIT_SIGPENDING, (SIGPENDING_MAX, 0))[0]
-    if 0 <= most <= len(timers or ()):
+    if 0 <= most <= len(timers or ()) or task.machine.signals.crowded(task.group):
         raise OSError(EAGAIN, f"RLIMIT_SIGPENDING is {most}")
     if timers is None:
         timers = task.group.posix_timers = {}
