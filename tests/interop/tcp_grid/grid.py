@@ -9,7 +9,8 @@ sent.
 
 With `--resume` each pair of flows is appended to a file as it ends (`results.py`) and is not measured again: the form
 with nine repeats can be run in slices. Turns come in order, so after each slice every cell has been measured as often,
-but for one. TERRELLA_COMPILED=auto (after `make fast`) measures the compiled form, and it is kept apart from the plain.
+but for one. On a host that others use too, `--realtime` keeps them from being measured. TERRELLA_COMPILED=auto (after
+`make fast`) measures the compiled form, which is kept apart from the plain.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def sweep(
     """
     known = records.done(form=form(), sysctls=sysctls, commits=commits)
     missing = [unit for unit in work if unit.key not in known]
-    conditions = {"form": form(), "sysctls": list(sysctls), "commit": commit(), "lanes": min(lanes, len(missing))}
+    conditions = {
+        "form": form(), "sysctls": list(sysctls), "commit": commit(), "lanes": min(lanes, len(missing)),
+        "realtime": os.sched_getscheduler(0) != os.SCHED_OTHER,
+    }  # fmt: skip
     end = None if budget is None else time.monotonic() + budget
     trouble: list[BaseException] = []
     lock = threading.Lock()
@@ -109,6 +113,7 @@ def main() -> int:
     parser.add_argument("--kind", choices=["busy", "idle"], help="cells that processors limit, or the others")
     parser.add_argument("--resume", metavar="FILE", help="append to FILE what it does not have")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin nothing after that")
+    parser.add_argument("--realtime", action="store_true", help="at a real-time priority, for a busy host")
     parser.add_argument("--report", metavar="FILE", help="measure nothing: what FILE says")
     parser.add_argument("--table", action="store_true", help="print the table of the page as well")
     parser.add_argument("--form", choices=["plain", "compiled"], help="for --report: only what was measured so")
@@ -128,6 +133,8 @@ def main() -> int:
         results = records.results(cells, form=args.form, sysctls=sysctls, commits=args.commit)
         results = [r for r in results if r.verb in args.verb and r.congestion in args.congestion]
     else:
+        if args.realtime:
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # and all that a lane starts
         records = Records(Path(args.resume) if args.resume else None)
         work = units(cells, args.verb, args.congestion, args.repeat)
         sweep(work, records, args.lanes, sysctls, args.budget, say, args.commit)

@@ -2,8 +2,8 @@
 
 A pair is the unit: one flow of Linux and one of ours across wires of one seed (the cell's, the direction's and the
 turn's). A line says besides under which conditions it was measured: the commit (with a `+` when the rooms differ from
-it), the form (plain or compiled), the settings of our machine, how many lanes there were, and the host's load before.
-So a sweep can be done in slices, on different days, and is read as one.
+it), the form (plain or compiled), the settings of our machine, how many lanes there were and at which priority, and the
+host's load before. So a sweep can be done in slices, on different days, and is read as one.
 """
 
 from __future__ import annotations
