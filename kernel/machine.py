@@ -72,7 +72,7 @@ class Machine:
         "_clock_step", "closed", "console", "costs", "devpts", "domainname", "frames", "fs_sharers", "futexes",
         "hostname", "library", "lines", "lost_reports", "meter", "missing_calls", "name", "network",
         "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler", "signal_wait",
-        "signals", "stack", "tasks", "timeline", "trace", "vfs",
+        "signals", "stack", "sys", "tasks", "timeline", "trace", "vfs",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +123,7 @@ class Machine:
         self.signal_wait: dict[int, WaitQueue] = {}
         self.scheduler = Scheduler(self.timeline, self.costs, cpus, policy, first_cpu, self._main, self._abandon)
         self.signals = Signals(self)
+        self.sys = Sys()
         if isinstance(self.timeline, VirtualTimeline):
             self.meter = virtual_meter(self.scheduler, self.timeline, self.costs, self.signals.user_return)
         else:
@@ -162,8 +163,11 @@ class Machine:
         return dump(task, signum)
 
     def make_sys(self, task: Task) -> Sys:
-        """The Python ABI of a task."""
-        return Sys(task)
+        """The Python ABI: one object, whose calls are those of the task that runs. A function of a program may so use
+        the `sys` of the process in which it was made, as on Linux.
+        """
+        task.calls = {"_task": task}
+        return self.sys
 
     def share_fs(self, fs: FsContext) -> None:
         """CLONE_FS: one more task uses the context."""

@@ -159,13 +159,14 @@ class Task:
     """One thread of execution."""
 
     __slots__ = (
-        "affinity", "altstack", "altstack_users", "blocked", "blocked_on", "boost", "builtin", "burn_left", "burning",
-        "clear_tid", "comm", "cpu", "cred", "custom_slice", "deadline", "entry", "environ", "exit_code", "files", "fs",
-        "greenlet", "group", "held", "interruptible", "lag_home", "machine", "migrations", "mm", "nice", "nivcsw",
-        "no_new_privs", "normal_prio", "nvcsw", "on", "outcome", "owe", "pdeath_signal", "pending", "policy", "prio",
-        "ready_ns", "real_blocked", "request", "reset_on_fork", "rest", "robust_list", "rr_left", "rt_priority",
-        "slice_left", "slices", "spend", "state", "stime", "sys", "tid", "timer", "timerslack_ns", "traced", "trap",
-        "turn", "utime", "vlag", "vruntime", "waited_ns", "weight", "work",
+        "affinity", "altstack", "altstack_users", "blocked", "blocked_on", "boost", "builtin", "burn_left",
+        "burning", "calls", "clear_tid", "comm", "cpu", "cred", "custom_slice", "deadline", "entry", "environ",
+        "exit_code", "files", "fs", "greenlet", "group", "held", "interruptible", "lag_home", "machine",
+        "migrations", "mm", "nice", "nivcsw", "no_new_privs", "normal_prio", "nvcsw", "on", "outcome", "owe",
+        "pdeath_signal", "pending", "policy", "prio", "ready_ns", "real_blocked", "request", "reset_on_fork",
+        "rest", "robust_list", "rr_left", "rt_priority", "slice_left", "slices", "spend", "state", "stime",
+        "sys", "tid", "timer", "timerslack_ns", "traced", "trap", "turn", "utime", "vlag", "vruntime",
+        "waited_ns", "weight", "work",
     )  # fmt: skip
 
     def __init__(self, machine: Machine, tid: int, group: ThreadGroup, entry: Callable[[Task], int | None]) -> None:
@@ -179,6 +180,8 @@ class Task:
         self.cpu: Cpu = machine.scheduler.cpus[0]
         self.greenlet: greenlet | None = None
         self.sys: Any = None
+        self.calls: dict[str, Any] = {}
+        """What `sys` holds while the task runs."""
         self.files: Any = None
         self.fs: Any = None
         self.mm: Any = None

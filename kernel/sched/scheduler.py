@@ -45,7 +45,7 @@ class Scheduler:
 
     __slots__ = (
         "abandon", "balancer", "costs", "cpus", "draining", "hub", "kthreads", "load", "main", "many", "meter",
-        "policy_name", "running", "strict", "switch_ns", "timeline", "trace", "virtual", "woken",
+        "policy_name", "running", "speaker", "strict", "switch_ns", "timeline", "trace", "virtual", "woken",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,8 @@ class Scheduler:
         """Priorities below it are absolute: on N CPUs the N best of these run."""
         self.balancer = timeline.timer(self._balance)
         self.load = LoadAverage(timeline.now)
+        self.speaker: Task | None = None
+        """Whose calls `sys` makes: the task that ran last, which is the one that runs."""
         self.kthreads: list[Task] = []
         """Kernel threads (kthread.py), in the order in which they were made."""
         self.meter: Meter
@@ -115,6 +117,10 @@ class Scheduler:
     def enter(self, cpu: Cpu, task: Task) -> None:
         """The task's greenlet is about to run at `now`."""
         self.running = task
+        if task is not self.speaker:
+            self.speaker = task
+            if task.sys is not None:
+                task.sys.__dict__ = task.calls
         self.meter.enter(task, cpu)
 
     def _start(self, task: Task) -> None:

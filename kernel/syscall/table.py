@@ -292,10 +292,15 @@ def _missing(task: Task, name: str, *args: Any, **kw: Any) -> Any:
 
 
 class Sys:
-    """What a Python program gets as `sys`: `sys.NAME(...)` is the system call NAME of its own task."""
+    """What Python programs get as `sys`: `sys.NAME(...)` is the system call NAME of the task that runs. When another
+    goes on, the scheduler puts its own `__dict__` in place, which is `task.calls`.
+    """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    _task: Task
+
+    def __init__(self, task: Task | None = None) -> None:
+        if task is not None:
+            self._task = task
 
     def __getattr__(self, name: str) -> Any:
         task: Task = self.__dict__["_task"]
