@@ -76,14 +76,15 @@ def init_cwnd_reduction(c: Connection, now: int) -> None:
 
 def cwnd_reduction(c: Connection, newly_acked: int, newly_lost: int, flag: int, now: int) -> None:
     """RFC 6937 section 3: send in proportion to what is delivered, and end at ssthresh; slow-start towards it
-    from below."""
+    from below. The proportion is never above one: of a cwnd of one segment, ssthresh (two at least) is the double."""
     if newly_acked <= 0 or not c.prior_cwnd:
         return
     c.prr_delivered += newly_acked
     pipe = c.in_flight()
     delta = c.ssthresh - pipe
     if delta < 0:
-        send = (c.ssthresh * c.prr_delivered + c.prior_cwnd - 1) // c.prior_cwnd - c.prr_out
+        whole = max(c.prior_cwnd, c.ssthresh)
+        send = (c.ssthresh * c.prr_delivered + whole - 1) // whole - c.prr_out
     else:
         send = max(c.prr_delivered - c.prr_out, newly_acked)
         if flag & SND_UNA_ADVANCED and not newly_lost:
