@@ -35,7 +35,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """`read_every_ns` 0: at once whenever something is there. `reads` False: never, until its own stream has ended."""
+    """`read_every_ns` 0: at once whenever something is there. `reads` False: never, until its own stream has ended.
+
+    Two that do not read can wait for each other for ever, with more to write than the buffers between them hold.
+    """
 
     pieces: tuple[Piece, ...] = ()
     read_size: int = 65_536
@@ -52,13 +55,14 @@ class Application:
 class Runner:
     """One application at work on a side. It acts when its timer fires or its socket says so."""
 
-    __slots__ = ("_at", "_left", "_next_read", "_timer", "_write_at", "app", "done", "ended", "pair", "side")
+    __slots__ = ("_at", "_left", "_next_read", "_timer", "_write_at", "app", "done", "ended", "pair", "reads", "side")
 
     def __init__(self, pair: Pair, side: Side, app: Application) -> None:
         self.pair, self.side, self.app = pair, side, app
         self._at = 0  # the piece being written
         self._left = app.pieces[0].size if app.pieces else 0
         self._next_read = 0
+        self.reads = app.reads
         self.ended = False  # our stream
         self.done = False  # everything
         self._timer = pair.timeline.timer(self.turn)
@@ -69,6 +73,16 @@ class Runner:
         """The socket may be ready: act in an event of its own, at this instant."""
         if not self.done and (self._timer.deadline is None or self._timer.deadline > self.pair.now):
             self._timer.arm(self.pair.now)
+
+    @property
+    def withholds(self) -> bool:
+        """It does not read, and has not done writing."""
+        return not (self.reads or self.ended or self.done)
+
+    def relent(self) -> None:
+        """Read from now on."""
+        self.reads = True
+        self.poke()
 
     def stop(self) -> None:
         self.done = True
@@ -120,7 +134,7 @@ class Runner:
 
     def _read(self, now: int, again: list[int]) -> None:
         side, app = self.side, self.app
-        if not (app.reads or self.ended):
+        if not (self.reads or self.ended):
             return
         while not side.eof and not side.dead:
             if app.read_every_ns and now < self._next_read:

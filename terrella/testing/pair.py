@@ -471,17 +471,26 @@ class Pair:
         self.cut_until = 0
         self._calm(self.now)
 
-    def finish(self, limit_ns: int = 7200 * SECOND) -> None:
-        """Both sides say what they have left, end, read to the end, close. Schedules run out and the dice stop at the
-        link's `until_ns`, so it has to end."""
-        for name in "ab":
-            side = self.sides[name]
-            if side.runner is None and (side.sock is not None or side.listening) and not side.closed:
-                self.attach(name, Application())
+    def _until_done(self, limit_ns: int) -> None:
         end = self.now + limit_ns
         while self.now < end and not all(s.runner is None or s.runner.done for s in self.sides.values()):
             if not self.timeline.step(end):
                 break
+
+    def finish(self, limit_ns: int = 7200 * SECOND) -> None:
+        """Both sides say what they have left, end, read to the end, close. Schedules run out and the dice stop at the
+        link's `until_ns`, so it has to end: two applications that will not read before they have written, and wait
+        for each other with every buffer full, are made to read when the time is up."""
+        for name in "ab":
+            side = self.sides[name]
+            if side.runner is None and (side.sock is not None or side.listening) and not side.closed:
+                self.attach(name, Application())
+        self._until_done(limit_ns)
+        if all(side.runner is not None and side.runner.withholds for side in self.sides.values()):
+            for side in self.sides.values():
+                assert side.runner is not None
+                side.runner.relent()
+            self._until_done(limit_ns)
         for name in "ab":
             side = self.sides[name]
             if side.runner is not None:

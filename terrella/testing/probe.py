@@ -81,6 +81,7 @@ class State(NamedTuple):
     undos: int
     congestion: str
     receive_space: int
+    retrans_kept: int  # of retrans_out: what is not deemed lost any more, because an undo said so
 
     @property
     def pipe(self) -> int:
@@ -123,7 +124,8 @@ def snapshot(c: Any) -> State | None:
     undos = counters.TCPFullUndo + counters.TCPPartialUndo + counters.TCPDSACKUndo + counters.TCPLossUndo
     held = tuple((entry[0], entry[1]) for entry in c.ooo)
     space = min(c.window_clamp, c.rcvbuf * c.scaling_ratio >> 8)  # what of the buffer can be data
-    return State._make((*_get(c), held, undos, c.cc.name, space))
+    kept = sum(r.pcount for r in c.rtx if r.marks & (RETRANS_OUT | LOST) == RETRANS_OUT) if c.retrans_out else 0
+    return State._make((*_get(c), held, undos, c.cc.name, space, kept))
 
 
 class Flight(NamedTuple):

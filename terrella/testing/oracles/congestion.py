@@ -27,12 +27,21 @@ def both(before: State | None, after: State | None) -> bool:
 class SlowStart(Oracle):
     """cwnd begins with at most ten segments (RFC 6928), never falls below one, grows only when an arriving segment
     acknowledges something, and outside of recovery by at most what was newly delivered; an undo brings back at most
-    what was there.
+    what was there, but where the same segment begins another reduction: then cwnd is pipe and what PRR lets follow.
     """
 
     section = "RFC 5681 section 3.1; RFC 6928; RFC 3465 section 2.2; RFC 4015"
 
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.burst: dict[str, int] = {"a": 0, "b": 0}  # segments sent in the event under way
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if seg.room:
+            self.burst[side.name] += seg.segs
+
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        burst, self.burst[side.name] = self.burst[side.name], 0
         if after is None or after.state not in SYNCHRONIZED:
             return
         if after.cwnd < 1:
@@ -46,6 +55,9 @@ class SlowStart(Oracle):
         delivered = after.delivered - before.delivered
         if after.undos > before.undos:
             most = max(before.cwnd, before.prior_cwnd, before.ssthresh if before.ssthresh < 1 << 24 else 0) + delivered
+            if after.phase in (CWR, RECOVERY):
+                # The same ACK began another reduction, in which cwnd is what is out and what may follow it.
+                most = max(most, after.pipe - burst + delivered + 1)
             if after.cwnd > most:
                 self.fail(side, f"an undo took cwnd from {before.cwnd} to {after.cwnd}, beyond {most}", after)
             return
@@ -82,6 +94,8 @@ class CongestionAvoidance(Oracle):
         grown = after.cwnd - before.cwnd
         per = before.cwnd if before.congestion == "reno" else 2
         credit = self.credit[side.name] + delivered / per - max(grown, 0)
+        if grown < 0:
+            credit *= before.cwnd / max(1, after.cwnd)  # what was acknowledged counts for more of a smaller window
         if credit < 0:
             self.fail(
                 side,
@@ -112,8 +126,8 @@ class Reduction(Oracle):
             if after.ssthresh > most:
                 self.fail(side, f"ssthresh {after.ssthresh} after a reduction from cwnd {before.cwnd}", after)
         if after.phase == LOSS and cause == "timer" and after.retransmits > before.retransmits:
-            kept = before.retrans_out if not before.lost_out else 0
-            kept += max(0, before.packets_out - after.packets_out)  # too young, and then joined to what was sent again
+            joined = max(0, before.packets_out - after.packets_out)  # too young, and now part of what was sent again
+            kept = before.retrans_kept + joined
             if after.cwnd > max(1, after.pipe, 1 + kept):
                 self.fail(side, f"cwnd {after.cwnd} after a timeout, with pipe {after.pipe}", after)
             if before.phase == LOSS and before.retransmits and after.ssthresh < before.ssthresh:
@@ -163,8 +177,9 @@ class OneReductionPerRoundTrip(Oracle):
 
 class ProportionalRecovery(Oracle):
     """In fast recovery what is sent is in proportion to what is delivered: while pipe exceeds ssthresh, at most
-    ssthresh/RecoverFS of it, and in any case cwnd grows to no more than ssthresh, or one segment beyond the pipe (the
-    fast retransmit).
+    ssthresh/RecoverFS of it, and in any case cwnd grows to no more than ssthresh, or to the pipe and what has been
+    delivered since recovery began and was not answered by a segment yet, or one segment beyond what is delivered now
+    (the fast retransmit).
     """
 
     section = "RFC 6937 section 3"
@@ -172,6 +187,7 @@ class ProportionalRecovery(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.burst: dict[str, int] = {"a": 0, "b": 0}  # segments sent in the event under way
+        self.owed: dict[str, int] = {"a": 0, "b": 0}  # delivered in this recovery, but for what was sent
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         if seg.room:
@@ -182,12 +198,13 @@ class ProportionalRecovery(Oracle):
         if not both(before, after):
             return
         assert before is not None and after is not None
-        if before.phase not in (CWR, RECOVERY) or after.phase != before.phase or after.undos > before.undos:
-            return
-        if after.cwnd <= max(before.cwnd, after.ssthresh, 1):
-            return
         delivered = after.delivered - before.delivered
+        goes_on = before.phase in (CWR, RECOVERY) and after.phase == before.phase and after.undos == before.undos
+        owed = delivered + (self.owed[side.name] if goes_on else 0)
+        self.owed[side.name] = owed - burst
+        if not goes_on or after.cwnd <= max(before.cwnd, after.ssthresh, 1):
+            return
         # Without SACK the pipe grows when an acknowledgment puts an end to what duplicates had been taken for.
-        most = max(before.pipe, after.pipe - burst) + delivered + 1
+        most = max(before.pipe, after.pipe - burst) + max(owed, delivered + 1)
         if after.cwnd > most:
             self.fail(side, f"cwnd grew from {before.cwnd} to {after.cwnd} in recovery, {delivered} delivered", after)

@@ -93,7 +93,8 @@ class SenderSillyWindow(Oracle):
     blocked and nothing is outstanding (the override of the persist timer), or it is the end of a
     super-segment that fills the window to its edge (Linux, under Minshall's rule too). Exceptions from
     Nagle's algorithm: a loss probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is
-    that something is sent at all.
+    that something is sent at all. A segment is full for the options that its burst began with: the D-SACK
+    that the first carries is not in the others (Linux takes the size once for each burst).
     """
 
     section = "RFC 9293 sections 3.7.4 and 3.8.6.2.1, MUST-38; RFC 1122 section 4.2.3.4"
@@ -101,6 +102,10 @@ class SenderSillyWindow(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.small: dict[str, int] = {"a": 0, "b": 0}  # the end of the last small segment sent
+        self.options: dict[str, int] = {"a": 0, "b": 0}  # the most that a segment of the event under way carried
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        self.options[side.name] = 0
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         flow = side.flow
@@ -109,6 +114,7 @@ class SenderSillyWindow(Oracle):
         options = 12 if seg.options & HAS_TIMESTAMP and not state.ts_ok else 0
         if seg.options & HAS_SACK:
             options += 4 + 8 * len(seg.sack)
+        self.options[side.name] = options = max(options, self.options[side.name])
         full = state.mss - options
         tail = seg.length - (seg.segs - 1) * full if seg.segs > 1 else seg.length
         seq = flow.seq_out(seg.seq)

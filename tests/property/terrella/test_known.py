@@ -1,0 +1,92 @@
+"""Cases that campaigns reported, made small. Some found a fault of the stack, some an oracle that asked too much."""
+
+from __future__ import annotations
+
+import pytest
+
+from netstack.tcp import recovery
+from terrella.testing.apps import Application, Piece
+from terrella.testing.cases import PATIENT, Case, run
+from terrella.testing.links import DROP, MS, ClampMss, Fate, Link, Way
+from terrella.testing.pair import Violation
+from tests.unit.terrella.testing.test_oracles import mutate
+
+PIECES = (Piece(214), Piece(1448, 3000 * MS), Piece(5000, 300 * MS))
+
+
+def only(text: str) -> tuple[Fate, ...]:
+    """`....xx`: the fates of the first packets; x is dropped."""
+    return tuple(Fate(DROP) if letter == "x" else Fate() for letter in text)
+
+
+def exchange(link: Link, a: Application, b: Application, seed: int, both: bool = True, **names: object) -> Case:
+    settings = PATIENT | {f"net.ipv4.{name}": value for name, value in names.items()}
+    return Case.exchange(link, a, b, seed=seed, settings=settings, simultaneous=both)
+
+
+MARKED_AND_UNDONE = exchange(
+    Link(
+        Way(150 * MS, boxes=(ClampMss(580),), fates=only("." * 29 + "xxxxx")),
+        Way(rate=100_000_000, queue=3, ecn=1, boxes=(ClampMss(580),), fates=only("." * 23 + "xxxx")),
+    ),
+    Application((*PIECES, Piece(30_000))),
+    Application((*PIECES, Piece(5000)), read_size=1000, options=(("SO_RCVBUF", 4096),)),
+    178, both=False, tcp_ecn=1,
+)  # fmt: skip
+"""An ACK shows that a timeout was spurious and carries ECE: cwnd stays at one, and is reduced to an ssthresh of two."""
+
+UNDONE_AND_REDUCED = exchange(
+    Link(
+        Way(MS, 10_000_000, duplicate=0.05, boxes=(ClampMss(603),), fates=only("." * 17 + "xx")),
+        Way(150 * MS, jitter_ns=10 * MS, fates=only("." * 13 + "xxxxxx")),
+    ),
+    Application(read_every_ns=200 * MS, options=(("SO_RCVBUF", 4096),)),
+    Application((Piece(7214), Piece(100, 3000 * MS))), 138, tcp_early_retrans=0, tcp_timestamps=0,
+)  # fmt: skip
+"""One ACK undoes a timeout and finds other losses: cwnd is what PRR gives."""
+
+SENT_AGAIN_AND_FOUND_WELL = exchange(
+    Link(
+        Way(0, 1_000_000, corrupt=0.05, fates=only("." * 15 + "xxxxxxx")),
+        Way(MS, fates=only("." * 18 + "xxxxxxxxx")),
+    ),
+    Application((Piece(30_000),), options=(("SO_RCVBUF", 4096),)), Application((Piece(30_000),)), 1,
+)  # fmt: skip
+"""A timeout while a retransmission is out whose loss an undo took back: it stays in the pipe, as Linux counts it."""
+
+ROUNDED_UP = exchange(
+    Link(Way(0), Way(0)), Application((Piece(30_000), Piece(2847, 30 * MS)), reads=False), Application((Piece(5000),)),
+    11, tcp_rmem=(4096, 8192, 16384), tcp_timestamps=0,
+)  # fmt: skip
+"""What is left of a window that shuts is rounded up to the unit of its scale, once for each segment that comes."""
+
+NEITHER_READS = exchange(
+    Link(Way(rate=100_000_000, queue=3)), Application((Piece(250_000),), reads=False),
+    Application((Piece(500_000),), reads=False), 39,
+)  # fmt: skip
+"""Both have more to write than the buffers hold, and read nothing before: the applications wait for each other."""
+
+SIZED_FOR_A_DSACK = Case(
+    Link(Way(MS, loss=0.05, jitter_ns=MS), Way(MS, 1_000_000, 3, 1, jitter_ns=MS)),
+    (
+        ("listen", "a"), ("connect", "b"), ("run", 1000 * MS), ("accept", "a"), ("cut", 2000 * MS),
+        ("send", "b", 65_521), ("send", "a", 1460), ("run", 90 * MS), ("cut", 20_000 * MS), ("run", 90 * MS),
+        ("send", "a", 65_521), ("run", 30 * MS), ("fault", "a", only("." * 31 + "xxxxxx")),
+    ),
+    200, (("net.ipv4.tcp_ecn", 1),),
+)  # fmt: skip
+"""A burst is cut for segments that carry two SACK blocks; only the first has the D-SACK."""
+
+KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_nobody_objects(name: str) -> None:
+    run(KNOWN[name], artifacts="")
+
+
+def test_a_reduction_that_doubles_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: RFC 6937's proportion of an ssthresh that is twice what cwnd was."""
+    mutate(recovery, "cwnd_reduction", ("max(c.prior_cwnd, c.ssthresh)", "c.prior_cwnd"))(monkeypatch)
+    with pytest.raises(Violation, match="ProportionalRecovery"):
+        run(MARKED_AND_UNDONE, artifacts="")
