@@ -388,7 +388,7 @@ class SocketOps(FileOps):
 
     def ioctl(self, file: File, task: Task, request: int, arg: Any) -> Any:
         sock = file.private.sock
-        if request in (abi.FIONREAD, abi.TIOCOUTQ):
+        if request in (abi.FIONREAD, abi.TIOCOUTQ, abi.SIOCOUTQNSD):
             ask = getattr(sock, "ioctl", None)
             if ask is not None:
                 return ask(request)

@@ -88,6 +88,8 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
     """One segment for this connection."""
     state = c.state
     c.segs_in += seg.gso_segs
+    if seg.length:
+        c.data_segs_in += seg.gso_segs
     plain = state == ESTABLISHED and seg.flags & WITHOUT_PLAIN_ACK == ACK
     if plain and not c.ooo and c.ca_state == CA_OPEN and c.urg_data != URGENT_AHEAD:
         # Header prediction: the next data in order, or a good ACK, and nothing else that is new.
@@ -420,6 +422,7 @@ def fin_acknowledged(c: Connection, seg: Segment, seq: int, end: int, now: int) 
 def fin_arrives(c: Connection, now: int) -> None:
     """3.10.7.4, eighth: the FIN bit, in order. RCV.NXT has passed over it."""
     c.fin_received = True
+    c.bytes_received += 1  # as Linux counts
     c.ack_pending |= delack.SCHED
     c.wake_pending = True
     for entry in c.ooo:

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import chrono, rate
-from netstack.tcp.tcb import CLOSED, LISTEN, MS, NO_TIMER
+from netstack.tcp.tcb import CLOSED, INFINITE_SSTHRESH, LISTEN, MS, NO_TIMER
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -34,6 +34,7 @@ FIELDS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 FORMAT = "=" + "".join(code for _, code in FIELDS)
 
+REORDERING, INIT_CWND = 3, 10
 OPT_TIMESTAMPS, OPT_SACK, OPT_WSCALE, OPT_ECN, OPT_ECN_SEEN = 1, 2, 4, 8, 16
 
 
@@ -64,8 +65,9 @@ class TcpInfo:
         return struct.pack(FORMAT, *out)
 
 
-def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
-    """TCP_INFO of a connection; of a socket without one only the state is set."""
+def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int] = (0, 0)) -> TcpInfo:
+    """TCP_INFO of a connection; of a socket without one what such begins with, and of a listening one `queue`: how many
+    connections wait for accept(), and how many may."""
     info: Any = TcpInfo()
     for name, _ in FIELDS:
         if name.startswith("tcpi_"):
@@ -74,6 +76,13 @@ def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
     info.tcpi_delivery_rate_app_limited = info.tcpi_fastopen_client_fail = 0
     info.tcpi_state = state
     if c is None or state == LISTEN:
+        info.tcpi_reordering, info.tcpi_snd_cwnd = REORDERING, INIT_CWND
+        info.tcpi_max_pacing_rate = (1 << 64) - 1
+        if state == LISTEN:
+            info.tcpi_unacked, info.tcpi_sacked = queue
+            return info
+        info.tcpi_snd_mss, info.tcpi_snd_ssthresh = 536, INFINITE_SSTHRESH
+        info.tcpi_rto, info.tcpi_rttvar, info.tcpi_min_rtt = 1_000_000, 250_000, (1 << 32) - 1
         return info
     info.tcpi_ca_state = c.ca_state
     info.tcpi_retransmits = c.retransmits
@@ -138,6 +147,8 @@ def collect(c: Connection | None, state: int, now: int) -> TcpInfo:
     info.tcpi_snd_wnd = c.snd_wnd
     info.tcpi_rcv_wnd = c.receive_window()
     info.tcpi_total_rto = c.total_rto
+    info.tcpi_total_rto_recoveries = c.total_rto_recoveries
+    info.tcpi_total_rto_time = (c.total_rto_ns + (now - c.rto_stamp_ns if c.rto_stamp_ns else 0)) // MS
     return info
 
 

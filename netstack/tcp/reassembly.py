@@ -141,7 +141,6 @@ def in_order(c: Connection, seg: Segment, now: int) -> None:
         c.rmem += truesize(length)
     c.rcv_nxt += length
     c.bytes_received += length
-    c.data_segs_in += seg.gso_segs
     window.measure_rcv_mss(c, seg)
     if not c.ts_ok:
         window.rcv_rtt_measure(c, now)
@@ -219,7 +218,6 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         c.ack_pending |= delack.SCHED
         return
     c.ack_pending |= delack.SCHED
-    c.data_segs_in += seg.gso_segs
     counters.TCPOFOQueue += 1
     c.rcv_ooopack += seg.gso_segs
     window.measure_rcv_mss(c, seg)

@@ -141,7 +141,7 @@ def packet_delayed(c: Connection, now: int) -> bool:
             return False
         stamp = (c.retrans_stamp_ns // MS + c.ts_offset) & MASK
         return ((c.rcv_tsecr - stamp) & MASK) >= HALF
-    return bool(c.state != SYN_SENT and not (not c.sack_ok and c.snd_una == c.high_seq))
+    return bool(c.state != SYN_SENT and not (not c.sack_ok and c.snd_una >= c.high_seq))
 
 
 def may_undo(c: Connection, now: int) -> bool:
@@ -449,6 +449,9 @@ def alert(c: Connection, prior_una: int, dupacks: int, flag: int, now: int) -> t
     rexmit = REXMIT_NONE
     if c.ca_state == CA_LOSS:
         rexmit = process_loss(c, flag, dupacks, now)
+        if c.ca_state != CA_LOSS and c.rto_stamp_ns:
+            c.total_rto_ns += now - c.rto_stamp_ns
+            c.rto_stamp_ns = 0
         flag = identify_loss(c, flag, now)
         if not (c.ca_state == CA_OPEN or flag & LOST_RETRANS):
             return rexmit, flag

@@ -58,7 +58,7 @@ from netstack.tcp.timewait import TimeWait
 if TYPE_CHECKING:
     from netstack.stack import Stack
 
-SIOCINQ, SIOCATMARK, SIOCOUTQ = 0x541B, 0x8905, 0x5411
+SIOCINQ, SIOCATMARK, SIOCOUTQ, SIOCOUTQNSD = 0x541B, 0x8905, 0x5411, 0x894B
 
 MAX_WRITE = 65_160  # what one pass takes over the send buffer's limit, as one more skb does
 COALESCE = 16_384  # a small write joins the one before it when both are still unsent and this small
@@ -111,7 +111,9 @@ class TcpSocket(Socket):
 
     def info(self, now: int | None = None) -> info.TcpInfo:
         """TCP_INFO as an object with the fields of `struct tcp_info`."""
-        return info.collect(self.conn, self.state, self.stack.now if now is None else now)
+        listener = self.listener
+        queue = (0, 0) if listener is None else (len(listener.accept_queue), listener.backlog)
+        return info.collect(self.conn, self.state, self.stack.now if now is None else now, queue)
 
     # Ports.
 
@@ -395,6 +397,8 @@ class TcpSocket(Socket):
         conn = self.conn
         if conn is None:
             if self.listener is None:
+                if flags & MSG_OOB:
+                    raise error(errno.EINVAL, "no urgent data")
                 self.take_error()
             raise error(errno.ENOTCONN)
         if flags & MSG_OOB:
@@ -617,7 +621,7 @@ class TcpSocket(Socket):
         return mask
 
     def ioctl(self, request: int) -> int:
-        """SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCATMARK."""
+        """SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD, SIOCATMARK."""
         conn = self.conn
         if request == SIOCINQ:
             if self.listener is not None:
@@ -627,6 +631,10 @@ class TcpSocket(Socket):
             if self.listener is not None:
                 raise error(errno.EINVAL)
             return 0 if conn is None or conn.state in (SYN_SENT, SYN_RECEIVED) else conn.write_seq - conn.snd_una
+        if request == SIOCOUTQNSD:
+            if self.listener is not None:
+                raise error(errno.EINVAL)
+            return 0 if conn is None or conn.state in (SYN_SENT, SYN_RECEIVED) else conn.write_seq - conn.snd_nxt
         if request == SIOCATMARK:
             return int(conn is not None and conn.urg_data >= 0 and conn.rcv_up == conn.copied_seq)
         raise error(errno.ENOTTY)

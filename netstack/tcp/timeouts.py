@@ -58,6 +58,9 @@ def retransmit_timeout(c: Connection, now: int) -> None:
         c.timed_out(now)
         return
     recovery.enter_loss(c, now)
+    if not c.retransmits:
+        c.total_rto_recoveries += 1
+        c.rto_stamp_ns = now
     c.retransmits += 1
     c.total_rto += 1
     if not output.retransmit(c, 0, 1, now):

@@ -28,6 +28,7 @@ from tools.packetdrill.values import (
     single,
 )  # fmt: skip
 
+NOBODYS = 1_000_000
 FD_RESULTS = frozenset({"socket", "accept", "accept4", "open", "epoll_create", "epoll_create1", "eventfd", "dup"})
 
 
@@ -51,8 +52,9 @@ class Caller:
     fds: dict[int, int] = field(default_factory=dict)
 
     def fd(self, expression: Expression) -> int:
+        """The live descriptor. One that the script has not got is nobody's: not by chance one of the runner's own."""
         number = integer(expression)
-        return self.fds.get(number, number)
+        return self.fds.get(number, number if number < 3 else NOBODYS + number)
 
     def perform(self, call: SystemCall) -> None:
         """Make the call and compare. Raises CallMismatch or UnsupportedCall. May block in virtual time."""
