@@ -210,7 +210,7 @@ def pread(file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
     if pos < 0:
         raise error(abi.EINVAL, "negative offset")
     if not file.ops.seekable:
-        raise error(abi.ESPIPE)
+        raise error(abi.EBADF if file.flags & abi.O_PATH else abi.ESPIPE)
     if not file.readable:
         raise error(abi.EBADF, "not open for reading")
     return file.ops.read(file, task, sink, n if n < MAX_RW_COUNT else MAX_RW_COUNT, pos)
@@ -221,7 +221,7 @@ def pwrite(file: File, task: Task, source: Source, n: int, pos: int) -> int:
     if pos < 0:
         raise error(abi.EINVAL, "negative offset")
     if not file.ops.seekable:
-        raise error(abi.ESPIPE)
+        raise error(abi.EBADF if file.flags & abi.O_PATH else abi.ESPIPE)
     if not file.writable:
         raise error(abi.EBADF, "not open for writing")
     if file.flags & abi.O_APPEND and file.inode is not None:
@@ -231,6 +231,6 @@ def pwrite(file: File, task: Task, source: Source, n: int, pos: int) -> int:
 
 def lseek(file: File, offset: int, whence: int) -> int:
     if not file.ops.seekable:
-        raise error(abi.ESPIPE)
+        raise error(abi.EBADF if file.flags & abi.O_PATH else abi.ESPIPE)
     file.pos = file.ops.llseek(file, offset, whence)
     return file.pos

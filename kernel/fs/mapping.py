@@ -45,11 +45,13 @@ class PageSource(Protocol):
 class AddressSpace:
     """See the module's docstring. `size` is not kept here: the inode has it."""
 
-    __slots__ = ("pages", "source")
+    __slots__ = ("pages", "source", "unwritten")
 
     def __init__(self, source: PageSource) -> None:
         self.pages: dict[int, Page] = {}
         self.source = source
+        self.unwritten: set[int] = set()
+        """Pages that fallocate has reserved and nobody has written to: they take space, and are holes to lseek."""
 
     def page(self, index: int) -> Page | None:
         """The page for reading, or None for a hole."""
@@ -66,8 +68,25 @@ class AddressSpace:
         if page is None:
             self.source.allocate(index)
             page = self.pages[index] = bytearray(PAGE_SIZE)
+        if self.unwritten:
+            self.unwritten.discard(index)
         self.source.dirtied(index)
         return page
+
+    def reserve(self, first: int, last: int) -> None:
+        """Takes the space for the pages [first, last); all of it or, where that fails, none."""
+        taken: list[int] = []
+        try:
+            for index in range(first, last):
+                if self.page(index) is None:
+                    self.page_for_write(index)
+                    taken.append(index)
+        except OSError:
+            for index in taken:
+                del self.pages[index]
+            self.source.free(len(taken))
+            raise
+        self.unwritten.update(taken)
 
     def read(self, pos: int, count: int) -> bytes:
         """`count` bytes at `pos`; the caller has cut the range to the file's size."""
@@ -101,6 +120,8 @@ class AddressSpace:
         if start + count <= PAGE_SIZE:
             found = pages.get(pos >> _SHIFT)
             if found is not None:
+                if self.unwritten:
+                    self.unwritten.discard(pos >> _SHIFT)
                 found[start : start + count] = data
                 self.source.dirtied(pos >> _SHIFT)
                 return count
@@ -159,14 +180,16 @@ class AddressSpace:
             gone = [index for index in pages if index >= first and (last is None or index < last)]
         for index in gone:
             del pages[index]
+        if self.unwritten:
+            self.unwritten.difference_update(gone)
         if gone:
             self.source.free(len(gone))
 
     def next_data(self, index: int) -> int | None:
         """The first page at or after `index` that is not a hole."""
-        if index in self.pages:
+        if index in self.pages and index not in self.unwritten:
             return index
-        cached = min((i for i in self.pages if i >= index), default=None)
+        cached = min((i for i in self.pages if i >= index and i not in self.unwritten), default=None)
         stored = self.source.next_data(index)
         if cached is None or stored is None:
             return stored if cached is None else cached
@@ -174,6 +197,6 @@ class AddressSpace:
 
     def next_hole(self, index: int) -> int:
         """The first page at or after `index` that is a hole."""
-        while index in self.pages or self.source.next_data(index) == index:
+        while (index in self.pages and index not in self.unwritten) or self.source.next_data(index) == index:
             index += 1
         return index

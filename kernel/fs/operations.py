@@ -373,7 +373,8 @@ def rename(
 ) -> None:
     """renameat2(2)."""
     exchange = bool(flags & abi.RENAME_EXCHANGE)
-    if flags & ~(abi.RENAME_NOREPLACE | abi.RENAME_EXCHANGE) or (exchange and flags & abi.RENAME_NOREPLACE):
+    plain = abi.RENAME_NOREPLACE | abi.RENAME_WHITEOUT
+    if flags & ~(plain | abi.RENAME_EXCHANGE) or (exchange and flags & plain):
         raise error(EINVAL, "rename flags")
     w = walk(task)
     source, name, kind, slashes = w.parent(old, old_base)
@@ -414,6 +415,9 @@ def rename(
         if victim is not None:
             victim.detach()
         moved.move(target.dentry, new_name)
+        if flags & abi.RENAME_WHITEOUT:
+            gid = _new_owner(source.inode, S_IFCHR, task.cred)[1]
+            source.dentry.attach(name, fs.make(source.inode, name, S_IFCHR, task.cred.fsuid, gid, 0, b""))
     if fs.watched:
         _tell_moved(task, source.inode, name, target.inode, new_name, moved.inode)
         if exchange and victim is not None:

@@ -195,8 +195,8 @@ class ProcessTree:
             assert root is not None
             where = b"/" if mount.mountpoint is None else self.vfs.path_of(Path(mount, mount.root), root)
             source = mount.source.decode(errors="replace")
-            options = _mount_options(mount)
-            lines.append(f"{source} {where.decode(errors='replace')} {mount.fs.name} {options},relatime 0 0\n")
+            options = _mount_options(mount) + getattr(mount.fs, "options", "")
+            lines.append(f"{source} {where.decode(errors='replace')} {mount.fs.name} {options} 0 0\n")
         return "".join(lines)
 
     def _mountinfo(self) -> str:
@@ -209,8 +209,9 @@ class ProcessTree:
             dev = mount.fs.dev
             options = _mount_options(mount)
             lines.append(
-                f"{mount.id} {parent} {dev >> 8}:{dev & 255} / {where.decode(errors='replace')} {options},relatime - "
-                f"{mount.fs.name} {mount.source.decode(errors='replace')} {options.split(',')[0]}\n"
+                f"{mount.id} {parent} {dev >> 8}:{dev & 255} / {where.decode(errors='replace')} {options} - "
+                f"{mount.fs.name} {mount.source.decode(errors='replace')} {options.split(',')[0]}"
+                f"{getattr(mount.fs, 'options', '')}\n"
             )
         return "".join(lines)
 
@@ -398,9 +399,12 @@ def _limits(group: Any) -> str:
 
 def _mount_options(mount: Any) -> str:
     options = "ro" if mount.flags & abi.MS_RDONLY else "rw"
-    for flag, word in ((abi.MS_NOSUID, "nosuid"), (abi.MS_NODEV, "nodev"), (abi.MS_NOEXEC, "noexec")):
+    for flag, word in (
+        (abi.MS_NOSUID, "nosuid"), (abi.MS_NODEV, "nodev"), (abi.MS_NOEXEC, "noexec"), (abi.MS_NOATIME, "noatime"),
+        (abi.MS_NODIRATIME, "nodiratime"),
+    ):  # fmt: skip
         options += f",{word}" if mount.flags & flag else ""
-    return options
+    return options if mount.flags & abi.MS_NOATIME else options + ",relatime"
 
 
 def _fdinfo(task: Any, fd: int) -> str:

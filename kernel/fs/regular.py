@@ -193,16 +193,20 @@ class RegularOps(FileOps):
         if mode & ~(abi.FALLOC_FL_KEEP_SIZE | abi.FALLOC_FL_PUNCH_HOLE):
             raise error(abi.EOPNOTSUPP, "fallocate mode")
         end = offset + length
+        if end > MAX_FILE_SIZE:
+            raise error(EFBIG)
         if mode & abi.FALLOC_FL_PUNCH_HOLE:
             if not mode & abi.FALLOC_FL_KEEP_SIZE:
                 raise error(abi.EOPNOTSUPP, "punch without keep-size")
-            mapping.punch(offset, min(end, (inode.size + PAGE_SIZE - 1) & -PAGE_SIZE))
+            mapping.punch(offset, end)
             modified(inode)
             return
-        if end > inode.size and not mode & abi.FALLOC_FL_KEEP_SIZE:
-            file_size_limit(task, end, 0)
-        for index in range(offset // PAGE_SIZE, (end + PAGE_SIZE - 1) // PAGE_SIZE):
-            mapping.page_for_write(index)
+        if end > inode.size:
+            limit = task.group.rlimits.get(abi.RLIMIT_FSIZE, (-1, -1))[0]
+            if 0 <= limit < end:
+                task.send_signal(abi.SIGXFSZ)
+                raise error(EFBIG, f"RLIMIT_FSIZE is {limit}")
+        mapping.reserve(offset // PAGE_SIZE, (end + PAGE_SIZE - 1) // PAGE_SIZE)
         if end > inode.size and not mode & abi.FALLOC_FL_KEEP_SIZE:
             inode.size = end
         inode.ctime = inode.fs.now()

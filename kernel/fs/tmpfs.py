@@ -30,6 +30,8 @@ from kernel.fs.mapping import AddressSpace, Page
 from kernel.fs.vfs import DirEntry, FileSystem, Inode, Path, StatFs, error
 
 MAX_LINKS = 1 << 31
+SHORT_LINK = 128
+"""A symbolic link of so many bytes or more takes a page."""
 ENTRY_SIZE = 20  # what Linux's tmpfs adds to a directory's size per entry (BOGO_DIRENT_SIZE)
 
 
@@ -131,6 +133,8 @@ class Tmpfs(FileSystem):
         self.block_size = PAGE_SIZE
         self.max_pages = max_pages
         self.max_inodes = max_inodes
+        self.options = ""
+        """What /proc/mounts shows beside the flags of the mount."""
         self.pages = 0
         self.inodes = 0
         self._ino = 0
@@ -138,9 +142,7 @@ class Tmpfs(FileSystem):
         self.root = self._inode(S_IFDIR | mode, uid, gid)
 
     def _inode(self, mode: int, uid: int, gid: int, rdev: int = 0) -> Inode:
-        if self.max_inodes is not None and self.inodes >= self.max_inodes:
-            raise error(ENOSPC, f"{self.name} has no inode left of {self.max_inodes}")
-        self.inodes += 1
+        self._take_inode()
         self._ino += 1
         inode = Inode(self, self._ino, mode, uid, gid, rdev)
         kind = mode & S_IFMT
@@ -151,6 +153,11 @@ class Tmpfs(FileSystem):
         elif kind == S_IFREG:
             inode.mapping = AddressSpace(self._source)
         return inode
+
+    def _take_inode(self) -> None:
+        if self.max_inodes is not None and self.inodes >= self.max_inodes:
+            raise error(ENOSPC, f"{self.name} has no inode left of {self.max_inodes}")
+        self.inodes += 1
 
     def _touch(self, directory: Inode, entries: int = 0) -> None:
         directory.mtime = directory.ctime = self.now()
@@ -170,7 +177,14 @@ class Tmpfs(FileSystem):
         return last
 
     def make(self, directory: Inode, name: bytes, mode: int, uid: int, gid: int, rdev: int, target: bytes) -> Inode:
-        inode = self._inode(mode, uid, gid, rdev)
+        long = mode & S_IFMT == S_IFLNK and len(target) >= SHORT_LINK
+        if long:
+            self._source.allocate(0)
+        try:
+            inode = self._inode(mode, uid, gid, rdev)
+        except OSError:
+            self.pages -= long
+            raise
         if mode & S_IFMT == S_IFLNK:
             inode.private = target
             inode.size = len(target)
@@ -188,6 +202,8 @@ class Tmpfs(FileSystem):
     def link(self, inode: Inode, directory: Inode, name: bytes) -> None:
         if inode.nlink >= MAX_LINKS:
             raise error(EMLINK)
+        if inode.nlink:
+            self._take_inode()
         inode.nlink += 1
         inode.ctime = self.now()
         directory.private.add(name, inode)
@@ -196,6 +212,12 @@ class Tmpfs(FileSystem):
     def unlink(self, directory: Inode, name: bytes, inode: Inode) -> None:
         directory.private.remove(name)
         self._touch(directory, -1)
+        self._drop_link(inode)
+
+    def _drop_link(self, inode: Inode) -> None:
+        """Each further name of a file counts as an inode."""
+        if inode.nlink > 1 and not inode.is_dir:
+            self.inodes -= 1
         inode.drop_link()
 
     def rmdir(self, directory: Inode, name: bytes, inode: Inode) -> None:
@@ -234,7 +256,7 @@ class Tmpfs(FileSystem):
                 if victim.is_dir:
                     target.nlink -= 1
                     victim.nlink = 1
-                victim.drop_link()
+                self._drop_link(victim)
             source.size -= ENTRY_SIZE
             target.size += ENTRY_SIZE
             if inode.is_dir and moves:
@@ -258,7 +280,7 @@ class Tmpfs(FileSystem):
 
     def truncate(self, inode: Inode, size: int) -> None:
         assert inode.mapping is not None
-        if size < inode.size:
+        if size <= inode.size:
             inode.mapping.truncate(size)
         inode.size = size
         inode.mtime = inode.ctime = self.now()
@@ -275,6 +297,8 @@ class Tmpfs(FileSystem):
     def evict(self, inode: Inode) -> None:
         if inode.mapping is not None:
             inode.mapping.truncate(0)
+        elif inode.is_link and len(inode.private) >= SHORT_LINK:
+            self.pages -= 1
         self.inodes -= 1
 
     def blocks(self, inode: Inode) -> int:
@@ -309,6 +333,7 @@ def tmpfs_from_options(dev: int, now: Callable[[], int], options: bytes, pages: 
     size.
     """
     fs = Tmpfs(dev, now, max_pages=pages)
+    before = fs.max_pages, fs.max_inodes
     for option in options.split(b","):
         key, _, value = option.partition(b"=")
         if key == b"size":
@@ -325,4 +350,12 @@ def tmpfs_from_options(dev: int, now: Callable[[], int], options: bytes, pages: 
             fs.root.gid = _number(value)
         elif key:
             raise error(EINVAL, f"tmpfs option {option!r}")
+    shown = (
+        (fs.max_pages != before[0], f"size={(fs.max_pages or 0) * (PAGE_SIZE // 1024)}k"),
+        (fs.max_inodes != before[1], f"nr_inodes={fs.max_inodes or 0}"),
+        (fs.root.mode & 0o7777 != 0o1777, f"mode={fs.root.mode & 0o7777:03o}"),
+        (fs.root.uid, f"uid={fs.root.uid}"),
+        (fs.root.gid, f"gid={fs.root.gid}"),
+    )
+    fs.options = "".join("," + text for set_, text in shown if set_)
     return fs

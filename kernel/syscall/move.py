@@ -223,7 +223,7 @@ def sys_copy_file_range(
     start = source.pos if off_in is None else off_in
     to = target.pos if off_out is None else off_out
     if start < 0 or to < 0:
-        raise error(EINVAL, "negative offset")
+        raise error(abi.EOVERFLOW if start < 0 <= start + n or to < 0 <= to + n else EINVAL, "negative offset")
     assert source.inode is not None
     n = min(room(task, n), max(source.inode.size - start, 0))
     if source.inode is target.inode and start < to + n and to < start + n and n:

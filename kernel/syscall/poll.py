@@ -80,6 +80,8 @@ def sys_ppoll(task: Any, fds: Any, timeout_ns: int | None = None, sigmask: Any =
             file = task.files.get(fd)
         except OSError:
             file = None
+        if file is not None and file.flags & abi.O_PATH:
+            file = None
         entries.append((file, events & 0xFFFF))
     asked = [fd for fd, _ in wanted if fd >= 0]
     with _Masked(task, sigmask):
