@@ -13,6 +13,7 @@ Several machines share a trace: the threads of the second have ids from 1,000,00
 from __future__ import annotations
 
 import socket
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any
 
 from drivers.clock import CPU_RANK
@@ -94,7 +95,7 @@ class Listener:
         self._base = index * IDS
         self._write = recorder.write
         self._first = machine.scheduler.cpus[0].rank - CPU_RANK
-        self._cpu_events: list[list[bytes]] = [[] for _ in machine.scheduler.cpus]
+        self._cpu_events: list[list[tuple[int, bytes]]] = [[] for _ in machine.scheduler.cpus]
         self._processes: dict[int, int] = {}
         self._threads: dict[int, int] = {}
         self._open: dict[int, int] = {}
@@ -103,8 +104,8 @@ class Listener:
         self._tracks: dict[str, int] = {}
         self._arrived: dict[Key, int] = {}
         """The flow of the newest data on a connection that nobody has read."""
-        self._read: dict[tuple[int, Key], int] = {}
-        """Of what a thread has read and not answered."""
+        self._read: dict[Key, int] = {}
+        """Of what has been read and not answered; another thread may answer than the one that read."""
         self._taps: list[Tap] = []
         machine.trace.append(self)
         for interface in machine.network.interfaces.values():
@@ -151,9 +152,7 @@ class Listener:
         if uuid is None:
             parent = self._process(task.group)
             uuid = self._threads[task.tid] = self._recorder.uuid()
-            self._write(
-                proto.thread_track(uuid, parent, self._base + task.group.pid, self._base + task.tid, task.comm)
-            )
+            self._write(proto.thread_track(uuid, parent, self._base + task.group.pid, self._base + task.tid, task.comm))
         return uuid
 
     def track(self, name: str) -> int:
@@ -179,17 +178,19 @@ class Listener:
 
     # ---- the scheduler ----
 
-    def _add(self, cpu: int, event: bytes) -> None:
+    def _add(self, cpu: int, now: int, event: bytes) -> None:
         events = self._cpu_events[cpu]
-        events.append(event)
-        if len(events) >= BATCH:
-            self._flush(cpu)
+        events.append((now, event))
+        if len(events) >= 2 * BATCH:
+            self._flush(cpu, BATCH)
 
-    def _flush(self, cpu: int) -> None:
+    def _flush(self, cpu: int, most: int | None = None) -> None:
+        """Write the first events of a CPU, in order: an interrupt's end is told before what happens within it."""
         events = self._cpu_events[cpu]
+        events.sort(key=itemgetter(0))
         if events:
-            self._write(proto.ftrace(self._first + cpu, events))
-            events.clear()
+            self._write(proto.ftrace(self._first + cpu, [event for _, event in events[:most]]))
+            del events[:most]
 
     def _queue_length(self, cpu: int, now: int) -> None:
         queue = self._machine.scheduler.cpus[cpu].queue
@@ -199,14 +200,18 @@ class Listener:
         number = self._first + cpu
         if after is not None:
             self._thread(after)
-        self._add(cpu, proto.sched_switch(now, self._who(before, number), _state(before), self._who(after, number)))
+        self._add(
+            cpu, now, proto.sched_switch(now, self._who(before, number), _state(before), self._who(after, number))
+        )
         self._queue_length(cpu, now)
 
     def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None:
         self._thread(task)
         cpu = waker.cpu.id if waker is not None else task.cpu.id
         who = self._who(task, 0)
-        self._add(cpu, proto.sched_waking(now, self._id(waker), who, self._first + task.cpu.id, reason == "created"))
+        self._add(
+            cpu, now, proto.sched_waking(now, self._id(waker), who, self._first + task.cpu.id, reason == "created")
+        )
         self._queue_length(task.cpu.id, now)
 
     def wait(self, task: Task, reason: str, now: int) -> None:
@@ -220,11 +225,11 @@ class Listener:
     def interrupt(self, cpu: int, kind: str, begin: int, end: int) -> None:
         """Time that the CPU spent on a device."""
         if kind == "softirq":
-            self._add(cpu, proto.softirq(begin, 0, True, 3))
-            self._add(cpu, proto.softirq(end, 0, False, 3))
+            self._add(cpu, begin, proto.softirq(begin, 0, True, 3))
+            self._add(cpu, end, proto.softirq(end, 0, False, 3))
         else:
-            self._add(cpu, proto.irq_entry(begin, 0, 1, kind))
-            self._add(cpu, proto.irq_exit(end, 0, 1))
+            self._add(cpu, begin, proto.irq_entry(begin, 0, 1, kind))
+            self._add(cpu, end, proto.irq_exit(end, 0, 1))
 
     # ---- system calls ----
 
@@ -232,7 +237,7 @@ class Listener:
         ends = []
         if call.name in WRITES:
             key = self._key(task, args)
-            flow = self._read.pop((task.tid, key), 0) if key is not None else 0
+            flow = self._read.pop(key, 0) if key is not None else 0
             if flow:
                 ends.append(flow)
         notes = [("args", _arguments(args))]
@@ -245,7 +250,7 @@ class Listener:
             key = self._key(task, args)
             flow = self._arrived.pop(key, 0) if key is not None else 0
             if flow and key is not None:
-                self._read[task.tid, key] = flow
+                self._read[key] = flow
                 self._write(proto.event(INSTANT, track, now, "data of a packet", "net", flows=(flow,)))
         if self._open.get(task.tid):
             self._open[task.tid] -= 1
