@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests replace methods of classes, and editing a source has to take effect: they run the Python unless told otherwise.
 # Nothing of terrella that is compiled has been imported yet.
 os.environ.setdefault("TERRELLA_COMPILED", "0")
+
+# How long an example takes says how busy the host is. (What else a profile says stays, as that for CI.)
+settings.register_profile("house", settings(), deadline=None)
+settings.load_profile("house")
 
 REQUIRED = os.environ.get("TERRELLA_INTEROP") == "required"
 
