@@ -481,6 +481,8 @@ class UdpSocket(Socket):
                 udp.release(self)
                 self.local = (self.local[0], 0)
             return
+        if not self.local[1]:  # Linux chooses the port first, also where the rest then fails
+            udp.bind(self, self.local[0], 0)
         dst, port = self.parse_address(addr)
         if not any(dst):
             dst = b"\x7f\x00\x00\x01" if len(dst) == 4 else LOOPBACK6
@@ -492,8 +494,6 @@ class UdpSocket(Socket):
         if link is not None:
             self.bound_device = link
         udp.disconnect(self)
-        if not self.local[1]:
-            udp.bind(self, self.local[0], 0)
         self.local = (path.src, self.local[1])
         self.remote = (dst, port)
         udp.connect(self)
