@@ -8,6 +8,7 @@ Threads share one table (CLONE_FILES); fork copies it.
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import Any
 
 from kernel.abi import EBADF, EINVAL, EMFILE
 from kernel.fs.file import File
@@ -25,8 +26,8 @@ class FdTable:
         self._cloexec = bytearray()
         self.users = 1  # tasks that share the table
 
-    def get(self, fd: int) -> File:
-        """The description behind `fd`; EBADF."""
+    def get(self, fd: Any) -> File:
+        """The description behind `fd`, which is whatever a program gave; EBADF."""
         try:
             if fd >= 0:
                 file = self.files[fd]

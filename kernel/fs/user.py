@@ -36,7 +36,7 @@ def text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
 
 
-def file_of(task: Task, fd: int) -> File:
+def file_of(task: Task, fd: object) -> File:
     """The description behind a descriptor that may be used for I/O: EBADF, also for O_PATH ones."""
     file: File = task.files.get(fd)
     if file.flags & abi.O_PATH:
@@ -44,7 +44,7 @@ def file_of(task: Task, fd: int) -> File:
     return file
 
 
-def base_of(task: Task, dirfd: int, path: bytes) -> Path | None:
+def base_of(task: Task, dirfd: object, path: bytes) -> Path | None:
     """Where a relative `path` starts; None for the working directory."""
     if dirfd == AT_FDCWD or path[:1] == b"/" or not path:
         return None
@@ -55,7 +55,7 @@ def base_of(task: Task, dirfd: int, path: bytes) -> Path | None:
     return found
 
 
-def path_at(task: Task, dirfd: int, path: Any, flags: int, follow: bool) -> tuple[Path | None, Inode]:
+def path_at(task: Task, dirfd: object, path: Any, flags: int, follow: bool) -> tuple[Path | None, Inode]:
     """Looks up `path`; with AT_EMPTY_PATH and "" it is the descriptor's own file (its path may be None: a pipe)."""
     name = pathname(path)
     if not name and flags & AT_EMPTY_PATH:
@@ -70,7 +70,7 @@ def path_at(task: Task, dirfd: int, path: Any, flags: int, follow: bool) -> tupl
     return found, found.inode
 
 
-def lookup(task: Task, dirfd: int, name: bytes, follow: bool = True) -> Path:
+def lookup(task: Task, dirfd: object, name: bytes, follow: bool = True) -> Path:
     costs = task.machine.costs
     task.spend(costs.path_component * (1 + name.count(b"/")))
     return Walk(task.fs, task.cred, task).lookup(name, base_of(task, dirfd, name), follow)
