@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from terrella.testing import probe
+from terrella.testing.links import ShiftSequence
 from terrella.testing.oracles.base import Oracle
 from terrella.testing.pair import OTHER, Pair, Side
 from terrella.testing.probe import State
@@ -94,6 +95,9 @@ class RetransmissionTimeout(Oracle):
         other = self.pair.sides[OTHER[side.name]]
         if side.reneged or other.reneged or other.stack.counters.tcpext.OfoPruned or not self.first[side.name]:
             return  # the receiver forgot what it had SACKed (perhaps for want of memory): no need to wait
+        ways = (self.pair.link.a_to_b, self.pair.link.b_to_a)
+        if any(isinstance(box, ShiftSequence) and not box.sack for way in ways for box in way.boxes):
+            return  # SACK blocks are nonsense, and can look as if it had
         una, at = self.timeout[side.name]
         began = max(self.first[side.name][0][1], at if una == after.snd_una else 0)
         since = self.pair.now - began

@@ -4,7 +4,8 @@
  *
  *   syn      TCP SYNs with the options Linux sends, from one address and ever other ports
  *   spoofed  the same, each from another address of the source's /16
- *   ack rst flags udp icmp fragment
+ *   ack rst fin xmas null flags   TCP of no connection; flags: any
+ *   udp icmp fragment
  *
  * At the end one line: frames sent, nanoseconds taken, the longest time between two bursts in nanoseconds.
  */
@@ -73,7 +74,12 @@ static size_t make(uint8_t *f, const char *kind, const uint8_t *macs, uint32_t s
     put(l4, 1024 + (uint32_t)(i % 60000), 2);
     put(l4 + 2, port, 2);
     if (tcp) {
-        uint8_t flags = !strcmp(kind, "ack") ? 16 : !strcmp(kind, "rst") ? 4 : !strcmp(kind, "flags") ? (uint8_t)number() : 2;
+        static const struct { const char *kind; uint8_t flags; } combinations[] = {
+            {"ack", 0x10}, {"rst", 0x04}, {"fin", 0x01}, {"xmas", 0x29}, {"null", 0}};
+        uint8_t flags = !strcmp(kind, "flags") ? (uint8_t)number() : 2;
+        for (size_t k = 0; k < sizeof combinations / sizeof combinations[0]; k++)
+            if (!strcmp(kind, combinations[k].kind))
+                flags = combinations[k].flags;
         put(l4 + 4, number(), 4);
         put(l4 + 8, flags & 16 ? number() : 0, 4);
         if (flags == 2) {

@@ -6,11 +6,12 @@ Rates are held by the generator's own clock; how long a fetch took is not looked
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.interop.robustness.conftest import Flood, Start, fetch, resident_bytes
+from tests.interop.robustness.conftest import Flood, Start, fetch, processor_seconds, resident_bytes
 from tests.interop.up_machine import WRONG, tshark
 
 pytestmark = pytest.mark.interop
@@ -74,22 +75,40 @@ def test_hping_floods(up: Start, need: object) -> None:
     assert grown < 24 << 20, f"it grew by {grown} bytes"
 
 
+KINDS = ["syn", "spoofed", "ack", "rst", "fin", "xmas", "null", "flags", "udp", "icmp", "fragment"]
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("kind", ["syn", "spoofed", "ack", "rst", "flags", "udp", "icmp", "fragment"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_minute_of_flood(kind: str, up: Start, generator: Path) -> None:
     """50,000 frames a second for a minute: pages come throughout, and memory does not grow after the first seconds."""
     machine = up("--pcap", "/dev/null")
+    taken: list[float] = []
+
+    def page() -> None:
+        began = time.monotonic()
+        fetch(machine, patience=60)
+        taken.append(time.monotonic() - began)
+
     flood = Flood(machine, generator, kind, SYN_RATE, 60)
     for _ in range(50):
-        fetch(machine, patience=60)
-    early = resident_bytes(machine.process.pid)
-    fetched = 0
+        page()
+    early, worked = resident_bytes(machine.process.pid), processor_seconds(machine.process.pid)
+    began = time.monotonic()
     while flood.running:
-        fetch(machine, patience=60)
-        fetched += 1
+        page()
     grown = resident_bytes(machine.process.pid) - early
+    share = (processor_seconds(machine.process.pid) - worked) / max(time.monotonic() - began, 1e-9)
     sent, seconds = flood.finish()
-    assert sent / seconds > 0.95 * SYN_RATE and fetched > 50
     assert machine.stop() == 0
     assert machine.complaints() == ""
+    taken.sort()
+    dealt = machine.stats()
+    counted = {name: n for group in ("Reject", "TcpExt") for name, n in dealt[group].items() if n > 10_000}
+    print(
+        f"\n{kind}: {sent / seconds:,.0f} frames/s for {seconds:.0f} s; {len(taken)} pages, each in"
+        f" {taken[0] * 1e3:.0f} / {taken[len(taken) // 2] * 1e3:.0f} / {taken[-1] * 1e3:.0f} ms (least, median, most);"
+        f" {share:.2f} of a core; memory {early / 1e6:.1f} {grown / 1024:+.0f} KiB; {counted}"
+    )
+    assert sent / seconds > 0.95 * SYN_RATE and len(taken) > 100
     assert grown < 4 << 20, f"it grew by {grown} bytes"

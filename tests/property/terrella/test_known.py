@@ -7,7 +7,7 @@ import pytest
 from netstack.tcp import recovery
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case, run
-from terrella.testing.links import DROP, MS, ClampMss, Fate, Link, Way
+from terrella.testing.links import DROP, MS, ClampMss, Fate, Link, ShiftSequence, Way
 from terrella.testing.pair import Violation
 from tests.unit.terrella.testing.test_oracles import mutate
 
@@ -76,6 +76,16 @@ SIZED_FOR_A_DSACK = Case(
     200, (("net.ipv4.tcp_ecn", 1),),
 )  # fmt: skip
 """A burst is cut for segments that carry two SACK blocks; only the first has the D-SACK."""
+
+FALSE_BLOCKS = exchange(
+    Link(
+        Way(0, 10_000_000, 50, 5, 0.01, 0, 0.05, 0.01, 0.05, (ShiftSequence(4191),), only("." * 18 + "xx")),
+        Way(0, 10_000_000, 50, 5, boxes=(ShiftSequence(4191, back=True),), fates=only("." * 8 + "xxxxxxxx")),
+    ),
+    Application((Piece(30_000),), read_every_ns=5 * MS),
+    Application((Piece(1208), Piece(1, 300 * MS)), 1000, 5 * MS, options=(("TCP_QUICKACK", 0),)), 0, both=False,
+)  # fmt: skip
+"""A firewall renumbers and leaves the SACK blocks as they were: it looks as if the receiver had reneged."""
 
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
