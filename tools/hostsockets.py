@@ -77,7 +77,7 @@ class HostSockets:
         buffer = ctypes.create_string_buffer(n)
         name, size = ctypes.create_string_buffer(128), ctypes.c_uint(128)
         got = self._call(_receive, fd, buffer, n, flags, name, ctypes.byref(size))
-        return ctypes.string_at(buffer, got), unpack_address(name.raw[: size.value])
+        return ctypes.string_at(buffer, min(got, n)), unpack_address(name.raw[: size.value])
 
     def send(self, fd: int, data: Any, flags: int = 0) -> int:
         return self.sendto(fd, data, flags)

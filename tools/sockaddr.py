@@ -16,6 +16,8 @@ def pack_address(family: int, address: Address) -> bytes:
     """A `struct sockaddr`. Names are not resolved: hosts are numeric, and "" is the wildcard."""
     if family == socket.AF_UNIX:
         path = os.fsencode(address)
+        if not path:
+            return struct.pack("=H", family)
         if len(path) > 107:
             raise OSError(errno.EINVAL, "AF_UNIX path too long")
         return struct.pack("=H", family) + path + (b"" if path[:1] == b"\0" else b"\0")

@@ -322,8 +322,8 @@ class Vfs:
     """The mount tree of a machine, the device registry and the filesystem types it can mount."""
 
     __slots__ = (
-        "_anon", "_dev", "_mount_id", "devices", "machine", "memfd", "mounts", "moves", "now", "root", "types",
-        "unix_names",
+        "_anon", "_dev", "_mount_id", "devices", "in_flight", "machine", "memfd", "mounts", "moves", "now", "root",
+        "types", "unix_names",
     )  # fmt: skip
 
     def __init__(self, now: Callable[[], int]) -> None:
@@ -340,6 +340,7 @@ class Vfs:
         """Where the files of memfd_create are, once there is one."""
         self.moves = 0  # renames that inotify was told of: the cookie that joins the two events
         self.unix_names: dict[bytes, Any] = {}  # abstract names of Unix sockets
+        self.in_flight: Any = None  # what their messages carry, once there is one
 
     def anon(self, name: str, magic: int) -> AnonFs:
         """The filesystem without names that gives pipes, sockets and the like their inodes."""

@@ -5,7 +5,7 @@ to put its odd bytes (its length modulo the page) into the last page, if they al
 for each page or part of one. All the rules of POSIX follow from that: a write of PIPE_BUF bytes or fewer needs at most
 one slot, so it is stored whole or waits; a longer one may be stored in parts, between those of others.
 
-A slot is `[buffer, start, end, packet]`: the bytes [start, end) of a page. A buffer is the writer's own bytes object
+A slot is `[buffer, start, end, kind]`: the bytes [start, end) of a page. A buffer is the writer's own bytes object
 as long as nothing is appended to it, so that a page written whole is read without being copied.
 
 End of file is the state of being empty without writers; writing without readers is SIGPIPE and EPIPE.
@@ -38,6 +38,8 @@ from kernel.sched.wait import Interrupted, WaitQueue
 if TYPE_CHECKING:
     from kernel.task import Task
 
+PACKET, BORROWED = 1, 2
+"""Kinds of a slot that nothing is appended to: a packet (O_DIRECT), and a page that splice or tee has put there."""
 SLOTS = 16
 MAX_SIZE = 1 << 20  # fs.pipe-max-size
 _IN = POLLIN | POLLRDNORM
@@ -139,7 +141,7 @@ class PipeOps(FileOps):
                 chunk = memoryview(data)[start:end]
             put = sink.put(chunk)
             done += put
-            if packet:  # a short read drops the rest of a packet
+            if packet == PACKET:  # a short read drops the rest of it
                 pipe.used -= end - start
                 slots.popleft()
                 break
@@ -190,7 +192,7 @@ class PipeOps(FileOps):
                 chunk = own(source.take(want))
                 size = len(chunk)
                 if size:
-                    slots.append([chunk, 0, size, packet])
+                    slots.append([chunk, 0, size, PACKET if packet else 0])
                     pipe.used += size
                     done += size
                 if done == n or size < want:
@@ -268,7 +270,7 @@ def make_pipe(flags: int, inode: Inode | None = None) -> tuple[File, File]:
     pipe.readers = pipe.writers = 1
     pipe.w_counter = 1
     status = flags & (O_NONBLOCK | O_DIRECT)
-    reader = File(OPS, abi.O_RDONLY | status, inode, None, pipe)
+    reader = File(OPS, abi.O_RDONLY | flags & O_NONBLOCK, inode, None, pipe)
     writer = File(OPS, abi.O_WRONLY | status, inode, None, pipe)
     if inode is not None:
         inode.pipe = pipe  # for opening it again through /proc/PID/fd

@@ -15,7 +15,7 @@ directions here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from csrc.frame import Frame
 from drivers.capture import Pcapng
@@ -28,6 +28,8 @@ from kernel.sched.kthread import Worker
 if TYPE_CHECKING:
     from drivers.net.device import NetDevice
     from kernel.machine import Machine
+
+Capture = Any  # a Pcapng, or whoever listens to frames as one does
 
 REAL_BATCH = 270
 """Real time: wire frames taken at once: six super-segments."""
@@ -49,7 +51,7 @@ class NetIf:
         self.network = network
         self.name = name
         self.device = device
-        self.captures: list[tuple[Pcapng, int]] = []
+        self.captures: list[tuple[Capture, int]] = []
         self.overload = Overload(self)
         self.napi = Napi(self)
         self.fd = device.fileno()
@@ -100,7 +102,7 @@ class NetIf:
         if thin is not None:
             thin(on)
 
-    def add_capture(self, capture: Pcapng, ident: int) -> None:
+    def add_capture(self, capture: Capture, ident: int) -> None:
         """From now on every frame is written, so every one has to be seen."""
         self.overload.lower()
         self.captures.append((capture, ident))

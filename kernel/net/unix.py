@@ -1,9 +1,9 @@
 """Unix domain sockets: unix(7). Streams, sequenced packets and datagrams within the machine, by pair or by name.
 
 They answer the same calls as the stack's sockets: never blocking, `on_ready` after a change. A socket's receive queue
-holds messages `(data, sender's name, ancillary, read so far)`; for a stream the borders between messages mean nothing,
-except that descriptors that were passed stop a read. What may be queued is bounded by the sender's SO_SNDBUF: a stream
-takes what fits, a packet goes whole.
+holds messages `[data, sender's name, parcel, read so far]`; for a stream the borders between messages mean nothing,
+except that a read ends after descriptors that were passed, and before the words of another sender (SO_PASSCRED). What
+may be queued is bounded by the sender's SO_SNDBUF: a stream takes what fits, a packet goes whole.
 
 Names are inodes of the filesystem (looked up by the system call) or abstract ones, which begin with a NUL.
 """
@@ -40,22 +40,54 @@ from kernel.abi import (
     SOCK_STREAM,
 )
 from kernel.fs.vfs import error
+from kernel.net.inflight import InFlight
 
 SNDBUF = 212992  # net.core.wmem_default
 MAX_DGRAM_QUEUE = 10  # net.unix.max_dgram_qlen
 _OVERHEAD = 768  # what Linux charges for a packet beside its bytes, about
 
 
+NOBODY = struct.pack("=iii", 0, 65534, 65534)
+"""SCM_CREDENTIALS of a message that was sent before anybody asked for them."""
+
+
+class Parcel:
+    """What a message has beside its bytes: descriptions, and who says it (struct ucred)."""
+
+    __slots__ = ("cred", "files", "flights")
+
+    def __init__(self, flights: InFlight, files: list[Any], cred: bytes | None = None) -> None:
+        self.flights = flights
+        self.files = files
+        self.cred = cred
+        for file in files:
+            flights.sent(file)
+
+    def unpack(self) -> list[Any]:
+        """The descriptions, which are the receiver's now."""
+        files, self.files = self.files, []
+        for file in files:
+            self.flights.gone(file)
+        return files
+
+    def drop(self) -> None:
+        """They will not arrive."""
+        for file in self.unpack():
+            file.put()
+
+
 class UnixSocket:
     """One end. `peer` is the other end of a connection, or where a connected datagram socket sends."""
 
     __slots__ = (
-        "backlog", "closed", "cred", "error", "family", "flags", "inode", "listening", "name", "names", "on_ready",
-        "peer", "peercred", "pending", "proto", "queue", "queued", "rcvtimeo_ns", "read_shut", "sndbuf", "sndtimeo_ns",
-        "type", "waiting_writers", "whoami", "write_shut",
+        "backlog", "closed", "cred", "error", "family", "flags", "flights", "inode", "listening", "name", "names",
+        "on_ready", "peer", "peercred", "pending", "proto", "queue", "queued", "rcvtimeo_ns", "read_shut", "sndbuf",
+        "sndtimeo_ns", "type", "waiting_writers", "whoami", "write_shut",
     )  # fmt: skip
 
-    def __init__(self, type: int, cred: tuple[int, int, int], names: dict[bytes, UnixSocket]) -> None:
+    def __init__(
+        self, type: int, cred: tuple[int, int, int], names: dict[bytes, UnixSocket], flights: InFlight
+    ) -> None:
         self.family = AF_UNIX
         self.type = type
         self.proto = 0
@@ -66,6 +98,7 @@ class UnixSocket:
         self.whoami: Callable[[], tuple[int, int, int]] | None = None
         """(pid, uid, gid) of who sends, for SO_PASSCRED."""
         self.names = names  # the machine's abstract names
+        self.flights = flights
         self.name: str | bytes = ""
         self.inode: Any = None
         self.peer: UnixSocket | None = None
@@ -123,25 +156,26 @@ class UnixSocket:
         """`addr` is the socket found by name (the system call looks it up)."""
         target = addr
         if self.type == SOCK_DGRAM:
-            if target is None:
-                self.peer = None
-                return
-            if target.type != SOCK_DGRAM:
-                raise error(EPROTOTYPE)
-            self.peer = target
+            if target is not None:
+                if target.type != SOCK_DGRAM:
+                    raise error(EPROTOTYPE)
+                self._may_send(target)
+            before, self.peer = self.peer, target
+            if before is not None and before is not target:
+                self._left(before)
             return
         if self.listening:
             raise error(EINVAL, "listening")
         if self.peer is not None:
             raise error(EISCONN)
-        if target is None or not target.listening or target.closed:
+        if target is None or not target.listening or target.closed or target.read_shut:
             raise error(ECONNREFUSED)
         if target.type != self.type:
             raise error(EPROTOTYPE)
         if len(target.pending) > target.backlog:
             target.waiting_writers.append(self)
             raise error(EAGAIN, "backlog full")
-        other = UnixSocket(self.type, target.cred, self.names)
+        other = UnixSocket(self.type, target.cred, self.names, self.flights)
         other.name = target.name
         other.whoami = target.whoami
         if target.flags.get(abi.SO_PASSCRED):
@@ -157,7 +191,7 @@ class UnixSocket:
         if not self.listening:
             raise error(EINVAL, "not listening")
         if not self.pending:
-            raise error(EAGAIN)
+            raise error(EINVAL if self.read_shut else EAGAIN)
         new = self.pending.popleft()
         waiting, self.waiting_writers = self.waiting_writers, []
         for sock in waiting:
@@ -172,23 +206,43 @@ class UnixSocket:
             raise error(ENOTCONN)
         return self.peer.name
 
+    def _may_send(self, peer: UnixSocket) -> None:
+        """A connected datagram socket hears its peer only."""
+        if peer.peer is not None and peer.peer is not self:
+            raise error(abi.EPERM, "it is connected to somebody else")
+
+    def _left(self, before: UnixSocket) -> None:
+        """A datagram socket has another peer, or none: what came from the old one is gone, and that one is told."""
+        self.drop_messages()
+        if before.peer is self and not before.closed:
+            before.error = ECONNRESET
+            before.changed()
+
     # ---- data ----
 
-    def sendto(self, data: Any, addr: Any, now: int, flags: int = 0, ancillary: Any = None) -> int:
+    def sendto(self, data: Any, addr: Any, now: int, flags: int = 0, parcel: Parcel | None = None) -> int:
         if self.error:
             code, self.error = self.error, 0
             raise error(code)
         if flags & abi.MSG_OOB:
             raise error(EOPNOTSUPP)
-        if addr is not None and self.type != SOCK_DGRAM:
+        if addr is not None and self.type == SOCK_STREAM:
             raise error(EISCONN if self.peer is not None else EOPNOTSUPP)
-        peer = addr if addr is not None else self.peer
-        if self.write_shut:
-            raise error(EPIPE)
+        peer = addr if addr is not None and self.type == SOCK_DGRAM else self.peer
         if peer is None:
             raise error(ENOTCONN)
-        if peer.closed or (peer.read_shut and self.type != SOCK_DGRAM):
-            raise error(EPIPE if self.type != SOCK_DGRAM else ECONNREFUSED)
+        if self.write_shut:
+            raise error(EPIPE)
+        if self.type == SOCK_DGRAM:
+            if peer.closed:
+                connected = self.peer is peer
+                if connected:
+                    self.peer = None
+                    self._left(peer)
+                raise error(ECONNREFUSED)
+            self._may_send(peer)
+        if peer.closed or peer.read_shut:
+            raise error(EPIPE)
         size = len(data)
         if self.type == SOCK_STREAM:
             if not size:
@@ -210,66 +264,84 @@ class UnixSocket:
                     peer.waiting_writers.append(self)
                 raise error(EAGAIN)
         if peer.flags and peer.flags.get(abi.SO_PASSCRED) and self.whoami is not None:
-            cred = (abi.SOL_SOCKET, abi.SCM_CREDENTIALS, struct.pack("=iii", *self.whoami()))
-            if ancillary is None or not any(kind == abi.SCM_CREDENTIALS for _, kind, _ in ancillary):
-                ancillary = [*(ancillary or ()), cred]
-        peer.queue.append([data if type(data) is bytes else bytes(data), self.name, ancillary, 0])
+            if parcel is None:
+                parcel = Parcel(self.flights, [])
+            if parcel.cred is None:
+                parcel.cred = struct.pack("=iii", *self.whoami())
+        peer.queue.append([data if type(data) is bytes else bytes(data), self.name, parcel, 0])
         peer.queued += size if self.type == SOCK_STREAM else size + _OVERHEAD
         peer.changed()
         return size
 
     def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, Any]:
-        data, _, _, addr = self.recvmsg(n, now, flags)
+        data, files, _, _, addr = self.recvmsg(n, now, flags)
+        for file in files:  # no room for descriptors in this call
+            file.put()
         return data, addr
 
-    def recvmsg(self, n: int, now: int, flags: int = 0) -> tuple[bytes, Any, int, Any]:
-        """(data, ancillary, message flags, sender's name)."""
+    def recvmsg(self, n: int, now: int, flags: int = 0) -> tuple[bytes, list[Any], bytes | None, int, Any]:
+        """(data, descriptions that the receiver holds now, credentials, message flags, sender's name)."""
         if n < 0:
             raise error(EINVAL)
         if self.type != SOCK_DGRAM and self.peer is None and not self.queue and not self.read_shut:
-            raise error(EINVAL if self.listening or self.type == SOCK_STREAM else ENOTCONN, "not connected")
+            raise error(EINVAL if self.type == SOCK_STREAM else ENOTCONN, "not connected")
         if not self.queue:
             if self.error:
                 code, self.error = self.error, 0
                 raise error(code)
             if self.read_shut or (self.type != SOCK_DGRAM and self._ended()):
-                return b"", None, 0, None
+                return b"", [], None, 0, None
             raise error(EAGAIN)
         if self.type == SOCK_STREAM:
             return self._take_stream(n, bool(flags & MSG_PEEK))
-        data, name, ancillary, _ = self.queue[0]
-        if not flags & MSG_PEEK:
+        data, name, parcel, _ = self.queue[0]
+        files: list[Any] = []
+        if flags & MSG_PEEK:
+            if parcel is not None:
+                files = [file.get() for file in parcel.files]
+        else:
             self.queue.popleft()
             self._drained(len(data) + _OVERHEAD)
-        return data[:n], ancillary, abi.MSG_TRUNC if len(data) > n else 0, name or None
+            if parcel is not None:
+                files = parcel.unpack()
+        return data[:n], files, self._cred(parcel), abi.MSG_TRUNC if len(data) > n else 0, name or None
 
-    def _take_stream(self, n: int, peek: bool) -> tuple[bytes, Any, int, Any]:
+    def _cred(self, parcel: Parcel | None) -> bytes | None:
+        """Who has sent a message, where SO_PASSCRED asks for it."""
+        if not self.flags or not self.flags.get(abi.SO_PASSCRED):
+            return None
+        return NOBODY if parcel is None or parcel.cred is None else parcel.cred
+
+    def _take_stream(self, n: int, peek: bool) -> tuple[bytes, list[Any], bytes | None, int, Any]:
         parts: list[bytes] = []
-        taken, ancillary = 0, None
+        taken = 0
         queue = self.queue
+        files: list[Any] = []
+        cred = self._cred(queue[0][2])
         at = 0
-        while taken < n and at < len(queue):
+        # Peeking, Linux goes on to the descriptors of what comes next even when it has bytes enough.
+        while at < len(queue) and (taken < n or peek):
             message = queue[at]
-            if message[2] is not None:
-                if parts:
-                    break
-                ancillary = message[2]
+            parcel: Parcel | None = message[2]
+            if parts and cred is not None and self._cred(parcel) != cred:
+                break
             data, start = message[0], message[3]
             chunk = data[start : start + n - taken] if start or len(data) > n - taken else data
             parts.append(chunk)
             taken += len(chunk)
+            if parcel is not None and parcel.files:
+                files = [file.get() for file in parcel.files] if peek else parcel.unpack()
             if peek:
                 at += 1
             elif start + len(chunk) == len(data):
                 queue.popleft()
             else:
                 message[3] = start + len(chunk)
-                message[2] = None
-            if ancillary is not None:
+            if files:
                 break
         if not peek:
             self._drained(taken)
-        return parts[0] if len(parts) == 1 else b"".join(parts), ancillary, 0, None
+        return parts[0] if len(parts) == 1 else b"".join(parts), files, cred, 0, None
 
     def _drained(self, size: int) -> None:
         self.queued -= size
@@ -293,8 +365,6 @@ class UnixSocket:
     def shutdown(self, how: int, now: int) -> None:
         if how not in (abi.SHUT_RD, abi.SHUT_WR, abi.SHUT_RDWR):
             raise error(EINVAL)
-        if self.peer is None and self.type != SOCK_DGRAM:
-            raise error(ENOTCONN)
         if how != abi.SHUT_WR:
             self.read_shut = True
         if how != abi.SHUT_RD:
@@ -321,13 +391,23 @@ class UnixSocket:
             if self.queue:
                 peer.error = ECONNRESET  # unread data is lost: the peer is told
             peer.changed()
-        for message in self.queue:
-            drop_ancillary(message[2])
-        self.queue.clear()
-        self.queued = 0
+        self.drop_messages()
         for sock in self.waiting_writers:
             sock.changed()
         self.waiting_writers = []
+        if self.flights.counts:
+            self.flights.collect()
+
+    def drop_messages(self) -> None:
+        """What waits here is lost, the descriptions in it too."""
+        messages = list(self.queue)
+        self.queue.clear()
+        self.queued = 0
+        for waiting in self.pending:
+            waiting.drop_messages()
+        for message in messages:
+            if message[2] is not None:
+                message[2].drop()
 
     def readiness(self) -> int:
         if self.listening:
@@ -404,7 +484,7 @@ class UnixSocket:
             known = {
                 abi.SO_TYPE: self.type, abi.SO_DOMAIN: AF_UNIX, abi.SO_PROTOCOL: 0,
                 abi.SO_ACCEPTCONN: int(self.listening), abi.SO_SNDBUF: self.sndbuf, abi.SO_RCVBUF: SNDBUF,
-                abi.SO_RCVLOWAT: 1,
+                abi.SO_RCVLOWAT: 1, abi.SO_PEEK_OFF: -1,
             }  # fmt: skip
             if name not in known and name not in self.flags and not 0 < name < 48:
                 raise error(ENOPROTOOPT)
@@ -417,10 +497,3 @@ class UnixSocket:
 def join(a: UnixSocket, b: UnixSocket) -> None:
     """Connects the two."""
     a.peer, b.peer = b, a
-
-
-def drop_ancillary(ancillary: Any) -> None:
-    """Descriptions that were in flight and will not arrive."""
-    for _, kind, files in ancillary or ():
-        for file in files if kind == abi.SCM_RIGHTS else ():
-            file.put()

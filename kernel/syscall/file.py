@@ -488,6 +488,9 @@ def sys_fallocate(task: Any, fd: int, mode: int, offset: int, length: int) -> in
         raise error(EINVAL, "range")
     if not file.writable:
         raise error(EBADF, "not open for writing")
+    inode = inode_of(file)
+    if not (inode.is_reg or inode.is_dir or inode.mode & abi.S_IFMT in (abi.S_IFIFO, abi.S_IFBLK)):
+        raise error(abi.ENODEV, "fallocate")
     file.ops.fallocate(file, task, mode, offset, length)
     return 0
 

@@ -31,7 +31,7 @@ from kernel.fs.file import File
 from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.user import file_of, install, pathname
 from kernel.fs.vfs import Dentry, Mount, Path, error
-from kernel.ipc.pipe import Pipe, own
+from kernel.ipc.pipe import BORROWED, Pipe, own
 from kernel.syscall.file import gather, room, scatter
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
 
@@ -131,25 +131,101 @@ def sys_splice(
         raise error(ESPIPE, "a pipe has no offset")
     if not (from_pipe or to_pipe) or first is second:
         raise error(EINVAL, "splice needs a pipe")
+    for file, offset in ((source, off_in), (target, off_out)):
+        if offset is not None and (not file.ops.seekable or offset < 0):
+            raise error(EINVAL, "no such offset")
     if not to_pipe and target.flags & O_APPEND:
         raise error(EINVAL, "splice to a file opened with O_APPEND")
-    if from_pipe and not _await(task, first, source, flags, True):
-        return 0
-    if to_pipe:
-        _await(task, second, target, flags, False)
-        n = min(n, _free(second))
-    n = min(n, first.used if from_pipe else n, _CHUNK)
+    if from_pipe and to_pipe:
+        return _between(task, source, target, n, flags | (source.flags | target.flags) & O_NONBLOCK)
+    if from_pipe:
+        return _drain(task, source, target, off_out, n, flags)
+    _await(task, second, target, flags, False)
+    start = (source.pos if off_in is None else off_in) & PAGE_SIZE - 1 if source.ops.seekable else 0
+    n = min(n, _free(second) - start, _CHUNK)
     sink = BytesSink(n)
     if off_in is not None:
         files.pread(source, task, sink, n, off_in)
     else:
         files.read(source, task, sink, n)
     data = sink.value()
-    if not data:
+    _lend(second, data, start)
+    return len(data)
+
+
+def _lend(pipe: Pipe, data: bytes, start: int) -> None:
+    """Puts the pages of a file into a pipe, the first of them from `start` on: each is a slot of its own."""
+    at = 0
+    while at < len(data):
+        size = min(PAGE_SIZE - start, len(data) - at)
+        pipe.slots.append([data[at : at + size], 0, size, BORROWED])
+        pipe.used += size
+        at += size
+        start = 0
+    if at:
+        pipe.readable.wake(1, abi.POLLIN | abi.POLLRDNORM)
+
+
+def _between(task: Any, source: File, target: File, n: int, flags: int) -> int:
+    """Pipe to pipe: slots move, and are not copied."""
+    first, second = source.private, target.private
+    wait = SPLICE_F_NONBLOCK if flags & O_NONBLOCK else flags
+    while True:
+        if not _await(task, first, source, wait, True):
+            return 0
+        _await(task, second, target, wait, False)
+        if first.slots:
+            break
+    done = 0
+    while first.slots and done < n and len(second.slots) < second.limit:
+        slot = first.slots[0]
+        size = min(slot[2] - slot[1], n - done)
+        if size == slot[2] - slot[1]:
+            second.slots.append(first.slots.popleft())
+        else:
+            second.slots.append([own(memoryview(slot[0])[slot[1] : slot[1] + size]), 0, size, slot[3] or BORROWED])
+            slot[1] += size
+        done += size
+    first.used -= done
+    second.used += done
+    task.spend(task.machine.costs.trap)
+    first.writable.wake(1, abi.POLLOUT | abi.POLLWRNORM)
+    second.readable.wake(1, abi.POLLIN | abi.POLLRDNORM)
+    return done
+
+
+def _drain(task: Any, source: File, target: File, off_out: int | None, n: int, flags: int) -> int:
+    """Pipe to file or socket: what was not written goes back to the front."""
+    pipe: Pipe = source.private
+    if not _await(task, pipe, source, flags, True):
         return 0
-    if off_out is not None:
-        return files.pwrite(target, task, BytesSource(data), len(data), off_out)
-    return files.write(target, task, BytesSource(data), len(data))
+    taken: list[bytes] = []
+    slots = pipe.slots
+    left = min(n, _CHUNK)
+    while slots and left:
+        slot = slots[0]
+        size = min(slot[2] - slot[1], left)
+        taken.append(own(memoryview(slot[0])[slot[1] : slot[1] + size]))
+        slot[1] += size
+        left -= size
+        pipe.used -= size
+        if slot[1] == slot[2]:
+            slots.popleft()
+    data = b"".join(taken)
+    done = 0
+    try:
+        if off_out is not None:
+            done = files.pwrite(target, task, BytesSource(data), len(data), off_out)
+        else:
+            done = files.write(target, task, BytesSource(data), len(data))
+    finally:
+        if done < len(data):
+            for at in reversed(range(done, len(data), PAGE_SIZE)):
+                part = data[at : at + PAGE_SIZE]
+                slots.appendleft([part, 0, len(part), BORROWED])
+            pipe.used += len(data) - done
+        pipe.writable.wake(1, abi.POLLOUT | abi.POLLWRNORM)
+    return done
 
 
 @syscall(75, "vmsplice", "fd", "iovec", "int", "int")
@@ -198,7 +274,7 @@ def sys_tee(task: Any, fd_in: int, fd_out: int, n: int, flags: int = 0) -> int:
         if done == n or len(second.slots) >= second.limit:
             break
         chunk = own(memoryview(data)[start : min(end, start + n - done)])
-        second.slots.append([chunk, 0, len(chunk), packet])
+        second.slots.append([chunk, 0, len(chunk), packet or BORROWED])
         second.used += len(chunk)
         done += len(chunk)
     task.spend(task.machine.costs.trap)

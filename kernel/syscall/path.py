@@ -38,7 +38,7 @@ from kernel.fs.namei import (
 )
 from kernel.fs.stat import Stat, Statx
 from kernel.fs.user import base_of, charge_path, file_of, install, lookup, path_at, pathname, text
-from kernel.fs.vfs import Path, StatFs, error
+from kernel.fs.vfs import Dentry, Mount, Path, StatFs, error
 from kernel.syscall.table import python, syscall
 
 Name = Any  # str, bytes or a path object
@@ -330,9 +330,18 @@ def rename(task: Any, old: Name, new: Name) -> int:
 
 
 def _place(path: Path | None, inode: Any) -> Path:
-    if path is None:
-        raise error(EPERM, "a file without a path")
-    return path
+    """Where an inode is whose attributes change; a pipe or a socket has a place of its own."""
+    if path is not None:
+        return path
+    if inode is None or inode.fs.name == "anon_inodefs":
+        raise error(abi.EOPNOTSUPP, "a file of no filesystem")
+    dentry = Dentry(b"", None, inode)
+    return Path(Mount(0, inode.fs, dentry, 0, b""), dentry)
+
+
+def _held(task: Any, fd: int) -> Path:
+    file = file_of(task, fd)
+    return _place(file.path, file.inode)
 
 
 @syscall(53, "fchmodat", "dirfd", "path", "mode")
@@ -351,7 +360,7 @@ def sys_fchmodat2(task: Any, dirfd: int, path: str | bytes, mode: int, flags: in
 
 @syscall(52, "fchmod", "fd", "mode")
 def sys_fchmod(task: Any, fd: int, mode: int) -> int:
-    operations.chmod(task, _place(file_of(task, fd).path, None), mode)
+    operations.chmod(task, _held(task, fd), mode)
     return 0
 
 
@@ -372,7 +381,7 @@ def sys_fchownat(task: Any, dirfd: int, path: str | bytes, uid: int, gid: int, f
 
 @syscall(55, "fchown", "fd", "int", "int")
 def sys_fchown(task: Any, fd: int, uid: int, gid: int) -> int:
-    operations.chown(task, _place(file_of(task, fd).path, None), uid, gid)
+    operations.chown(task, _held(task, fd), uid, gid)
     return 0
 
 
@@ -412,7 +421,7 @@ def sys_utimensat(task: Any, dirfd: int, path: str | bytes | None, times: Any = 
     if isinstance(times, tuple | list) and list(times) == [UTIME_OMIT, UTIME_OMIT]:
         return 0  # Linux does not even look whether the file is there
     if path is None:
-        where = _place(file_of(task, dirfd).path, None)
+        where = _held(task, dirfd)
     else:
         where = _place(*path_at(task, dirfd, path, flags, not flags & AT_SYMLINK_NOFOLLOW))
     now = where.inode.fs.now()

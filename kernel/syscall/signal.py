@@ -145,6 +145,7 @@ def sys_tkill(task: Task, tid: int, sig: int) -> int:
 @syscall(138, "rt_sigqueueinfo", "int", "signal", "int")
 def sys_rt_sigqueueinfo(task: Task, pid: int, sig: int, value: int = 0) -> int:
     _valid(sig)
+    _carried(value)
     target = task.machine.processes.groups.get(pid)
     if target is None:
         raise OSError(ESRCH, f"rt_sigqueueinfo: no process {pid}")
@@ -261,11 +262,17 @@ def sys_rt_tgsigqueueinfo(task: Task, tgid: int, tid: int, sig: int, value: int 
         raise OSError(ESRCH, f"rt_tgsigqueueinfo: no thread {tid} in {tgid}")
     if not may_signal(task.cred, target.group, sig, task.group):
         raise OSError(EPERM, f"rt_tgsigqueueinfo: {tid} belongs to somebody else")
+    _carried(value)
     if sig:
         _room_for(task, target.group, sig)
         info = SigInfo(_valid(sig), -1, task.group.pid, task.cred.uid, si_value=value)
         task.machine.signals.send_thread(target, info)
     return 0
+
+
+def _carried(value: Any) -> None:
+    if not isinstance(value, int):
+        raise OSError(EFAULT, f"a signal carries an int, not {value!r:.40}")
 
 
 def _room_for(task: Task, group: ThreadGroup, sig: int) -> None:

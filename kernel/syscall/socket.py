@@ -13,8 +13,9 @@ from kernel.fs.file import File
 from kernel.fs.namei import MAY_WRITE, check
 from kernel.fs.user import file_of, install, lookup, nofile, pathname, text
 from kernel.fs.vfs import error
+from kernel.net.inflight import InFlight
 from kernel.net.socket import SOCKET, SocketState, socket_file, socket_of
-from kernel.net.unix import UnixSocket, join
+from kernel.net.unix import Parcel, UnixSocket, join
 from kernel.sched.wait import Interrupted
 from kernel.syscall.file import WholeSource, gather, room
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
@@ -38,7 +39,10 @@ def _make(task: Any, domain: int, kind: int, proto: int) -> Any:
         if kind not in (abi.SOCK_STREAM, abi.SOCK_DGRAM, abi.SOCK_SEQPACKET):
             raise error(abi.ESOCKTNOSUPPORT)
         cred = task.cred
-        sock = UnixSocket(kind, (task.group.pid, cred.euid, cred.egid), task.machine.vfs.unix_names)
+        vfs = task.machine.vfs
+        if vfs.in_flight is None:
+            vfs.in_flight = InFlight()
+        sock = UnixSocket(kind, (task.group.pid, cred.euid, cred.egid), vfs.unix_names, vfs.in_flight)
         machine = task.machine
 
         def whoami() -> tuple[int, int, int]:
@@ -280,19 +284,32 @@ def sys_sendmsg(task: Any, fd: int, message: tuple[Source, Any, Address], flags:
         return SOCKET.send(file, task, source, count, flags, target)
     if sock.family != AF_UNIX:
         return _send_beside(task, file, sock, bytes(source.peek(count)), ancillary, flags, target)
-    parcels = _pack_ancillary(task, ancillary)
+    parcel = _pack_ancillary(task, sock, ancillary)
+    below = flags & ~(abi.MSG_DONTWAIT | abi.MSG_NOSIGNAL)
     data = bytes(source.peek(count))
-    while True:
+    try:
+        while True:
+            try:
+                sent = int(sock.sendto(data, target, task.now, below, parcel))
+                break
+            except BlockingIOError:
+                if file.flags & abi.O_NONBLOCK or flags & abi.MSG_DONTWAIT:
+                    raise
+                file.private.wait(task, file.private.writers, None)
+    except BaseException as failure:
+        parcel.drop()
+        if isinstance(failure, BrokenPipeError) and sock.type == abi.SOCK_STREAM and not flags & abi.MSG_NOSIGNAL:
+            task.send_signal(abi.SIGPIPE)
+        raise
+    if not data:
+        parcel.drop()
+    if sent < count and not (file.flags & abi.O_NONBLOCK or flags & abi.MSG_DONTWAIT):
+        source.skip(sent)
         try:
-            return int(sock.sendto(data, target, task.now, flags & ~abi.MSG_DONTWAIT & ~abi.MSG_NOSIGNAL, parcels))
-        except BlockingIOError:
-            if file.flags & abi.O_NONBLOCK or flags & abi.MSG_DONTWAIT:
-                raise
-            file.private.wait(task, file.private.writers, None)
-        except BrokenPipeError:
-            if not flags & abi.MSG_NOSIGNAL:
-                task.send_signal(abi.SIGPIPE)
-            raise
+            sent += SOCKET.send(file, task, source, count - sent, flags | abi.MSG_NOSIGNAL, target)
+        except (OSError, Interrupted):
+            pass  # the first part is on its way
+    return sent
 
 
 def _send_beside(task: Any, file: Any, sock: Any, data: bytes, ancillary: Any, flags: int, target: Any) -> int:
@@ -307,33 +324,37 @@ def _send_beside(task: Any, file: Any, sock: Any, data: bytes, ancillary: Any, f
     return sent
 
 
-def _pack_ancillary(task: Any, ancillary: Any) -> list[tuple[int, int, Any]]:
+def _pack_ancillary(task: Any, sock: UnixSocket, ancillary: Any) -> Parcel:
     """SCM_RIGHTS with descriptors as an array or bytes of ints: each description gains a holder, in flight.
     SCM_CREDENTIALS (pid, uid, gid): one's own, unless root says otherwise.
     """
-    parcels: list[tuple[int, int, Any]] = []
+    wanted: list[Any] = []
+    said: bytes | None = None
     for level, kind, payload in ancillary:
-        if level == abi.SOL_SOCKET and kind == abi.SCM_CREDENTIALS:
-            raw = bytes(payload)
+        if level != abi.SOL_SOCKET:
+            continue
+        raw = bytes(payload)
+        if kind == abi.SCM_CREDENTIALS:
             if len(raw) != 12:
                 raise error(EINVAL, "credentials are three ints")
             pid, uid, gid = struct.unpack("=iii", raw)
             cred = task.cred
-            own = pid == task.group.pid and uid in (cred.uid, cred.euid, cred.suid) and gid in (
-                cred.gid, cred.egid, cred.sgid
-            )  # fmt: skip
-            if not own and not cred.capable(abi.CAP_SYS_ADMIN):
+            own = pid == task.group.pid or cred.capable(abi.CAP_SYS_ADMIN)
+            own = own and (uid in (cred.uid, cred.euid, cred.suid) or cred.capable(abi.CAP_SETUID))
+            if not own or not (gid in (cred.gid, cred.egid, cred.sgid) or cred.capable(abi.CAP_SETGID)):
                 raise error(abi.EPERM, "somebody else's credentials")
-            parcels.append((level, kind, raw))
-            continue
-        if level != abi.SOL_SOCKET or kind != abi.SCM_RIGHTS:
+            if pid not in task.machine.processes.groups:
+                raise error(abi.ESRCH, f"no process {pid}")
+            said = raw
+        elif kind == abi.SCM_RIGHTS:
+            fds = array.array("i")
+            fds.frombytes(raw[: len(raw) & ~3])
+            if len(fds) + len(wanted) > SCM_MAX_FD:
+                raise error(EINVAL, f"more than {SCM_MAX_FD} descriptors")
+            wanted += [task.files.get(fd) for fd in fds]
+        else:
             raise error(EINVAL, "ancillary data")
-        fds = array.array("i")
-        if len(bytes(payload)) > SCM_MAX_FD * 4:
-            raise error(EINVAL, f"more than {SCM_MAX_FD} descriptors")
-        fds.frombytes(bytes(payload))
-        parcels.append((level, kind, [task.files.get(fd).get() for fd in fds]))
-    return parcels
+    return Parcel(sock.flights, [file.get() for file in wanted], said)
 
 
 @python("sendmsg")
@@ -364,9 +385,9 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
             file.private.wait(task, file.private.readers, deadline)
     task.machine.network.drive()
     if sock.family == AF_UNIX:
-        data, parcels, message_flags, peer = result
-        received, cut = _unpack_ancillary(task, parcels, room, flags)
-        return sink.put(data), received, message_flags | cut, peer
+        data, passed, cred, message_flags, peer = result
+        received, cut = _unpack_ancillary(task, passed, cred, room, flags)
+        return sink.put(data), received, message_flags | cut | flags & abi.MSG_CMSG_CLOEXEC, peer
     data, peer, message_flags, _ = result
     ancillary, cut = _fitting(sock.ancillary, room)
     return sink.put(data), ancillary, message_flags | cut, peer
@@ -385,31 +406,33 @@ def _fitting(messages: Any, room: int) -> tuple[list[tuple[int, int, bytes]], in
     return given, 0
 
 
-def _unpack_ancillary(task: Any, parcels: Any, room: int, flags: int) -> tuple[list[tuple[int, int, bytes]], int]:
+def _unpack_ancillary(
+    task: Any, passed: list[Any], cred: bytes | None, room: int, flags: int
+) -> tuple[list[tuple[int, int, bytes]], int]:
     """Gives the receiver descriptors for what was passed; what there is no room for is closed (MSG_CTRUNC)."""
     received: list[tuple[int, int, bytes]] = []
     cut = 0
-    cloexec = bool(flags & abi.MSG_CMSG_CLOEXEC)
-    for level, kind, passed in parcels or ():
-        if kind == abi.SCM_CREDENTIALS:
-            if room < 16 + len(passed):
-                cut = abi.MSG_CTRUNC
-                continue
-            received.append((level, kind, passed))
-            room -= 32
+    if cred is not None:
+        if room < 16:
+            cut = abi.MSG_CTRUNC
+        else:
+            received.append((abi.SOL_SOCKET, abi.SCM_CREDENTIALS, cred[: room - 16]))
+            cut = abi.MSG_CTRUNC if room - 16 < len(cred) else 0
+            room = max(0, room - 32)
+    fds = array.array("i")
+    space = max(0, room - 16) // 4
+    for file in passed:
+        if len(fds) >= space:
+            cut = abi.MSG_CTRUNC
+            file.put()
             continue
-        fds = array.array("i")
-        space = max(0, room - 16) // 4
-        for file in passed:
-            if len(fds) >= space:
-                cut = abi.MSG_CTRUNC
-                if not flags & abi.MSG_PEEK:
-                    file.put()
-                continue
-            fds.append(install(task, file.get() if flags & abi.MSG_PEEK else file, cloexec))
-        if fds:
-            received.append((level, kind, fds.tobytes()))
-            room -= 16 + 4 * len(fds)
+        try:
+            fds.append(install(task, file, bool(flags & abi.MSG_CMSG_CLOEXEC)))
+        except OSError:  # the table is full: install has let go of it
+            cut = abi.MSG_CTRUNC
+            space = 0
+    if fds:
+        received.append((abi.SOL_SOCKET, abi.SCM_RIGHTS, fds.tobytes()))
     return received, cut
 
 
