@@ -1,19 +1,22 @@
 """The compiled rooms: `python -m tools.compile` turns the hot modules into machine code, and this finds them.
 
 What is compiled is made from the Python beside it and is used only while it matches: when a source of the group has
-changed since, all of it is left alone, a line on stderr says so, and the Python runs. Either gives the same answers.
+changed since, or it cannot be loaded, all of it is left alone and the Python runs. Either gives the same answers. On a
+terminal one line says so, the first time after it was built.
 
-TERRELLA_COMPILED asks for it: 1 insists (ImportError says why it cannot be used), auto uses it where it matches.
-Without it, or with 0, the Python runs.
+TERRELLA_COMPILED: auto, which is also what holds when it is not set, uses it where it matches; 0 never does; 1 insists
+(ImportError says why it cannot be used).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -21,14 +24,17 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-DIRECTORY = ROOT / "build" / "fast"
+DIRECTORY = ROOT / "build" / "fast" / str(sys.implementation.cache_tag)
 MANIFEST = "manifest.json"
+TOLD = "told"
+"""In the directory: that it was said that what is there is not used."""
 RENEW = "`make fast` compiles it again"
 
 
 def form() -> str:
     """What this interpreter is and what compiled code depends on beyond the sources."""
-    return f"{sys.implementation.cache_tag} {sys.version}"
+    machine = getattr(sys.implementation, "_multiarch", sys.platform)
+    return f"{sys.implementation.cache_tag}{sys.abiflags} {machine} {sys.version}"
 
 
 def digest(path: Path) -> str:
@@ -87,9 +93,47 @@ def state(directory: Path = DIRECTORY, root: Path = ROOT) -> tuple[dict[str, Any
     """The manifest ({} when nothing is compiled), and why what it tells of cannot be used ("" when it can)."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text())
+        return manifest, changed(manifest, root)
     except FileNotFoundError:
         return {}, "nothing is compiled"
-    return manifest, changed(manifest, root)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return {}, f"the manifest of the compiled form cannot be read ({error!r})"
+
+
+def load(directory: Path, manifest: dict[str, Any], root: Path) -> str:
+    """Have the modules found, and load the library that they share; why it cannot be ("" when it can)."""
+    for file, size in manifest.get("files", {}).items():
+        try:
+            found = (directory / file).stat().st_size
+        except OSError as error:
+            return f"of the compiled form {file} cannot be read ({error.strerror})"
+        if found != size:
+            return f"of the compiled form {file} is damaged"
+    finder = Finder(directory, manifest["modules"], root)
+    sys.meta_path.insert(0, finder)
+    library = manifest.get("library")
+    try:
+        if library:
+            import_module(library)
+    except Exception as error:
+        sys.meta_path.remove(finder)
+        return f"the compiled form cannot be loaded ({error})"
+    return ""
+
+
+def watched() -> bool:
+    """Whether somebody reads what is said."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def tell(directory: Path, why: str) -> None:
+    """Once for what was compiled, and never where that cannot be noted, or where nobody reads along."""
+    told = directory / TOLD
+    if told.exists() or not watched():
+        return
+    with contextlib.suppress(OSError):
+        told.write_text(why)
+        print(f"terrella: {why}; the Python is used, {RENEW}", file=sys.stderr)
 
 
 def use(wanted: str, directory: Path = DIRECTORY, root: Path = ROOT) -> bool:
@@ -101,14 +145,15 @@ def use(wanted: str, directory: Path = DIRECTORY, root: Path = ROOT) -> bool:
     if early:
         why = f"{early[0]} was imported before its room"
     if not why:
-        sys.meta_path.insert(0, Finder(directory, manifest["modules"], root))
+        why = load(directory, manifest, root)
+    if not why:
         return True
     if wanted == "1":
         raise ImportError(f"TERRELLA_COMPILED=1, but {why}: {RENEW}")
     if manifest:
-        print(f"terrella: {why}; the Python is used, {RENEW}", file=sys.stderr)
+        tell(directory, why)
     return False
 
 
-in_use = use(os.environ.get("TERRELLA_COMPILED") or "0")
+in_use = use(os.environ.get("TERRELLA_COMPILED") or "auto")
 """Whether the compiled modules are used in this process."""

@@ -1,8 +1,9 @@
 """Compile the hot modules with mypyc: `python -m tools.compile`, or `make fast`.
 
 docs/explanation/compiled.md says what that is good for. The modules listed in `MODULES` are translated to C and built
-into one shared library under build/fast, with a small module for each beside it, which csrc/compiled.py has imported in
-place of the Python. The sources are not touched, and stay the truth: the manifest holds what they were.
+into one shared library under build/fast (a folder for each Python), with a small module for each beside it, which
+csrc/compiled.py has imported in place of the Python. The sources are not touched, and stay the truth: the manifest
+holds what they were.
 
 In front of mypyc stands one change to a copy of the text: a name of a module that is bound once, to an integer, becomes
 `Final`. mypyc then writes its value where it is used; else each use is a lookup in the module's dictionary.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import fcntl
 import hashlib
 import importlib
 import io
@@ -210,6 +212,22 @@ def write(path: Path, text: str) -> Path:
 # mypyc and the C compiler.
 
 
+def widen() -> None:
+    """Have mypyc take every `bytes` and `bytearray` for an object, in signatures, attributes and variables alike.
+
+    A memoryview is an object to it anyhow, and buffers come as any of the three: hinting one where another comes would
+    be a TypeError on a path that is rarely gone. What is lost is mypyc's own indexing of bytes, which matters nowhere.
+    """
+    from mypyc.ir.rtypes import bytearray_rprimitive, bytes_rprimitive, object_rprimitive
+    from mypyc.irbuild import mapper
+
+    names = ("bytes_rprimitive", "bytearray_rprimitive")
+    if [getattr(mapper, name, None) for name in names] != [bytes_rprimitive, bytearray_rprimitive]:
+        raise SystemExit("this mypyc maps hints of buffers in another way: tools/compile.py, widen()")
+    for name in names:
+        setattr(mapper, name, object_rprimitive)
+
+
 @contextlib.contextmanager
 def inside(directory: Path) -> Iterator[None]:
     """mypyc wants to stand where the modules' names begin."""
@@ -225,6 +243,7 @@ def translate(source: Path, c: Path) -> list[Any]:
     """The C of the modules; what is to be built from it, as setuptools' Extensions. SystemExit with mypyc's words."""
     from mypyc.build import mypycify
 
+    widen()
     said = io.StringIO()
     try:
         with inside(source), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -264,13 +283,12 @@ def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[
         made = objects / f"{key.hexdigest()[:32]}.o"
         if not made.exists():
             partial = made.with_suffix(".tmp")
-            subprocess.run([*command, str(partial)], check=True)
+            run([*command, str(partial)])
             partial.rename(made)
         made.touch()
         return made
 
     files: dict[str, str] = {}
-    shutil.rmtree(to, ignore_errors=True)
     used: set[Path] = set()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         jobs = []
@@ -285,12 +303,23 @@ def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[
             used.update(made)
             (to / file).parent.mkdir(parents=True, exist_ok=True)
             shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
-            subprocess.run([*compiler, *shared, *map(str, made), "-o", str(to / file)], check=True)
+            run([*compiler, *shared, *map(str, made), "-o", str(to / file)])
             files[extension.name] = file
     for path in objects.iterdir():
         if path not in used:
             path.unlink()
     return files
+
+
+def run(command: list[str]) -> None:
+    """A compiler's; SystemExit says what is missing."""
+    try:
+        done = subprocess.run(command)
+    except OSError as error:
+        what = "a C compiler is needed (Debian: gcc libc6-dev), or the name of one in CC"
+        raise SystemExit(f"{command[0]}: {error.strerror}: {what}") from None
+    if done.returncode:
+        raise SystemExit(f"{command[0]} failed: {' '.join(command[-3:])}")
 
 
 def up_to_date(directory: Path) -> bool:
@@ -299,17 +328,56 @@ def up_to_date(directory: Path) -> bool:
 
 
 def compile_all(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    record = directory / compiled.MANIFEST
-    record.unlink(missing_ok=True)
+    """What is there stays in use until the new is complete, and also afterwards for who runs with it: libraries lie in
+    folders of their own, and the last two are kept.
+    """
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        raise SystemExit("Python.h is needed to compile (Debian: python3-dev)")
     source = directory / "src"
     stats = copy_sources(source)
     write(source / "mypy.ini", MYPY)
     extensions = translate(source, directory / "c")
-    files = build(extensions, source, directory / "o", directory / "lib")
-    modules = {name.removesuffix(".__init__"): "lib/" + file for name, file in files.items()}
-    manifest = {"form": compiled.form(), "sources": stats, "modules": modules}
-    record.write_text(json.dumps(manifest, indent=1) + "\n")
+    fresh = directory / "fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    files = build(extensions, source, directory / "o", fresh)
+    library = next(name for name in files if name.endswith("__mypyc"))
+    digest = hashlib.sha256(b"".join((fresh / file).read_bytes() for file in files.values())).hexdigest()[:16]
+    where = directory / f"lib-{digest}"
+    if where.exists():
+        shutil.rmtree(fresh)
+    else:
+        fresh.rename(where)
+    modules = {name.removesuffix(".__init__"): f"{where.name}/{file}" for name, file in files.items()}
+    manifest = {
+        "form": compiled.form(), "sources": stats, "modules": modules, "library": library,
+        "files": {file: (directory / file).stat().st_size for file in modules.values()},
+    }  # fmt: skip
+    record = directory / compiled.MANIFEST
+    before = compiled.state(directory)[0].get("modules", {}).get(library, "").split("/")[0]
+    partial = record.with_suffix(".tmp")
+    partial.write_text(json.dumps(manifest, indent=1) + "\n")
+    partial.rename(record)
+    (directory / compiled.TOLD).unlink(missing_ok=True)
+    for old in directory.glob("lib-*"):
+        if old.name not in (where.name, before):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """One build at a time; SystemExit where nothing can be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / "lock").open("w")
+    except OSError as error:
+        raise SystemExit(f"{error.filename}: {error.strerror}: what is compiled is kept there") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("another build is under way: waiting for it", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def main() -> int:
@@ -333,11 +401,14 @@ def main() -> int:
             write(source / "mypy.ini", MYPY)
             translate(source, Path(directory) / "c")
         return 0
-    if args.force or not up_to_date(compiled.DIRECTORY):
-        start = wall_ns()
-        print(f"compiling {len(MODULES)} modules (some minutes)", file=sys.stderr, flush=True)
-        compile_all(compiled.DIRECTORY)
-        print(f"compiled in {(wall_ns() - start) / 1e9:.0f} s", file=sys.stderr)
+    if not args.force and up_to_date(compiled.DIRECTORY):
+        return 0
+    with alone(compiled.DIRECTORY):
+        if args.force or not up_to_date(compiled.DIRECTORY):
+            start = wall_ns()
+            print(f"compiling {len(MODULES)} modules (some minutes)", file=sys.stderr, flush=True)
+            compile_all(compiled.DIRECTORY)
+            print(f"compiled in {(wall_ns() - start) / 1e9:.0f} s", file=sys.stderr)
     return 0
 
 

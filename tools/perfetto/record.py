@@ -115,7 +115,7 @@ class Listener:
         """Watch the frames of an interface."""
         tap = Tap(self, interface)
         self._taps.append(tap)
-        interface.add_capture(tap, 0)  # type: ignore[arg-type]
+        interface.add_capture(tap, 0)
 
     def close(self) -> None:
         self._machine.trace.remove(self)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.machinery
+import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -71,8 +73,6 @@ def finders() -> Iterator[None]:
 
 
 def manifest_at(directory: Path, room: dict[str, Any], **more: Any) -> None:
-    import json
-
     (directory / compiled.MANIFEST).write_text(json.dumps({**room["manifest"], **more}))
 
 
@@ -83,26 +83,84 @@ def test_without_anything_compiled_the_python_runs(tmp_path: Path, finders: None
         compiled.use("1", tmp_path)
 
 
-def test_what_is_older_is_left_alone_and_said(
-    room: dict[str, Any], finders: None, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> pytest.CaptureFixture[str]:
+    monkeypatch.setattr(compiled, "watched", lambda: True)
+    return capsys
+
+
+def test_what_is_older_is_left_alone_and_said_once(
+    room: dict[str, Any], finders: None, terminal: pytest.CaptureFixture[str]
 ) -> None:
+    capsys = terminal
     manifest_at(room["root"], room)
     room["source"].write_text("x = 2\n")
     before = list(sys.meta_path)
     assert not compiled.use("auto", room["root"], room["root"]) and sys.meta_path == before
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "older than room/hot.py" in said and "make fast" in said
+    for text in ("x = 2\n", "x = 3\n"):
+        room["source"].write_text(text)
+        assert not compiled.use("auto", room["root"], room["root"]) and capsys.readouterr().err == "", "said once"
     assert not compiled.use("0", room["root"], room["root"]) and capsys.readouterr().err == ""
     with pytest.raises(ImportError, match=r"older than room/hot\.py"):
         compiled.use("1", room["root"], room["root"])
 
 
+def test_where_it_cannot_be_noted_or_nobody_reads_nothing_is_said(
+    room: dict[str, Any], finders: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest_at(room["root"], room)
+    room["source"].write_text("x = 2\n")
+    assert not compiled.use("auto", room["root"], room["root"]) and capsys.readouterr().err == ""
+    monkeypatch.setattr(compiled, "watched", lambda: True)
+    monkeypatch.setattr(compiled, "TOLD", "nowhere/told")
+    assert not compiled.use("auto", room["root"], room["root"]) and capsys.readouterr().err == ""
+
+
 def test_a_module_that_is_there_already_keeps_all_of_it_out(
-    room: dict[str, Any], finders: None, capsys: pytest.CaptureFixture[str]
+    room: dict[str, Any], finders: None, terminal: pytest.CaptureFixture[str]
 ) -> None:
     manifest_at(room["root"], room, modules={"csrc.frame": "frame.so"})
     assert not compiled.use("auto", room["root"], room["root"])
-    assert "csrc.frame was imported before" in capsys.readouterr().err
+    assert "csrc.frame was imported before" in terminal.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "null", '{"form": 1}', '{"form": FORM}', '{"form": FORM, "sources": [1]}', "\x00\udcff"],
+)
+def test_a_manifest_that_is_none_is_as_good_as_none(
+    room: dict[str, Any], finders: None, terminal: pytest.CaptureFixture[str], text: str
+) -> None:
+    text = text.replace("FORM", json.dumps(compiled.form()))
+    (room["root"] / compiled.MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
+    before = list(sys.meta_path)
+    assert not compiled.use("auto", room["root"], room["root"]) and sys.meta_path == before
+    with pytest.raises(ImportError, match="make fast"):
+        compiled.use("1", room["root"], room["root"])
+
+
+@pytest.mark.parametrize(
+    ("files", "library", "why"),
+    [
+        ({"gone.so": 1}, None, r"gone\.so cannot be read"),
+        ({"part.so": 9}, None, r"part\.so is damaged"),
+        ({"part.so": 4}, "part", "cannot be loaded"),
+        ({}, "not_there_at_all", "cannot be loaded"),
+    ],
+)
+def test_a_library_that_does_not_load_is_left_alone(
+    room: dict[str, Any], finders: None, terminal: pytest.CaptureFixture[str],
+    files: dict[str, int], library: str | None, why: str,
+) -> None:  # fmt: skip
+    (room["root"] / "part.so").write_bytes(b"none")
+    manifest_at(room["root"], room, modules={"part": "part.so"}, files=files, library=library)
+    before = list(sys.meta_path)
+    assert not compiled.use("auto", room["root"], room["root"]) and sys.meta_path == before
+    assert re.search(why, terminal.readouterr().err)
+    with pytest.raises(ImportError, match=why):
+        compiled.use("1", room["root"], room["root"])
 
 
 def test_the_compiled_module_comes_first(room: dict[str, Any], finders: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,3 +179,8 @@ def test_the_compiled_module_comes_first(room: dict[str, Any], finders: None, mo
     cold = importlib.import_module("lukewarm.cold")
     assert str(cold.__file__).endswith("cold.py")
     assert cold._leaves.__file__ == str(root / file)
+
+
+def test_the_suite_runs_what_it_was_told_to() -> None:
+    """The Python, unless told otherwise: nothing was imported before tests/conftest.py could say so."""
+    assert compiled.in_use == (os.environ["TERRELLA_COMPILED"] == "1")
