@@ -38,6 +38,8 @@ int trl_tap_open(struct trl_tap *tap, const char *name, uint32_t flags, uint32_t
     int kind = (flags & TRL_TAP_TUN ? IFF_TUN : IFF_TAP) | IFF_NO_PI;
     if (flags & TRL_TAP_VNET)
         kind |= IFF_VNET_HDR;
+    if (flags & TRL_TAP_NAPI)
+        kind |= IFF_NAPI;
     if (flags & TRL_TAP_EXCL)
         kind |= IFF_TUN_EXCL;
     ifr.ifr_flags = (short)kind;
@@ -54,6 +56,7 @@ int trl_tap_open(struct trl_tap *tap, const char *name, uint32_t flags, uint32_t
     tap->fd = fd;
     tap->vnet = flags & TRL_TAP_VNET ? vnet_bytes : 0;
     tap->flags = flags & TRL_TAP_TUN ? 0 : TRL_PARSE_ETHERNET;
+    tap->napi = (flags & TRL_TAP_NAPI) && !(flags & TRL_TAP_VNET);
     return 0;
 }
 
@@ -228,15 +231,45 @@ static struct iovec piece(const void *base, size_t len)
     return v;
 }
 
+enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, URG = 32 };
+
+/* Whether the kernel's GRO might hold a frame back: its first len bytes, of total, are at f (trl_tap.napi). */
+static int might_wait(const struct trl_tap *tap, const uint8_t *f, size_t len, size_t total)
+{
+    size_t l4 = tap->flags & TRL_PARSE_ETHERNET ? 14 : 0;
+    if (len < l4 + 20)
+        return 0;
+    if (f[l4] >> 4 == 4) {
+        if (l4 && get16(f + 12) != 0x0800)
+            return 0;
+        if (f[l4 + 9] != 6)
+            return 0;
+        l4 += (size_t)(f[l4] & 15) * 4;
+    } else {
+        if (f[l4] >> 4 != 6 || (l4 && get16(f + 12) != 0x86dd) || len < l4 + 40)
+            return 0;
+        if (f[l4 + 6] != 6)
+            return f[l4 + 6] == 0 || f[l4 + 6] == 43 || f[l4 + 6] == 60;        /* TCP may be behind these */
+        l4 += 40;
+    }
+    if (len < l4 + 14)
+        return 0;
+    return !(f[l4 + 13] & (FIN | SYN | RST | PSH | URG)) && total > l4 + (size_t)(f[l4 + 12] >> 4) * 4;
+}
+
 /* One frame as it is, its virtio header (if any) saying what is still to be done. */
 static enum outcome send_whole(struct trl_tap *tap, const struct vnet_hdr *h, const struct trl_iov *p, uint32_t np)
 {
+    static const uint8_t padding[1];
     struct iovec v[PIECES + 2];
+    size_t total = 0;
     int n = 0;
     if (tap->vnet)
         v[n++] = piece(h, tap->vnet);
-    for (uint32_t i = 0; i < np; i++)
+    for (uint32_t i = 0; i < np; total += p[i++].len)
         v[n++] = piece(p[i].base, p[i].len);
+    if (tap->napi && might_wait(tap, p[0].base, p[0].len, total))
+        v[n++] = piece(padding, 1);
     return send_vec(tap, v, n);
 }
 
@@ -258,7 +291,8 @@ static enum outcome send_split(struct trl_tap *tap, const struct trl_tx *x, cons
             return SENT;
         }
         struct trl_iov one = {scratch, (size_t)n};
-        enum outcome o = send_whole(tap, &none, &one, 1);
+        struct iovec middle = {scratch, (size_t)n};     /* more follows, which ends the kernel's waiting */
+        enum outcome o = g.left > 0 && !tap->vnet ? send_vec(tap, &middle, 1) : send_whole(tap, &none, &one, 1);
         if (o == WOULD_BLOCK && sent == 0)
             return WOULD_BLOCK;
         if (o != SENT) {

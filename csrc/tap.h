@@ -11,6 +11,7 @@
 #define TRL_TAP_VNET 1u             /* every frame is preceded by a virtio_net_hdr */
 #define TRL_TAP_TUN 2u              /* IP packets instead of Ethernet frames */
 #define TRL_TAP_EXCL 4u             /* fail with EBUSY when the device exists */
+#define TRL_TAP_NAPI 8u             /* what is written passes through the kernel's GRO: see `napi` below */
 
 /* Bits of TUNSETOFFLOAD: what the kernel may hand us. */
 #define TRL_TAP_CSUM 1u
@@ -29,6 +30,12 @@ struct trl_tap {
     uint64_t tx_dropped;            /* wire frames that the device refused (ENOBUFS, EIO while it is down, ...) */
     uint64_t tx_malformed;          /* frames of the caller's that could not be split or completed: dropped */
     struct trl_guard *guard;        /* NULL, or who decides about every frame that is read */
+    /*
+     * Not 0: the kernel coalesces what is written, and may hold a TCP segment back until it has seen the next. It hands up at once
+     * what has PSH (or SYN, FIN, RST, URG), no text, or more octets than its IP header says; so a whole segment with text and none of
+     * these flags is followed by one octet of padding. In plain frames only.
+     */
+    uint32_t napi;
 };
 
 /*

@@ -2,7 +2,7 @@
 
 A TAP has two ends. Ours is a file descriptor; the other is an interface of the host's network namespace, and
 this file is all that is done to it. No command is run and nothing is read from text, so it needs neither `ip`
-nor a mounted /sys. Linux only.
+nor, but for `hold_for_gro`, a mounted /sys. Linux only.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SIOCSIFTXQLEN = 0x8943
 IFF_UP = 0x1
 IFF_RUNNING = 0x40
 IFNAMSIZ = 16
+SYS_NET = Path("/sys/class/net")
 
 BUSY_ATTEMPTS = 50
 BUSY_WAIT_S = 0.02
@@ -106,6 +107,22 @@ def set_mtu(name: str, value: int) -> None:
 def set_queue_length(name: str, frames: int) -> None:
     """How many frames wait for us before the kernel drops (a TAP starts with 1000)."""
     _ifreq(name, SIOCSIFTXQLEN, struct.pack("=i", frames))
+
+
+def hold_for_gro(name: str, ns: int) -> bool:
+    """Let the kernel's GRO keep a segment so long for the next to join it (gro_flush_timeout). False where that cannot
+    be set: /sys is missing, read-only, or another network namespace's.
+    """
+    place = SYS_NET / name
+    try:
+        if int((place / "ifindex").read_text()) != index(name) or (place / "address").read_text().strip() != mac(
+            name
+        ).hex(":"):
+            return False
+        (place / "gro_flush_timeout").write_text(str(ns))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def flags(name: str) -> int:

@@ -3,7 +3,8 @@
 With a virtio header before each frame (`vnet`) the kernel hands over TCP super-segments of up to 64 KiB with their
 checksums left open, and takes the same from us: one system call and one checksum less per 45 wire frames. Without it
 (`vnet=False`, or a kernel that does not grant it) plain frames are coalesced (GRO) and split (GSO) in C, one call per
-batch, so whoever is above sees super-segments either way.
+batch, so whoever is above sees super-segments either way. Where the kernel lets us (NAPI), it coalesces in turn what
+we write, so that its TCP sees super-segments too.
 
 Received bytes live in `bytearray`s that are lent out as memoryviews and used again once nobody holds a view of them:
 each memoryview made from a buffer, and so each slice of one, counts as a reference to it. A frame of less than
@@ -17,7 +18,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from errno import EBADFD, EINVAL, ENODEV
+from errno import EBADFD, EBUSY, EINVAL, ENODEV
 from sys import getrefcount
 from typing import Any
 
@@ -41,6 +42,7 @@ PROBES = 4  # how many of the lent buffers are looked at before a new one is mad
 SUPER_QUEUE = 4096  # frames that may wait for us: 40 ms of a flood of 100,000 a second
 PLAIN_QUEUE = 8192  # frames that may wait for us: more than a TCP window of small frames (the kernel's 1000 are 1.5 MB)
 WORK_BYTES = 4 * 65536
+GRO_HOLD_NS = 20_000_000  # after the next tick of any kernel, so that its timer is not set anew for each frame
 
 _BYTES = ffi.typeof("uint8_t[]")
 _from_buffer = ffi.from_buffer
@@ -103,6 +105,7 @@ class TapDevice:
         self.on_receive: Callable[[], None] | None = None
         self._final: dict[str, int] | None = None
         self._tap = ffi.new("struct trl_tap *")
+        self._coalesced = True  # as long as nothing speaks against it
         self.name = hostif.when_free(lambda: self._open(name, vnet))
         self._fd = int(self._tap.fd)
         self.vnet = bool(self._tap.vnet)
@@ -119,18 +122,25 @@ class TapDevice:
         self._prepare()
 
     def _open(self, name: str, vnet: bool | None) -> str:
-        """Open with the most that the kernel grants: all offloads, checksums only, plain frames."""
+        """Open with the most that the kernel grants: all offloads, checksums only, plain frames; these through GRO if
+        it can be told to wait for the next frame (without that it only costs).
+        """
         actual = ffi.new("char[16]")
         attempts = (
             [] if vnet is False else [(lib.TRL_TAP_VNET, OFFLOAD_ALL), (lib.TRL_TAP_VNET, lib.TRL_TAP_CSUM)]
         )
         if not vnet:
-            attempts.append((0, 0))
+            attempts += [(lib.TRL_TAP_NAPI, 0)] * self._coalesced + [(0, 0)]
         error = 0
         for flags, offload in attempts:
             error = -lib.trl_tap_open(self._tap, name.encode(), flags, VNET_BYTES, offload, actual)
             if not error:
-                return ffi.string(actual).decode()
+                given = ffi.string(actual).decode()
+                if flags == lib.TRL_TAP_NAPI and not hostif.hold_for_gro(given, GRO_HOLD_NS):
+                    self._coalesced = False
+                    os.close(self._tap.fd)
+                    raise OSError(EBUSY, f"{name!r} is opened again")
+                return given
             if error != EINVAL:
                 break
         raise OSError(error, f"cannot open the TAP {name!r} through /dev/net/tun: {os.strerror(error)}")
