@@ -184,6 +184,16 @@ class ScatterSink:
         return done
 
 
+class Gathered(BytesSource):
+    """The buffers of writev, one after another."""
+
+    __slots__ = ("lengths",)
+
+    def __init__(self, buffers: Sequence[Any]) -> None:
+        super().__init__(b"".join(buffers))
+        self.lengths = [len(memoryview(one).cast("B")) for one in buffers]
+
+
 def gather(buffers: Any) -> BytesSource:
     """One source over the buffers of writev or sendmsg."""
     if isinstance(buffers, (bytes, bytearray, memoryview, str)) or not isinstance(buffers, Sequence):
@@ -193,7 +203,7 @@ def gather(buffers: Any) -> BytesSource:
     if len(buffers) == 1:
         return BytesSource(buffers[0])
     try:
-        return BytesSource(b"".join(buffers))
+        return Gathered(buffers)
     except TypeError:
         raise error(EFAULT, "a list of buffers was expected") from None
 
