@@ -87,7 +87,7 @@ def dirfd(value: Any, args: tuple[Any, ...]) -> str:
 
 
 def mode(value: Any, args: tuple[Any, ...]) -> str:
-    return f"0{value:o}" if isinstance(value, int) and value else plain(value, args)
+    return f"0{value:o}".rjust(3, "0") if isinstance(value, int) and value >= 0 else plain(value, args)
 
 
 def buffer(value: Any, most: int) -> str | None:
@@ -119,7 +119,15 @@ def source(value: Any, args: tuple[Any, ...]) -> str:
     return quoted(shown, LONGEST)
 
 
-OPEN = names_of("O_", ("O_ACCMODE", "O_NDELAY", "O_RSYNC", "O_RDONLY", "O_WRONLY", "O_RDWR"))
+OPEN = {
+    getattr(abi, name): name
+    for name in (
+        "O_CREAT", "O_EXCL", "O_NOCTTY", "O_TRUNC", "O_APPEND", "O_NONBLOCK", "O_SYNC", "O_DSYNC", "O_DIRECT",
+        "O_LARGEFILE", "O_NOFOLLOW", "O_NOATIME", "O_CLOEXEC", "O_PATH", "O_TMPFILE", "O_DIRECTORY",
+    )
+}  # fmt: skip
+OPEN[abi.O_ASYNC] = "FASYNC"
+"""In strace's order."""
 
 
 def open_flags(value: Any, args: tuple[Any, ...]) -> str:
@@ -265,6 +273,8 @@ CLONE = {v: n for v, n in sorted(names_of("CLONE_").items()) if v > abi.CSIGNAL}
 
 def sockaddr(value: Any, args: tuple[Any, ...]) -> str:
     """What Python has as an address: (host, port[, flow, scope]), a path, or None."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and ":" in value[0]:
+        value = (*value, 0, 0)
     if isinstance(value, tuple) and len(value) == 2:
         return f'{{sa_family=AF_INET, sin_port=htons({value[1]}), sin_addr=inet_addr("{value[0]}")}}'
     if isinstance(value, tuple) and len(value) == 4:
@@ -274,6 +284,8 @@ def sockaddr(value: Any, args: tuple[Any, ...]) -> str:
         )
     if isinstance(value, str | bytes):
         raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        if not raw:
+            return "{sa_family=AF_UNIX}"
         text = "@" + quoted(raw[1:]) if raw[:1] == b"\0" else quoted(raw)
         return f"{{sa_family=AF_UNIX, sun_path={text}}}"
     return plain(value, args)
@@ -281,10 +293,15 @@ def sockaddr(value: Any, args: tuple[Any, ...]) -> str:
 
 def address_length(value: Any) -> str:
     if isinstance(value, tuple):
-        return "[28]" if len(value) == 4 else "[16]"
+        return "[28]" if len(value) == 4 or ":" in str(value[0]) else "[16]"
     if isinstance(value, str | bytes):
         return f"[{2 + len(value) + (1 if value and value[:1] not in (chr(0), bytes(1)) else 0)}]"
     return "[0]"
+
+
+def room_and_length(value: Any) -> str:
+    """Of an address that the kernel filled in: the room there was, and what it took."""
+    return f"[128 => {address_length(value).strip('[]')}]"
 
 
 def named_address(value: Any, args: tuple[Any, ...]) -> str:
@@ -340,13 +357,18 @@ def socket_option(value: Any, args: tuple[Any, ...]) -> str:
     level = args[1] if len(args) > 1 else None
     if level == abi.SOL_SOCKET:
         return SO.get(value, plain(value, args))
-    if level == 6:
-        return TCP.get(value, plain(value, args))
-    return plain(value, args)
+    names = OPTIONS.get(level) if isinstance(level, int) and isinstance(value, int) else None
+    return names.get(value, plain(value, args)) if names is not None else plain(value, args)
 
 
 SO = names_of("SO_", widest_first=False)
-TCP = names_of("TCP_", ("TCP_CA",), widest_first=False)
+OPTIONS = {
+    0: names_of("IP_", ("IP_PMTUDISC",), widest_first=False),
+    6: names_of("TCP_", ("TCP_CA",), widest_first=False),
+    17: names_of("UDP_", widest_first=False),
+    41: names_of("IPV6_", ("IPV6_PMTUDISC",), widest_first=False),
+}
+"""Names of options by level."""
 
 
 def option_value(value: Any, args: tuple[Any, ...]) -> str:
@@ -382,11 +404,31 @@ def epoll_event(value: Any, args: tuple[Any, ...]) -> str:
     if len(args) > 1 and args[1] == abi.EPOLL_CTL_DEL:
         return "NULL"
     data = args[4] if len(args) > 4 else 0
-    return f"{{events={flags_text(value, EPOLL)}, data={plain(data, ())}}}"
+    return f"{{events={flags_text(value, EPOLL)}, data={epoll_data(data)}}}"
+
+
+def epoll_data(value: Any) -> str:
+    if not isinstance(value, int):
+        return plain(value, ())
+    return f"{{u32={value & 0xFFFFFFFF}, u64={value & 0xFFFFFFFFFFFFFFFF}}}"
 
 
 def epoll_result(value: Any, args: tuple[Any, ...]) -> str:
-    return "[" + ", ".join(f"{{events={flags_text(e, EPOLL)}, data={plain(d, ())}}}" for d, e in value) + "]"
+    return "[" + ", ".join(f"{{events={flags_text(e, EPOLL)}, data={epoll_data(d)}}}" for d, e in value) + "]"
+
+
+def iovec(value: Any, args: tuple[Any, ...]) -> str:
+    """The buffers of readv (a sink with sinks) and writev (a source that knows their lengths)."""
+    sinks = getattr(value, "sinks", None)
+    if sinks is not None:
+        parts = [(one.value(), one.room + len(one.value())) for one in sinks]
+    else:
+        whole = bytes(value.whole)
+        parts, at = [], 0
+        for length in getattr(value, "lengths", (len(whole),)):
+            parts.append((whole[at : at + length], length))
+            at += length
+    return "[" + ", ".join(f"{{iov_base={quoted(data, LONGEST)}, iov_len={n}}}" for data, n in parts) + "]"
 
 
 def _stat(value: Any, args: tuple[Any, ...]) -> str:
@@ -420,8 +462,15 @@ def _one(prefix: str, more: dict[int, str] | None = None, drop: tuple[str, ...] 
 
 IOCTLS: dict[int, str] = {v: n for prefix in ("TIOC", "TC", "FIO") for v, n in names_of(prefix).items()}
 
-BUFFER_KINDS = frozenset({"sink", "remaining", "msghdr_out"})
+BUFFER_KINDS = frozenset({"sink", "remaining", "msghdr_out", "iovec_out"})
 """Shown when the call ends, not when it begins."""
+CLOEXEC_NONBLOCK = {abi.O_CLOEXEC: "CLOEXEC", abi.O_NONBLOCK: "NONBLOCK"}
+
+
+def made_flags(prefix: str, more: dict[int, str] | None = None) -> Decoder:
+    """Flags of a call that makes a descriptor, in strace's order."""
+    names = {**(more or {}), **{bits: prefix + name for bits, name in CLOEXEC_NONBLOCK.items()}}
+    return lambda value, args: flags_text(value, names)
 
 
 def sched_policy(value: Any, args: tuple[Any, ...]) -> str:
@@ -441,6 +490,12 @@ def sched_attr(value: Any, args: tuple[Any, ...]) -> str:
         parts.append(f"{name}={plain(get(name) or 0, args)}")
     return "{" + ", ".join(parts) + "}"
 
+
+WAIT = {
+    1: "WNOHANG", 2: "WSTOPPED", 4: "WEXITED", 8: "WCONTINUED", 1 << 24: "WNOWAIT", 1 << 29: "__WNOTHREAD",
+    1 << 30: "__WALL", 1 << 31: "__WCLONE",
+}  # fmt: skip
+"""strace's names: WUNTRACED is WSTOPPED."""
 
 DECODERS: dict[str, Decoder] = {
     "int": plain,
@@ -482,8 +537,11 @@ DECODERS: dict[str, Decoder] = {
     "epoll_events": epoll_event,
     "epoll_op": _one("EPOLL_CTL_"),
     "epoll_flags": lambda value, args: "EPOLL_CLOEXEC" if value == abi.O_CLOEXEC else plain(value, args),
-    "eventfd_flags": _flags("EFD_"),
-    "timerfd_flags": _flags("TFD_", ("TFD_TIMER",)),
+    "eventfd_flags": made_flags("EFD_", {1: "EFD_SEMAPHORE"}),
+    "timerfd_flags": made_flags("TFD_"),
+    "inotify_flags": lambda value, args: descriptor_flags(value, args).replace("O_", "IN_"),
+    "iovec": iovec,
+    "iovec_out": iovec,
     "timerfd_settime_flags": _flags("TFD_TIMER"),
     "clock": _one("CLOCK_"),
     "timerflags": lambda value, args: "TIMER_ABSTIME" if value == 1 else plain(value, args),
@@ -497,7 +555,7 @@ DECODERS: dict[str, Decoder] = {
     "access_mode": lambda value, args: flags_text(value, {4: "R_OK", 2: "W_OK", 1: "X_OK"}, "F_OK"),
     "umount_flags": _flags("MNT_"),
     "mount_flags": _flags("MS_"),
-    "waitopts": _flags("W", ("WIF", "WEX", "WTERM", "WCORE", "WST", "W_OK")),
+    "waitopts": lambda value, args: flags_text(value, WAIT),
     "rlimit": _one("RLIMIT_"),
     "limits": limits,
     "prio_which": _one("PRIO_"),
@@ -535,9 +593,9 @@ RESULTS: dict[str, Decoder] = {
     "pollfds": poll_result,
     "epoll_events": epoll_result,
     "sockaddr": lambda value, args: sockaddr(value, args),
-    "sockaddr_len": lambda value, args: address_length(value),
+    "sockaddr_len": lambda value, args: room_and_length(value),
     "peer": lambda value, args: sockaddr(value[1], args),
-    "peer_len": lambda value, args: address_length(value[1]) if value[1] is not None else "NULL",
+    "peer_len": lambda value, args: room_and_length(value[1]) if value[1] is not None else "NULL",
     "optval": option_value,
     "optlen": lambda value, args: f"[{4 if isinstance(value, int) else len(value)}]",
 }

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from kernel import abi
 from kernel.abi import AT_FDCWD, errno_name, signal_name
 from kernel.decode import BUFFER_KINDS, DECODERS, LONGEST, OUTPUTS, RESULTS, buffer, signal_info
 from kernel.decodemm import WHOLE
@@ -151,7 +152,11 @@ class Strace:
         self._put(outputs + ") ")
         if self._column < options.column:
             self._put(" " * (options.column - self._column))
-        self._put("= " + returned(call, args, result, task, options) + task.machine.trace.tampered)
+        text = returned(call, args, result, task, options)
+        if call.name == "ppoll" and isinstance(result, list) and result and len(args) > 1 and isinstance(args[1], int):
+            left = max(0, args[1] - (now - self._begun.get(task.tid, now)))
+            text = f"{text[:-1]}, left {DECODERS['timespec'](left, args)})"
+        self._put("= " + text + task.machine.trace.tampered)
         if options.durations and not (isinstance(result, Unfinished) and not result.text):
             taken = now - self._begun.get(task.tid, now)
             self._put(f" <{taken // 1_000_000_000}.{taken // 1000 % 1_000_000:06}>")
@@ -287,8 +292,14 @@ ALIASES = {
     ("dup3", "open_flags"): "descriptor_flags",
     ("fcntl", "int"): "fcntl_arg",
     ("getsockopt", "int"): "",
+    ("epoll_ctl", "int"): "",
+    ("readv", "iovec"): "iovec_out",
+    ("preadv", "iovec"): "iovec_out",
+    ("inotify_init1", "open_flags"): "inotify_flags",
 }
 """Kinds that mean something else in one call."""
+MASK_SIZE = ("ppoll", "epoll_pwait", "epoll_pwait2")
+"""Calls whose last argument is the length of a signal mask."""
 
 
 def layout(call: Call) -> list[tuple[str, int | None]]:
@@ -305,6 +316,8 @@ def layout(call: Call) -> list[tuple[str, int | None]]:
             elif kind:
                 shown.append((kind, index))
             index += 1
+    if call.name in MASK_SIZE:
+        shown.append(("=8", None))
     extra = OUTPUTS.get(call.name) or OUTPUTS.get(call.returns)
     for place, kind in extra or ():
         shown.insert(place if place >= 0 else len(shown), (kind, None))
@@ -329,6 +342,9 @@ def arguments(
         elif kind.startswith("result:"):
             parts.append(_output(kind[7:], result, failed, call, args))
         elif index is not None and index < len(args):
+            if kind in ("sink", "iovec_out") and failed:
+                parts.append("NULL")
+                continue
             text = _text(DECODERS.get(kind, repr_value), args[index], args)
             if options is not None and options.strings != LONGEST:
                 text = buffer(args[index], options.strings) or text
@@ -337,6 +353,10 @@ def arguments(
             parts.append(text)
     if call.name == "openat" and not (len(args) > 2 and isinstance(args[2], int) and args[2] & 0o100):
         parts = parts[:3]  # no mode without O_CREAT
+    if call.name == "fcntl" and len(args) > 1 and args[1] in NO_ARGUMENT:
+        parts = parts[:2]
+    if call.name in ("mount",) and parts[-1:] == ['""']:
+        parts[-1] = "NULL"
     if split is None:
         return ", ".join(parts), ""
     begin = "".join(p + ", " for p in parts[:split])
@@ -365,6 +385,9 @@ def _text(decoder: Callable[[Any, tuple[Any, ...]], str], value: Any, args: tupl
         return repr_value(value, args)
 
 
+NO_ARGUMENT = (abi.F_GETFD, abi.F_GETFL, abi.F_GETOWN, abi.F_GETSIG, abi.F_GETPIPE_SZ)
+"""Commands of fcntl."""
+
 MAKES_DESCRIPTORS = (
     "openat", "openat2", "dup", "dup3", "socket", "accept", "accept4", "eventfd2", "epoll_create1", "timerfd_create",
     "signalfd4", "inotify_init1", "memfd_create", "pidfd_open", "pidfd_getfd",
@@ -385,6 +408,13 @@ def returned(
         return f"-1 {errno_name(number)} ({os.strerror(number)})"
     if isinstance(result, Unfinished):
         return f"? {result.text}".rstrip()
+    if call.name == "fcntl" and isinstance(result, int) and len(args) > 1:
+        if args[1] == abi.F_GETFL:
+            return f"{result:#x} (flags {DECODERS['open_flags'](result, args)})"
+        if args[1] == abi.F_GETFD and result:
+            return f"{result:#x} (flags FD_CLOEXEC)"
+    if call.name == "umask":
+        return DECODERS["mode"](result, args)
     how = RETURNED.get("cwd" if call.name == "getcwd" else call.returns)
     if how is not None:
         return _text(how, result, args)
@@ -423,6 +453,7 @@ RETURNED: dict[str, Callable[[Any, tuple[Any, ...]], str]] = {
     "cwd": lambda result, args: str(len(result) + 1),
     "fds": lambda result, args: "0",
     "sockaddr": lambda result, args: "0",
+    "optval": lambda result, args: "0",
     "fdsets": lambda result, args: str(sum(len(ready) for ready in result)),
     "dents": lambda result, args: str(sum((20 + len(entry[1]) + 7) & ~7 for entry in result)),
     "pollfds": _pollfds,
