@@ -40,6 +40,12 @@ class Killed(BaseException):
     """The task is dying. Raised at the user boundary, and again at each later tick and trap."""
 
 
+class Foreign(Exception):
+    """A call of another task than the one that runs, which is the argument: a program had kept `sys.read`, say, when it
+    made a child, and the child calls it.
+    """
+
+
 CORE_BIT = 0x80
 """In a wait status: a core file was written."""
 CAP_LAST = 40

@@ -156,6 +156,17 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
             return os.writev(fd, buffers)
         return self._call(_libc.writev, fd, *iovec(buffers))
 
+    def readv(self, fd: int, sizes: Sequence[int]) -> list[bytes]:
+        if not self._handlers or not sizes:
+            return super().readv(fd, sizes)
+        vector, count = iovec([bytes(n) for n in sizes])
+        left = self._call(_libc.readv, fd, vector, count)
+        parts = []
+        for buffer, n in zip(vector.held, sizes):
+            parts.append(buffer.raw[: min(n, left)])
+            left -= len(parts[-1])
+        return parts
+
     def lseek(self, fd: int, offset: int, whence: int = 0) -> int:
         return os.lseek(fd, offset, whence)
 

@@ -42,7 +42,7 @@ class EventFdOps(FileOps):
 
     def write(self, file: File, task: Any, source: Source, n: int, pos: int) -> int:
         event: EventFd = file.private
-        if n < 8:
+        if n != 8:
             raise error(EINVAL, "eventfd writes 8 bytes")
         (value,) = struct.unpack("=Q", bytes(source.take(8)))
         if value == MAX:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from kernel.task import Task
 
 ALWAYS = POLLERR | POLLHUP
-_NEST = 5
+_NEST = 4
 
 
 class _Waker:

@@ -25,7 +25,7 @@ from kernel.sched.priority import MAX_RT_PRIO, normal_prio, weight_of
 from kernel.sched.runqueue import RunQueue
 from kernel.sched.wait import Interrupted
 from kernel.sched.wchan import here
-from kernel.task import RUNNABLE, RUNNING, SLEEPING, STOPPED, WORK_DIE, WORK_RESCHED, WORK_SIGNAL, Killed
+from kernel.task import RUNNABLE, RUNNING, SLEEPING, STOPPED, WORK_DIE, WORK_RESCHED, WORK_SIGNAL, Foreign, Killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -117,11 +117,19 @@ class Scheduler:
     def enter(self, cpu: Cpu, task: Task) -> None:
         """The task's greenlet is about to run at `now`."""
         self.running = task
-        if task is not self.speaker:
+        speaker = self.speaker
+        if task is not speaker:
+            if speaker is not None:
+                speaker.trap = self.foreign
             self.speaker = task
+            task.trap = self.meter.trap
             if task.sys is not None:
                 task.sys.__dict__ = task.calls
         self.meter.enter(task, cpu)
+
+    def foreign(self) -> None:
+        """The trap of a task that does not run: a call that it was asked for is the one's that runs."""
+        raise Foreign(self.speaker)
 
     def _start(self, task: Task) -> None:
         """The bottom of every task's stack. When it returns, greenlet goes back to the parent, the hub."""

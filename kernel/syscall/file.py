@@ -430,7 +430,11 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
         return fcntl_lock(task, file, cmd, arg)
     if cmd == abi.F_GETOWN:
         return file.owner
+    if cmd == abi.F_DUPFD_QUERY:
+        return int(table.get(arg) is file)
     if cmd == abi.F_SETOWN:
+        if arg > 0 and arg not in task.machine.tasks and arg not in task.machine.processes.groups:
+            raise error(abi.ESRCH, f"no process {arg}")
         file.owner = arg
         return 0
     if cmd == abi.F_GETSIG:

@@ -14,6 +14,7 @@ from kernel.fs.timerfd import TIMERFD, TimerFd
 from kernel.fs.user import file_of, install, limit
 from kernel.fs.vfs import error
 from kernel.syscall.table import python, syscall
+from kernel.syscall.time import in_past
 
 
 def _deadline(task: Any, timeout_ns: int | None) -> int | None:
@@ -290,7 +291,9 @@ def sys_timerfd_settime(task: Any, fd: int, flags: int, value_ns: int, interval_
     """Arms (value_ns 0 disarms); gives what was (value, interval) before, in ns."""
     if flags & ~(abi.TFD_TIMER_ABSTIME | abi.TFD_TIMER_CANCEL_ON_SET):
         raise error(EINVAL, "timerfd_settime flags")
-    if not isinstance(value_ns, int) or not isinstance(interval_ns, int) or value_ns < 0 or interval_ns < 0:
+    if not isinstance(value_ns, int) or not isinstance(interval_ns, int) or interval_ns < 0:
+        raise error(EINVAL, "timerfd_settime times")
+    if value_ns < 0 and not (flags & abi.TFD_TIMER_ABSTIME and in_past(value_ns)):
         raise error(EINVAL, "timerfd_settime times")
     return _timerfd(task, fd).set(value_ns, interval_ns, bool(flags & abi.TFD_TIMER_ABSTIME))
 

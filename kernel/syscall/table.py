@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from csrc.frame import Buffer
 from kernel.sched.wait import Interrupted
+from kernel.task import Foreign
 
 if TYPE_CHECKING:
     from kernel.task import Task
@@ -213,7 +214,10 @@ objects: dict[str, Callable[[Task], Any]] = {}
 
 _ENTRY = """\
 def {name}(task{params}):
-    task.trap()
+    try:
+        task.trap()
+    except Foreign as call:
+        return {name}(call.args[0]{args})
     if task.traced:
         return task.machine.trace.system_call(__call, task, ({names}))
     try:
@@ -234,7 +238,8 @@ def {name}(task{params}):
 
 def _compile_entry(call: Call) -> Callable[..., Any]:
     """The entry of a call, with the handler's own arguments (no packing on the hot path)."""
-    namespace: dict[str, Any] = {"__call": call, "__handler": call.handler, "Interrupted": Interrupted}
+    namespace: dict[str, Any] = {"__call": call, "__handler": call.handler}
+    namespace.update(Interrupted=Interrupted, Foreign=Foreign)
     params = ""
     for p in call.parameters:
         if p.default is inspect.Parameter.empty:
@@ -285,7 +290,10 @@ def python(name: str) -> Callable[[F], F]:
 
 def _missing(task: Task, name: str, *args: Any, **kw: Any) -> Any:
     """What a call does that does not exist: ENOSYS, and it is counted by name in `machine.missing_calls`."""
-    task.trap()
+    try:
+        task.trap()
+    except Foreign as call:
+        task = call.args[0]
     missing = task.machine.missing_calls
     missing[name] = missing.get(name, 0) + 1
     raise OSError(ENOSYS, f"Function not implemented: the kernel has no system call {name}")

@@ -82,6 +82,14 @@ def sleep_until(task: Task, deadline: int) -> int:
     return 0
 
 
+def in_past(ns: int) -> bool:
+    """Whether an absolute time below 0 is one that has passed. A virtual machine's clocks begin at 0, so what a program
+    reckons from now may lie before that; Linux has been up for longer, and takes what is below 0 for a mistake. Here
+    that is what is within a microsecond of 0.
+    """
+    return isinstance(ns, int) and -LONGEST <= ns <= -1000
+
+
 def _checked(ns: int) -> int:
     if not isinstance(ns, int) or not 0 <= ns <= LONGEST:
         raise OSError(EINVAL, f"{ns!r:.40} ns is no time to sleep")
@@ -98,11 +106,14 @@ def sys_nanosleep(task: Task, ns: int, remaining: list[int] | None = None) -> in
 
 @syscall(115, "clock_nanosleep", "clock", "timerflags", "timespec", "remaining", restart=NO_HANDLER_RULE)
 def sys_clock_nanosleep(task: Task, clock: int, flags: int, ns: int, remaining: list[int] | None = None) -> int:
-    _checked(ns)
+    if not (flags & TIMER_ABSTIME and in_past(ns)):
+        _checked(ns)
     if clock == CLOCK_THREAD_CPUTIME_ID:
         raise OSError(EINVAL, "clock_nanosleep: a thread's own CPU time does not pass while it sleeps")
     if clock == CLOCK_PROCESS_CPUTIME_ID:
         raise OSError(EOPNOTSUPP, "clock_nanosleep on CPU time is not implemented")
+    if clock in (CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME_COARSE):
+        raise OSError(EOPNOTSUPP, f"nobody can sleep by clock {clock}")
     now = read_clock(task, clock)
     deadline = task.now + (ns - now if flags & TIMER_ABSTIME else ns)
     if remaining is not None and not flags & TIMER_ABSTIME:
@@ -224,7 +235,7 @@ def sys_setitimer(task: Task, which: int, value: int, interval: int = 0) -> tupl
     value, interval = (-(-_checked(ns) // 1000) * 1000 for ns in (value, interval))
     timer = _timer(task, which)
     old = timer.get()
-    timer.set(interval, value)
+    timer.set(interval if value or which != ITIMER_REAL else 0, value)
     return old[1], old[0]
 
 

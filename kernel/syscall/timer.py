@@ -24,7 +24,7 @@ from kernel.abi import (
 )
 from kernel.signal import SIGPENDING_MAX, SigInfo
 from kernel.syscall.table import python, syscall
-from kernel.syscall.time import LONGEST, TIMER_ABSTIME
+from kernel.syscall.time import LONGEST, TIMER_ABSTIME, in_past
 
 if TYPE_CHECKING:
     from kernel.task import Task
@@ -150,7 +150,8 @@ def _timer(task: Task, ident: int) -> PosixTimer:
 def sys_timer_settime(task: Task, ident: int, flags: int, value: int, interval: int = 0) -> tuple[int, int]:
     """(time left, interval) as they were."""
     timer = _timer(task, ident)
-    if not all(isinstance(ns, int) and 0 <= ns <= LONGEST for ns in (value, interval)):
+    past = bool(flags & TIMER_ABSTIME) and in_past(value)
+    if not all(isinstance(ns, int) and 0 <= ns <= LONGEST for ns in (0 if past else value, interval)):
         raise OSError(EINVAL, f"timer_settime: {value}, {interval}")
     old = timer.get()
     timer.set(value, interval, bool(flags & TIMER_ABSTIME))
