@@ -227,6 +227,8 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     payload: Any = seg.payload
     left, right = seq, end
     i = bisect_left(ooo, (seq,))
+    if i < len(ooo) and ooo[i][0] == seq and ooo[i][1] > end:
+        i += 1  # the beginning of a larger one that is held
     if i and ooo[i - 1][1] > seq:
         before_end = ooo[i - 1][1]
         if before_end >= end:
