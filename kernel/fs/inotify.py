@@ -16,10 +16,12 @@ from kernel.abi import (
     EINVAL,
     FIONREAD,
     IN_DELETE_SELF,
+    IN_EXCL_UNLINK,
     IN_IGNORED,
     IN_ISDIR,
     IN_ONESHOT,
     IN_Q_OVERFLOW,
+    IN_UNMOUNT,
     O_NONBLOCK,
     POLLIN,
     POLLRDNORM,
@@ -45,6 +47,13 @@ class Watch:
         self.wd = wd
         self.inode = inode
         self.mask = mask
+        if inode.watches is None:
+            inode.watches = []
+        inode.watches.append(self)
+        inode.fs.watched = True
+        if inode.fs.watching is None:
+            inode.fs.watching = {}
+        inode.fs.watching[self] = None
 
     def drop(self) -> None:
         """The watch is over: IN_IGNORED is its last event."""
@@ -52,6 +61,8 @@ class Watch:
         self.inode.watches.remove(self)
         if not self.inode.watches:
             self.inode.watches = None
+        if self.inode.fs.watching is not None:
+            self.inode.fs.watching.pop(self, None)
         del self.owner.watches[self.wd]
         self.owner.put(self.wd, IN_IGNORED, 0, b"")
 
@@ -60,6 +71,13 @@ class Watch:
         if self.mask & IN_DELETE_SELF:
             self.owner.put(self.wd, IN_DELETE_SELF, 0, b"")
         self.drop()
+
+
+def unmounted(watching: dict[Any, None] | None) -> None:
+    """A filesystem is gone: those who watch something in it are told."""
+    for watch in list(watching or ()):
+        watch.owner.put(watch.wd, IN_UNMOUNT | (IN_ISDIR if watch.inode.is_dir else 0), 0, b"")
+        watch.drop()
 
 
 class Inotify:
@@ -86,20 +104,22 @@ class Inotify:
         self.queue.wake_all(POLLIN | POLLRDNORM)
 
 
-def tell(inode: Inode, mask: int, name: bytes = b"", cookie: int = 0, is_dir: bool = False) -> None:
-    """Something happened to the inode (or in the directory, to `name`)."""
+def tell(
+    inode: Inode, mask: int, name: bytes = b"", cookie: int = 0, is_dir: bool = False, unlinked: bool = False
+) -> None:
+    """Something happened to the inode (or in the directory, to `name`, which may be `unlinked`)."""
     for watch in list(inode.watches or ()):
-        if watch.mask & mask:
+        if watch.mask & mask and not (unlinked and watch.mask & IN_EXCL_UNLINK):
             watch.owner.put(watch.wd, mask | (IN_ISDIR if is_dir else 0), cookie, name)
             if watch.mask & IN_ONESHOT:
                 watch.drop()
 
 
 def happened(dentry: Dentry | None, inode: Inode, mask: int) -> None:
-    """Tell the directory of the name, then the file itself."""
+    """Tell the directory of the name, even when the name is history, then the file itself."""
     is_dir = inode.is_dir
-    if dentry is not None and dentry.hashed and dentry.parent is not dentry and dentry.parent.inode.watches:
-        tell(dentry.parent.inode, mask, dentry.name, 0, is_dir)
+    if dentry is not None and dentry.parent is not dentry and dentry.parent.inode.watches:
+        tell(dentry.parent.inode, mask, dentry.name, 0, is_dir, not dentry.hashed)
     if inode.watches:
         tell(inode, mask, b"", 0, is_dir)
 

@@ -176,6 +176,8 @@ def _open_tmpfile(task: Any, where: Path, flags: int, mode: int) -> File:
     dentry = Dentry(b"#%d" % inode.ino, where.dentry, inode)
     dentry.hashed = False
     inode.linkable = not flags & O_EXCL
+    if directory.fs.watched:
+        happened(dentry, inode, abi.IN_OPEN)
     return File(directory.fs.file_ops(inode) or regular.REGULAR, flags & ~_AT_OPEN, inode, Path(where.mount, dentry))
 
 
@@ -220,13 +222,13 @@ def open_path(task: Any, path: Path, flags: int, created: bool = False) -> File:
     else:
         ops = inode.fs.file_ops(inode) or regular.REGULAR
     file = File(ops, kept, inode, path)
+    if inode.fs.watched:
+        happened(path.dentry, inode, abi.IN_OPEN)
     if flags & O_TRUNC and kind == S_IFREG and not created:
         regular.drop_privileges(inode, task.cred)
         inode.fs.truncate(inode, 0)
         if inode.fs.watched:
             happened(path.dentry, inode, abi.IN_MODIFY)
-    if inode.fs.watched:
-        happened(path.dentry, inode, abi.IN_OPEN)
     return file
 
 
@@ -406,6 +408,9 @@ def rename(
         return
     _check_rename(task, source, moved, target, victim, exchange)
     fs = moved.inode.fs
+    replaced = victim.inode if victim is not None and not exchange else None
+    if replaced is not None:
+        replaced.get()
     fs.rename(
         source.inode, name, moved.inode, target.inode, new_name, None if victim is None else victim.inode, exchange
     )
@@ -419,16 +424,22 @@ def rename(
             gid = _new_owner(source.inode, S_IFCHR, task.cred)[1]
             source.dentry.attach(name, fs.make(source.inode, name, S_IFCHR, task.cred.fsuid, gid, 0, b""))
     if fs.watched:
-        _tell_moved(task, source.inode, name, target.inode, new_name, moved.inode)
+        _tell_moved(task, source.inode, name, target.inode, new_name, moved.inode, replaced)
         if exchange and victim is not None:
             _tell_moved(task, target.inode, new_name, source.inode, name, victim.inode)
+    if replaced is not None:
+        replaced.put()
 
 
-def _tell_moved(task: Any, source: Inode, name: bytes, target: Inode, new_name: bytes, moved: Inode) -> None:
+def _tell_moved(
+    task: Any, source: Inode, name: bytes, target: Inode, new_name: bytes, moved: Inode, replaced: Inode | None = None
+) -> None:
     vfs = task.machine.vfs
     vfs.moves += 1
     tell(source, abi.IN_MOVED_FROM, name, vfs.moves, moved.is_dir)
     tell(target, abi.IN_MOVED_TO, new_name, vfs.moves, moved.is_dir)
+    if replaced is not None:
+        tell(replaced, abi.IN_ATTRIB)
     tell(moved, abi.IN_MOVE_SELF)
 
 
@@ -479,8 +490,6 @@ def chown(task: Any, path: Path, uid: int, gid: int) -> None:
         raise error(EPERM, "only root gives files away")
     if gid != -1 and not ((owner and (gid == inode.gid or in_group(cred, gid))) or capable(cred, abi.CAP_CHOWN)):
         raise error(EPERM, "not a group of the owner")
-    if uid == -1 and gid == -1:
-        return
     if uid != -1:
         inode.uid = uid
     if gid != -1:
@@ -506,10 +515,10 @@ def utimens(task: Any, path: Path, atime: int | None, mtime: int | None, now: bo
         inode.atime = atime
     if mtime is not None:
         inode.mtime = mtime
-    _changed(path)
+    _changed(path, abi.IN_MODIFY if atime is None else abi.IN_ACCESS if mtime is None else abi.IN_ATTRIB)
 
 
-def truncate(task: Any, inode: Inode, size: int) -> None:
+def truncate(task: Any, inode: Inode, size: int, path: Path | None = None) -> None:
     """truncate(2) and ftruncate(2) once the caller may write; `size` is not negative."""
     if size > inode.size:
         limit = task.group.rlimits.get(abi.RLIMIT_FSIZE, (-1, -1))[0]
@@ -518,14 +527,16 @@ def truncate(task: Any, inode: Inode, size: int) -> None:
             raise error(abi.EFBIG, f"RLIMIT_FSIZE is {limit}")
     regular.drop_privileges(inode, task.cred)
     inode.fs.truncate(inode, size)
+    if inode.fs.watched:
+        happened(path.dentry if path is not None else None, inode, abi.IN_MODIFY)
 
 
-def _changed(path: Path) -> None:
+def _changed(path: Path, event: int = abi.IN_ATTRIB) -> None:
     inode = path.inode
     inode.ctime = inode.fs.now()
     inode.fs.dirty(inode)
     if inode.fs.watched:
-        happened(path.dentry, inode, abi.IN_ATTRIB)
+        happened(path.dentry, inode, event)
 
 
 def root_path(vfs: Vfs) -> Path:

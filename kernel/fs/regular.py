@@ -200,6 +200,8 @@ class RegularOps(FileOps):
                 raise error(abi.EOPNOTSUPP, "punch without keep-size")
             mapping.punch(offset, end)
             modified(inode)
+            if inode.fs.watched:
+                happened(file.path.dentry if file.path is not None else None, inode, abi.IN_MODIFY)
             return
         if end > inode.size:
             limit = task.group.rlimits.get(abi.RLIMIT_FSIZE, (-1, -1))[0]
@@ -210,6 +212,8 @@ class RegularOps(FileOps):
         if end > inode.size and not mode & abi.FALLOC_FL_KEEP_SIZE:
             inode.size = end
         inode.ctime = inode.fs.now()
+        if inode.fs.watched:
+            happened(file.path.dentry if file.path is not None else None, inode, abi.IN_MODIFY)
 
 
 class DirectoryOps(FileOps):
@@ -239,6 +243,8 @@ class DirectoryOps(FileOps):
         if not dentry.hashed and dentry.parent is not dentry:
             raise error(ENOENT, "directory was removed")
         accessed(file)
+        if file.inode.fs.watched:
+            happened(dentry, file.inode, abi.IN_ACCESS)
         dots: list[DirEntry] = []
         kind = S_IFDIR >> 12
         if pos < 1:

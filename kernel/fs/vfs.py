@@ -243,6 +243,7 @@ class FileSystem(Protocol):
     block_size: int
     now: Callable[[], int]  # CLOCK_REALTIME, ns
     watched: bool = False  # an inotify watch was ever set in it
+    watching: dict[Any, None] | None = None  # those that are
 
     def lookup(self, directory: Inode, name: bytes) -> Inode | None: ...
 
@@ -407,6 +408,10 @@ class Vfs:
         if all(other.fs is not mount.fs for other in self.mounts):
             mount.fs.sync()
             if not mount.users:
+                if mount.fs.watching:
+                    from kernel.fs.inotify import unmounted
+
+                    unmounted(mount.fs.watching)
                 mount.fs.unmount()
 
     def path_of(self, path: Path, root: Path) -> bytes:

@@ -491,7 +491,7 @@ def sys_ftruncate(task: Any, fd: int, length: int) -> int:
         raise error(EINVAL, "negative length")
     if file.inode is None or not file.inode.is_reg or not file.writable:
         raise error(EINVAL, "not a regular file open for writing")
-    operations.truncate(task, file.inode, length)
+    operations.truncate(task, file.inode, length, file.path)
     return 0
 
 

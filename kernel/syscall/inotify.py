@@ -54,11 +54,7 @@ def sys_inotify_add_watch(task: Any, fd: int, path: str | bytes, mask: int) -> i
             watch.mask = watch.mask | kept if mask & abi.IN_MASK_ADD else kept
             return int(watch.wd)
     held.last += 1
-    watch = held.watches[held.last] = Watch(held, held.last, inode, kept)
-    if inode.watches is None:
-        inode.watches = []
-    inode.watches.append(watch)
-    inode.fs.watched = True
+    held.watches[held.last] = Watch(held, held.last, inode, kept)
     return held.last
 
 

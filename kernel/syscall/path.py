@@ -409,7 +409,7 @@ def sys_truncate(task: Any, path: str | bytes, length: int) -> int:
         raise error(EINVAL, "not a regular file")
     check(inode, task.cred, MAY_WRITE)
     operations.writable_mount(where)
-    operations.truncate(task, inode, length)
+    operations.truncate(task, inode, length, where)
     return 0
 
 

@@ -11,16 +11,20 @@ from typing import Any
 
 from kernel import abi
 from kernel.abi import AT_FDCWD, E2BIG, EEXIST, EINVAL, ENODATA, ENOSPC, EOPNOTSUPP, EPERM, ERANGE, S_ISVTX
+from kernel.fs.inotify import happened
 from kernel.fs.namei import MAY_READ, MAY_WRITE, capable, check
 from kernel.fs.operations import writable_mount
 from kernel.fs.user import file_of, lookup, pathname, text
-from kernel.fs.vfs import Inode, error
+from kernel.fs.vfs import Dentry, Inode, error
 from kernel.syscall.table import syscall
 
 NAME_MAX = 255
 SIZE_MAX = 65536
 LIST_MAX = 65536
 CREATE, REPLACE = 1, 2
+
+Place = tuple[Inode, Dentry | None]
+"""What has attributes, and by which name."""
 
 
 def _name(name: Any) -> bytes:
@@ -33,7 +37,9 @@ def _name(name: Any) -> bytes:
 def _permitted(task: Any, inode: Inode, name: bytes, write: bool) -> None:
     """xattr_permission()."""
     cred = task.cred
-    space = name.partition(b".")[0]
+    space, dot, _ = name.partition(b".")
+    if not dot:
+        raise error(EOPNOTSUPP, text(name))
     if space == b"trusted":
         if not capable(cred, abi.CAP_SYS_ADMIN):
             raise error(EPERM if write else ENODATA, text(name))
@@ -53,9 +59,9 @@ def _permitted(task: Any, inode: Inode, name: bytes, write: bool) -> None:
         raise error(EINVAL, "attribute without a name")
 
 
-def _set(task: Any, inode: Inode, name: Any, value: Any, flags: int) -> int:
-    raw = _name(name)
-    if flags & ~(CREATE | REPLACE) or flags == CREATE | REPLACE:
+def _set(task: Any, place: Place, name: Any, value: Any, flags: int) -> int:
+    raw, inode = _name(name), place[0]
+    if flags & ~(CREATE | REPLACE):
         raise error(EINVAL, "setxattr flags")
     data = bytes(memoryview(value))
     if len(data) > SIZE_MAX:
@@ -71,13 +77,12 @@ def _set(task: Any, inode: Inode, name: Any, value: Any, flags: int) -> int:
     if sum(len(n) + len(v) for n, v in held.items()) + len(data) > 16 * SIZE_MAX:
         raise error(ENOSPC, "attributes")
     held[raw] = data
-    inode.ctime = inode.fs.now()
-    inode.fs.dirty(inode)
+    _changed(place)
     return 0
 
 
-def _get(task: Any, inode: Inode, name: Any) -> bytes:
-    raw = _name(name)
+def _get(task: Any, place: Place, name: Any) -> bytes:
+    raw, inode = _name(name), place[0]
     _permitted(task, inode, raw, False)
     value = (inode.xattrs or {}).get(raw)
     if value is None:
@@ -85,35 +90,42 @@ def _get(task: Any, inode: Inode, name: Any) -> bytes:
     return value
 
 
-def _list(task: Any, inode: Inode) -> list[str]:
-    names = inode.xattrs or {}
+def _list(task: Any, place: Place) -> list[str]:
+    names = place[0].xattrs or {}
     hidden = not capable(task.cred, abi.CAP_SYS_ADMIN)
-    return [text(n) for n in names if not (hidden and n.startswith(b"trusted."))]
+    return [text(n) for n in sorted(names, reverse=True) if not (hidden and n.startswith(b"trusted."))]
 
 
-def _remove(task: Any, inode: Inode, name: Any) -> int:
-    raw = _name(name)
+def _remove(task: Any, place: Place, name: Any) -> int:
+    raw, inode = _name(name), place[0]
     _permitted(task, inode, raw, True)
     if inode.xattrs is None or raw not in inode.xattrs:
         raise error(ENODATA, text(raw))
     del inode.xattrs[raw]
-    inode.ctime = inode.fs.now()
-    inode.fs.dirty(inode)
+    _changed(place)
     return 0
 
 
-def _at(task: Any, path: Any, follow: bool, write: bool) -> Inode:
+def _at(task: Any, path: Any, follow: bool, write: bool) -> Place:
     where = lookup(task, AT_FDCWD, pathname(path), follow)
     if write:
         writable_mount(where)
-    return where.inode
+    return where.inode, where.dentry
 
 
-def _behind(task: Any, fd: int) -> Inode:
-    inode = file_of(task, fd).inode
-    if inode is None:
+def _behind(task: Any, fd: int) -> Place:
+    file = file_of(task, fd)
+    if file.inode is None:
         raise error(EOPNOTSUPP, fd)
-    return inode
+    return file.inode, None if file.path is None else file.path.dentry
+
+
+def _changed(place: Place) -> None:
+    inode, dentry = place
+    inode.ctime = inode.fs.now()
+    inode.fs.dirty(inode)
+    if inode.fs.watched:
+        happened(dentry, inode, abi.IN_ATTRIB)
 
 
 @syscall(5, "setxattr", "path", "path", "sink", "int")
