@@ -180,31 +180,18 @@ int trl_gso_split(const uint8_t *head, size_t head_len, const uint8_t *payload, 
 
 enum { NONE = 0xffff, BUCKETS = 256 };
 
-/* A slot of the result while it grows: the frames that will go into it, as a list. */
-struct group {
-    uint16_t first, last;               /* indices of frames */
-    uint16_t count;
-    uint16_t chain;                     /* next group of the same hash bucket */
-    uint16_t l3, l4, header;
-    uint8_t  version, key_len;
-    uint8_t  open, fixed_id, csum_ok;
-    uint8_t  pure;                      /* acknowledgements without text: the newest stands for all */
-    uint16_t add_flags;                 /* FIN and PSH of later frames */
-    uint32_t next_seq, mss, payload;
-};
-
 struct gro {
     const uint8_t *buf;
     const struct trl_slot *in;
     uint16_t next[TRL_GRO_MAX];         /* next frame of the same group */
     uint16_t bucket[BUCKETS];           /* newest group of a flow is found first */
-    struct group group[TRL_GRO_MAX];
+    struct trl_gro_group group[TRL_GRO_MAX];
 };
 
 static const uint8_t *frame_at(const struct gro *g, uint16_t i) { return g->buf + g->in[i].off; }
 
 /* The 12 or 36 bytes that identify a flow lie apart in the frame: addresses in the IP header, ports in TCP's. */
-static int same_flow(const struct gro *g, const struct group *a, const uint8_t *f, const struct trl_pkt *k)
+static int same_flow(const struct gro *g, const struct trl_gro_group *a, const uint8_t *f, const struct trl_pkt *k)
 {
     const uint8_t *b = frame_at(g, a->first);
     size_t at = k->ip_version == 4 ? 12 : 8, n = k->ip_version == 4 ? 8 : 32;
@@ -219,7 +206,7 @@ static uint32_t bucket_of(const struct trl_pkt *k)
 }
 
 /* Whether the frame's IP header lets it follow the group's (inet_gro_receive, ipv6_gro_receive). Settles fixed_id. */
-static int ip_follows(struct group *a, const uint8_t *first, const uint8_t *f, const struct trl_pkt *k)
+static int ip_follows(struct trl_gro_group *a, const uint8_t *first, const uint8_t *f, const struct trl_pkt *k)
 {
     const uint8_t *p = first + a->l3, *q = f + k->l3;
     if (k->l3 != a->l3 || memcmp(first, f, a->l3) != 0)
@@ -234,9 +221,10 @@ static int ip_follows(struct group *a, const uint8_t *first, const uint8_t *f, c
     return ahead == (a->fixed_id ? 0 : a->count);
 }
 
-static int follows(const struct gro *g, struct group *a, const uint8_t *f, const struct trl_pkt *k)
+/* Whether frame f continues group a, whose first frame is at first. */
+static int follows(struct trl_gro_group *a, const uint8_t *first, const uint8_t *f, const struct trl_pkt *k)
 {
-    const uint8_t *first = frame_at(g, a->first), *p = first + a->l4, *q = f + k->l4;
+    const uint8_t *p = first + a->l4, *q = f + k->l4;
     uint32_t n = k->payload_len;
     if (!a->open || n == 0 || n > a->mss || k->seq != a->next_seq || (k->tcp_flags & CWR))
         return 0;
@@ -270,6 +258,29 @@ int trl_ack_supersedes(const uint8_t *old, const struct trl_pkt *o, const uint8_
     return k->seq == o->seq && k->ack != o->ack && k->ack - o->ack < 1u << 31 && stamp(k) - stamp(o) < 1u << 31;
 }
 
+static void grow(struct trl_gro_group *a, const struct trl_pkt *k)
+{
+    a->count++;
+    a->payload += k->payload_len;
+    a->next_seq += k->payload_len;
+    a->add_flags |= k->tcp_flags & (FIN | PSH);
+    a->open = k->payload_len == a->mss && !(k->tcp_flags & (FIN | PSH));
+}
+
+/* A group of one TCP segment. */
+static void found(struct trl_gro_group *a, const struct trl_pkt *k)
+{
+    a->l3 = k->l3;
+    a->l4 = k->l4;
+    a->header = k->payload;
+    a->version = k->ip_version;
+    a->payload = a->mss = k->payload_len;
+    a->next_seq = k->seq + k->payload_len;
+    a->open = k->ip_options == 0 && k->payload_len > 0 && k->payload_len <= 0xffff
+              && !(k->tcp_flags & (FIN | SYN | RST | PSH | URG));
+    a->pure = (uint8_t)pure_ack(k);
+}
+
 /* Sorts frame i into the groups. Returns the number of groups. */
 static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t flags, struct trl_pkt *k)
 {
@@ -284,15 +295,11 @@ static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t fla
         while (at != NONE && !same_flow(g, &g->group[at], f, k))
             at = g->group[at].chain;
         if (at != NONE) {
-            struct group *a = &g->group[at];
-            if (k->ip_options == 0 && follows(g, a, f, k)) {
+            struct trl_gro_group *a = &g->group[at];
+            if (k->ip_options == 0 && follows(a, frame_at(g, a->first), f, k)) {
                 g->next[a->last] = i;
                 a->last = i;
-                a->count++;
-                a->payload += k->payload_len;
-                a->next_seq += k->payload_len;
-                a->add_flags |= k->tcp_flags & (FIN | PSH);
-                a->open = k->payload_len == a->mss && !(k->tcp_flags & (FIN | PSH));
+                grow(a, k);
                 return groups;
             }
             struct trl_pkt last;
@@ -306,42 +313,25 @@ static uint32_t sort_in(struct gro *g, uint32_t groups, uint16_t i, uint32_t fla
             a->open = 0;                            /* what comes later of this flow must not overtake this frame */
         }
     }
-    struct group *a = &g->group[groups];
+    struct trl_gro_group *a = &g->group[groups];
     memset(a, 0, sizeof *a);
     a->first = a->last = i;
     a->count = 1;
     a->csum_ok = g->in[i].csum_ok || verdict == TRL_OK;
     a->chain = NONE;
     if (tcp) {
-        a->l3 = k->l3;
-        a->l4 = k->l4;
-        a->header = k->payload;
-        a->version = k->ip_version;
-        a->payload = a->mss = k->payload_len;
-        a->next_seq = k->seq + k->payload_len;
-        a->open = k->ip_options == 0 && k->payload_len > 0 && k->payload_len <= 0xffff
-                  && !(k->tcp_flags & (FIN | SYN | RST | PSH | URG));
-        a->pure = (uint8_t)pure_ack(k);
+        found(a, k);
         a->chain = *head;
         *head = (uint16_t)groups;
     }
     return groups + 1;
 }
 
-/* Writes a group of several frames as one. */
-static void join(const struct gro *g, const struct group *a, uint8_t *out)
+/* The headers, at out, of a group of several frames that has become one; the checksum stays open. */
+static void complete(const struct trl_gro_group *a, uint8_t *out)
 {
-    const uint8_t *f = frame_at(g, a->first);
-    memcpy(out, f, a->header + a->mss);
-    size_t at = a->header + a->mss, end = a->header + a->payload;
-    for (uint16_t i = a->first; i != a->last;) {
-        i = g->next[i];
-        size_t n = end - at < a->mss ? end - at : a->mss;
-        memcpy(out + at, frame_at(g, i) + a->header, n);
-        at += n;
-    }
     uint8_t *ip = out + a->l3, *tcp = out + a->l4;
-    uint32_t l3_len = (uint32_t)(end - a->l3), l4_len = (uint32_t)(end - a->l4);
+    uint32_t end = (uint32_t)a->header + a->payload, l3_len = end - a->l3, l4_len = end - a->l4;
     tcp[13] |= (uint8_t)a->add_flags;
     if (a->version == 4) {
         put16(ip + 2, (uint16_t)l3_len);
@@ -352,6 +342,36 @@ static void join(const struct gro *g, const struct group *a, uint8_t *out)
         put16(ip + 4, (uint16_t)(l3_len - 40));
         put16(tcp + 16, pseudo_sum(ip + 8, ip + 24, 16, 6, l4_len));
     }
+}
+
+static void describe(const struct trl_gro_group *a, size_t off, size_t len, struct trl_slot *s)
+{
+    memset(s, 0, sizeof *s);
+    s->off = (uint32_t)off;
+    s->len = (uint32_t)len;
+    s->gso_segs = a->count;
+    s->csum_ok = a->csum_ok;
+    s->hdr_len = (uint8_t)(a->header < 256 ? a->header : 0);
+    if (a->count > 1 && !a->pure) {
+        s->gso_size = (uint16_t)a->mss;
+        s->csum_start = a->l4;
+        s->csum_offset = 16;
+    }
+}
+
+/* Writes a group of several frames as one. */
+static void join(const struct gro *g, const struct trl_gro_group *a, uint8_t *out)
+{
+    const uint8_t *f = frame_at(g, a->first);
+    memcpy(out, f, a->header + a->mss);
+    size_t at = a->header + a->mss, end = a->header + a->payload;
+    for (uint16_t i = a->first; i != a->last;) {
+        i = g->next[i];
+        size_t n = end - at < a->mss ? end - at : a->mss;
+        memcpy(out + at, frame_at(g, i) + a->header, n);
+        at += n;
+    }
+    complete(a, out);
 }
 
 int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t flags,
@@ -371,25 +391,115 @@ int trl_gro(const uint8_t *buf, const struct trl_slot *in, uint32_t n, uint32_t 
         return -1;
     size_t at = 0;
     for (uint32_t j = 0; j < groups; j++) {
-        const struct group *a = &g.group[j];
+        const struct trl_gro_group *a = &g.group[j];
         size_t len = a->count > 1 && !a->pure ? (size_t)a->header + a->payload : in[a->last].len;
         if (len > cap - at)
             return -1;
-        memset(&res[j], 0, sizeof res[j]);
-        res[j].off = (uint32_t)at;
-        res[j].len = (uint32_t)len;
-        res[j].gso_segs = a->count;
-        res[j].csum_ok = a->csum_ok;
-        res[j].hdr_len = (uint8_t)(a->header < 256 ? a->header : 0);
-        if (a->count > 1 && !a->pure) {
+        describe(a, at, len, &res[j]);
+        if (a->count > 1 && !a->pure)
             join(&g, a, out + at);
-            res[j].gso_size = (uint16_t)a->mss;
-            res[j].csum_start = a->l4;
-            res[j].csum_offset = 16;
-        } else {
+        else
             memcpy(out + at, frame_at(&g, a->last), len);
-        }
         at += len;
     }
     return (int)groups;
+}
+
+/* ---- GRO in a line ---- */
+
+void trl_gro_line_begin(struct trl_gro_line *g, uint8_t *out, size_t cap, struct trl_slot *res, uint32_t max, uint32_t flags)
+{
+    g->out = out;
+    g->cap = cap;
+    g->res = res;
+    g->max = max;
+    g->flags = flags;
+    g->count = 0;
+    g->start = g->end = g->kept = 0;
+    memset(&g->newest, 0, sizeof g->newest);
+}
+
+uint8_t *trl_gro_line_place(struct trl_gro_line *g, size_t room)
+{
+    const struct trl_gro_group *a = &g->newest;
+    if (g->count >= g->max || g->end > g->cap || room > g->cap - g->end)
+        return NULL;
+    g->kept = a->open && a->header <= sizeof g->head ? a->header : 0;
+    memcpy(g->head, g->out + g->end - g->kept, g->kept);
+    return g->out + g->end - g->kept;
+}
+
+void trl_gro_line_skip(struct trl_gro_line *g)
+{
+    memcpy(g->out + g->end - g->kept, g->head, g->kept);
+    g->kept = 0;
+}
+
+/* The newest group takes no more frames. */
+static void settle(struct trl_gro_line *g)
+{
+    const struct trl_gro_group *a = &g->newest;
+    if (a->count == 0)
+        return;
+    if (a->count > 1 && !a->pure)
+        complete(a, g->out + g->start);
+    describe(a, g->start, g->end - g->start, &g->res[g->count - 1]);
+}
+
+void trl_gro_line_add(struct trl_gro_line *g, size_t len)
+{
+    struct trl_gro_group *a = &g->newest;
+    struct trl_pkt k, old;
+    uint8_t *f = g->out + g->end - g->kept;
+    uint32_t parse = g->flags & ~TRL_GRO_ACKS;
+    int verdict = trl_parse(f, len, parse, &k), tcp = verdict == TRL_OK && k.proto == 6;
+    int whole = tcp && len == (size_t)k.payload + k.payload_len;        /* nothing behind the packet */
+    if (g->kept && whole && k.ip_options == 0 && k.payload == a->header) {
+        const uint8_t *first = g->out + g->start;
+        size_t at = k.ip_version == 4 ? 12 : 8, n = k.ip_version == 4 ? 8 : 32;
+        /* The frame lies over the end of the one before: of a group of one small frame, over its header too, which is in g->head. */
+        uint8_t head[2 * sizeof g->head];
+        if (g->end - g->start < 2 * (size_t)a->header) {
+            size_t left = g->end - g->start - a->header;
+            memcpy(head, first, left < a->header ? left : a->header);
+            if (left < a->header)
+                memcpy(head + left, g->head, a->header - left);
+            first = head;
+        }
+        if (k.ip_version == a->version && memcmp(first + a->l3 + at, f + k.l3 + at, n) == 0
+            && memcmp(first + a->l4, f + k.l4, 4) == 0 && follows(a, first, f, &k)) {
+            trl_gro_line_skip(g);
+            g->end += k.payload_len;
+            grow(a, &k);
+            return;
+        }
+    }
+    if (tcp && a->count && a->pure && (g->flags & TRL_GRO_ACKS)
+        && trl_parse(g->out + g->start, g->end - g->start, parse | TRL_PARSE_L4_TRUSTED, &old) == TRL_OK
+        && trl_ack_supersedes(g->out + g->start, &old, f, &k)) {
+        memmove(g->out + g->start, f, len);
+        g->end = g->start + len;
+        a->count++;
+        return;
+    }
+    if (g->kept) {
+        memmove(f + g->kept, f, len);
+        trl_gro_line_skip(g);
+    }
+    settle(g);
+    memset(a, 0, sizeof *a);
+    a->count = 1;
+    a->csum_ok = verdict == TRL_OK;
+    if (tcp)
+        found(a, &k);
+    a->open = a->open && whole;
+    g->start = g->end;
+    g->end += len;
+    g->count++;
+}
+
+uint32_t trl_gro_line_end(struct trl_gro_line *g)
+{
+    settle(g);
+    return g->count;
 }

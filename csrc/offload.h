@@ -1,6 +1,6 @@
 /*
- * Parts of GSO and GRO for those who have each frame somewhere else (not part of the contract): GSO one frame at a time, and
- * whether one acknowledgement makes another superfluous.
+ * Parts of GSO and GRO for those who have each frame somewhere else (not part of the contract): GSO one frame at a time, GRO of
+ * frames that are yet to be read, and whether one acknowledgement makes another superfluous.
  */
 #ifndef TRL_OFFLOAD_H
 #define TRL_OFFLOAD_H
@@ -28,4 +28,40 @@ int trl_gso_next(struct trl_gso_state *g, uint8_t *out, size_t cap);
  * says: both are nothing but an acknowledgement, and the later one acknowledges more (see trl_gro, TRL_GRO_ACKS).
  */
 int trl_ack_supersedes(const uint8_t *old, const struct trl_pkt *o, const uint8_t *f, const struct trl_pkt *k);
+
+/* A slot of the result while it grows: the frames that will go into it, as a list. */
+struct trl_gro_group {
+    uint16_t first, last;               /* indices of frames */
+    uint16_t count;
+    uint16_t chain;                     /* next group of the same hash bucket */
+    uint16_t l3, l4, header;
+    uint8_t  version, key_len;
+    uint8_t  open, fixed_id, csum_ok;
+    uint8_t  pure;                      /* acknowledgements without text: the newest stands for all */
+    uint16_t add_flags;                 /* FIN and PSH of later frames */
+    uint32_t next_seq, mss, payload;
+};
+
+/*
+ * GRO that copies nothing: the next frame is read to where its payload continues that of the frame before, its headers lying over
+ * the end of that payload, which is kept beside meanwhile. So only neighbours are coalesced; else trl_gro's rules, and
+ * that octets behind the IP packet keep a frame alone. A frame that turns out not to follow is moved up by the length of a header.
+ *
+ *   begin; then while place gives one: read a frame to there, and add it, or skip it; end gives the number of slots in res.
+ */
+struct trl_gro_line {
+    uint8_t *out;
+    size_t cap, start, end, kept;       /* of the newest slot; how much of it the place lies over */
+    struct trl_slot *res;
+    uint32_t count, max, flags;
+    uint8_t head[128];                  /* what was there */
+    struct trl_gro_group newest;
+};
+
+void trl_gro_line_begin(struct trl_gro_line *g, uint8_t *out, size_t cap, struct trl_slot *res, uint32_t max, uint32_t flags);
+/* Where room bytes for a frame are, or NULL. */
+uint8_t *trl_gro_line_place(struct trl_gro_line *g, size_t room);
+void trl_gro_line_add(struct trl_gro_line *g, size_t len);
+void trl_gro_line_skip(struct trl_gro_line *g);
+uint32_t trl_gro_line_end(struct trl_gro_line *g);
 #endif

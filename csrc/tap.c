@@ -178,30 +178,28 @@ int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct
     return (int)n;
 }
 
-int trl_tap_read_gro(struct trl_tap *tap, uint8_t *scratch, uint32_t slot, struct trl_slot *in, uint32_t n,
-                     uint8_t *out, size_t cap, struct trl_slot *res)
+int trl_tap_read_gro(struct trl_tap *tap, uint32_t n, uint32_t slot, uint8_t *out, size_t cap, struct trl_slot *res)
 {
-    uint32_t count = 0;
+    struct trl_gro_line g;
     if (n > TRL_GRO_MAX || (size_t)n * slot > cap || tap->vnet)
         return -1;
+    trl_gro_line_begin(&g, out, cap, res, n, tap->flags);
     for (uint32_t seen = 0; seen < n; seen++) {
-        size_t got = read_one(tap, scratch + (size_t)count * slot, slot);
-        if (got == 0)
-            break;
-        if (got >= slot) {
-            tap->rx_truncated++;
+        uint8_t *f = trl_gro_line_place(&g, slot);
+        size_t got = f ? read_one(tap, f, slot) : 0;
+        if (got == 0 || got >= slot || (tap->guard && guarded(tap, f, got, NULL))) {
+            trl_gro_line_skip(&g);
+            if (got == 0)
+                break;
+            if (got >= slot)
+                tap->rx_truncated++;
             continue;
         }
-        if (tap->guard && guarded(tap, scratch + (size_t)count * slot, got, NULL))
-            continue;
-        memset(&in[count], 0, sizeof in[count]);
-        in[count].off = count * slot;
-        in[count].len = (uint32_t)got;
-        count++;
+        trl_gro_line_add(&g, got);
         tap->rx_frames++;
         tap->rx_bytes += got;
     }
-    return trl_gro(scratch, in, count, tap->flags, out, cap, res, n);
+    return (int)trl_gro_line_end(&g);
 }
 
 /* ---- transmit ---- */

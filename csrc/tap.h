@@ -55,11 +55,11 @@ int trl_tap_open(struct trl_tap *tap, const char *name, uint32_t flags, uint32_t
 int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct trl_slot *res, uint32_t max, uint32_t budget);
 
 /*
- * For plain frames: reads up to n (at most TRL_GRO_MAX) into scratch (n * slot bytes) and coalesces them into out as trl_gro
- * does. in and res have room for n. Returns the number of slots, or -1 when cap is too small for n * slot bytes.
+ * For plain frames: reads up to n (at most TRL_GRO_MAX) of less than slot bytes each to out and coalesces them there, as trl_gro
+ * does, but only neighbours, and none with octets behind its IP packet. res has room for n. Returns the number of slots, or -1
+ * when cap is too small for n * slot bytes.
  */
-int trl_tap_read_gro(struct trl_tap *tap, uint8_t *scratch, uint32_t slot, struct trl_slot *in, uint32_t n,
-                     uint8_t *out, size_t cap, struct trl_slot *res);
+int trl_tap_read_gro(struct trl_tap *tap, uint32_t n, uint32_t slot, uint8_t *out, size_t cap, struct trl_slot *res);
 
 /* A frame to send: head_len bytes at heads + head (0: none), then the next nfrags of the frags. The headers are in the first piece. */
 struct trl_tx {

@@ -33,7 +33,7 @@ static uint32_t drain(int fd, size_t least)
 
 static void read_batch(struct trl_tap *tap, const uint8_t *data, size_t size)
 {
-    struct trl_slot res[MOST], in[MOST];
+    struct trl_slot res[MOST];
     uint32_t sent = 0, segs = 0;
     for (size_t at = 0; sent < MOST && size - at >= 2; sent++) {
         size_t n = half(data + at) % ROOM;
@@ -65,8 +65,8 @@ static void read_batch(struct trl_tap *tap, const uint8_t *data, size_t size)
         for (int i = 0; i < MOST; i++)
             free(bufs[i]);
     } else {
-        uint8_t *scratch = malloc((size_t)MOST * TAKEN), *out = malloc((size_t)MOST * TAKEN);
-        int count = trl_tap_read_gro(tap, scratch, TAKEN, in, MOST, out, (size_t)MOST * TAKEN, res);
+        uint8_t *out = malloc((size_t)MOST * TAKEN);
+        int count = trl_tap_read_gro(tap, MOST, TAKEN, out, (size_t)MOST * TAKEN, res);
         if (count < 0 || (uint32_t)count > sent)
             abort();
         for (int i = 0; i < count; i++) {
@@ -76,7 +76,6 @@ static void read_batch(struct trl_tap *tap, const uint8_t *data, size_t size)
         }
         if (segs != tap->rx_frames)
             abort();
-        free(scratch);
         free(out);
     }
 }

@@ -164,8 +164,6 @@ class TapDevice:
         else:
             self._pool = Pool(PLAIN_BATCH * self._plain_bytes)
             self._held = [self._pool.take()]
-            self._bufs = ffi.new("uint8_t[]", PLAIN_BATCH * self._plain_bytes)
-            self._in = ffi.new("struct trl_slot[]", PLAIN_BATCH)
 
     def thin_acks(self, on: bool) -> None:
         """Whether of the pure acknowledgements that wait at once only the newest of a flow is handed up (off at first):
@@ -236,9 +234,7 @@ class TapDevice:
             held = self._held[0]
             want = min(budget, PLAIN_BATCH)
             before = self._tap.rx_frames
-            count = lib.trl_tap_read_gro(
-                self._tap, self._bufs, size, self._in, want, held[1], PLAIN_BATCH * size, self._slots
-            )
+            count = lib.trl_tap_read_gro(self._tap, want, size, held[1], PLAIN_BATCH * size, self._slots)
             lent = False
             for i in range(count):
                 start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(

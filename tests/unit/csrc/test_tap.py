@@ -117,7 +117,7 @@ assert tap.tx_malformed == len(bad) - 1
 assert host.recv(1 << 17)[10:][-4:] == b"next"
 
 # In: the kernel hands over super-segments, or splits them and GRO puts them together again.
-res, pending = ffi.new("struct trl_slot[]", BATCH), ffi.new("struct trl_slot[]", BATCH)
+res = ffi.new("struct trl_slot[]", BATCH)
 cap = 65536 + 64
 bufs = [ffi.new("uint8_t[]", cap) for _ in range(4)]
 ptrs = ffi.new("uint8_t *[]", bufs)
@@ -129,7 +129,7 @@ def read(budget=BATCH):
         n = lib.trl_tap_read(tap, ptrs, cap, res, 4, budget)
         slots = [(bufs[i], s) for i, s in enumerate(SLOT.iter_unpack(bytes(ffi.buffer(res, n * SLOT.size))))]
     else:
-        n = lib.trl_tap_read_gro(tap, scratch, 2048, pending, budget, out, BATCH * 2048, res)
+        n = lib.trl_tap_read_gro(tap, budget, 2048, out, BATCH * 2048, res)
         slots = [(out, s) for s in SLOT.iter_unpack(bytes(ffi.buffer(res, n * SLOT.size)))]
     frames = []
     for buf, (off, length, size, segs, start, offset, ok, _, _) in slots:
@@ -181,9 +181,9 @@ before = tap.rx_truncated
 if VNET:
     assert lib.trl_tap_read(tap, ptrs, 500, res, 4, BATCH) == 0
 else:
-    assert lib.trl_tap_read_gro(tap, scratch, 500, pending, BATCH, out, BATCH * 500, res) == 0
-    assert lib.trl_tap_read_gro(tap, scratch, 500, pending, BATCH, out, BATCH * 500 - 1, res) < 0
-    assert lib.trl_tap_read_gro(tap, scratch, 500, pending, 1025, out, BATCH * 2048, res) < 0
+    assert lib.trl_tap_read_gro(tap, BATCH, 500, out, BATCH * 500, res) == 0
+    assert lib.trl_tap_read_gro(tap, BATCH, 500, out, BATCH * 500 - 1, res) < 0
+    assert lib.trl_tap_read_gro(tap, 1025, 500, out, BATCH * 2048, res) < 0
 assert tap.rx_truncated == before + 1
 
 # The name is free again once the device is closed (the kernel needs a moment: EBUSY until then).
