@@ -579,6 +579,9 @@ RESULTS: dict[str, Decoder] = {
     "dents": lambda value, args: f"{{/* {len(value)} entries */}}",
     "statfs": lambda value, args: f"{{f_type={value.f_type:#x}, f_bsize={value.f_bsize}, ...}}",
     "wstatus": lambda value, args: f"[{wait_status(value[1])}]" if value[0] else "NULL",
+    "rusage": lambda value, args: (
+        f"{{ru_utime={timeval(value[2].ru_utime)}, ru_stime={timeval(value[2].ru_stime)}, ...}}" if value[0] else "NULL"
+    ),
     "timespec": timespec,
     "itimerval": itimer_result,
     "itimerspec": itimerspec,

@@ -247,6 +247,8 @@ class Signals:
         self._prepare(task.group, signum)
         blocked = task.blocked & bit(signum) and not bit(signum) & UNBLOCKABLE
         if not blocked and self.ignored(task.group, signum):
+            if task.traced:
+                self.machine.trace.ignored(task, info)
             return
         if signum == SIGKILL:
             self.kill_group(task.group, SIGKILL)

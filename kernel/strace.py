@@ -60,6 +60,8 @@ class Strace:
         """With a filter on results a line is written when the call ends: when it began, and its begin."""
         self._seen: dict[int, bool] = {}
         """Tasks that have been heard of and still live."""
+        self._resumed: set[int] = set()
+        """Tasks in a call that goes on after a signal."""
         self._first: int | None = None
         self._last_line = -1
         self._summary = Summary(options) if options.table else None
@@ -75,7 +77,7 @@ class Strace:
         options = self._options
         known = task.tid in self._seen
         self._seen[task.tid] = True
-        if not known and len(self._seen) > 1 and not options.quiet:
+        if not known and len(self._seen) > 1 and not options.quiet and not self._follow:  # it is said on the terminal
             self._write(f"strace: Process {task.tid} attached\n")
         if self._follow:
             self._put(f"{task.tid:<5} ")
@@ -123,6 +125,9 @@ class Strace:
         inputs, _ = arguments(call, args, None, task, self._options)
         number = f"[{call.nr:4d}] " if self._options.numbers else ""
         text = f"{number}{call.name}(" + inputs
+        if task.machine.trace.resuming:
+            text = f"restart_syscall(<... resuming interrupted {call.name} ...>"
+            self._resumed.add(task.tid)
         if self._options.statuses is not None:
             self._held[task.tid] = now, text
             return
@@ -146,9 +151,13 @@ class Strace:
             self._put(text)
         elif self._open is not task:
             self._leader(task, now)
-            self._put(f"<... {call.name} resumed>")
+            name = "restart_syscall" if task.tid in self._resumed else call.name
+            self._put(f"<... {name} resumed>")
         self._open = None
         _, outputs = arguments(call, args, result, task, options)
+        if task.tid in self._resumed:
+            self._resumed.discard(task.tid)
+            outputs = ""
         self._put(outputs + ") ")
         if self._column < options.column:
             self._put(" " * (options.column - self._column))
@@ -170,6 +179,9 @@ class Strace:
             return
         self._leader(task, now)
         self._put(f"--- {signal_name(info.si_signo)} {signal_info(info)} ---\n")
+        if info.si_signo in STOPS and task.group.signals.get(info.si_signo).handler == abi.SIG_DFL:
+            self._leader(task, now)
+            self._put(f"--- stopped by {signal_name(info.si_signo)} ---\n")
 
     def ended(self, task: Task, status: int, now: int) -> None:
         if self._concerns(task) and self._options.show and self._options.quiet < 2:
@@ -190,6 +202,9 @@ class Strace:
         if self._summary is not None:
             self._write(self._summary.table())
             self._summary = None
+
+
+STOPS = (abi.SIGSTOP, abi.SIGTSTP, abi.SIGTTIN, abi.SIGTTOU)
 
 
 def _status_of(result: Any) -> str:
@@ -293,6 +308,7 @@ ALIASES = {
     ("fcntl", "int"): "fcntl_arg",
     ("getsockopt", "int"): "",
     ("epoll_ctl", "int"): "",
+    ("wait4", "=NULL"): "result:rusage",
     ("readv", "iovec"): "iovec_out",
     ("preadv", "iovec"): "iovec_out",
     ("inotify_init1", "open_flags"): "inotify_flags",
@@ -307,6 +323,7 @@ def layout(call: Call) -> list[tuple[str, int | None]]:
     shown: list[tuple[str, int | None]] = []
     index = 0
     for kind in call.kinds:
+        kind = ALIASES.get((call.name, kind), kind) if kind[:1] == "=" else kind
         if kind.startswith(("=", "result:")):
             shown.append((kind, None))
         else:

@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 RESTARTS = {
     "sys": "ERESTARTSYS (To be restarted if SA_RESTART is set)",
     "nohand": "ERESTARTNOHAND (To be restarted if no handler)",
-    "never": "ERESTARTNOINTR (To be restarted)",
     "block": "ERESTART_RESTARTBLOCK (Interrupted by signal)",
 }
 """What strace prints for a call that a signal interrupted."""
+RESTART_BLOCK = ("nanosleep", "clock_nanosleep", "futex")
+"""Calls that Linux continues by restart_syscall."""
 
 
 class Unfinished:
@@ -85,8 +86,8 @@ class Trace:
     """The subscribers of one machine."""
 
     __slots__ = (
-        "_calls", "_ignored", "_interrupts", "_machine", "_scheduling", "_tampering", "_waits", "active", "subscribers",
-        "tampered",
+        "_calls", "_ignored", "_interrupts", "_machine", "_scheduling", "_tampering", "_waits", "active", "resuming",
+        "subscribers", "tampered",
     )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
@@ -97,6 +98,8 @@ class Trace:
         self._tampering: list[Any] = []
         self.tampered = ""
         """What strace says behind a call that was tampered with, while its end is told."""
+        self.resuming = False
+        """Whether the call that is told to begin continues one that a signal interrupted."""
         self._waits: list[Any] = []
         self._interrupts: list[Any] = []
         self._ignored: dict[int, list[SigInfo]] = {}
@@ -149,11 +152,17 @@ class Trace:
                 raise
             except Interrupted as stop:
                 resumable = bool(stop.args)
-                self._end(task, call, args, Unfinished(RESTARTS["block" if resumable else call.restart]))
+                blocks = resumable and call.name in RESTART_BLOCK
+                ended: OSError | Unfinished = OSError(EINTR, "Interrupted system call")
+                if blocks or call.restart != "never":
+                    ended = Unfinished(RESTARTS["block" if blocks else call.restart])
+                self._end(task, call, args, ended)
                 ran, restartable = signals.deliver(task)
+                self._tell_ignored(task)
                 if not call.restarts(ran, restartable, resumable):
                     raise OSError(EINTR, "Interrupted system call") from None
                 resume = stop.args[0] if resumable else None
+                self.resuming = blocks
                 continue
             self._end(task, call, args, result)
             if task.work:
@@ -193,12 +202,16 @@ class Trace:
         now = self._machine.timeline.now
         for subscriber in self._calls:
             subscriber.call_begins(task, call, args, now)
+        self.resuming = False
 
     def _end(self, task: Task, call: Call, args: tuple[Any, ...], result: Any) -> None:
         now = self._machine.timeline.now
         for subscriber in self._calls:
             subscriber.call_ends(task, call, args, result, now)
         self.tampered = ""
+        self._tell_ignored(task)
+
+    def _tell_ignored(self, task: Task) -> None:
         if self._ignored:
             for info in self._ignored.pop(task.tid, ()):
                 self.signal(task, info)
