@@ -227,8 +227,6 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     payload: Any = seg.payload
     left, right = seq, end
     i = bisect_left(ooo, (seq,))
-    if i < len(ooo) and ooo[i][0] == seq and ooo[i][1] > end:
-        i += 1  # the beginning of a larger one that is held
     if i and ooo[i - 1][1] > seq:
         before_end = ooo[i - 1][1]
         if before_end >= end:
@@ -250,6 +248,11 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         extend_dsack(c, ooo[i][0], right)
         right = ooo[i][0]
         fin = False
+    if left >= right:  # the next one holds the rest of it, or all
+        counters.TCPOFOMerge += 1
+        if c.sack_ok:
+            report(c, seq, end, now)
+        return
     if left != seq or right != end:
         payload = memoryview(payload)[left - seq : right - seq]
         if len(payload) < COPY_BELOW:
