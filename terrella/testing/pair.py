@@ -76,9 +76,9 @@ class Side:
     """One end: its stack, its socket, and what is known of it from outside."""
 
     __slots__ = (
-        "closed", "connected", "dead", "eof", "error", "flow", "history", "key", "last", "listener", "listening",
-        "name",
-        "port", "read", "reneged", "runner", "settings", "shut_rd", "shut_wr", "sock", "stack", "timer", "written",
+        "aborted", "closed", "connected", "dead", "eof", "error", "flow", "history", "key", "last", "listener",
+        "listening", "name", "port", "read", "reneged", "runner", "settings", "shut_rd", "shut_wr", "sock", "stack",
+        "timer", "written",
     )  # fmt: skip
 
     def __init__(self, name: str, stack: Stack, settings: dict[str, Any]) -> None:
@@ -90,6 +90,7 @@ class Side:
         self.listener: Any = None
         self.listening = self.connected = self.closed = self.shut_rd = self.shut_wr = self.eof = self.dead = False
         self.error = 0
+        self.aborted = False  # it sent a RST, which the network may have lost
         self.written = self.read = 0
         self.reneged = 0
         self.flow = Flow()
@@ -146,6 +147,7 @@ class Pair:
         self._reneges: dict[str, list[bytes]] = {"a": [], "b": []}  # images whose receiver forgets
         self.directions: dict[str, Direction] = {}
         self.events = 0
+        self.over = False  # time is up: who has not closed is made to
         for name in "ab":
             own = self.settings | (each or {}).get(name, {})
             stack = Stack(self.timeline.stream(f"{name}/stack"), Settings(**own))
@@ -179,6 +181,8 @@ class Pair:
             seg = wire.parse(bytes(frame), frame.gso_size, trusted=True)
             if seg is not None and seg.sport == side.port and seg.dport == PORTS[OTHER[side.name]]:
                 state = side.state()
+                if seg.flags & wire.RST and not self.over:
+                    side.aborted = True
                 for oracle in self.oracles:
                     oracle.sent(side, seg, state)
                 side.flow.leaves(seg)
@@ -491,6 +495,7 @@ class Pair:
                 assert side.runner is not None
                 side.runner.relent()
             self._until_done(limit_ns)
+        self.over = True
         for name in "ab":
             side = self.sides[name]
             if side.runner is not None:

@@ -13,7 +13,8 @@ from terrella.testing.wire import Segment
 OPEN, DISORDER, CWR, RECOVERY, LOSS = range(5)
 INITIAL_WINDOW = 10
 BETA = {"reno": (1, 2), "cubic": (717, 1024)}
-"""What a reduction leaves of cwnd: RFC 5681 equation 4; RFC 9438 section 4.6 (0.7)."""
+"""What a reduction leaves of cwnd: RFC 5681 equation 4; RFC 9438 section 4.6 (0.7). Any other algorithm leaves less
+than there was: RFC 2914 asks that a flow answers loss, and not by how much."""
 SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
 
 
@@ -106,10 +107,10 @@ class CongestionAvoidance(Oracle):
 
 
 class Reduction(Oracle):
-    """A loss, and an ECN mark, leave ssthresh at no more than beta times cwnd (1/2 for Reno, 0.7 for CUBIC), but two; a
-    timeout moreover leaves cwnd at one segment, beyond what is still counted as out (what RACK finds too young to be
-    lost; retransmissions that an undo left, as Linux counts them); the end of fast recovery leaves
-    cwnd at no more than ssthresh.
+    """A loss, and an ECN mark, leave ssthresh at no more than beta times cwnd (1/2 for Reno, 0.7 for CUBIC, something
+    below one for an algorithm that is not known here), but two; a timeout moreover leaves cwnd at one segment, beyond
+    what is still counted as out (what RACK finds too young to be lost; retransmissions that an undo left, as Linux
+    counts them); the end of fast recovery leaves cwnd at no more than ssthresh.
     """
 
     section = "RFC 5681 section 3.1 (4) and 3.2; RFC 9438 section 4.6; RFC 6675 section 5; RFC 3168 section 6.1.2"
@@ -119,16 +120,18 @@ class Reduction(Oracle):
             return
         assert before is not None and after is not None
         undone = after.undos > before.undos
-        if after.congestion in BETA and after.phase >= CWR and before.phase < CWR and not undone:
-            up, down = BETA[after.congestion]
-            grown = max(before.cwnd, before.cwnd + after.delivered - before.delivered)
-            most = max(2, grown * up // down)
+        if after.phase >= CWR and before.phase < CWR and not undone:
+            if after.congestion in BETA:
+                up, down = BETA[after.congestion]
+                most = max(2, max(before.cwnd, before.cwnd + after.delivered - before.delivered) * up // down)
+            else:
+                most = max(2, after.prior_cwnd - 1)
             if after.ssthresh > most:
                 self.fail(side, f"ssthresh {after.ssthresh} after a reduction from cwnd {before.cwnd}", after)
         if after.phase == LOSS and cause == "timer" and after.retransmits > before.retransmits:
             joined = max(0, before.packets_out - after.packets_out)  # too young, and now part of what was sent again
-            kept = before.retrans_kept + joined
-            if after.cwnd > max(1, after.pipe, 1 + kept):
+            young = after.packets_out - after.sacked_out - after.lost_out
+            if after.cwnd > max(1, after.pipe, 1 + before.retrans_kept + joined + young):
                 self.fail(side, f"cwnd {after.cwnd} after a timeout, with pipe {after.pipe}", after)
             if before.phase == LOSS and before.retransmits and after.ssthresh < before.ssthresh:
                 self.fail(side, "a second timeout of the same segment lowered ssthresh again", after)
@@ -199,7 +202,10 @@ class ProportionalRecovery(Oracle):
             return
         assert before is not None and after is not None
         delivered = after.delivered - before.delivered
-        goes_on = before.phase in (CWR, RECOVERY) and after.phase == before.phase and after.undos == before.undos
+        goes_on = (
+            {before.phase, after.phase} <= {CWR, RECOVERY} and after.undos == before.undos
+            and after.high_seq == before.high_seq
+        )  # fmt: skip
         owed = delivered + (self.owed[side.name] if goes_on else 0)
         self.owed[side.name] = owed - burst
         if not goes_on or after.cwnd <= max(before.cwnd, after.ssthresh, 1):

@@ -90,8 +90,9 @@ class RightEdgeNeverRetreats(Oracle):
 
 class ReceiverSillyWindow(Oracle):
     """A window that was (all but) closed is opened by at least a segment, or half of what the buffer holds, whichever
-    is less: the right edge does not advance to leave a window smaller than that. Exception: what rounding the rest of
-    the window up to the unit of the window scale adds, for the edge may not retreat either.
+    is less: the right edge does not advance to leave a window smaller than that. Exceptions: what rounding the rest of
+    the window up to the unit of the window scale adds, for the edge may not retreat either; and without a scale a
+    window that stays as it was, within a segment of what is free (Linux).
     """
 
     section = "RFC 9293 section 3.8.6.2.2, MUST-39"
@@ -99,6 +100,7 @@ class ReceiverSillyWindow(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.base: dict[str, int] = {"a": 0, "b": 0}  # the right edge when the window was last worth having
+        self.last: dict[str, int] = {"a": -1, "b": -1}  # the window offered last
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         flow = side.flow
@@ -111,9 +113,11 @@ class ReceiverSillyWindow(Oracle):
         unit = 1 << flow.wscale_out
         least = min(state.rcv_mss, state.receive_space // 2)
         window = seg.window << flow.wscale_out
+        kept = window == self.last[side.name] and not flow.wscale_out
+        self.last[side.name] = window
         if window >= least - unit:
             self.base[side.name] = edge
-        elif edge > self.base[side.name] + unit and edge >= flow.my_edge + unit:
+        elif edge > self.base[side.name] + unit and edge >= flow.my_edge + unit and not kept:
             self.fail(side, f"{seg} opens the window to {window} bytes, less than {least}", state)
 
 

@@ -53,7 +53,7 @@ class ItEnds(Oracle):
             runner = side.runner
             if runner is None or side.error or other.error or side.shut_rd or side.dead or other.dead:
                 continue
-            if probe.gave_up(side.stack) or probe.gave_up(other.stack):
+            if probe.gave_up(side.stack) or probe.gave_up(other.stack) or side.aborted or other.aborted:
                 continue
             if side.connected and other.connected and not runner.ended:
                 self.fail(side, "the application never came to the end of what it had to write")

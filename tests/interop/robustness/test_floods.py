@@ -110,5 +110,5 @@ def test_a_minute_of_flood(kind: str, up: Start, generator: Path) -> None:
         f" {taken[0] * 1e3:.0f} / {taken[len(taken) // 2] * 1e3:.0f} / {taken[-1] * 1e3:.0f} ms (least, median, most);"
         f" {share:.2f} of a core; memory {early / 1e6:.1f} {grown / 1024:+.0f} KiB; {counted}"
     )
-    assert sent / seconds > 0.95 * SYN_RATE and len(taken) > 100
+    assert sent / seconds > 0.95 * SYN_RATE and len(taken) > 50
     assert grown < 4 << 20, f"it grew by {grown} bytes"

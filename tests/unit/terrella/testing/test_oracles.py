@@ -163,7 +163,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
      mutate(output, "emit", ("out.ack = c.rcv_nxt & MASK", "out.ack = c.rcv_nxt + 1 & MASK")), bulk()),
     ("invents SACK blocks", "SackTellsTheTruth",
      mutate(reassembly, "add_sack", ("sacks = c.sacks", "sacks = c.sacks; end += 5000")), LOSSES),
-    ("shrinks the window", "RightEdgeNeverRetreats", mutate(window, "select", ("if new < current:", "if False:")), SLOW),
+    ("shrinks the window", "RightEdgeNeverRetreats", mutate(window, "select", ("if new < current", "if False and new < current")), SLOW),
     ("offers every byte", "ReceiverSillyWindow",
      every(replace(window, "candidate", lambda c: c.receive_window() + 256),
            replace(delack, "after_read", lambda c, copied, now: output.send_ack(c, now))),
