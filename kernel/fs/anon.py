@@ -53,7 +53,7 @@ class SyntheticFs(FileSystem):
         self, source: Inode, name: bytes, inode: Inode, target: Inode, new_name: bytes, victim: Inode | None,
         exchange: bool,
     ) -> None:  # fmt: skip
-        raise error(EPERM, self.name)
+        raise error(ENOENT if victim is None and self.name == "proc" else EPERM, self.name)
 
     def readlink(self, inode: Inode) -> bytes:
         raise error(EINVAL, self.name)

@@ -172,6 +172,7 @@ class ProcFs(SyntheticFs):
             f"processes {machine.processes.last_pid}",
             f"procs_running {running}",
             "procs_blocked 0",
+            "softirq 0 0 0 0 0 0 0 0 0 0 0",
             "",
         ])  # fmt: skip
 

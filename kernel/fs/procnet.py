@@ -8,6 +8,9 @@ from typing import Any
 from netstack.tcp.tcb import CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED
 
 _TCP_HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+_WIDE = f"  sl  {'local_address':<38}{'remote_address':<38}st tx_queue rx_queue tr tm->when"
+_TCP6_HEAD = _WIDE + " retrnsmt   uid  timeout inode"
+_UDP6_HEAD = _WIDE + " retrnsmt   uid  timeout inode ref pointer drops"
 _UDP_HEAD = (
     "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
     "pointer drops"
@@ -20,12 +23,12 @@ def _address(address: bytes, port: int) -> str:
     return "".join(f"{int.from_bytes(word, 'little'):08X}" for word in words) + f":{port:04X}"
 
 
-def _sockets(found: Any, head: str, width: int) -> str:
+def _sockets(found: Any, head: str, width: int, rest: str) -> str:
     lines = [head.ljust(width)]
     for at, (local, remote, state, sent, received) in enumerate(found):
         here, there = _address(*local), _address(*(remote or (bytes(len(local[0])), 0)))
         queues = f"{sent:08X}:{received:08X} 00:00000000 00000000     0        0 0"
-        lines.append(f"{at:4}: {here} {there} {state:02X} {queues}".ljust(width))
+        lines.append(f"{at:4}: {here} {there} {state:02X} {queues} {rest}".ljust(width))
     return "\n".join(lines) + "\n"
 
 
@@ -36,32 +39,45 @@ def _pair(key: bytes) -> tuple[tuple[bytes, int], tuple[bytes, int]]:
     return (local, int.from_bytes(key[-4:-2], "big")), (remote, int.from_bytes(key[-2:], "big"))
 
 
-def tcp(stack: Any) -> str:
-    """Listeners first, then connections, as Linux lists them."""
+def tcp(stack: Any, size: int = 4) -> str:
+    """Listeners first, then connections, as Linux lists them; `size` is that of the addresses."""
     engine = stack.tcp
     found: list[Any] = []
     for port in sorted(engine.listeners):
         for listener in engine.listeners[port]:
-            if len(listener.sock.local[0]) == 4:
+            if len(listener.sock.local[0]) == size:
                 found.append((listener.sock.local, None, LISTEN, 0, len(listener.accept_queue)))
     for entry in engine.table.values():
         local, remote = _pair(bytes(entry.key))
-        if len(local[0]) == 4:
+        if len(local[0]) == size:
             state = getattr(entry, "state", SYN_RECEIVED)  # numbered as Linux does
             sent = getattr(entry, "write_seq", 0) - getattr(entry, "snd_una", 0)
             received = getattr(entry, "rcv_nxt", 0) - getattr(entry, "copied_seq", getattr(entry, "rcv_nxt", 0))
             found.append((local, remote, state, sent & 0xFFFFFFFF, received & 0xFFFFFFFF))
-    return _sockets(found, _TCP_HEAD, 149)
+    return _sockets(found, _TCP_HEAD if size == 4 else _TCP6_HEAD, 149, "1 0000000000000000 100 0 0 10 0")
 
 
-def udp(stack: Any) -> str:
+def udp(stack: Any, size: int = 4) -> str:
     found = []
     for port in sorted(stack.udp.bound):
         for sock in stack.udp.bound[port]:
-            if len(sock.local[0]) == 4:
+            if len(sock.local[0]) == size:
                 state = ESTABLISHED if sock.remote is not None else CLOSED
                 found.append((sock.local, sock.remote, state, 0, sock.rmem))
-    return _sockets(found, _UDP_HEAD, 127)
+    return _sockets(found, _UDP_HEAD if size == 4 else _UDP6_HEAD, 127, "2 0000000000000000 0")
+
+
+def arp(stack: Any) -> str:
+    lines = ["IP address       HW type     Flags       HW address            Mask     Device"]
+    for name, interface in stack.interfaces.items():
+        table = getattr(interface, "neighbours", None)
+        for address, entry in getattr(table, "entries", {}).items():
+            mac = getattr(entry, "mac", None)
+            if len(address) == 4:
+                shown = ":".join(f"{byte:02x}" for byte in mac or bytes(6))
+                dotted = ".".join(str(byte) for byte in address)
+                lines.append(f"{dotted:<16} 0x{1:<10x}0x{2 if mac else 0:<10x}{shown:<22}*        {name}")
+    return "\n".join(lines) + "\n"
 
 
 def dev(stack: Any) -> str:
@@ -122,5 +138,6 @@ def netstat(stack: Any) -> str:
 
 
 FILES: dict[str, Callable[[Any], str]] = {
-    "tcp": tcp, "udp": udp, "dev": dev, "route": route, "snmp": snmp, "netstat": netstat,
+    "tcp": tcp, "udp": udp, "tcp6": lambda stack: tcp(stack, 16), "udp6": lambda stack: udp(stack, 16), "arp": arp,
+    "dev": dev, "route": route, "snmp": snmp, "netstat": netstat,
 }  # fmt: skip

@@ -18,6 +18,7 @@ from kernel.fs.pidfd import PIDFD
 from kernel.fs.poll import EventPoll
 from kernel.fs.procnode import STATES, Node, directory, link, text, ticks
 from kernel.fs.signalfd import SignalFd
+from kernel.fs.timerfd import TimerFd
 from kernel.fs.vfs import Path, Vfs, error
 from kernel.mm.space import BRK_START, SHIFT, Mapped
 from kernel.sched.priority import DEFAULT_PRIO, MAX_RT_PRIO
@@ -61,11 +62,21 @@ class ProcessTree:
         return directory(lambda: self._names(group, task, thread, owner), owner=owner)
 
     def _names(self, group: Any, task: Any, thread: bool, owner: tuple[int, int]) -> dict[bytes, Node]:
+        groups = self.machine.processes.groups
+        if groups.get(group.pid) is not group:
+            raise error(ENOENT, "the process was waited for")
+
+        def there(make: Any) -> str:
+            if groups.get(group.pid) is not group:
+                raise error(ESRCH, "the process was waited for")
+            said: str = make()
+            return said
+
         def secret(make: Any, mode: int = 0o400) -> Node:
-            return text(make, mode, owner)
+            return text(partial(there, make), mode, owner)
 
         def plain(make: Any, mode: int = 0o444, store: Any = None) -> Node:
-            return text(make, mode, owner, store)
+            return text(partial(there, make), mode, owner, store)
 
         names = {
             b"status": plain(lambda: self._status(group, task, thread)),
@@ -136,7 +147,7 @@ class ProcessTree:
     def _exe(self, group: Any) -> bytes:
         self._guard(group, group.leader)
         name: str = group.exe
-        if not name:
+        if not name or group.exit_status is not None:
             raise error(ENOENT, "no program")
         return name.encode("utf-8", "surrogateescape")
 
@@ -417,7 +428,14 @@ def _fdinfo(task: Any, fd: int) -> str:
     lines = f"pos:\t{file.pos}\nflags:\t0{flags:o}\nmnt_id:\t{mount}\nino:\t{ino}\n"
     private = file.private
     if isinstance(private, EventFd):
-        lines += f"eventfd-count: {private.count:16x}\neventfd-semaphore: {int(private.semaphore)}\n"
+        lines += f"eventfd-count: {private.count:16x}\neventfd-id: {ino}\n"
+        lines += f"eventfd-semaphore: {int(private.semaphore)}\n"
+    elif isinstance(private, TimerFd):
+        value, interval = private.get()
+        lines += (
+            f"clockid: {1 if not private.offset else 0}\nticks: {private.total() - private.taken}\nsettime flags: 00\n"
+            f"it_value: ({value // 10**9}, {value % 10**9})\nit_interval: ({interval // 10**9}, {interval % 10**9})\n"
+        )
     elif isinstance(private, SignalFd):
         lines += f"sigmask:\t{private.mask:016x}\n"
     elif file.ops is PIDFD:

@@ -47,7 +47,7 @@ from kernel.fs.poll import EpItem
 from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
 from kernel.sched.wait import Interrupted, WaitQueue
-from netstack.tcp.tcb import CLOSING, FIN_WAIT_1, LAST_ACK
+from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK
 
 if TYPE_CHECKING:
     from kernel.task import Task
@@ -209,6 +209,8 @@ class SocketOps(FileOps):
         state: SocketState = file.private
         sock = state.sock
         below = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL | abi.MSG_CMSG_CLOEXEC)
+        if sock.type == abi.SOCK_DGRAM and (flags & MSG_DONTWAIT or file.flags & O_NONBLOCK):
+            below |= MSG_DONTWAIT  # after shutdown(SHUT_RD) only who would wait is told of an end
         data, addr = self._receive_once(state, file, task, n, flags, below, None)
         if flags & MSG_WAITALL and sock.type == SOCK_STREAM and not flags & MSG_PEEK and 0 < len(data) < n:
             parts = [data]
@@ -236,6 +238,8 @@ class SocketOps(FileOps):
                 state.sleep(task)
         while True:
             try:
+                if not n and sock.type == SOCK_STREAM and not sock.readiness() & _READ:
+                    raise error(EAGAIN)  # of a stream nothing can be taken only when there is something
                 result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
             except BlockingIOError:
                 if file.flags & O_NONBLOCK or flags & (MSG_DONTWAIT | abi.MSG_OOB):
@@ -301,6 +305,11 @@ class SocketOps(FileOps):
         state: SocketState = file.private
         sock = state.sock
         deadline = task.now + sock.sndtimeo_ns if sock.sndtimeo_ns else None
+        if state.connecting and sock.family != abi.AF_UNIX and sock.type == SOCK_STREAM:
+            conn = sock.conn
+            if conn is None or conn.state == CLOSED:  # the attempt has failed: the next call says so
+                state.connecting = False
+                raise error(int(sock.getsockopt(SOL_SOCKET, SO_ERROR)) or abi.ECONNABORTED)
         try:
             sock.connect(addr, task.now)
             state.machine.network.drive()

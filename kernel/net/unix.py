@@ -289,7 +289,8 @@ class UnixSocket:
             if self.error:
                 code, self.error = self.error, 0
                 raise error(code)
-            if self.read_shut or (self.type != SOCK_DGRAM and self._ended()):
+            ended = self.read_shut and not (self.type == SOCK_DGRAM and flags & abi.MSG_DONTWAIT)
+            if ended or (self.type != SOCK_DGRAM and self._ended()):
                 return b"", [], None, 0, None
             raise error(EAGAIN)
         if self.type == SOCK_STREAM:

@@ -19,6 +19,7 @@ from kernel.net.unix import Parcel, UnixSocket, join
 from kernel.sched.wait import Interrupted
 from kernel.syscall.file import WholeSource, gather, room
 from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
+from netstack.tcp.tcb import CLOSED, TIME_WAIT
 
 SCM_MAX_FD = 253
 _TYPE_FLAGS = abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC
@@ -205,7 +206,11 @@ def sys_getsockname(task: Any, fd: int) -> Address:
 
 @syscall(205, "getpeername", "fd", returns="sockaddr")
 def sys_getpeername(task: Any, fd: int) -> Address:
-    return _socket(task, fd)[1].getpeername()
+    sock = _socket(task, fd)[1]
+    conn = getattr(sock, "conn", None)
+    if conn is not None and conn.state in (CLOSED, TIME_WAIT):
+        raise error(abi.ENOTCONN, "the connection is over")
+    return sock.getpeername()
 
 
 # ---- data ----
@@ -374,6 +379,8 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
         ancillary, cut = _fitting(sock.ancillary, room)
         return sink.put(data), ancillary, cut, peer
     below = flags & ~(abi.MSG_DONTWAIT | abi.MSG_CMSG_CLOEXEC | abi.MSG_WAITALL)
+    if sock.type == abi.SOCK_DGRAM and (flags & abi.MSG_DONTWAIT or file.flags & abi.O_NONBLOCK):
+        below |= abi.MSG_DONTWAIT
     deadline = task.now + sock.rcvtimeo_ns if sock.rcvtimeo_ns else None
     while True:
         try:
