@@ -22,6 +22,7 @@ from csrc import ffi as leaf_ffi
 from csrc import lib as leaf_lib
 from csrc.tap import ffi, lib
 from drivers.net.tap import VNET_BYTES, TapDevice
+from tests.property.csrc.test_offload import TS, Acks, Group, Tcp, View, answers, look, traffic
 
 HEADER = bytes([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xB5])
 
@@ -183,3 +184,56 @@ def test_plain_segments_come_coalesced_and_views_survive_later_batches(count: in
         for frame in kept:
             assert frame.csum_ok and frame.gso_segs * size >= frame.length - 54
         assert b"".join(bytes(memoryview(f.data)[54:]) for f in kept) == 3 * stream
+
+
+def neighbours(frames: list[bytes], acks: bool) -> list[tuple[bytes, int, int, bool]]:
+    """What GRO in a line makes of frames: trl_gro's rules, for a frame and the one read just before it."""
+    groups: list[Group] = []
+    before: tuple[View, bool] | None = None  # the newest group's first frame; whether nothing lies behind its packet
+    for frame in frames:
+        view, good = look(frame, False)
+        whole = view is not None and len(frame) == view.header + len(view.payload)
+        if view is not None and before is not None and view.flow == before[0].flow:
+            group = groups[-1]
+            if whole and before[1] and group.takes(view):
+                group.add(frame, view)
+                continue
+            if isinstance(group, Acks) and group.superseded_by(frame, view):
+                group.frames.append(frame)
+                continue
+        groups.append((Acks if acks and Acks.pure(frame, view) else Group)(frame, view, good))
+        before = None if view is None else (view, whole)
+    return [group.result() for group in groups]
+
+
+def received(frames: list[bytes], acks: bool, budget: int = 90) -> list[tuple[bytes, int, int, bool]]:
+    with device(False) as (tap, theirs):
+        tap.thin_acks(acks)
+        for frame in frames:
+            theirs.send(frame)
+        got: list[Frame] = []
+        while batch := tap.receive(budget):
+            got += batch
+        assert tap._tap.rx_frames == len(frames)
+    return [(bytes(f), f.gso_size, f.gso_segs, f.csum_ok) for f in got]
+
+
+@settings(max_examples=300)
+@given(st.one_of(traffic(), answers()), st.booleans())
+def test_frames_are_coalesced_where_they_are_read(case: tuple[list[bytes], list[bool]], acks: bool) -> None:
+    frames = [frame for frame in case[0] if frame]  # an empty message would end the batch
+    assert received(frames, acks) == neighbours(frames, acks)
+
+
+@given(st.integers(1, 1460), st.integers(1, 200), st.sampled_from([4, 6]), st.integers(1, 90), st.integers(0, 40))
+def test_a_stream_in_frames_is_the_stream(size: int, count: int, version: int, budget: int, lost: int) -> None:
+    """Payloads down to one byte, where the next frame's headers are read over those of the first."""
+    whole = Tcp(version=version, options=TS, payload=bytes(i % 251 for i in range(min(size * count, 60_000))))
+    frames = whole.split(size)
+    if 0 < lost < len(frames):
+        del frames[lost]
+    got = received(frames, False, budget)
+    assert sum(segs for _, _, segs, _ in got) == len(frames)
+    assert [s for image, gso_size, _, _ in got for s in Frame(image, gso_size=gso_size).segments()] == frames
+    if budget > len(frames):
+        assert len(got) == (2 if 0 < lost < len(frames) else 1)
