@@ -71,6 +71,8 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         c.retransmits = 0
         c.bytes_acked += ack - prior_una
         c.snd_una = ack
+        if c.eor:
+            c.eor = tuple(end for end in c.eor if end > ack)
     # The send window (RFC 9293 3.10.7.4): only a newer segment may change it.
     length = seg.length
     if length or seg.flags & 3:
@@ -93,13 +95,16 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         tag(c, st, blocks, ack, prior_una, now)
     if c.ecn_ok and seg.flags & ECE and not seg.flags & SYN:
         st.flag |= ECE_SEEN
-    c.probes_out = 0
+    c.probes_out = c.soft_error = 0  # something got through: what ICMP complained of is past
     c.rcv_tstamp_ns = now
     if not prior_packets:
         flag = st.flag
         if flag & DSACKING:
             rexmit, flag = recovery.alert(c, prior_una, 0, flag, now)
             c.delivered += st.delivered
+            if flag & ECE_SEEN:
+                c.delivered_ce += st.delivered
+                c.counters.TCPDeliveredCE += st.delivered
         if c.pending == PROBE0 or c.snd_nxt < c.write_seq:
             window_opened(c, now)
         if c.tlp_high_seq:

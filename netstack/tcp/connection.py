@@ -40,6 +40,7 @@ from netstack.tcp.segment import (
     FIN,
     OPT_MSS,
     OPT_SACK_PERMITTED,
+    OPT_TIMESTAMP,
     OPT_WSCALE,
     SYN,
     URG,
@@ -225,7 +226,7 @@ class Connection(Tcb):
         self.advmss = opt.advertised_mss(
             path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss
         )
-        self.mss_clamp = self.user_mss or 65535
+        self.mss_clamp = self.user_mss or opt.MSS_DEFAULT
         self.sync_mss()
         self.rcv_mss = max(88, min(self.advmss, self.mss_cache, opt.MSS_DEFAULT))
         space = window.win_from_space(self, self.rcvbuf)
@@ -240,6 +241,7 @@ class Connection(Tcb):
                 settings.rmem_max,
             )
         )
+        self.offered_wscale = self.rcv_wscale
         self.syn_stamp_ns = now
         rec = Sent(self.iss, self.iss + 1, (), 0, SYN, self.mss_cache)
         fsm.move(self, fsm.OPEN_ACTIVE)
@@ -255,19 +257,24 @@ class Connection(Tcb):
         out = self.out
         bits = OPT_MSS
         out.mss = self.advmss + (opt.TIMESTAMP_BYTES if self.state == SYN_RECEIVED and self.ts_ok else 0)
-        if self.wscale_ok:
+        offered = self.settings
+        crossed = self.state == SYN_RECEIVED  # our SYN, with ACK now: it still says what that SYN said
+        if self.wscale_ok or (crossed and offered.tcp_window_scaling):
             bits |= OPT_WSCALE
-            out.wscale = self.rcv_wscale
-        if self.sack_ok:
+            out.wscale = self.rcv_wscale if self.wscale_ok else self.offered_wscale
+        if self.sack_ok or (crossed and offered.tcp_sack):
             bits |= OPT_SACK_PERMITTED
+        if crossed and offered.tcp_timestamps and not self.ts_ok:
+            bits |= OPT_TIMESTAMP
+            out.tsval = (now // 1_000_000 + self.ts_offset) & MASK
+            out.tsecr = 0
         flags = rec.flags
         if self.ecn_ok:
             if flags & ACK:
                 flags |= ECE
             elif not again or not self.settings.tcp_ecn_fallback:  # RFC 3168 6.1.1.1: perhaps it was ECN's fault
                 flags |= ECE | CWR
-        if again or not rec.sends:
-            rec.xmit_ns = now  # a SYN that became a SYN-ACK is measured from when it was first sent (Karn)
+        rec.xmit_ns = now
         self.tx_order = rec.order = self.tx_order + 1
         rec.sends += 1
         link_last(self, rec)
@@ -367,7 +374,16 @@ class Connection(Tcb):
             output.after_idle(self, now)
         if not more:
             self.pushed_seq = self.write_seq
+        elif self.write_seq > self.pushed_seq + (self.max_window >> 1):
+            self.pushed_seq = self.write_seq
+            self.push_marks = (*self.push_marks, self.write_seq)
         output.write(self, now, cork=more)
+
+    def end_record(self, more: int) -> None:
+        """MSG_EOR: nothing is joined to what was written so far; and PSH, unless the user said MSG_MORE as well."""
+        self.eor = (*self.eor, self.write_seq)
+        if not more and self.push_marks[-1:] != (self.write_seq,):
+            self.push_marks = (*self.push_marks, self.write_seq)
 
     def send_fin(self, now: int) -> None:
         """CLOSE (3.10.4): FIN goes after all the data."""
@@ -375,8 +391,6 @@ class Connection(Tcb):
         self.fin_out = True
         if self.ts_head is NOTHING_SENT:
             self.begin_flight()
-        if self.unsent_bytes:
-            self.pushed_seq = self.write_seq
         self.write_seq += 1
         output.write(self, now, nagle=False)
 
@@ -439,7 +453,7 @@ class Connection(Tcb):
         self.rtx.clear()
         head = self.ts_head
         head.prev = head.next = head
-        self.packets_out = self.sacked_out = self.lost_out = self.retrans_out = 0
+        self.packets_out = self.sacked_out = self.lost_out = self.retrans_out = self.backoff = 0
         self.pace_ns = 0
         self.pending = self.rtx_ns = self.delack_ns = self.comp_sack_ns = self.keepalive_ns = self.fin_wait_ns = 0
         if self.timer is not None:

@@ -123,6 +123,7 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                         return
                 elif (
                     same_window
+                    and ack <= c.snd_nxt
                     and c.rmem <= c.rcvbuf
                     and length <= c.rcv_wup + c.rcv_wnd - rcv_nxt
                     and not seg.flags & (ECE | CWR)
@@ -145,7 +146,7 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                             c.rtt_from_ts(seg, now)
                         c.counters.TCPHPHits += 1
                         reassembly.in_order(c, seg, now)
-                        if ack != una:
+                        if ack != una or c.snd_nxt < c.write_seq:
                             after_ack(c, now)
                         delack.check(c, now)
                         c.wake()
@@ -218,7 +219,8 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
             output.send_ack(c, now)
         return
     # Simultaneous open.
-    c.ecn_ok = False
+    if c.ecn_ok and flags & (ECE | CWR) != ECE | CWR:
+        c.ecn_ok = False
     move(c, RCV_SYN)
     c.snd_wnd = c.max_window = seg.window
     rec: Sent = c.rtx[0]
@@ -231,6 +233,8 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
 
 def synchronized(c: Connection, seg: Segment, now: int) -> None:
     flags = seg.flags
+    if not flags & (ACK | RST | SYN):
+        return  # such segments nobody sends, and none is answered
     seq = unwrap(seg.seq, c.rcv_nxt)
     length = seg.length
     end = seq + length + (flags & FIN) + (1 if flags & SYN else 0)
@@ -304,6 +308,8 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             c.engine.reset_for(seg, now)
             return
         move(c, ACK_OF_SYN)
+        if c.rtx:
+            c.delivered += 1  # of a simultaneous open both count, the SYN and the SYN-ACK
         c.snd_wnd = c.max_window = seg.window << c.snd_wscale
         c.snd_wl1 = seq
         acking.process(c, seg, seq, ack, now)
@@ -328,8 +334,9 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         c.urgent(seg, seq)
     # Seventh and eighth: the text and the FIN.
     if state in TEXT_STATES or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
-        if state in (FIN_WAIT_1, FIN_WAIT_2) and length and end - (flags & FIN) > c.rcv_nxt and unread(c):
-            # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more.
+        beyond = length and end - (flags & FIN) > c.rcv_nxt
+        if beyond and (unread(c) if state in (FIN_WAIT_1, FIN_WAIT_2) else c.fin_received and seq < c.rcv_nxt):
+            # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more. Nor what lies behind a FIN.
             c.counters.TCPAbortOnData += 1
             c.engine.reset_for(seg, now)
             c.reset_by_peer(now)

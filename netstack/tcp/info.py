@@ -6,7 +6,8 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import chrono, rate
-from netstack.tcp.tcb import CLOSED, INFINITE_SSTHRESH, LISTEN, MS, NO_TIMER
+from netstack.tcp.options import MSS_DEFAULT
+from netstack.tcp.tcb import CLOSED, INFINITE_SSTHRESH, LISTEN, MS, NO_TIMER, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -34,7 +35,7 @@ FIELDS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 FORMAT = "=" + "".join(code for _, code in FIELDS)
 
-REORDERING, INIT_CWND = 3, 10
+INIT_CWND, RCV_MSS_MIN = 10, 88
 OPT_TIMESTAMPS, OPT_SACK, OPT_WSCALE, OPT_ECN, OPT_ECN_SEEN = 1, 2, 4, 8, 16
 
 
@@ -65,9 +66,9 @@ class TcpInfo:
         return struct.pack(FORMAT, *out)
 
 
-def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int] = (0, 0)) -> TcpInfo:
+def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], reordering: int) -> TcpInfo:
     """TCP_INFO of a connection; of a socket without one what such begins with, and of a listening one `queue`: how many
-    connections wait for accept(), and how many may."""
+    connections wait for accept(), and how many may. `reordering` is what a connection begins with."""
     info: Any = TcpInfo()
     for name, _ in FIELDS:
         if name.startswith("tcpi_"):
@@ -76,12 +77,12 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int] =
     info.tcpi_delivery_rate_app_limited = info.tcpi_fastopen_client_fail = 0
     info.tcpi_state = state
     if c is None or state == LISTEN:
-        info.tcpi_reordering, info.tcpi_snd_cwnd = REORDERING, INIT_CWND
+        info.tcpi_reordering, info.tcpi_snd_cwnd = reordering, INIT_CWND
         info.tcpi_max_pacing_rate = (1 << 64) - 1
         if state == LISTEN:
             info.tcpi_unacked, info.tcpi_sacked = queue
             return info
-        info.tcpi_snd_mss, info.tcpi_snd_ssthresh = 536, INFINITE_SSTHRESH
+        info.tcpi_snd_mss, info.tcpi_snd_ssthresh = MSS_DEFAULT, INFINITE_SSTHRESH
         info.tcpi_rto, info.tcpi_rttvar, info.tcpi_min_rtt = 1_000_000, 250_000, (1 << 32) - 1
         return info
     info.tcpi_ca_state = c.ca_state
@@ -89,6 +90,7 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int] =
     info.tcpi_probes = c.probes_out
     info.tcpi_backoff = c.backoff
     options = 0
+    asked = state == SYN_SENT  # the options are offered, but not agreed on
     if c.ts_ok:
         options |= OPT_TIMESTAMPS
     if c.sack_ok:
@@ -101,11 +103,13 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int] =
         options |= OPT_ECN
     if c.ecn_seen:
         options |= OPT_ECN_SEEN
-    info.tcpi_options = options
+    info.tcpi_options = options & OPT_ECN if asked else options
+    if asked:
+        info.tcpi_rcv_wscale = 0
     info.tcpi_rto = c.rto_ns // 1000
     info.tcpi_ato = min(c.ato_ns, c.settings.tcp_delack_max_ms * MS) // 1000
     info.tcpi_snd_mss = c.mss_cache
-    info.tcpi_rcv_mss = c.rcv_mss
+    info.tcpi_rcv_mss = c.rcv_mss if not asked else RCV_MSS_MIN
     info.tcpi_unacked = c.packets_out
     info.tcpi_sacked = c.sacked_out
     info.tcpi_lost = c.lost_out

@@ -203,44 +203,38 @@ class Request:
                 self.send_syn_ack(now)
                 self.arm(now)
             return
+        if flags & (ACK | RST) == ACK and unwrap(seg.ack, self.iss) != self.iss + 1:
+            engine.reset_for(seg, now)
+            return
         right = self.irs + 1 + self.rcv_wnd
         if paws_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
-            if not flags & RST and not self.limited(now):
-                engine.reply(
-                    self.path,
-                    self.lport,
-                    self.rport,
-                    self.iss + 1,
-                    self.irs + 1,
-                    ACK,
-                    min(self.rcv_wnd, 65535) >> self.rcv_wscale,
-                    now,
-                    ts=((now // MS + self.ts_offset) & MASK, self.ts_recent) if self.ts_ok else None,
-                )
+            if not flags & RST:
+                self.acknowledge(now)
             if paws_reject:
                 ext.PAWSEstab += 1
             return
         if ts and seq <= self.irs + 1:
             self.ts_recent = seg.tsval
         if flags & (RST | SYN):
+            if seq == self.irs and flags & (SYN | ACK | RST) == SYN | ACK:
+                self.acknowledge(now)  # its SYN again, and as in a synchronized state (RFC 5961 section 4.2)
+                return
             if seq == self.irs:
                 flags &= ~SYN
                 if not flags & RST:
                     seg.flags = flags
                     seq += 1
             if flags & (RST | SYN):
-                ext.EmbryonicRsts += 1
                 if flags & RST and seq != self.irs + 1:
-                    return  # RFC 5961: only the exact sequence number
+                    self.acknowledge(now)  # RFC 5961 section 3.2: only the exact sequence number, others are challenged
+                    return
+                ext.EmbryonicRsts += 1
                 if not flags & RST:
                     engine.reset_for(seg, now)
                 engine.counters.AttemptFails += 1
                 self.drop()
                 return
         if not flags & ACK:
-            return
-        if unwrap(seg.ack, self.iss) != self.iss + 1:
-            engine.reset_for(seg, now)
             return
         if seg.options & OPT_TIMESTAMP and self.ts_ok and seg.tsecr:
             late = (seg.tsecr - ((now // MS + self.ts_offset) & MASK)) & MASK
@@ -253,6 +247,14 @@ class Request:
             ext.TCPDeferAcceptDrop += 1
             return
         self.listener.complete(self, seg, now)
+
+    def acknowledge(self, now: int) -> None:
+        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> for what is not acceptable; not too often."""
+        if self.limited(now):
+            return
+        window = min(self.rcv_wnd, 65535) >> self.rcv_wscale
+        ts = ((now // MS + self.ts_offset) & MASK, self.ts_recent) if self.ts_ok else None
+        self.engine.reply(self.path, self.lport, self.rport, self.iss + 1, self.irs + 1, ACK, window, now, ts=ts)
 
     def limited(self, now: int) -> bool:
         last = self.last_oow_ns
@@ -395,6 +397,10 @@ class Listener:
         c.option_bytes = options.TIMESTAMP_BYTES if request.ts_ok else 0
         c.init_receive(request.rcv_wnd, request.clamp, request.rcv_wscale)
         c.total_retrans = request.retrans
+        if request.timeouts:
+            c.total_rto = request.timeouts
+            c.total_rto_recoveries = 1
+            c.total_rto_ns = now - request.sent_ns
         c.segs_in = 1  # the SYN
         fsm.move(c, fsm.OPEN_PASSIVE)
         fsm.move(c, fsm.RCV_SYN)

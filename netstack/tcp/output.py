@@ -74,7 +74,7 @@ def emit(
         options |= OPT_TIMESTAMP
         out.tsval = (now // 1_000_000 + c.ts_offset) & MASK
         out.tsecr = c.ts_recent
-    if (c.sacks or c.dsack is not None) and not flags & (SYN | RST):
+    if (c.sacks or c.dsack is not None) and not flags & SYN:
         blocks = c.sacks
         if c.dsack is not None:
             blocks = [c.dsack, *blocks]
@@ -152,7 +152,16 @@ def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
 
 def send_ack(c: Connection, now: int) -> None:
     """A bare acknowledgment, <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
-    emit(c, c.snd_nxt, ACK, (), 0, now)
+    emit(c, acceptable_seq(c), ACK, (), 0, now)
+
+
+def acceptable_seq(c: Connection) -> int:
+    """SND.NXT; where the peer has taken its window back below that, the window's edge: beyond it the peer would not
+    accept the segment (RFC 9293 section 3.10.7.4)."""
+    beyond = c.snd_nxt - c.snd_una - c.snd_wnd
+    if beyond <= 0 or (c.wscale_ok and beyond < 1 << c.snd_wscale):
+        return int(c.snd_nxt)
+    return int(c.snd_nxt - beyond)
 
 
 def current_mss(c: Connection) -> int:
@@ -244,6 +253,14 @@ def take(c: Connection, size: int) -> tuple[Any, ...]:
     return tuple(frags)
 
 
+def record_end(c: Connection, seq: int, size: int) -> int:
+    """How many of those bytes lie before the next end of a record (MSG_EOR)."""
+    for end in c.eor:
+        if end > seq:
+            return int(min(size, end - seq))
+    return size
+
+
 def push_due(c: Connection, end: int) -> int:
     """The flags of a segment that ends there: PSH when it reaches a place where one is due."""
     marks = c.push_marks
@@ -291,9 +308,10 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             quota = 1  # the pointer is each segment's own
         avail = c.unsent_bytes
         last = True
-        if c.eor and c.eor[0] < snd_nxt + avail:
-            avail = c.eor[0] - snd_nxt  # MSG_EOR: what follows does not join it
-            last = False
+        if c.eor:
+            stop = record_end(c, snd_nxt, avail)  # MSG_EOR: what follows does not join it
+            if stop < avail:
+                avail, last = stop, False
         room = wnd_end - snd_nxt
         if avail <= mss:
             if avail > room or (not avail and room <= 0):
@@ -320,10 +338,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                     size -= partial
         end = snd_nxt + size
         flags = push_due(c, end) if c.push_marks else ACK
-        if size == avail and not last:
-            flags |= PSH
-            c.eor = c.eor[1:]
-        elif size == avail:
+        if size == avail and last:
             if c.fin_queued and end + 1 <= wnd_end:
                 flags |= FIN
                 end += 1
@@ -519,6 +534,8 @@ def collapse(c: Connection, i: int, room: int) -> None:
     rec = rtx[i]
     while i + 1 < len(rtx):
         other = rtx[i + 1]
+        if rec.end in c.eor:
+            break  # MSG_EOR
         if rec.flags & FIN or other.flags & SYN or other.pcount > 1 or other.marks & SACKED or rec.marks & SACKED:
             break
         if rec.length + other.length > room or other.end > c.snd_una + c.snd_wnd:
@@ -624,11 +641,15 @@ def wake_up(c: Connection, now: int) -> None:
         mss = current_mss(c)
         room = c.snd_una + c.snd_wnd - c.snd_nxt
         size = min(c.unsent_bytes, mss, room)
+        if c.eor:
+            size = record_end(c, c.snd_nxt, size)
         if c.pushed_seq < c.snd_nxt + size:
             c.pushed_seq = c.snd_nxt + size
         force(c, size, mss, now)
         return
     # A sequence number already acknowledged: not acceptable, so it is answered (RFC 9293 section 3.8.4).
+    if 0 < c.snd_up - c.snd_una <= 0xFFFF:
+        emit(c, c.snd_una, ACK, (), 0, now)  # that urgent data waits is news even to who has no room for it
     emit(c, c.snd_una - 1, ACK, (), 0, now)
 
 
@@ -639,6 +660,8 @@ def force(c: Connection, size: int, mss: int, now: int) -> None:
         flags |= FIN
         end += 1
         c.fin_queued = False
+    if c.push_marks:
+        push_due(c, end)
     rec = Sent(c.snd_nxt, end, take(c, size) if size else (), size, flags, mss)
     rec.xmit_ns = now
     c.tx_order = rec.order = c.tx_order + 1
@@ -654,8 +677,6 @@ def force(c: Connection, size: int, mss: int, now: int) -> None:
     emit(c, seq, flags, rec.frags, size, now)
     c.snd_nxt = end
     c.packets_out += rec.pcount
-    if size < mss:
-        c.snd_sml = end
     c.lsndtime_ns = now
     if not prior or c.pending == PROBE0:
         rto.rearm(c, now)
@@ -665,7 +686,7 @@ def send_reset(c: Connection, now: int) -> None:
     """<SEQ=SND.NXT><CTL=RST,ACK>: we give the connection up (RFC 9293 section 3.10.5)."""
     c.tcp_counters.OutRsts += 1
     flags = RST | ACK if c.state != SYN_SENT else RST
-    emit(c, c.snd_nxt, flags, (), 0, now)
+    emit(c, acceptable_seq(c), flags, (), 0, now)
 
 
 __all__ = ["ESTABLISHED", "INFINITE_SSTHRESH", "emit", "retransmit", "send_ack", "write"]

@@ -57,7 +57,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     c.bytes_acked += ack - c.snd_una
     c.snd_una = ack
     c.snd_wl1 = seq
-    c.probes_out = 0
+    c.probes_out = c.soft_error = 0
     c.rcv_tstamp_ns = now
     # Off the retransmission queue (`ack.clean`), with its round trip (RFC 6298, RFC 8985 section 6.2).
     rtt_us = (now - rec.xmit_ns) // 1000

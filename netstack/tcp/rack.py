@@ -154,16 +154,15 @@ def send_probe(c: Connection, now: int) -> None:
         c.tlp_retrans = False
         mss = output.current_mss(c)
         sent = False
-        if c.snd_nxt < c.write_seq:
-            if c.snd_nxt + min(mss, c.unsent_bytes) <= c.snd_una + c.snd_wnd:
-                before = c.packets_out
-                output.write(c, now, push_one=2, nagle=False)
-                sent = c.packets_out > before
+        if c.snd_nxt < c.write_seq and c.snd_nxt + min(mss, c.unsent_bytes) <= c.snd_una + c.snd_wnd:
+            before = c.packets_out
+            output.write(c, now, push_one=2, nagle=False)
+            sent = c.packets_out > before
         elif c.rtx:
             i = len(c.rtx) - 1
             rec = c.rtx[i]
-            if rec.pcount > 1 and rec.length > (rec.pcount - 1) * rec.mss:
-                rec = split(c, i, (rec.pcount - 1) * rec.mss)
+            if rec.pcount > 1 and rec.length > (rec.pcount - 1) * mss:
+                rec = split(c, i, (rec.pcount - 1) * mss)
                 i += 1
             sent = output.retransmit(c, i, 1, now, counted=False)
             c.tlp_retrans = sent

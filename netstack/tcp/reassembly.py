@@ -258,7 +258,7 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         if len(payload) < COPY_BELOW:
             payload = bytes(payload)
     ooo.insert(i, (left, right, payload, fin))
-    if seg.length >= 128:
+    if c.sack_ok:  # else the window stays, and with it the ACK is a duplicate
         window.grow(c, seg.length)
     c.rmem += truesize(len(payload))
     if c.sack_ok:

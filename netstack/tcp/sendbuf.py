@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from netstack.socket import MSG_EOR, MSG_MORE, error, would_block
+from netstack.socket import MSG_EOR, MSG_MORE, MSG_OOB, error, would_block
 from netstack.tcp import burst, chrono, output, rate
 from netstack.tcp.tcb import SYN_RECEIVED, SYN_SENT
 
@@ -32,7 +32,8 @@ def refuse(sock: TcpSocket, conn: Connection | None) -> None:
 
 def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
     """How many bytes were taken; BlockingIOError when none were."""
-    goal = conn.size_goal()
+    urgent = flags & MSG_OOB
+    goal = output.current_mss(conn) if urgent else conn.size_goal()
     size = len(data)
     kept = data.obj.__class__ is bytes and goal >= KEPT
     if not conn.packets_out and conn.lsndtime_ns:
@@ -51,6 +52,8 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
                     raise would_block("the send buffer is full")
                 flags &= ~(MSG_MORE | MSG_EOR)
                 break
+            if begun < conn.write_seq and conn.pushed_seq >= conn.write_seq > conn.snd_nxt and not taken:
+                conn.push_marks = (*conn.push_marks, conn.write_seq)  # what was pushed keeps its PSH
             conn.tail_seq = conn.write_seq
             room = goal
         elif conn.push_marks and conn.push_marks[-1] == conn.write_seq:
@@ -62,7 +65,7 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
         if not conn.chrono:
             chrono.start(conn, chrono.BUSY, now)
         conn.queue(piece if kept else bytes(piece))
-        if len(piece) < room or taken == size:
+        if len(piece) < room or taken == size or urgent:
             continue
         if conn.write_seq > conn.pushed_seq + (conn.max_window >> 1):
             if due:
@@ -79,7 +82,9 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
                 together = 1
     if due:
         output.write(conn, now, push_one=1, most=due)
+    if urgent:
+        conn.snd_up = conn.write_seq  # RFC 6093: the last byte is the urgent one
     if flags & MSG_EOR:
-        conn.eor = (*conn.eor, conn.write_seq)
+        conn.end_record(flags & MSG_MORE)
     conn.push(now, bool(flags & MSG_MORE))
     return taken

@@ -58,8 +58,6 @@ from netstack.tcp.timewait import TimeWait
 if TYPE_CHECKING:
     from netstack.stack import Stack
 
-SIOCINQ, SIOCATMARK, SIOCOUTQ, SIOCOUTQNSD = 0x541B, 0x8905, 0x5411, 0x894B
-
 MAX_WRITE = 65_160  # what one pass takes over the send buffer's limit, as one more skb does
 COALESCE = 16_384  # a small write joins the one before it when both are still unsent and this small
 SECOND = 1_000_000_000
@@ -113,7 +111,8 @@ class TcpSocket(Socket):
         """TCP_INFO as an object with the fields of `struct tcp_info`."""
         listener = self.listener
         queue = (0, 0) if listener is None else (len(listener.accept_queue), listener.backlog)
-        return info.collect(self.conn, self.state, self.stack.now if now is None else now, queue)
+        reordering = self.stack.settings.tcp_reordering
+        return info.collect(self.conn, self.state, self.stack.now if now is None else now, queue, reordering)
 
     # Ports.
 
@@ -366,7 +365,7 @@ class TcpSocket(Socket):
         if not flags & (MSG_EOR | MSG_MORE) and conn.send_plain(data, size, now):
             return size
         rate.check_app_limited(conn)
-        if conn.push_marks and conn.push_marks[-1] == conn.write_seq:
+        if conn.push_marks and conn.push_marks[-1] == conn.write_seq and conn.write_seq not in conn.eor:
             conn.push_marks = conn.push_marks[:-1]  # what comes now goes on where a PSH stood
         unsent = conn.unsent
         if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
@@ -376,16 +375,13 @@ class TcpSocket(Socket):
         else:
             conn.queue(data)
         if flags & MSG_EOR:
-            conn.eor = (*conn.eor, conn.write_seq)
+            conn.end_record(flags & MSG_MORE)
         conn.push(now, bool(flags & MSG_MORE))
         return size
 
     def send_urgent(self, conn: Connection, data: Any, now: int) -> int:
         """RFC 6093: the last byte of the data is the urgent one."""
-        conn.queue(bytes(data))
-        conn.snd_up = conn.write_seq
-        conn.push(now)
-        return len(data)
+        return sendbuf.fill(conn, memoryview(data), now, MSG_OOB)
 
     # Receiving.
 
@@ -400,6 +396,8 @@ class TcpSocket(Socket):
                 if flags & MSG_OOB:
                     raise error(errno.EINVAL, "no urgent data")
                 self.take_error()
+                if self.shutdown_mask & 1:
+                    return b""
             raise error(errno.ENOTCONN)
         if flags & MSG_OOB:
             return recvbuf.urgent(self, conn, flags)
@@ -466,7 +464,7 @@ class TcpSocket(Socket):
             del queue[:whole]
             data = b"".join(parts)
         if flags & MSG_TRUNC:
-            data = bytes(0)
+            data = bytes(size)
         conn.rmem -= freed
         conn.copied_seq += size
         if conn.state != CLOSED:
@@ -532,15 +530,21 @@ class TcpSocket(Socket):
             return
         conn = self.conn
         if conn is None or conn.state == CLOSED:
+            self.shutdown_mask |= how + 1  # noticed all the same
+            self.wake()
             raise error(errno.ENOTCONN)
+        if conn.state == SYN_SENT:  # the attempt is given up, whatever was to be shut
+            conn.done(now)
+            self.conn = self.remote = None
+            self.so_error = errno.ECONNRESET
+            if not self.pinned:
+                self.release_port()
+                self.local = (bytes(len(self.local[0])), 0)
+            self.wake()
+            return
         if how in (SHUT_RD, SHUT_RDWR):
             self.shutdown_mask |= 1
         if how in (SHUT_WR, SHUT_RDWR) and not self.shutdown_mask & 2:
-            if conn.state == SYN_SENT:
-                self.shutdown_mask |= 2
-                conn.done(now)
-                self.wake()
-                return
             self.shutdown_mask |= 2
             if conn.state in (ESTABLISHED, SYN_RECEIVED, CLOSE_WAIT):
                 fsm.move(conn, fsm.CLOSE)
@@ -621,23 +625,7 @@ class TcpSocket(Socket):
         return mask
 
     def ioctl(self, request: int) -> int:
-        """SIOCINQ (FIONREAD), SIOCOUTQ (TIOCOUTQ), SIOCOUTQNSD, SIOCATMARK."""
-        conn = self.conn
-        if request == SIOCINQ:
-            if self.listener is not None:
-                raise error(errno.EINVAL)
-            return 0 if conn is None else max(0, conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0))
-        if request == SIOCOUTQ:
-            if self.listener is not None:
-                raise error(errno.EINVAL)
-            return 0 if conn is None or conn.state in (SYN_SENT, SYN_RECEIVED) else conn.write_seq - conn.snd_una
-        if request == SIOCOUTQNSD:
-            if self.listener is not None:
-                raise error(errno.EINVAL)
-            return 0 if conn is None or conn.state in (SYN_SENT, SYN_RECEIVED) else conn.write_seq - conn.snd_nxt
-        if request == SIOCATMARK:
-            return int(conn is not None and conn.urg_data >= 0 and conn.rcv_up == conn.copied_seq)
-        raise error(errno.ENOTTY)
+        return sockopt.ioctl(self, request)
 
     # Options.
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from netstack.socket import error, option_int, option_text
 from netstack.tcp import beside, congestion, delack, output, window
-from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS
+from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.socket import TcpSocket
 
+SIOCINQ, SIOCATMARK, SIOCOUTQ, SIOCOUTQNSD = 0x541B, 0x8905, 0x5411, 0x894B
 SOL_TCP = 6
 (
     TCP_NODELAY,
@@ -230,3 +231,22 @@ def seconds_of(count: int, settings: Any) -> int:
         timeout = min(timeout << 1, most)
         period += timeout
     return int(period)
+
+
+def ioctl(sock: TcpSocket, request: int) -> int:
+    """SIOCINQ (FIONREAD): bytes to read; SIOCOUTQ (TIOCOUTQ): not acknowledged; SIOCOUTQNSD: not even sent;
+    SIOCATMARK: whether the urgent byte is next."""
+    conn = sock.conn
+    if request == SIOCATMARK:
+        return int(conn is not None and conn.urg_data >= 0 and conn.rcv_up == conn.copied_seq)
+    if request not in (SIOCINQ, SIOCOUTQ, SIOCOUTQNSD):
+        raise error(errno.ENOTTY)
+    if sock.listener is not None:
+        raise error(errno.EINVAL)
+    if conn is None:
+        return 0
+    if request == SIOCINQ:
+        return int(max(0, conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)))
+    if conn.state in (SYN_SENT, SYN_RECEIVED):
+        return 0
+    return int(conn.write_seq - (conn.snd_una if request == SIOCOUTQ else conn.snd_nxt))

@@ -72,7 +72,7 @@ class Tcb:
         "unsent", "unsent_bytes", "fin_queued", "rtx", "ts_head", "snd_wscale", "lsndtime_ns",
         # RCV.* and what waits to be read.
         "irs", "rcv_nxt", "rcv_wnd", "rcv_wup", "rcv_up", "copied_seq", "rcvq", "rcvq_offset", "rmem", "ooo",
-        "rcv_wscale",
+        "rcv_wscale", "offered_wscale",
         "rcv_ssthresh", "window_clamp", "scaling_ratio", "rcvbuf", "rcvbuf_locked", "fin_received", "urg_data",
         "sacks", "dsack", "dup_ack_counter", "compressed_ack", "compressed_ack_rcv_nxt", "rcvq_space", "rcvq_space_seq",
         "rcvq_space_ns", "rcv_rtt_us", "rcv_rtt_seq", "rcv_rtt_ns", "rcv_rtt_last_tsecr", "rcvlowat", "last_oow_ns",
@@ -136,7 +136,7 @@ class Tcb:
         self.rtx: list[Sent] = NO_RECORDS
         # RCV.* and what waits to be read.
         self.irs = self.rcv_nxt = self.rcv_wnd = self.rcv_wup = self.rcv_up = self.copied_seq = 0
-        self.rcvq_offset = self.rmem = self.rcv_wscale = self.rcv_ssthresh = self.window_clamp = 0
+        self.rcvq_offset = self.rmem = self.rcv_wscale = self.offered_wscale = self.rcv_ssthresh = self.window_clamp = 0
         self.scaling_ratio = self.rcvbuf = self.dup_ack_counter = self.compressed_ack = 0
         self.compressed_ack_rcv_nxt = self.rcvq_space = self.rcvq_space_seq = self.rcvq_space_ns = 0
         self.rcv_rtt_us = self.rcv_rtt_seq = self.rcv_rtt_ns = self.rcv_rtt_last_tsecr = self.rcvlowat = 0

@@ -96,6 +96,15 @@ def candidate(c: Connection) -> int:
         if mss <= 0:
             return 0
     wscale = c.rcv_wscale
+    if wscale and c.settings.tcp_shrink_window:
+        # As much as there is room for, in whole units: an offer may be taken back.
+        free = free >> wscale << wscale
+        if free < full >> 1:
+            c.ack_quick = 0
+            if free < allowed >> 4 or free < mss or not free:
+                return 0
+        most = c.rcv_ssthresh + (1 << wscale) - 1 >> wscale << wscale
+        return most if free > c.rcv_ssthresh else free
     if free < full >> 1:
         c.ack_quick = 0
         free = free >> wscale << wscale
@@ -118,7 +127,7 @@ def select(c: Connection) -> int:
     """The window field of the segment about to be sent; the offer is noted (RCV.WND)."""
     wscale = c.rcv_wscale
     rcv_nxt = c.rcv_nxt
-    if wscale and not c.rmem:
+    if wscale and not c.rmem and not c.settings.tcp_shrink_window:
         # All has been read: `candidate` without its conditions.
         new = c.rcvbuf * c.scaling_ratio >> 8
         if new > c.rcv_ssthresh:
@@ -137,7 +146,7 @@ def select(c: Connection) -> int:
     if current < 0:
         current = 0
     new = candidate(c)
-    if new < current:
+    if new < current and not (wscale and c.settings.tcp_shrink_window):
         if new == 0:
             c.counters.TCPWantZeroWindowAdv += 1
         unit = (1 << wscale) - 1

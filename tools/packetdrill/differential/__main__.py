@@ -13,6 +13,7 @@ import argparse
 import os
 import pickle
 import select
+import signal
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -41,6 +42,7 @@ def together(scenarios: list[Scenario], machine: type[Host] | type[LinuxHost]) -
                 os.close(reader)
                 if machine is LinuxHost:
                     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+                    signal.alarm(20 + 2 * sum(gap for gap, _ in scenario.steps) // 1_000_000_000)
                 with os.fdopen(writer, "wb") as pipe:
                     pickle.dump(replay(scenario, machine), pipe)
             finally:
@@ -120,7 +122,8 @@ def without(steps: list[tuple[int, str]], at: int, size: int) -> list[tuple[int,
     rest = list(steps[at + size :])
     if rest:
         rest[0] = (rest[0][0] + gone, rest[0][1])
-    return [*steps[:at], *rest]
+    kept = [(0, line) for _, line in steps[at : at + size] if "O_NONBLOCK" in line]
+    return [*steps[:at], *kept, *rest]
 
 
 def one(case: tuple[str, Scenario | int], args: argparse.Namespace) -> str | None:

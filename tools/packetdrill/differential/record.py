@@ -21,7 +21,7 @@ from tools.packetdrill.linuxhost import LinuxHost
 from tools.packetdrill.mapping import Flow
 from tools.packetdrill.parser import parse
 from tools.packetdrill.runner import Runner
-from tools.packetdrill.script import ACK, SYN, Code, Command, Event, IcmpPacket, SystemCall, TcpPacket, UdpPacket
+from tools.packetdrill.script import ACK, RST, SYN, Code, Command, Event, IcmpPacket, SystemCall, TcpPacket, UdpPacket
 from tools.packetdrill.values import integer
 
 SECOND = 1_000_000_000
@@ -34,6 +34,10 @@ FIELDS = (
     "reord_seen", "rcv_ooopack", "snd_wnd", "rcv_wnd", "total_rto", "total_rto_recoveries",
 )  # fmt: skip
 """What of TCP_INFO depends on what happened, and not on how long it took to the microsecond."""
+
+
+CLOSED = 7
+OF_THE_DEAD = ("state", "total_retrans", "bytes_acked", "bytes_received", "data_segs_in", "data_segs_out")
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class Recorder(Runner):
         elif isinstance(action, Code):
             assert self.test_fd is not None
             info = tcp_info(self.host.tcp_info(self.test_fd))
-            self.note("info", " ".join(f"{name}={info.get('tcpi_' + name)}" for name in FIELDS) if info else "none")
+            names = FIELDS if info.get("tcpi_state") != CLOSED else OF_THE_DEAD
+            self.note("info", " ".join(f"{name}={info.get('tcpi_' + name)}" for name in names) if info else "none")
         elif isinstance(action, Command):
             self.command(event.line, action.line, self.host.set_sysctl)
             self.host.update_route(self.route)
@@ -175,7 +180,10 @@ class Recorder(Runner):
                 self.note("packet", "stray " + packet_text(packet), now)
                 continue
             flow.saw_outbound(packet)
+            bare = packet.flags & RST and not packet.seq
             packet = flow.to_script(packet, None)
+            if bare:
+                packet = replace(packet, seq=0)  # a RST of nobody's connection counts from no ISN
             stamps = []
             options = []
             for option in packet.options or ():

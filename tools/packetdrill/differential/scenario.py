@@ -8,9 +8,9 @@ of window or wrong. Events keep away from the stack's timers: a host that is lat
 
 from __future__ import annotations
 
-from random import Random
 from typing import ClassVar
 
+from drivers.clock import Stream, VirtualTimeline
 from tools.packetdrill.differential.record import Recorder, Scenario
 from tools.packetdrill.host import Host
 from tools.packetdrill.script import ACK, FIN, RST, SYN, TcpPacket
@@ -24,7 +24,7 @@ KINDS = ("sender", "receiver", "both", "closing", "hostile", "handshake", "optio
 class Builder:
     """One scenario in the making."""
 
-    def __init__(self, rng: Random, kind: str) -> None:
+    def __init__(self, rng: Stream, kind: str) -> None:
         self.rng = rng
         self.kind = kind
         self.scenario = Scenario()
@@ -49,7 +49,8 @@ class Builder:
         self.gone = False
         self.group_seen = self.came_seen = 0
         self.written = 0
-        setup = ["--tolerance_usecs=0"]
+        # Room enough: how much memory a segment takes is each kernel's own.
+        setup = ["--tolerance_usecs=0", '`sysctl -q net.ipv4.tcp_wmem="4096 262144 4194304"`']
         if self.ecn:
             setup.append("`sysctl -q net.ipv4.tcp_ecn=1`")
         for name, values in (
@@ -70,6 +71,8 @@ class Builder:
     def step(self, gap: int, line: str) -> None:
         """One line, `gap` after the one before, or a little later where a timer is about to end."""
         recorder = self.recorder
+        if self.scenario.steps and "< F" in self.scenario.steps[-1][1]:
+            gap = max(gap, 10 * MS)  # its ACK may be due at the kernel's next tick
         due = recorder.due + gap
         if gap:
             for _ in range(8):
@@ -78,7 +81,7 @@ class Builder:
                 deadline = recorder.host.timeline.peek()
                 if deadline is None:
                     break
-                late = GUARD_NS + (deadline - recorder.due) // 7
+                late = GUARD_NS + (52 * MS if deadline - recorder.due < 1500 * MS else 300 * MS)
                 if deadline - GUARD_NS >= due or deadline + late <= due:
                     break
                 due = deadline + late + MS
@@ -138,9 +141,10 @@ class Builder:
         win: int | None = None, urg: int | None = None,
     ) -> None:  # fmt: skip
         """One inbound segment."""
-        text = f"< {flags} {seq}:{seq + length}({length})"
+        seq &= 0xFFFFFFFF
+        text = f"< {flags} {seq}:{seq + length & 0xFFFFFFFF}({length})"
         if "." in flags:
-            text += f" ack {self.rcv_nxt if ack is None else ack}"
+            text += f" ack {(self.rcv_nxt if ack is None else ack) & 0xFFFFFFFF}"
         text += f" win {self.win if win is None else win}"
         if urg is not None:
             text += f" urg {urg}"
@@ -190,8 +194,8 @@ class Builder:
         count = 0
         budget = rng.choice([2, 5, 20, 20])
         if rng.random() < 0.1 and len(self.wire) > 2:
-            at = rng.randrange(len(self.wire))
-            self.wire.insert(rng.randrange(len(self.wire)), self.wire.pop(at))
+            at = rng.below(len(self.wire))
+            self.wire.insert(rng.below(len(self.wire)), self.wire.pop(at))
         while self.wire and budget:
             budget -= 1
             if rng.random() < self.loss:
@@ -220,13 +224,15 @@ class Builder:
                 self.say(rng.choice([0, 2, 10, 50]) * MS, flags, self.peer_nxt, size)
                 self.peer_nxt += size
         elif choice < 0.75:
-            ahead = rng.choice([1, 2, 3]) * size
-            self.say(self.gap(), flags, base + ahead, size)
+            ahead = rng.choice([1, 2, 3])
+            self.say(self.gap(), flags, base + ahead * size, size)
             if rng.random() < 0.7:
-                self.say(rng.choice([0, 3, 20]) * MS, flags, base, ahead)
-                self.peer_nxt = base + ahead + size
+                for _ in range(ahead):
+                    self.say(rng.choice([0, 3, 20]) * MS, flags, self.peer_nxt, size)
+                    self.peer_nxt += size
+                self.peer_nxt += size
         elif choice < 0.87:
-            back = min(base - 1, rng.choice([1, size, 3 * size]))
+            back = min(base - 1, rng.choice([1, size]), self.mss - 10)
             self.say(self.gap(), flags, base - back, back + (0 if self.peer_fin or rng.random() < 0.5 else 10))
             if not self.peer_fin and self.scenario.steps[-1][1].find(f":{base + 10}(") > 0:
                 self.peer_nxt = base + 10
@@ -240,7 +246,7 @@ class Builder:
         rng = self.rng
         nxt, una, top = self.peer_nxt + self.peer_fin, self.rcv_nxt, self.snd_max
         edge = self.stack_ack + self.stack_win
-        choice = rng.randrange(16)
+        choice = rng.below(16)
         gap = self.gap()
         if choice == 0:
             self.say(gap, "R", rng.choice([nxt, nxt + 1, nxt - 1, edge - 1, edge, edge + 1]))
@@ -282,7 +288,7 @@ class Builder:
             seq = rng.choice([una, una, una, max(1, top - 1), top + 5])
             self.step(gap, f"< icmp unreachable {code} [{seq}:{seq + 100}(100)]")
         else:
-            self.say(gap, ".", nxt, ack=rng.randrange(una, top + 1) if top >= una else una)
+            self.say(gap, ".", nxt, ack=una + rng.below(max(top + 1 - una, 1)))
             self.rcv_nxt = max(self.rcv_nxt, int(self.scenario.steps[-1][1].split("ack ")[1].split()[0]))
 
     # -- what the user does
@@ -396,6 +402,7 @@ class Builder:
             self.say(self.rtt, flags, 1, length)
             self.peer_nxt += length
             self.step(2 * MS, "accept(3, ..., ...) = 4")
+            self.step(0, "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0")
             return
         self.fd = 3
         self.step(0, "connect(3, ..., ...) = -99")
@@ -407,6 +414,8 @@ class Builder:
         if choice < 0.8:
             self.step(self.rtt, f"< S{answer}. 0:0(0) ack 1 win {window}{self.syn_options(True)}")
         else:
+            if self.wscale is None:
+                self.wscale = 7  # Linux scales its windows here even for a peer that cannot: RFC 7323 section 2.2
             self.step(self.rtt, f"< S{ecn} 0:0(0) win {window}{self.syn_options(False)}")
             if rng.random() < 0.5:
                 self.step(self.gap(), f"< S. 0:0(0) ack 1 win {window}{self.syn_options(True)}")
@@ -418,7 +427,7 @@ class Builder:
         rng = self.rng
         for _ in range(rng.choice([1, 1, 2, 3])):
             seq = rng.choice([0, 1, 1, 2, 70000, 100])
-            choice = rng.randrange(9)
+            choice = rng.below(9)
             gap = rng.choice([5, 100, 400, 1500]) * MS
             if choice == 0:
                 self.step(gap, syn)
@@ -460,6 +469,16 @@ class Builder:
     }
     """How often each kind of scenario does what."""
 
+    def drawn(self) -> str:
+        """What to do next, by the weights."""
+        weights = self.WEIGHTS[self.kind]
+        left = self.rng.random() * sum(weights)
+        for name, weight in zip(self.ACTS, weights):
+            left -= weight
+            if left < 0:
+                return name
+        return self.ACTS[0]
+
     def act(self, what: str) -> None:
         rng = self.rng
         if what == "write":
@@ -492,7 +511,7 @@ class Builder:
         try:
             self.open()
             while len(self.scenario.steps) < steps and not self.gone:
-                self.act(rng.choices(self.ACTS, self.WEIGHTS[self.kind])[0])
+                self.act(self.drawn())
             for _ in range(2 if self.gone else 0):
                 self.act(rng.choice(["ask", "read", "write", "data"]))
             self.step(120 * MS, "%{ }%")
@@ -505,5 +524,4 @@ class Builder:
 
 def make(seed: int, kind: str | None = None, steps: int = 40) -> Scenario:
     """The scenario of a seed."""
-    rng = Random(seed)
-    return Builder(rng, kind or KINDS[seed % len(KINDS)]).build(steps)
+    return Builder(VirtualTimeline(seed=seed).stream("scenario"), kind or KINDS[seed % len(KINDS)]).build(steps)

@@ -166,8 +166,12 @@ def test_the_window_offered_after_everything_was_read(fields: dict[str, int]) ->
     """The short way of `window.select` says what the rules say."""
     ahead = fields.pop("ahead")
     counters = SimpleNamespace(TCPWantZeroWindowAdv=0, TCPToZeroWindowAdv=0, TCPFromZeroWindowAdv=0)
+    taste = SimpleNamespace(tcp_shrink_window=0)
     one, other = (
-        SimpleNamespace(**fields, rcv_wup=1000, rcv_nxt=1000 + ahead, ack_quick=0, counters=counters) for _ in range(2)
-    )
+        SimpleNamespace(
+            **fields, rcv_wup=1000, rcv_nxt=1000 + ahead, ack_quick=0, counters=counters, settings=taste
+        )
+        for _ in range(2)
+    )  # fmt: skip
     assert window.select(one) == offered(other)  # type: ignore[arg-type]
     assert (one.rcv_wnd, one.rcv_wup) == (other.rcv_wnd, other.rcv_wup)
