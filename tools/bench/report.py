@@ -18,7 +18,7 @@ HEADINGS = ("figure", "measured", "spread", "veth, ns-3", "ratio", "also", "floo
 
 def form() -> str:
     """In which form the processes that were measured run terrella's hot modules (docs/explanation/compiled.md)."""
-    plain = os.environ.get("TERRELLA_COMPILED", "0") == "0" or compiled.state()[1]
+    plain = os.environ.get("TERRELLA_COMPILED") == "0" or compiled.state()[1]
     return "plain Python" if plain else "compiled"
 
 

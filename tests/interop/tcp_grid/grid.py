@@ -9,8 +9,8 @@ sent.
 
 With `--resume` each pair of flows is appended to a file as it ends (`results.py`) and is not measured again: the form
 with nine repeats can be run in slices. Turns come in order, so after each slice every cell has been measured as often,
-but for one. On a host that others use too, `--realtime` keeps them from being measured. TERRELLA_COMPILED=auto (after
-`make fast`) measures the compiled form, which is kept apart from the plain.
+but for one. On a host that others use too, `--realtime` keeps them from being measured. After `make fast` it is the
+compiled form that is measured (TERRELLA_COMPILED=0: the plain), which is kept apart from the plain.
 """
 
 from __future__ import annotations

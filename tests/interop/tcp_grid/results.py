@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from csrc import compiled
 from tests.interop.tcp_grid.cells import MB, Cell
 from tests.interop.tcp_grid.lane import ROOT
 
@@ -27,7 +28,7 @@ Flow = dict[str, Any]
 
 def form() -> str:
     """Which form the machine and the wire run in."""
-    return "plain" if os.environ.get("TERRELLA_COMPILED", "0") in ("", "0") else "compiled"
+    return "plain" if os.environ.get("TERRELLA_COMPILED") == "0" or compiled.state()[1] else "compiled"
 
 
 def commit() -> str:
