@@ -33,10 +33,7 @@ class Figure:
     ratio: float | None = None
     extra: dict[str, float] = field(default_factory=dict)
     lwip: float | None = None  # lwIP's, where it is installed
-
-    @property
-    def lwip_ratio(self) -> float | None:
-        return self.value / self.lwip if self.lwip else None
+    lwip_ratio: float | None = None
 
     @property
     def target(self) -> Target:
@@ -60,7 +57,8 @@ Progress = Callable[[str], None]
 class Options:
     runs: int = 3
     seconds: float = 1.0
-    cpu: int = 0  # the core that both ends share where latency counts
+    cpu: int = 0  # the server's core; the client's too where latency counts
+    client: int | None = None  # the client's where rates do; None: wherever it is put
     megabytes: float = 100.0  # of the simulated flow
     profile: str | None = None
     idle: int = 10_000  # connections beside the busy one
@@ -93,22 +91,27 @@ class Session:
             self._machine = None
 
     def in_turns(
-        self, name: str, kind: str, port: int, plain: bool | None = False, shared_core: bool = False
+        self, name: str, kind: str, port: int, plain: bool | None = False, apart: bool = False, runs: int = 0
     ) -> tuple[list[dict[str, float]], list[dict[str, float]], list[dict[str, float]]]:
-        """The runs against the machine, the kernel and lwIP, in turns so that a drift of the host meets all."""
+        """The runs against the machine, the kernel and lwIP, in turns so that a drift of the host meets all, and each
+        at the same place: the server on one core, the client there too or (`apart`) on another, if there is one.
+        """
         options = self.options
-        cpu = options.cpu if shared_core else None
-        ours, theirs, lwips = [], [], []
-        machine = self.machine(plain)
+        runs = runs or options.runs
+        client = options.client if apart else options.cpu
+        cpu = None if client is None else options.cpu
+        servers = [self.machine(plain), self.rig.kernel()]
         lwip = self.lwip()
-        self.rig.load(machine, kind, port, 0.2, cpu)  # warms caches, routes and the allocator
-        for i in range(options.runs):
-            self.progress(f"{name} {i + 1}/{options.runs}")
-            ours.append(self.rig.load(machine, kind, port, options.seconds, cpu))
-            theirs.append(self.rig.load(self.rig.kernel(), kind, port, options.seconds, cpu))
-            if lwip is not None:
-                lwips.append(self.rig.load(lwip, kind, port, options.seconds, cpu))
-        return ours, theirs, lwips
+        if lwip is not None:
+            servers.append(lwip)
+        found: list[list[dict[str, float]]] = [[], [], []]
+        for server in servers:
+            self.rig.load(server, kind, port, 0.2, cpu, client)  # warms caches, routes and the allocator
+        for i in range(runs):
+            self.progress(f"{name} {i + 1}/{runs}")
+            for server, runs_of_it in zip(servers, found):
+                runs_of_it.append(self.rig.load(server, kind, port, options.seconds, cpu, client))
+        return found[0], found[1], found[2]
 
     def lwip(self) -> Server | None:
         """None, said once, where it is not installed."""
@@ -125,23 +128,28 @@ class Session:
 def _figure(
     name: str, values: list[float], peers: list[float], extra: dict[str, float], lwips: Sequence[float] = ()
 ) -> Figure:
-    value = median(values)
     peer = median(peers) if peers else None
-    ratio = value / peer if peer else None
     lwip = median(lwips) if lwips else None
-    return Figure(name, value, min(values), max(values), len(values), peer, ratio, extra, lwip)
+    low, high = min(values), max(values)
+    ratio, lwip_ratio = _ratio(values, peers), _ratio(values, lwips)
+    return Figure(name, median(values), low, high, len(values), peer, ratio, extra, lwip, lwip_ratio)
+
+
+def _ratio(values: Sequence[float], peers: Sequence[float]) -> float | None:
+    """The median of the turns' ratios: a slow moment of the host meets both sides of one."""
+    return median(value / peer for value, peer in zip(values, peers)) if peers and all(peers) else None
 
 
 def bulk(session: Session, name: str, kind: str, port: int, plain: bool = False) -> Figure:
     """GB/s of one connection, and CPU seconds of the serving process per GB."""
-    found = session.in_turns(name, kind, port, plain)
+    found = session.in_turns(name, kind, port, plain, apart=True, runs=2 * session.options.runs - 1)
     rate, peers, lwips = ([run["bytes"] / run["seconds"] / 1e9 for run in runs] for runs in found)
     cpu = median(run["cpu_seconds"] / (run["bytes"] / 1e9) for run in found[0])
     return _figure(name, rate, peers, {"cpu_s_per_gb": cpu}, lwips)
 
 
 def echo(session: Session, name: str = "echo", plain: bool | None = False) -> Figure:
-    found = session.in_turns(name, "echo", ECHO, plain, shared_core=True)
+    found = session.in_turns(name, "echo", ECHO, plain)
     times, peers, lwips = ([run["median"] * 1e6 for run in runs] for runs in found)
     extra = {"p99_us": median(run["p99"] for run in found[0]) * 1e6}
     extra["peer_p99_us"] = median(run["p99"] for run in found[1]) * 1e6
@@ -165,7 +173,7 @@ def echo_busy(session: Session) -> Figure:
 
 
 def connect(session: Session, name: str = "connect", plain: bool | None = False) -> Figure:
-    found = session.in_turns(name, "connect", ECHO, plain, shared_core=True)
+    found = session.in_turns(name, "connect", ECHO, plain)
     rates, peers, lwips = ([run["count"] / run["seconds"] for run in runs] for runs in found)
     cpu = median(run["cpu_seconds"] / run["count"] for run in found[0])
     return _figure(name, rates, peers, {"cpu_us": cpu * 1e6}, lwips)

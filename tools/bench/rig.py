@@ -207,11 +207,13 @@ class Rig:
             server.child.send_signal(signal.SIGUSR2)
         return server
 
-    def load(self, server: Server, kind: str, port: int, seconds: float, cpu: int | None = None) -> dict[str, float]:
-        """One run of the client against a server; both stay on `cpu` if it is given."""
+    def load(
+        self, server: Server, kind: str, port: int, seconds: float, cpu: int | None = None, client: int | None = None
+    ) -> dict[str, float]:
+        """A run of a client against a server. Both stay on `cpu` if it is given; the client on `client` if it is."""
         server.pin(cpu)
         try:
-            core = "-1" if cpu is None else str(cpu)
+            core = next((str(c) for c in (client, cpu) if c is not None), "-1")
             before = server.cpu_ns()
             out = self._run_in(self.near, self.peer, kind, server.address, str(port), str(seconds), core)
             figures: dict[str, float] = json.loads(out)

@@ -29,9 +29,10 @@ def test_a_floor_is_missed_on_the_wrong_side_only() -> None:
     assert len(rate.misses(rate.floor / 2, rate.floor_ratio / 2 if rate.floor_ratio else None)) == 2
 
 
-def test_a_figure_is_a_median_and_its_ratio_is_to_the_peers_median() -> None:
-    figure = _figure("bulk-in", [1.0, 5.0, 2.0], [4.0, 4.0, 100.0], {})
-    assert (figure.value, figure.low, figure.high, figure.peer, figure.ratio) == (2.0, 1.0, 5.0, 4.0, 0.5)
+def test_a_figure_is_a_median_and_its_ratios_are_the_medians_of_the_turns() -> None:
+    figure = _figure("bulk-in", [1.0, 5.0, 2.0], [4.0, 4.0, 100.0], {}, [2.0, 50.0, 1.0])
+    assert (figure.value, figure.low, figure.high, figure.runs, figure.peer, figure.ratio) == (2, 1, 5, 3, 4, 0.25)
+    assert (figure.lwip, figure.lwip_ratio) == (2, 0.5)
     assert _figure("simulate", [3.0], [], {}).ratio is None
 
 
