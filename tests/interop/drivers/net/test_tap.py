@@ -17,7 +17,7 @@ MODES = pytest.mark.parametrize("vnet", ["on", "off"])
 def test_ping_is_answered_and_nothing_is_lost(link: Any, vnet: str) -> None:
     link.start("--vnet", vnet)
     for size in ("0", "56", "1472"):
-        assert " 0% packet loss" in link.run("ping", "-c", "5", "-i", "0.01", "-s", size, "10.0.0.2")
+        assert " 0% packet loss" in link.run("ping", "-c", "5", "-i", "0.01", "-W", "5", "-s", size, "10.0.0.2")
     report = link.stop()
     assert report["vnet"] is (vnet == "on")
     assert report["saw"]["pinned"] == 0
