@@ -268,7 +268,7 @@ def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[
     # Of what these declare mypyc includes the code but, with several files, not the declarations.
     flags += ["-include", "CPy.h", "-include", "bytes_extra_ops.h", "-include", "bytearray_extra_ops.h"]
     suffix = config["EXT_SUFFIX"]
-    compiler = (os.environ.get("CC") or config["CC"]).split()
+    compiler = c_compiler()
     objects.mkdir(parents=True, exist_ok=True)
     seen = hashlib.sha256()
     for extension in extensions:
@@ -311,14 +311,13 @@ def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[
     return files
 
 
+def c_compiler() -> list[str]:
+    """The command, as make has it: CC, or what Python was compiled with."""
+    return (os.environ.get("CC") or str(sysconfig.get_config_vars()["CC"])).split()
+
+
 def run(command: list[str]) -> None:
-    """A compiler's; SystemExit says what is missing."""
-    try:
-        done = subprocess.run(command)
-    except OSError as error:
-        what = "a C compiler is needed (Debian: gcc libc6-dev), or the name of one in CC"
-        raise SystemExit(f"{command[0]}: {error.strerror}: {what}") from None
-    if done.returncode:
+    if subprocess.run(command).returncode:
         raise SystemExit(f"{command[0]} failed: {' '.join(command[-3:])}")
 
 
@@ -333,6 +332,9 @@ def compile_all(directory: Path) -> None:
     """
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
         raise SystemExit("Python.h is needed to compile (Debian: python3-dev)")
+    if shutil.which(c_compiler()[0]) is None:
+        what = "a C compiler is needed (Debian: gcc libc6-dev), or its name in CC"
+        raise SystemExit(f"{c_compiler()[0]} is not there: {what}")
     source = directory / "src"
     stats = copy_sources(source)
     write(source / "mypy.ini", MYPY)

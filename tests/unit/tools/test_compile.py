@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,47 @@ def test_every_module_of_the_list_is_there_and_can_be_prepared(tmp_path: Path) -
     for name in fast.LEFT:
         assert (fast.ROOT / name).exists(), f"{name} is left out and does not exist"
     assert "CA_RECOVERY: _Final = 3" in (tmp_path / "netstack/tcp/tcb.py").read_text()
+
+
+def test_what_is_missing_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler -O1")
+    with pytest.raises(SystemExit, match="no-such-compiler is not there"):
+        fast.compile_all(tmp_path)
+    monkeypatch.setattr(fast.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    with pytest.raises(SystemExit, match=r"Python\.h is needed"):
+        fast.compile_all(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkout_that_is_read_only_is_said(tmp_path: Path) -> None:
+    (tmp_path / "build").write_text("a file, which nothing can lie below")
+    with pytest.raises(SystemExit, match="Not a directory"), fast.alone(tmp_path / "build" / "fast"):
+        pass
+
+
+def test_one_build_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    order = []
+
+    def second() -> None:
+        with fast.alone(tmp_path):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with fast.alone(tmp_path):
+        other.start()
+        other.join(0.2)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+
+
+def test_mypyc_takes_buffers_for_objects() -> None:
+    """Or a hint of one kind of buffer would be an error where another comes."""
+    script = (
+        "from tools import compile as fast; fast.widen()\n"
+        "from mypyc.irbuild import mapper; from mypyc.ir import rtypes\n"
+        "assert mapper.bytes_rprimitive is mapper.bytearray_rprimitive is rtypes.object_rprimitive\n"
+        "assert rtypes.bytes_rprimitive is not rtypes.object_rprimitive\n"
+    )
+    pytest.importorskip("mypyc")
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=fast.ROOT)
