@@ -24,6 +24,7 @@ from terrella.testing.apps import Application
 from terrella.testing.links import Link
 
 if TYPE_CHECKING:
+    from terrella.testing.origins import Need
     from terrella.testing.pair import Pair
 
 FORMAT = 1
@@ -114,24 +115,38 @@ def _live(value: Any) -> Any:
     return value
 
 
-def to_json(case: Case) -> str:
-    return json.dumps({
+def to_json(case: Case, needs: Iterable[Need] = ()) -> str:
+    """`needs`: what of the user's own the case runs with (see `origins`)."""
+    said: dict[str, Any] = {
         "terrella-case": FORMAT, "seed": case.seed, "link": _plain(case.link), "settings": _plain(case.settings),
         "each": _plain(case.each), "steps": _plain(case.steps),
-    })  # fmt: skip
+    }  # fmt: skip
+    if noted := [list(need) for need in needs]:
+        said["needs"] = noted
+    return json.dumps(said)
 
 
 def from_json(text: str) -> Case:
     """ValueError when it is not a case."""
+    said = _said(text)
+    return Case(
+        _live(said["link"]), _live(said["steps"]), said["seed"], _live(said["settings"]), _live(said["each"])
+    )  # fmt: skip
+
+
+def needs_of(text: str) -> list[Need]:
+    """What the case in this text was noted to need."""
+    return [(what, name, module, file) for what, name, module, file in _said(text).get("needs", ())]
+
+
+def _said(text: str) -> dict[str, Any]:
     try:
         said = json.loads(text)
     except json.JSONDecodeError as why:
         raise ValueError(f"not a case: {why}") from None
     if not isinstance(said, dict) or said.get("terrella-case") != FORMAT:
         raise ValueError(f'not a case: it should say "terrella-case": {FORMAT}')
-    return Case(
-        _live(said["link"]), _live(said["steps"]), said["seed"], _live(said["settings"]), _live(said["each"])
-    )  # fmt: skip
+    return said
 
 
 # Running.
@@ -216,13 +231,13 @@ def save(
 
     The path of the script, which holds the case as well.
     """
-    from terrella.testing import script
+    from terrella.testing import origins, script
 
     into = Path(directory)
     into.mkdir(parents=True, exist_ok=True)
     safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:150]
     side = getattr(why, "side", "a")
-    (into / f"{safe}.json").write_text(to_json(case) + "\n")
+    (into / f"{safe}.json").write_text(to_json(case, origins.needs(pair, case)) + "\n")
     script.capture(pair, into / f"{safe}.pcapng", why)
     path = into / f"{safe}.pkt"
     path.write_text(script.text(pair, side, case, why))

@@ -1,7 +1,8 @@
 """Run a failing case again: `python -m terrella.testing.replay FILE`.
 
 FILE is what was saved: the .json, or the .pkt or .pcapng beside it. It prints what happened and exits 1 when
-the case still fails, 0 when it does not, 2 when there is no case in FILE.
+the case still fails, 0 when it does not, 2 when there is no case in FILE. Congestion controls and oracles of the
+user's own are imported from where they were; `--import` says where that is now.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from terrella.testing import cases, script
+from terrella.testing import cases, origins, script
 from terrella.testing.cases import Case
+from terrella.testing.oracles import EVERY
 
 
 def load(path: str) -> Case:
     """The case of a file. OSError or ValueError when there is none."""
+    return cases.from_json(text_of(path))
+
+
+def text_of(path: str) -> str:
+    """The JSON in a file."""
     file = Path(path)
     if file.suffix == ".pcapng":
         file = file.with_suffix(".json")
@@ -26,7 +33,7 @@ def load(path: str) -> Case:
         if found is None:
             raise ValueError(f"{path} holds no case: it has no line that begins with {script.CASE!r}")
         text = found
-    return cases.from_json(text)
+    return text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,10 +41,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", help="a .json, .pkt or .pcapng that a failure left")
     parser.add_argument("--side", choices="ab", default=None, help="print the packetdrill script of this side")
     parser.add_argument("--save", metavar="DIR", help="write the .json, .pkt and .pcapng of this run there")
+    parser.add_argument(
+        "--import", metavar="FILE", action="append", default=[], dest="files",
+        help="a Python file to import first, with a congestion control of your own",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     try:
-        case = load(args.file)
-        pair = cases.make(case)
+        for file in args.files:
+            origins.load_file(file)
+        text = text_of(args.file)
+        case = cases.from_json(text)
+        pair = cases.make(case, [*EVERY, *origins.load(cases.needs_of(text))])
     except (OSError, ValueError, KeyError, TypeError) as why:
         print(f"{args.file}: {why}", file=sys.stderr)
         return 2

@@ -45,8 +45,9 @@ def text(pair: Pair, name: str, case: Case | None = None, why: BaseException | N
             lines.append(f"{seconds(event[0]):>12} {line}")
     if case is not None:
         from terrella.testing.cases import to_json
+        from terrella.testing.origins import needs
 
-        lines += ["", CASE + to_json(case)]
+        lines += ["", CASE + to_json(case, needs(pair, case))]
     return "\n".join(lines) + "\n"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from netstack.tcp import rack, scoreboard
+from netstack.tcp import rack, recovery, scoreboard
 from tests.property.netstack.tcp.pair import MS, Mover, Pair, S
 from tests.property.netstack.tcp.test_delivery import consistent, payload
 
@@ -77,3 +78,27 @@ def test_a_rack_that_goes_by_sequence_numbers_is_seen(monkeypatch: pytest.Monkey
     with pytest.raises(AssertionError):
         for n in range(40, 80):
             test_only_what_was_lost_is_sent_again.hypothesis.inner_test([n], "reno", False)  # type: ignore[attr-defined]
+
+
+@settings(max_examples=200)
+@given(
+    cwnd=st.integers(1, 40), beta=st.sampled_from([(1, 2), (717, 1024)]), pipe=st.integers(1, 60),
+    delivered=st.lists(st.integers(1, 6), max_size=20),
+)
+@example(cwnd=1, beta=(1, 2), pipe=9, delivered=[3])  # a timeout left one; of that, the least ssthresh is the double
+def test_a_reduction_sends_no_more_than_was_delivered(
+    cwnd: int, beta: tuple[int, int], pipe: int, delivered: list[int]
+) -> None:
+    """RFC 6937: but for the fast retransmit, and for what brings a pipe that is below ssthresh up to it."""
+    ssthresh = max(2, cwnd * beta[0] // beta[1])
+    c: Any = SimpleNamespace(cwnd=cwnd, prior_cwnd=cwnd, ssthresh=ssthresh, prr_delivered=0, prr_out=0)
+    c.in_flight = lambda: pipe
+    arrived = 0
+    for count in delivered:
+        arrived += count
+        pipe = max(0, pipe - count)
+        recovery.cwnd_reduction(c, count, 0, 0, 0)
+        sent = max(0, c.cwnd - pipe)
+        pipe += sent
+        c.prr_out += sent
+        assert c.prr_out <= max(1, arrived) or pipe <= ssthresh, (c.cwnd, pipe)

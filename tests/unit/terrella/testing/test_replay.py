@@ -79,9 +79,8 @@ def test_same_case_same_run() -> None:
         assert first.sides[name].history == second.sides[name].history
 
 
-def test_a_failure_is_kept_and_replays(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_is_kept_and_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under the oracle that it was found by, which the file knows where to find."""
     with pytest.raises(Violation) as seen:
         run(BUSY, [NoLargeStreams], tmp_path, "unlucky test[1]")
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -90,7 +89,6 @@ def test_a_failure_is_kept_and_replays(
     assert f"python -m terrella.testing.replay {tmp_path / stem}.pkt" in "".join(seen.value.__notes__)
     for suffix in ("json", "pkt", "pcapng"):
         assert replay.load(f"{tmp_path / stem}.{suffix}") == BUSY
-    monkeypatch.setattr("terrella.testing.oracles.EVERY", (NoLargeStreams,))
     assert replay.main([f"{tmp_path / stem}.pkt", "--save", str(tmp_path / "again")]) == 1
     assert "NoLargeStreams" in capsys.readouterr().err
     for suffix in ("json", "pkt", "pcapng"):
@@ -110,6 +108,62 @@ def test_the_command(tmp_path: Path) -> None:
     for wrong in (tmp_path / "missing.pkt", tmp_path):
         done = subprocess.run([*command, str(wrong)], capture_output=True, text=True, env=environ)
         assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+MINE = """
+from netstack.tcp.congestion import register
+from netstack.tcp.congestion.reno import Reno
+from terrella.testing import EVERY, Application, Fate, Link, Oracle, Piece, Way, exchange
+
+@register
+class Greedy(Reno):
+    name = "greedy"
+
+    def ssthresh(self, c):
+        return c.cwnd
+
+class Small(Oracle):
+    "cwnd stays small."
+    section = "mine"
+
+    def step(self, side, cause, seg, before, after):
+        if after is not None and after.cwnd > 12:
+            self.fail(side, "large")
+
+def a_run(**kw):
+    lossy = Link(Way(fates=(*[Fate()] * 10, Fate("drop"))))
+    exchange(lossy, Application((Piece(100_000),)), artifacts="kept", name="mine", **kw)
+
+if __name__ == "__main__":
+    import sys
+    if sys.argv[1] == "greedy":
+        a_run(settings={"net.ipv4.tcp_congestion_control": "greedy"})
+    else:
+        from mine import Small as small
+        a_run(oracles=[*EVERY, small])
+"""
+
+
+def test_what_is_the_users_own_is_found_again(tmp_path: Path) -> None:
+    """A congestion control that does not answer loss, and a rule: the command imports them from where they were, or from
+    where it is told they are now."""
+    (tmp_path / "mine.py").write_text(MINE)
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[4])}
+
+    def python(*arguments: str, where: Path = tmp_path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=where, env=environ)
+
+    for what, rule in (("greedy", "Reduction"), ("small", "Small")):
+        failed = python("mine.py", what)
+        line = f"python -m terrella.testing.replay kept/mine-{rule}.pkt"
+        assert failed.returncode == 1 and f"replay: {line}" in failed.stderr, failed.stderr
+        again = python("-m", "terrella.testing.replay", str(tmp_path / f"kept/mine-{rule}.pkt"), where=tmp_path.parent)
+        assert again.returncode == 1 and rule in again.stderr, again.stderr
+    (tmp_path / "mine.py").rename(tmp_path / "theirs.py")
+    gone = python("-m", "terrella.testing.replay", "kept/mine-Reduction.json")
+    assert gone.returncode == 2 and "mine.py" in gone.stderr and "--import" in gone.stderr
+    again = python("-m", "terrella.testing.replay", "--import", "theirs.py", "kept/mine-Reduction.json")
+    assert again.returncode == 1 and "Reduction" in again.stderr, again.stderr
 
 
 @pytest.mark.parametrize("side", ["a", "b"])
