@@ -307,7 +307,9 @@ class SocketOps(FileOps):
         deadline = task.now + sock.sndtimeo_ns if sock.sndtimeo_ns else None
         if state.connecting and sock.family != abi.AF_UNIX and sock.type == SOCK_STREAM:
             conn = sock.conn
-            if conn is None or conn.state == CLOSED:  # the attempt has failed: the next call says so
+            if conn is None:  # shutdown() took the attempt back
+                state.connecting = False
+            elif conn.state == CLOSED:  # the attempt has failed: the next call says so
                 state.connecting = False
                 raise error(int(sock.getsockopt(SOL_SOCKET, SO_ERROR)) or abi.ECONNABORTED)
         try:

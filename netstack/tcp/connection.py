@@ -586,7 +586,7 @@ class Connection(Tcb):
 
     def oow_limited(self, length: int, flags: int, now: int) -> bool:
         """Answers to segments out of the window are limited, but for those with data (tcp_invalid_ratelimit)."""
-        if length and not flags & SYN:
+        if (length or flags & FIN) and not flags & SYN:
             return False
         last = self.last_oow_ns
         if last and 0 <= now - last < self.settings.tcp_invalid_ratelimit * MS:

@@ -396,7 +396,7 @@ class Tcp:
             return
         if error.frag_needed or (error.version == 6 and error.type == 2):
             mtu = error.mtu
-            if mtu - (40 if error.version == 4 else 60) - c.option_bytes >= c.mss_cache:
+            if mtu - (40 if error.version == 4 else 60) - c.option_bytes >= c.mss_cache and c.state != SYN_SENT:
                 return  # what is sent fits already
             sock = c.sock
             if sock is not None and sock.ip_mtu_discover == 0:

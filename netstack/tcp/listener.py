@@ -213,8 +213,6 @@ class Request:
             if paws_reject:
                 ext.PAWSEstab += 1
             return
-        if ts and seq <= self.irs + 1:
-            self.ts_recent = seg.tsval
         if flags & (RST | SYN):
             if seq == self.irs and flags & (SYN | ACK | RST) == SYN | ACK:
                 self.acknowledge(now)  # its SYN again, and as in a synchronized state (RFC 5961 section 4.2)
@@ -236,6 +234,8 @@ class Request:
                 return
         if not flags & ACK:
             return
+        if ts and seq <= self.irs + 1:
+            self.ts_recent = seg.tsval
         if seg.options & OPT_TIMESTAMP and self.ts_ok and seg.tsecr:
             late = (seg.tsecr - ((now // MS + self.ts_offset) & MASK)) & MASK
             if 0 < late < HALF and not self.cookie:
@@ -265,11 +265,12 @@ class Request:
         return False
 
     def icmp(self, error: Any, now: int) -> None:
-        """ICMP errors do not end a request; its timer will."""
+        """Hard errors end a request, silently: nobody knows of it yet. In IPv4 those are, as for Linux, that network or
+        host are unreachable, that the packet lived too long, or that its header was wrong."""
         seq = int.from_bytes(error.l4[4:8], "big")
         if seq != self.iss & MASK:
             self.engine.tcpext.OutOfWindowIcmps += 1
-        elif error.fatal:
+        elif error.fatal if error.version == 6 else error.type in (11, 12) or (error.type == 3 and error.code < 2):
             self.drop()
             self.engine.tcpext.ListenDrops += 1
 

@@ -536,7 +536,7 @@ class TcpSocket(Socket):
         if conn.state == SYN_SENT:  # the attempt is given up, whatever was to be shut
             conn.done(now)
             self.conn = self.remote = None
-            self.so_error = errno.ECONNRESET
+            self.so_error, self.shutdown_mask = errno.ECONNRESET, 0
             if not self.pinned:
                 self.release_port()
                 self.local = (bytes(len(self.local[0])), 0)

@@ -95,7 +95,7 @@ class TimeWait:
         if paws_reject or flags & ACK:
             self.restart(now)
         last = self.last_oow_ns
-        if not seg.length and last and now - last < engine.settings.tcp_invalid_ratelimit * MS:
+        if not (seg.length or flags & FIN) and last and now - last < engine.settings.tcp_invalid_ratelimit * MS:
             engine.tcpext.TCPACKSkippedTimeWait += 1
             return
         self.last_oow_ns = now or 1

@@ -107,6 +107,8 @@ class LinuxHost:
         with contextlib.suppress(OSError):
             self.set_sysctl("net.ipv4.tcp_congestion_control", settings.get("net.ipv4.tcp_congestion_control", "cubic"))
             self.sys.cubic = False
+        with contextlib.suppress(OSError):  # events have their times: we sleep mostly, but are not to be late
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         self.start = wall_ns()
 
     def ordinary(self) -> None:

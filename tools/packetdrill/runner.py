@@ -59,6 +59,11 @@ SECOND = 1_000_000_000
 GIVE_UP = 3_600 * SECOND
 """How long a packet without a time of its own may take before the script has failed."""
 
+QUOTING = frozenset({
+    "unreachable", "source_quench", "redirect", "time_exceeded", "parameter_problem", "packet_too_big",
+})  # fmt: skip
+"""The ICMP messages that quote a packet."""
+
 HONOURED_OPTIONS = frozenset({
     "tolerance_usecs", "tolerance_percent", "ip_version", "local_ip", "remote_ip", "connect_port", "bind_port", "mtu",
     "mss", "tcp_ts_tick_usecs", "tcp_ts_ecr_scaled", "strict_segments", "dry_run", "define", "D",
@@ -461,10 +466,13 @@ class Runner:
 
     def icmp_image(self, event: Event, packet: IcmpPacket) -> bytes:
         quoted = b""
-        if packet.quoted is not None:
+        what = packet.quoted
+        if what is None and packet.type in QUOTING and self.flow is not None:
+            what = ("tcp", 0, 0)  # as packetdrill does where the script does not say
+        if what is not None:
             if self.flow is None:
                 raise self.fault(event, "an ICMP message quotes a packet, but nothing was sent yet", "syntax")
-            protocol, seq, length = packet.quoted
+            protocol, seq, length = what
             seq = seq + self.flow.live_local_isn - self.flow.script_local_isn * (seq == self.flow.script_local_isn)
             seq &= 0xFFFFFFFF
             ports = (self.flow.local_port, self.flow.remote_port)

@@ -41,7 +41,6 @@ def together(scenarios: list[Scenario], machine: type[Host] | type[LinuxHost]) -
             try:
                 os.close(reader)
                 if machine is LinuxHost:
-                    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
                     signal.alarm(20 + 2 * sum(gap for gap, _ in scenario.steps) // 1_000_000_000)
                 with os.fdopen(writer, "wb") as pipe:
                     pickle.dump(replay(scenario, machine), pipe)

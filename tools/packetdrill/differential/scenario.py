@@ -130,7 +130,7 @@ class Builder:
     def options(self, sack: str = "", stale: int = 0) -> str:
         parts = []
         if self.ts and not (self.kind == "hostile" and self.rng.random() < 0.03):
-            value = 1000 + self.recorder.due // MS - stale
+            value = max(1, 1000 + self.recorder.due // MS - stale)
             parts.append(f"nop,nop,TS val {value} ecr 0")
         if sack:
             parts.append(f"nop,nop,sack {sack}")
