@@ -1,6 +1,7 @@
 """The compiled form against the Python: the same bytes, and the same verdicts of the same judges.
 
-`make fast` has to have been run; without it these are skipped (and fail in CI, which runs it).
+`make fast` has to have been run; without it these are skipped (and fail in CI, which runs it). `make soak` runs nearly
+the whole suite in the compiled form.
 """
 
 from __future__ import annotations
@@ -63,3 +64,16 @@ def test_these_tests_pass_compiled(compiled: dict[str, str], need: Callable[...,
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
     said = out(command, {key: value for key, value in compiled.items() if not key.startswith("PYTEST")})
     assert " passed" in said and os.environ["TERRELLA_COMPILED"] == "0"
+
+
+@pytest.mark.soak
+def test_nearly_everything_passes_compiled(compiled: dict[str, str]) -> None:
+    """Tests that replace something inside are expected to fail (tests/conftest.py); all others pass."""
+    tests = [
+        *("tests/unit/drivers", "tests/unit/kernel", "tests/unit/netstack", "tests/unit/terrella", "tests/unit/tools"),
+        *("tests/unit/userland", "tests/property", "tests/conformance", "tests/interop"),
+    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *tests]
+    command += ["--deselect", "tests/interop/test_compiled.py"]
+    said = out(command, {key: value for key, value in compiled.items() if not key.startswith("PYTEST")}, 7200)
+    assert " passed" in said
