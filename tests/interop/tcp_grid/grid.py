@@ -9,8 +9,8 @@ sent.
 
 With `--resume` each pair of flows is appended to a file as it ends (`results.py`) and is not measured again: the form
 with nine repeats can be run in slices. Turns come in order, so after each slice every cell has been measured as often,
-but for one. On a host that others use too, `--realtime` keeps them from being measured. After `make fast` it is the
-compiled form that is measured (TERRELLA_COMPILED=0: the plain), which is kept apart from the plain.
+but for one. On a host that others use too, `--realtime` keeps them from being measured. The compiled form is measured
+where `make fast` has built it (TERRELLA_COMPILED=0: the plain one), and the two are kept apart.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -28,7 +27,7 @@ Flow = dict[str, Any]
 
 def form() -> str:
     """Which form the machine and the wire run in."""
-    return "plain" if os.environ.get("TERRELLA_COMPILED") == "0" or compiled.state()[1] else "compiled"
+    return "compiled" if compiled.in_use else "plain"
 
 
 def commit() -> str:
