@@ -157,7 +157,7 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
         return self._call(_libc.writev, fd, *iovec(buffers))
 
     def readv(self, fd: int, sizes: Sequence[int]) -> list[bytes]:
-        if not self._handlers or not sizes:
+        if not self._handlers and sizes:
             return super().readv(fd, sizes)
         vector, count = iovec([bytes(n) for n in sizes])
         left = self._call(_libc.readv, fd, vector, count)

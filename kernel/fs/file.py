@@ -230,9 +230,11 @@ def pwrite(file: File, task: Task, source: Source, n: int, pos: int) -> int:
 
 
 def lseek(file: File, offset: int, whence: int) -> int:
+    if not 0 <= whence <= abi.SEEK_HOLE:
+        raise error(abi.EINVAL, f"whence {whence}")
     if not file.ops.seekable:
         inode = file.inode
-        if inode is not None and inode.fs.name == "anon_inodefs" and 0 <= whence <= abi.SEEK_HOLE:
+        if inode is not None and inode.fs.name == "anon_inodefs":
             return 0  # eventfd, epoll and their kind have nothing to seek in, and do not mind
         raise error(abi.EBADF if file.flags & abi.O_PATH else abi.ESPIPE)
     file.pos = file.ops.llseek(file, offset, whence)

@@ -143,7 +143,7 @@ def fcntl_lock(task: Any, file: File, cmd: int, arg: Any) -> Any:
         kind, whence, first, length = (int(value) for value in tuple(arg)[:4])
     except (TypeError, ValueError):
         raise error(EFAULT, "a lock is (type, whence, start, length)") from None
-    if kind not in (F_RDLCK, F_WRLCK, F_UNLCK):
+    if kind not in (F_RDLCK, F_WRLCK, F_UNLCK) or (cmd == abi.F_GETLK and kind == F_UNLCK):
         raise error(EINVAL, "lock type")
     start, end = _range(file, whence, first, length)
     ofd = cmd in (abi.F_OFD_GETLK, abi.F_OFD_SETLK, abi.F_OFD_SETLKW)

@@ -258,6 +258,9 @@ class EventPoll:
 class EpollOps(FileOps):
     __slots__ = ()
 
+    def ioctl(self, file: File, task: Task, request: int, arg: Any) -> Any:
+        raise error(EINVAL, f"ioctl {request:#x} on an epoll")
+
     def poll(self, file: File) -> int:
         return POLLIN | POLLRDNORM if file.private.any_ready() else 0
 

@@ -129,6 +129,8 @@ def write(task: Any, fd: int, data: Buffer) -> int:
 
 @syscall(67, "pread64", "fd", "sink", "size", "int")
 def sys_pread64(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
+    if offset < 0:
+        raise error(EINVAL, "negative offset")
     file = task.files.get(fd)
     file.count += 1
     try:
@@ -148,6 +150,8 @@ def pread64(task: Any, fd: int, n: int, offset: int) -> bytes:
 
 @syscall(68, "pwrite64", "fd", "source", "size", "int")
 def sys_pwrite64(task: Any, fd: int, source: Source, count: int, offset: int) -> int:
+    if offset < 0:
+        raise error(EINVAL, "negative offset")
     file = task.files.get(fd)
     file.count += 1
     try:
@@ -284,16 +288,21 @@ def pwritev(task: Any, fd: int, buffers: Any, offset: int) -> int:
 @syscall(71, "sendfile", "fd", "fd", "int", "size")
 def sys_sendfile(task: Any, out_fd: int, in_fd: int, offset: int | None, count: int) -> int | tuple[int, int]:
     """Moves bytes between descriptors. Without an offset the file's own advances."""
-    source_file, target = file_of(task, in_fd), file_of(task, out_fd)
-    if not source_file.readable or not target.writable:
+    source_file = file_of(task, in_fd)
+    if not source_file.readable:
         raise error(EBADF, "sendfile")
-    if not source_file.ops.seekable:
-        raise error(EINVAL if offset is None else abi.ESPIPE, "sendfile from a stream")
-    if target.flags & abi.O_APPEND:
-        raise error(EINVAL, "sendfile to a file opened with O_APPEND")
+    if not source_file.ops.seekable and offset is not None:
+        raise error(abi.ESPIPE, "sendfile from a stream")
     pos = source_file.pos if offset is None else offset
     if pos < 0:
         raise error(EINVAL, "negative offset")
+    target = file_of(task, out_fd)
+    if not target.writable:
+        raise error(EBADF, "sendfile")
+    if not source_file.ops.seekable:
+        raise error(EINVAL, "sendfile from a stream")
+    if target.flags & abi.O_APPEND:
+        raise error(EINVAL, "sendfile to a file opened with O_APPEND")
     done, count = 0, _count(count)
     while done < count:
         sink = BytesSink(min(count - done, 65536))
@@ -385,6 +394,15 @@ _LOCK_COMMANDS = (abi.F_GETLK, abi.F_SETLK, abi.F_SETLKW, abi.F_OFD_GETLK, abi.F
 _SETTABLE = abi.O_APPEND | abi.O_NONBLOCK | abi.O_ASYNC | abi.O_DIRECT | abi.O_NOATIME
 
 
+def _direct(task: Any, file: File) -> bool:
+    """Whether O_DIRECT means something: packets to a pipe, or a file of a filesystem that can (a memfd's can't)."""
+    inode = file.inode
+    if isinstance(file.private, Pipe):
+        return True
+    memory = task.machine.vfs.memfd
+    return inode is not None and inode.is_reg and (memory is None or inode.fs is not memory.fs)
+
+
 @syscall(25, "fcntl", "fd", "fcntl_cmd", "int")
 def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
     file: File = task.files.get(fd)
@@ -416,6 +434,8 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
             inode = file.inode
             if inode is not None and task.cred.fsuid != inode.uid and not capable(task.cred, abi.CAP_FOWNER):
                 raise error(abi.EPERM, "O_NOATIME")
+        if arg & abi.O_DIRECT and not _direct(task, file):
+            raise error(EINVAL, "O_DIRECT")
         file.ops.set_flags(file, task, arg & _SETTABLE)
         file.flags = file.flags & ~_SETTABLE | arg & _SETTABLE
         return 0
@@ -461,6 +481,8 @@ def sys_ioctl(task: Any, fd: int, request: int, arg: Any = 0) -> Any:
 
 @syscall(32, "flock", "fd", "flock_op")
 def sys_flock(task: Any, fd: int, operation: int) -> int:
+    if operation & ~abi.LOCK_NB not in (abi.LOCK_SH, abi.LOCK_EX, abi.LOCK_UN) and not operation & 32:  # LOCK_MAND
+        raise error(EINVAL, f"flock: operation {operation}")
     flock_file(task, file_of(task, fd), operation)
     return 0
 
@@ -486,13 +508,24 @@ def sys_fstatfs(task: Any, fd: int) -> StatFs:
 
 @syscall(46, "ftruncate", "fd", "int")
 def sys_ftruncate(task: Any, fd: int, length: int) -> int:
-    file = file_of(task, fd)
     if length < 0:
         raise error(EINVAL, "negative length")
+    file = file_of(task, fd)
     if file.inode is None or not file.inode.is_reg or not file.writable:
         raise error(EINVAL, "not a regular file open for writing")
     operations.truncate(task, file.inode, length, file.path)
     return 0
+
+
+def _known_mode(mode: int) -> None:
+    """EOPNOTSUPP for what no filesystem knows: one thing at a time, and a hole keeps the size."""
+    what = mode & ~abi.FALLOC_FL_KEEP_SIZE
+    keeps = bool(mode & abi.FALLOC_FL_KEEP_SIZE)
+    punch, collapse, insert = abi.FALLOC_FL_PUNCH_HOLE, abi.FALLOC_FL_COLLAPSE_RANGE, 0x20
+    if what not in (0, punch, collapse, abi.FALLOC_FL_ZERO_RANGE, insert, 0x40, 0x80):
+        raise error(abi.EOPNOTSUPP, "fallocate mode")
+    if (what == punch and not keeps) or (what in (collapse, insert) and keeps):
+        raise error(abi.EOPNOTSUPP, "fallocate mode")
 
 
 @syscall(47, "fallocate", "fd", "int", "int", "int")
@@ -500,6 +533,7 @@ def sys_fallocate(task: Any, fd: int, mode: int, offset: int, length: int) -> in
     file = file_of(task, fd)
     if offset < 0 or length <= 0:
         raise error(EINVAL, "range")
+    _known_mode(mode)
     if not file.writable:
         raise error(EBADF, "not open for writing")
     inode = inode_of(file)

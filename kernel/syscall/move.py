@@ -120,15 +120,15 @@ def sys_splice(
     """One of the two is a pipe. Offsets are for files: None is the description's own."""
     if flags & ~SPLICE_FLAGS:
         raise error(EINVAL, "splice flags")
-    source, target = file_of(task, fd_in), file_of(task, fd_out)
     if not n:
         return 0
-    if not source.readable or not target.writable:
-        raise error(EBADF, "splice")
+    source, target = file_of(task, fd_in), file_of(task, fd_out)
     first, second = source.private, target.private
     from_pipe, to_pipe = isinstance(first, Pipe), isinstance(second, Pipe)
     if (from_pipe and off_in is not None) or (to_pipe and off_out is not None):
         raise error(ESPIPE, "a pipe has no offset")
+    if not source.readable or not target.writable:
+        raise error(EBADF, "splice")
     if not (from_pipe or to_pipe) or first is second:
         raise error(EINVAL, "splice needs a pipe")
     for file, offset in ((source, off_in), (target, off_out)):
@@ -139,8 +139,10 @@ def sys_splice(
     if from_pipe and to_pipe:
         return _between(task, source, target, n, flags | (source.flags | target.flags) & O_NONBLOCK)
     if from_pipe:
+        _movable(target)
         return _drain(task, source, target, off_out, n, flags)
     _await(task, second, target, flags, False)
+    _movable(source)
     start = (source.pos if off_in is None else off_in) & PAGE_SIZE - 1 if source.ops.seekable else 0
     n = min(n, _free(second) - start, _CHUNK)
     sink = BytesSink(n)
@@ -151,6 +153,12 @@ def sys_splice(
     data = sink.value()
     _lend(second, data, start)
     return len(data)
+
+
+def _movable(file: File) -> None:
+    """What has no bytes of its own (an eventfd, a timerfd ...) is not for splice."""
+    if file.inode is not None and (file.inode.fs.name == "anon_inodefs" or file.inode.is_dir):
+        raise error(EINVAL, "nothing to splice")
 
 
 def _lend(pipe: Pipe, data: bytes, start: int) -> None:
@@ -258,9 +266,9 @@ def sys_tee(task: Any, fd_in: int, fd_out: int, n: int, flags: int = 0) -> int:
     """Copies what is in one pipe into another, and leaves it there."""
     if flags & ~SPLICE_FLAGS:
         raise error(EINVAL, "tee flags")
-    source, target = file_of(task, fd_in), file_of(task, fd_out)
     if not n:
         return 0
+    source, target = file_of(task, fd_in), file_of(task, fd_out)
     if not source.readable or not target.writable:
         raise error(EBADF, "tee")
     first, second = source.private, target.private

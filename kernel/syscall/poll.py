@@ -177,7 +177,7 @@ class _Selected:
         for (fd, bits), mask in zip(self.asked, masks):
             if mask & bits:
                 found[bits].append(fd)
-        return found[_SELECT_IN], found[_SELECT_OUT], found[_SELECT_EX]
+        return sorted(found[_SELECT_IN]), sorted(found[_SELECT_OUT]), sorted(found[_SELECT_EX])
 
 
 # ---- epoll ----
@@ -237,9 +237,9 @@ def sys_epoll_pwait2(
 def _epoll_wait(
     task: Any, ep: int, maxevents: int, timeout_ns: int | None, sigmask: Any
 ) -> list[tuple[Any, int]]:
+    file = task.files.get(ep)
     if not isinstance(maxevents, int) or not 0 < maxevents <= _MOST_EVENTS:
         raise error(EINVAL, "maxevents")
-    file = task.files.get(ep)
     if not isinstance(file.private, EventPoll):
         raise error(EINVAL, "not an epoll descriptor")
     deadline = _deadline(task, timeout_ns)
