@@ -2,7 +2,7 @@
 
 The TAP lives as long as the descriptor that made it, so nothing is left behind however the process ends. SIGINT
 and SIGTERM stop the timeline; then processes are killed, devices closed, the capture completed and the statistics
-written. SIGUSR1 has the TCP sockets shown on standard error.
+written. SIGUSR1 has the TCP sockets shown on standard error, SIGUSR2 the statistics written at once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pcap", metavar="FILE", help="capture to FILE (pcapng)")
     parser.add_argument("--why", metavar="FILE", help="log what TCP does and why (JSON lines; comments in --pcap)")
     parser.add_argument("--perfetto", metavar="FILE", help="write a trace that ui.perfetto.dev opens")
-    parser.add_argument("--stats", metavar="FILE", help="at the end, write all counters to FILE (JSON)")
+    parser.add_argument("--stats", metavar="FILE", help="at the end, and at SIGUSR2, write all counters to FILE (JSON)")
     parser.add_argument("--seed", type=int, metavar="N", help="of the impairments and the stack's numbers")
     link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words")
     for name, (metavar, line) in IMPAIRMENTS.items():
@@ -112,6 +112,10 @@ def run(args: argparse.Namespace) -> int:
             log.follow(machine.stack)
         before = signal.signal(signal.SIGUSR1, lambda number, frame: timeline.post(lambda now: _show(machine, now)))
         cleanup.callback(signal.signal, signal.SIGUSR1, before)
+        before = signal.signal(
+            signal.SIGUSR2, lambda number, frame: timeline.post(lambda now: _write_stats(args.stats, machine, device))
+        )
+        cleanup.callback(signal.signal, signal.SIGUSR2, before)
         _boot(machine, device, args.ip, capture)
         if args.perfetto:
             from tools.session import record
@@ -217,6 +221,12 @@ def _write_stats(path: str | None, machine: Machine, device: NetDevice) -> None:
         return
     groups: dict[str, dict[str, int]] = dict(machine.stack.counters.as_dict())
     groups[device.name] = dict(device.counters)
-    with open(path, "w") as file:
+    from tools.live import live
+
+    groups["Live"] = live(machine)
+    fresh = f"{path}.new" if os.path.isfile(path) else path  # who reads it sees it whole
+    with open(fresh, "w") as file:
         json.dump(groups, file, indent=1)
         file.write("\n")
+    if fresh != path:
+        os.replace(fresh, path)
