@@ -34,13 +34,13 @@ import time
 from collections import deque
 from collections.abc import Callable, MutableSequence, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from drivers.alarm import Alarm
 
 SECOND = 1_000_000_000
-FOREVER = 1 << 62
-"""Later than any deadline."""
+FOREVER = (1 << 62) - 1
+"""Later than any deadline: the greatest integer that is not an object in the compiled form."""
 CPU_RANK = 1 << 60
 """Ranks start here, above every sequence number: the CPU with (timeline-wide) number i uses CPU_RANK + i."""
 EPOCH_NS = 1_767_225_600 * SECOND
@@ -49,7 +49,10 @@ EPOCH_NS = 1_767_225_600 * SECOND
 Callback = Callable[[int], None]
 Item = TypeVar("Item")
 
-wall_ns = time.monotonic_ns
+MOST_READY = 64
+"""So many descriptors are told of in one turn; others that are ready come first in the next."""
+
+wall_ns: Final = time.monotonic_ns
 """The host's monotonic clock, for reports of how long something really took."""
 cpu_ns = time.process_time_ns
 """CPU time of this process, for the same."""
@@ -420,16 +423,22 @@ class RealTimeline(_Deadlines):
     may call too).
     """
 
-    __slots__ = ("_alarm", "_poll", "_posted", "_stopping", "_wake_r", "_wake_w", "_watched", "epoch_ns")
+    __slots__ = (
+        "_alarm", "_armed", "_poll", "_posted", "_stopping", "_wake_r", "_wake_w", "_watched", "epoch_ns", "spin_ns",
+    )  # fmt: skip
 
     def __init__(self, seed: int | str = 0) -> None:
         super().__init__(seed)
-        self.epoch_ns = time.time_ns() - time.monotonic_ns()
+        self.epoch_ns = time.time_ns() - wall_ns()
         self._watched: dict[int, Callback] = {}
         self._posted: deque[Callback] = deque()
         self._stopping = False
         self._poll: select.epoll | None = None
         self._alarm: Alarm | None = None
+        self.spin_ns = 0
+        """For so long a wait looks again and again before it sleeps: being woken takes longer than that."""
+        self._armed: int | None = None
+        """When the alarm goes off: no later than the next deadline while the loop waits, and often earlier."""
         if hasattr(select, "epoll"):
             self._poll = select.epoll()
             self._alarm = Alarm(time.CLOCK_MONOTONIC)
@@ -443,7 +452,7 @@ class RealTimeline(_Deadlines):
 
     @property
     def now(self) -> int:
-        return time.monotonic_ns()
+        return wall_ns()
 
     def watch(self, fd: int, callback: Callback) -> None:
         """Call `callback(now)` whenever `fd` is readable (or hung up), again and again until it has been
@@ -496,11 +505,11 @@ class RealTimeline(_Deadlines):
         self._enter(until)
         try:
             while not self._stopping and (self._watched or self._posted or self.peek() is not None):
-                if until is not None and time.monotonic_ns() >= until and not self._due(until):
+                if until is not None and wall_ns() >= until and not self._due(until):
                     return
                 self._turn(True)
             if until is not None:
-                while not self._stopping and until > time.monotonic_ns():
+                while not self._stopping and until > wall_ns():
                     self._turn(True)
         finally:
             self._stopping = False
@@ -523,7 +532,7 @@ class RealTimeline(_Deadlines):
         return first is not None and first <= now
 
     def _turn(self, block: bool) -> bool:
-        now = time.monotonic_ns()
+        now = wall_ns()
         heap = self._heap
         ran = self._expire(now) if heap and heap[0][0] <= now else False
         wait: int | None = None
@@ -539,17 +548,17 @@ class RealTimeline(_Deadlines):
         for fd, _ in self._ready(wait, now):
             callback = watched.get(fd)
             if callback is not None:  # an earlier callback of this turn may have unwatched it
-                callback(time.monotonic_ns())
+                callback(wall_ns())
                 ran = True
             else:
                 self._drain(fd)
         posted = self._posted
         if posted:
             for _ in range(len(posted)):
-                posted.popleft()(time.monotonic_ns())
+                posted.popleft()(wall_ns())
                 ran = True
         if not ran and block:
-            ran = self._expire(time.monotonic_ns())
+            ran = self._expire(wall_ns())
         return ran
 
     def _expire(self, now: int) -> bool:
@@ -571,7 +580,7 @@ class RealTimeline(_Deadlines):
             timer._live = timer.deadline = None
             self._dead += 1
             ran = True
-            timer.callback(time.monotonic_ns())
+            timer.callback(wall_ns())
         return ran
 
     def _ready(self, wait: int | None, now: int) -> list[tuple[int, int]]:
@@ -581,11 +590,28 @@ class RealTimeline(_Deadlines):
         if poll is None or alarm is None:
             timeout = None if wait is None else max(wait - now, 0) / SECOND
             return [(fd, 1) for fd in select.select([self._wake_r, *self._watched], [], [], timeout)[0]]
-        if wait is None or wait > now:
-            if wait != alarm.armed:
+        if wait is not None and wait <= now:
+            return poll.poll(0, MOST_READY)
+        if self.spin_ns:
+            end = now + self.spin_ns
+            if wait is not None and wait < end:
+                end = wait
+            while wall_ns() < end:
+                found: list[tuple[int, int]] = poll.poll(0, MOST_READY)
+                if found:
+                    return found
+        armed = self._armed
+        if wait is not None and (armed is None or armed > wait or armed <= now):
+            alarm.set(wait)
+            self._armed = armed = wait
+        while True:
+            ready: list[tuple[int, int]] = poll.poll(-1, MOST_READY)
+            if armed is None or armed == wait or len(ready) != 1 or ready[0][0] != alarm.fd:
+                return ready
+            alarm.drain()  # it was set for a deadline that has since moved: it goes off once, and not at each move
+            if wait is not None:
                 alarm.set(wait)
-            return poll.poll()
-        return poll.poll(0)
+            self._armed = armed = wait
 
     def _drain(self, fd: int) -> None:
         """A descriptor of our own is ready: it has ended the wait, and is to be quiet again."""
@@ -593,6 +619,7 @@ class RealTimeline(_Deadlines):
             os.read(fd, 8 if self._poll is not None else 65536)
         elif self._alarm is not None and fd == self._alarm.fd:
             self._alarm.drain()
+            self._armed = None
 
     def close(self) -> None:
         """Give the descriptors back. The watched ones belong to their owners."""

@@ -262,7 +262,7 @@ class Task:
     @property
     def now(self) -> int:
         """The timeline's time."""
-        return self.machine.timeline.now
+        return self.cpu.scheduler.timeline.now
 
     def times(self) -> tuple[int, int]:
         """(user, system) CPU time so far, in nanoseconds; what is booked but has not elapsed yet is left out."""
@@ -282,11 +282,11 @@ class Task:
         """
         if timeout_ns.__class__ is float:
             raise OSError(EINVAL, f"times are whole nanoseconds, not {timeout_ns}")
-        return self.machine.scheduler.block(self, timeout_ns, interruptible)
+        return self.cpu.scheduler.block(self, timeout_ns, interruptible)
 
     def wakeup(self) -> bool:
         """End the task's sleep. False when it does not sleep (any more)."""
-        return self.state == SLEEPING and self.machine.scheduler.wake(self)
+        return self.state == SLEEPING and self.cpu.scheduler.wake(self)
 
     def send_signal(self, signum: int) -> None:
         """What the thread did itself sends it a signal (SIGPIPE, SIGXFSZ): as if from itself, as in Linux."""

@@ -193,6 +193,7 @@ def _table() -> dict[str, Spec]:
         "ping_group_range": ((1, 0), 0, UINT_MAX),
     })  # fmt: skip
     add("net.core.", "", {
+        "busy_poll": (0, *count),
         "default_qdisc": ("pfifo_fast", 0, 0),
         "netdev_max_backlog": (1000, *count),
         "optmem_max": (131_072, *count),

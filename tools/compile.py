@@ -51,7 +51,9 @@ CHOSEN = (
     "kernel/ipc/pipe.py", "kernel/net/netif.py", "kernel/net/overload.py", "kernel/net/socket.py",
     "kernel/sched/cpu.py", "kernel/sched/eevdf.py", "kernel/sched/fixed.py", "kernel/sched/loadavg.py",
     "kernel/sched/meter.py", "kernel/sched/policy.py", "kernel/sched/priority.py", "kernel/sched/rr.py",
-    "kernel/sched/runqueue.py", "kernel/sched/scheduler.py", "kernel/sched/wait.py", "kernel/task.py",
+    "kernel/sched/runqueue.py", "kernel/sched/scheduler.py", "kernel/sched/wait.py",
+    "kernel/syscall/buffers.py", "kernel/syscall/file.py", "kernel/syscall/poll.py", "kernel/syscall/socket.py",
+    "kernel/task.py",
 )  # fmt: skip
 
 
@@ -61,10 +63,14 @@ def modules() -> list[str]:
     return sorted(found - LEFT | set(CHOSEN))
 
 
+DIRECT = ("-Wl,-Bsymbolic-functions", "-Wl,-z,now")
+"""For the linker: within the library, calls go to their functions and not through a table."""
 MODULES = modules()
 MYPY = "[mypy]\npython_version = 3.11\nignore_missing_imports = True\n"
-BESIDE = ("tools/compile.py", "csrc/trl.h", "csrc/build.py")
-"""What else the result depends on: this file, and where the leaves' constants come from."""
+BESIDE = ("tools/compile.py", "csrc/trl.h", "csrc/build.py", "kernel/abi.py")
+"""What else the result depends on: this file, and where the leaves' and Linux's constants come from."""
+NUMBERS = "kernel.abi"
+"""The module whose integers are written out where they are used, though it is not compiled itself."""
 
 
 # The copy.
@@ -126,6 +132,7 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
     lines = text.split("\n")
     imports = set()
     at = 0
+    write_out(tree, values, lines)
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             at = statement.lineno
@@ -135,6 +142,17 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
             imports.add("from mypy_extensions import mypyc_attr as _attr")
         if isinstance(statement, ast.ClassDef):
             declare(statement, values, lines)
+        if isinstance(statement, ast.ImportFrom) and statement.module == NUMBERS:
+            numbers = [a.asname or a.name for a in statement.names if type(values[a.asname or a.name]) is int]
+            numbers = [name for name in numbers if count[name] == 1]
+            rest = [ast.unparse(a) for a in statement.names if (a.asname or a.name) not in numbers]
+            written = "; ".join(
+                [f"from {NUMBERS} import {', '.join(rest)}"] * bool(rest)
+                + [f"{name}: _Final = {values[name]!r}" for name in numbers]
+            )
+            start, end = statement.lineno - 1, statement.end_lineno or statement.lineno
+            lines[start:end] = [written] + [""] * (end - start - 1)
+            imports.add("from typing import Final as _Final")
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
         elif isinstance(statement, ast.AnnAssign):
@@ -156,6 +174,23 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
     if imports:
         lines[at - 1] = "; ".join([lines[at - 1], *sorted(imports)])
     return "\n".join(lines)
+
+
+def write_out(tree: ast.Module, values: dict[str, Any], lines: list[str]) -> None:
+    """Integers of `NUMBERS` that are used as `abi.NAME`: their values in place of that."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+            continue
+        module = values.get(node.value.id)
+        if getattr(module, "__name__", "") != NUMBERS or node.lineno != node.end_lineno:
+            continue
+        line, name = lines[node.lineno - 1], f"{node.value.id}.{node.attr}"
+        value = getattr(module, node.attr)
+        at = node.col_offset
+        shown = f"({value})"
+        if type(value) is int and line.isascii() and line[at : node.end_col_offset] == name and len(shown) <= len(name):
+            # As wide as before, so that what follows on the line is found.
+            lines[node.lineno - 1] = line[:at] + shown.ljust(len(name)) + line[node.end_col_offset :]
 
 
 def bases(node: ast.ClassDef) -> list[str]:
@@ -264,7 +299,7 @@ def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[
     runtime = Path(mypyc.build.__file__).parent / "lib-rt"
     config = sysconfig.get_config_vars()
     include = ["-I" + str(runtime), "-I" + sysconfig.get_paths()["include"]]
-    flags = [os.environ.get("FASTOPT", "-O2"), "-fPIC", "-fwrapv", "-DNDEBUG", "-w"]
+    flags = [os.environ.get("FASTOPT", "-O2"), "-fPIC", "-fno-semantic-interposition", "-fwrapv", "-DNDEBUG", "-w"]
     # Of what these declare mypyc includes the code but, with several files, not the declarations.
     flags += ["-include", "CPy.h", "-include", "bytes_extra_ops.h", "-include", "bytearray_extra_ops.h"]
     suffix = config["EXT_SUFFIX"]
@@ -302,7 +337,7 @@ def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[
             made = [job.result() for job in waiting]
             used.update(made)
             (to / file).parent.mkdir(parents=True, exist_ok=True)
-            shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared"]
+            shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared", *DIRECT]
             run([*compiler, *shared, *map(str, made), "-o", str(to / file)])
             files[extension.name] = file
     for path in objects.iterdir():

@@ -34,16 +34,18 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
         if not data:
             return
         size = len(data)
-        while True:
+        try:
+            taken = sendto(fd, data, _NOSIGNAL)
+        except BlockingIOError:
+            taken = 0
+        while taken != len(data):
+            if not taken:
+                yield OUT
+            data = memoryview(data)[taken:]
             try:
                 taken = sendto(fd, data, _NOSIGNAL)
             except BlockingIOError:
                 taken = 0
-            if taken == len(data):
-                break
-            if not taken:
-                yield OUT
-            data = memoryview(data)[taken:]
         data = None  # nothing is held while it waits
         if size < _READ:
             yield IN  # that was all there is

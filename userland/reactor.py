@@ -88,27 +88,25 @@ class Reactor:
                 entry = entries.get(serial)
                 if entry is None:
                     continue
-                if entry.flow is None:
+                flow = entry.flow
+                if flow is None:
                     self._accept(serial, entry)
+                    continue
+                try:
+                    interest = flow.send(events)
+                except StopIteration:
+                    self._end(serial, entry, None)
+                except Exception as why:
+                    self._end(serial, entry, why)
                 else:
-                    self._resume(serial, entry, entry.flow, events)
+                    if interest != entry.interest:
+                        entry.interest = interest
+                        self.sys.epoll_ctl(ep, abi.EPOLL_CTL_MOD, entry.fd, interest, serial)
 
     def _add(self, entry: _Entry) -> None:
         self._serial += 1
         self._entries[self._serial] = entry
         self.sys.epoll_ctl(self._ep, abi.EPOLL_CTL_ADD, entry.fd, entry.interest, self._serial)
-
-    def _resume(self, serial: int, entry: _Entry, flow: Flow, events: int) -> None:
-        try:
-            interest = flow.send(events)
-        except StopIteration:
-            self._end(serial, entry, None)
-        except Exception as why:
-            self._end(serial, entry, why)
-        else:
-            if interest != entry.interest:
-                entry.interest = interest
-                self.sys.epoll_ctl(self._ep, abi.EPOLL_CTL_MOD, entry.fd, interest, serial)
 
     def _end(self, serial: int, entry: _Entry, why: Exception | None) -> None:
         del self._entries[serial]

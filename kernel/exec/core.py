@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kernel.abi import O_CREAT, O_NOFOLLOW, O_WRONLY, PAGE_SIZE, RLIMIT_CORE
 from kernel.fs.operations import open_file
-from kernel.syscall.table import BytesSource
+from kernel.syscall.buffers import BytesSource
 
 if TYPE_CHECKING:
     from kernel.task import Task

@@ -26,7 +26,7 @@ from kernel.fs.namei import MAY_EXEC, permitted
 from kernel.fs.operations import open_path
 from kernel.fs.user import path_at
 from kernel.fs.vfs import Path
-from kernel.syscall.table import BytesSink
+from kernel.syscall.buffers import BytesSink
 
 if TYPE_CHECKING:
     from kernel.task import Task

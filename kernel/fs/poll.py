@@ -121,6 +121,9 @@ class EpItem:
         """The next one that watches the same file."""
 
     def __call__(self, mask: int) -> None:
+        self.woken(mask)
+
+    def woken(self, mask: int) -> None:
         """A queue of the file was woken."""
         if self.armed and mask & (self.events | ALWAYS):
             ep = self.ep
@@ -220,6 +223,18 @@ class EventPoll:
         batch = self.ready
         if not batch:
             return events
+        if len(batch) == 1:  # mostly there is one, which stays on the list or leaves it
+            item = next(iter(batch))
+            wanted = item.events
+            mask = item.file.ops.ready(item.file, (wanted | ALWAYS) & 0xFFFF) if item.armed else 0
+            if mask:
+                events.append((item.data, mask))
+                if wanted & EPOLLONESHOT:
+                    item.armed = False
+            if not mask or wanted & (EPOLLONESHOT | EPOLLET):
+                item.queued = False
+                del batch[item]
+            return events
         ready: dict[EpItem, None] = {}
         self.ready = ready
         again: list[EpItem] = []
@@ -316,8 +331,9 @@ def epoll_collect(task: Task, ep_file: File, most: int, deadline: int | None) ->
     while True:
         events = ep.collect(most)
         if events:
-            if ep.ready:
-                ep.waiters.wake(1, POLLIN | POLLRDNORM)
+            waiters = ep.waiters
+            if ep.ready and (waiters.sleepers or waiters.watchers is not None):
+                waiters.wake(1, POLLIN | POLLRDNORM)
             return events
         left = None if deadline is None else deadline - task.now
         if left is not None and left <= 0:

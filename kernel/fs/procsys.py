@@ -89,7 +89,7 @@ def _net(machine: Any) -> Tree:
         here = tree
         for part in parts[1:-1]:
             here = here.setdefault(part, {})
-        here[parts[-1]] = text(_shown(settings, name), 0o644, store=_setter(settings, name))
+        here[parts[-1]] = text(_shown(settings, name), 0o644, store=_setter(machine, name))
     return tree
 
 
@@ -101,11 +101,12 @@ def _shown(settings: Any, name: str) -> Callable[[], str]:
     return show
 
 
-def _setter(settings: Any, name: str) -> Callable[[Any, bytes], None]:
+def _setter(machine: Any, name: str) -> Callable[[Any, bytes], None]:
     def store(task: Any, data: bytes) -> None:
         try:
-            settings.set(name, data.decode("ascii").strip())
+            machine.stack.settings.set(name, data.decode("ascii").strip())
         except (UnicodeDecodeError, ValueError):
             raise error(EINVAL, name) from None
+        machine.network.tuned()
 
     return store

@@ -127,9 +127,9 @@ class NetIf:
         if overload.raised:
             overload.readable(now, REAL_BATCH)
             return
-        receive, timeline = self.device.receive, self.network.timeline
+        device, timeline = self.device, self.network.timeline
         for _ in range(REAL_BATCHES):
-            frames = receive(REAL_BATCH)
+            frames = device.receive(REAL_BATCH)
             if not frames:
                 return
             self.up(frames, now)
@@ -149,9 +149,9 @@ class NetIf:
         for capture, ident in self.captures:
             for frame in frames:
                 capture.packet(ident, "in", frame, now)
-        receive, name = network.stack.receive, self.name
+        stack, name = network.stack, self.name
         for frame in frames:
-            receive(name, frame, now)
+            stack.receive(name, frame, now)
         network.drive()
 
     def down(self, frames: list[Frame], now: int) -> None:
@@ -177,8 +177,8 @@ class Network:
     """The devices of a machine and the timer of its stack."""
 
     __slots__ = (
-        "_driving", "_ksoftirqd", "cpu", "deadlines", "heap", "interfaces", "interrupt_ns", "machine", "packet_ns",
-        "reach", "scheduler", "stack", "timeline", "timer", "transmit_ns", "unsent", "virtual",
+        "_driving", "_ksoftirqd", "copy_kib", "cpu", "deadlines", "heap", "interfaces", "interrupt_ns", "machine",
+        "packet_ns", "reach", "scheduler", "stack", "timeline", "timer", "transmit_ns", "unsent", "virtual",
     )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
@@ -200,9 +200,11 @@ class Network:
         self.packet_ns = machine.costs.packet if self.virtual else 0
         self._ksoftirqd: Worker | None = None
         self.transmit_ns = machine.costs.transmit
+        self.copy_kib = machine.costs.copy_kib
         self.unsent = False
         """Whether an outgoing queue of the stack is not empty."""
         machine.stack.on_output = self._output
+        self.tuned()
 
     def attach(self, device: NetDevice, *addresses: str, name: str | None = None) -> NetIf:
         """Bind a device, as interface `name` (eth0, eth1, ... by default), with these addresses."""
@@ -213,6 +215,12 @@ class Network:
             self.machine.stack.add_address(name, address)
         interface = self.interfaces[name] = NetIf(self, name, device)
         return interface
+
+    def tuned(self) -> None:
+        """Settings have changed: net.core.busy_poll, in us, is how long a wait of real time looks before it sleeps."""
+        timeline = self.timeline
+        if isinstance(timeline, RealTimeline):
+            timeline.spin_ns = self.stack.settings.busy_poll * 1_000
 
     def ksoftirqd(self) -> Worker:
         """The thread that takes over when there is too much to receive; made when first needed."""
@@ -230,19 +238,24 @@ class Network:
         """Send what the stack wants to send and follow its deadline. After every user call on a socket."""
         if self._driving:
             return
-        timer = self.timer
-        if not (self.unsent or self.virtual):
-            # In real time a timer that goes off for a deadline that is no more does no harm.
-            heap = self.heap
-            if heap and heap[0][0] == timer.deadline:
-                return
-        stack = self.stack
-        stack.now = now = self.timeline.now
-        if self.unsent:
-            self._transmit(now)
-            deadline = stack.next_deadline()
+        timer, stack = self.timer, self.stack
+        if self.virtual:
+            stack.now = now = self.timeline.now
+            if self.unsent:
+                self._transmit(now)
+                deadline = stack.next_deadline()
+            else:
+                deadline = self.deadlines()
         else:
-            deadline = self.deadlines()
+            if self.unsent:
+                self._transmit(self.timeline.now)
+            if not self.unsent and timer.deadline is not None:
+                # No deadline is met late; a timer that goes off for one that has moved or is no more does no harm.
+                heap = self.heap
+                if not heap or timer.deadline <= heap[0][0]:
+                    return
+            stack.now = self.timeline.now
+            deadline = stack.next_deadline()
         if timer.deadline != deadline:
             if deadline is not None:
                 timer.arm(deadline)

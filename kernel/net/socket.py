@@ -47,9 +47,11 @@ from kernel.fs.poll import EpItem
 from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
 from kernel.sched.wait import Interrupted, WaitQueue
+from netstack.tcp.socket import TcpSocket
 from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK
 
 if TYPE_CHECKING:
+    from kernel.net.netif import Network
     from kernel.task import Task
 
 _READ = POLLIN | POLLPRI | POLLRDHUP | POLLHUP | POLLERR
@@ -115,12 +117,12 @@ class SocketState(WaitQueue):
     made when it is first needed.
     """
 
-    __slots__ = ("_writers", "connecting", "machine", "sock")
+    __slots__ = ("_writers", "connecting", "network", "sock")
 
-    def __init__(self, machine: Any, sock: Any) -> None:
+    def __init__(self, network: Network, sock: Any) -> None:
         self.sleepers = None
         self.watchers = None
-        self.machine = machine
+        self.network = network
         self.sock = sock
         self._writers: WaitQueue | None = None
         self.connecting = False
@@ -150,12 +152,14 @@ class SocketState(WaitQueue):
                 if sock.served():
                     self.wake_all(_DATA)
                     return
-            elif watchers.__class__ is EpItem and not watchers.events & _ROOM and sock.served():
-                if self.sleepers:
-                    self.wake_all(_DATA)
-                else:
-                    watchers(_DATA)
-                return
+            elif isinstance(watchers, EpItem) and not watchers.events & _ROOM:
+                tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
+                if tcp.served() if tcp is not None else sock.served():
+                    if self.sleepers:
+                        self.wake_all(_DATA)
+                    else:
+                        watchers.woken(_DATA)
+                    return
         mask = sock.readiness()
         if mask & POLLIN:
             mask |= POLLRDNORM
@@ -192,13 +196,21 @@ class SocketOps(FileOps):
         if not n:
             return 0
         state: SocketState = file.private
-        sock, machine = state.sock, state.machine
-        if sock.served():
-            data = sock.recv(n, machine.timeline.now)
-            machine.network.drive()
+        sock, network = state.sock, state.network
+        if isinstance(sock, TcpSocket):
+            if sock.served():
+                data = sock.recv(n, network.timeline.now)
+                network.drive()
+            else:
+                data, _ = self._receive_once(state, file, task, n, 0, 0, None)
+        elif sock.served():
+            data = sock.recv(n, network.timeline.now)
+            network.drive()
         else:
             data, _ = self._receive_once(state, file, task, n, 0, 0, None)
-        task.spend(len(data) * machine.costs.copy_kib >> 10)
+        cost = len(data) * network.copy_kib >> 10
+        if cost or network.virtual:
+            task.spend(cost)
         return sink.put(data) if data else 0
 
     def write(self, file: File, task: Task, source: Source, n: int, pos: int) -> int:
@@ -226,13 +238,13 @@ class SocketOps(FileOps):
                 parts.append(more)
                 missing -= len(more)
             data = b"".join(parts)
-        task.spend(state.machine.costs.copy(len(data)))
+        task.spend(len(data) * state.network.copy_kib >> 10)
         return data, addr
 
     def _receive_once(
         self, state: SocketState, file: File, task: Task, n: int, flags: int, below: int, deadline: int | None
     ) -> tuple[bytes, Any]:
-        sock, timeline = state.sock, state.machine.timeline
+        sock, timeline = state.sock, state.network.timeline
         if not below and n > 0 and not sock.rcvtimeo_ns and not (flags or file.flags & O_NONBLOCK):
             while sock.starved():
                 state.sleep(task)
@@ -248,17 +260,20 @@ class SocketOps(FileOps):
                     deadline = task.now + sock.rcvtimeo_ns
                 state.wait(task, state, deadline)
                 continue
-            state.machine.network.drive()
+            state.network.drive()
             return result
 
     def send(self, file: File, task: Task, source: Source, n: int, flags: int, addr: Any) -> int:
         """sendto(2). A stream takes parts until all is sent; a datagram goes whole."""
         state: SocketState = file.private
-        sock, machine = state.sock, state.machine
+        sock, network = state.sock, state.network
         below = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)
-        stream = sock.type == SOCK_STREAM
-        timeline, drive = machine.timeline, machine.network.drive
-        task.spend(n * machine.costs.copy_kib >> 10)
+        tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
+        stream = tcp is not None or sock.type == SOCK_STREAM
+        timeline = network.timeline
+        cost = n * network.copy_kib >> 10
+        if cost or network.virtual:
+            task.spend(cost)
         done = 0
         deadline: int | None = None
         chunk: Any = source.peek(_SEND_CHUNK if stream else n)
@@ -267,9 +282,12 @@ class SocketOps(FileOps):
         try:
             while True:
                 try:
-                    sent = sock.sendto(chunk, addr, timeline.now, below)
+                    if tcp is not None:
+                        sent = tcp.sendto(chunk, addr, timeline.now, below)
+                    else:
+                        sent = sock.sendto(chunk, addr, timeline.now, below)
                 except BlockingIOError:
-                    drive()
+                    network.drive()
                     if file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:
                         raise
                     if deadline is None and sock.sndtimeo_ns:
@@ -278,7 +296,7 @@ class SocketOps(FileOps):
                     continue
                 source.skip(sent)
                 done += sent
-                drive()
+                network.drive()
                 if not stream or done >= n:
                     return done
                 if sent < len(chunk) and (file.flags & O_NONBLOCK or flags & MSG_DONTWAIT):
@@ -314,11 +332,11 @@ class SocketOps(FileOps):
                 raise error(int(sock.getsockopt(SOL_SOCKET, SO_ERROR)) or abi.ECONNABORTED)
         try:
             sock.connect(addr, task.now)
-            state.machine.network.drive()
+            state.network.drive()
             state.connecting = False
             return
         except OSError as failure:
-            state.machine.network.drive()
+            state.network.drive()
             if failure.errno == EISCONN and state.connecting:
                 state.connecting = False
                 return
@@ -352,7 +370,7 @@ class SocketOps(FileOps):
         deadline: int | None = None
         while True:
             try:
-                new, addr = sock.accept(task.now)
+                new, addr = sock.accept(state.network.timeline.now)
             except BlockingIOError:
                 if file.flags & O_NONBLOCK:
                     raise
@@ -360,7 +378,7 @@ class SocketOps(FileOps):
                     deadline = task.now + sock.rcvtimeo_ns
                 state.wait(task, state.readers, deadline)
                 continue
-            state.machine.network.drive()
+            state.network.drive()
             return new, addr
 
     def shutdown(self, file: File, task: Task, how: int) -> None:
@@ -368,13 +386,13 @@ class SocketOps(FileOps):
         try:
             state.sock.shutdown(how, task.now)
         finally:
-            state.machine.network.drive()
+            state.network.drive()
 
     # ---- files ----
 
     def make_inode(self, file: File) -> Inode:
         """fstat(2) of a socket: a number, and no times."""
-        inode: Inode = file.private.machine.vfs.anon("sockfs", abi.SOCKFS_MAGIC).inode(abi.S_IFSOCK | 0o777)
+        inode: Inode = file.private.network.machine.vfs.anon("sockfs", abi.SOCKFS_MAGIC).inode(abi.S_IFSOCK | 0o777)
         inode.atime = inode.mtime = inode.ctime = inode.btime = 0
         return inode
 
@@ -387,7 +405,12 @@ class SocketOps(FileOps):
         return mask
 
     def ready(self, file: File, events: int) -> int:
-        mask: int = file.private.sock.ready_for(events)
+        state: SocketState = file.private
+        sock = state.sock
+        tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
+        mask: int = tcp.ready_for(events) if tcp is not None else sock.ready_for(events)
+        if not mask:
+            return 0
         if mask & POLLIN:
             mask |= POLLRDNORM
         if mask & POLLOUT:
@@ -440,9 +463,9 @@ class SocketOps(FileOps):
         state: SocketState = file.private
         sock = state.sock
         sock.on_ready = None
-        machine = state.machine
-        sock.close(machine.timeline.now)
-        machine.network.drive()
+        network = state.network
+        sock.close(network.timeline.now)
+        network.drive()
 
 
 SOCKET = SocketOps()
@@ -450,9 +473,8 @@ SOCKET = SocketOps()
 
 def socket_file(task: Task, sock: Any, flags: int) -> File:
     """A new description of a socket, with O_NONBLOCK from SOCK_NONBLOCK."""
-    machine = task.machine
     status = _NONBLOCKING if flags & abi.SOCK_NONBLOCK else abi.O_RDWR
-    return File(SOCKET, status, None, None, SocketState(machine, sock))
+    return File(SOCKET, status, None, None, SocketState(task.machine.network, sock))
 
 
 def socket_of(file: File) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from drivers.clock import FOREVER
 from kernel.cost import Costs
+from kernel.sched.eevdf import Eevdf
 from kernel.sched.fixed import FixedPriority, RealTime
 from kernel.sched.policy import Policy
 from kernel.sched.priority import MAX_RT_PRIO
@@ -27,11 +28,13 @@ HEAVIEST = 1 << 40
 class RunQueue:
     """What waits for one CPU, and what runs on it."""
 
-    __slots__ = ("count", "fair", "fair_owed", "period_ns", "rt", "rt_used", "server_ns")
+    __slots__ = ("count", "eevdf", "fair", "fair_owed", "period_ns", "rt", "rt_used", "server_ns")
 
     def __init__(self, costs: Costs, cpus: int, policy: Policy) -> None:
         self.rt = RealTime(costs, cpus)
         self.fair: Class = policy(costs, cpus)
+        self.eevdf: Eevdf | None = self.fair if isinstance(self.fair, Eevdf) else None
+        """The same, where it is the usual policy, whose methods the compiled form then calls directly."""
         self.count = 0
         """How many tasks wait."""
         self.period_ns = costs.rt_period
@@ -52,8 +55,16 @@ class RunQueue:
     def enqueue(self, task: Task, reason: str) -> None:
         """The task has become runnable, or comes from another CPU; `reason` is one of the words of `policy.py`."""
         self.count += 1
-        task.on = on = self.rt if task.prio < MAX_RT_PRIO else self.fair
-        on.enqueue(task, reason)
+        eevdf = self.eevdf
+        if task.prio < MAX_RT_PRIO:
+            task.on = self.rt
+            self.rt.enqueue(task, reason)
+        elif eevdf is not None:
+            task.on = eevdf
+            eevdf.enqueue(task, reason)
+        else:
+            task.on = self.fair
+            self.fair.enqueue(task, reason)
 
     def put_back(self, task: Task, reason: str) -> None:
         """The running task gives way and could go on."""
@@ -62,7 +73,11 @@ class RunQueue:
 
     def leave(self, task: Task, sleeps: bool) -> None:
         """The running task leaves."""
-        task.on.leave(task, sleeps)
+        eevdf = self.eevdf
+        if eevdf is not None and task.on is eevdf:
+            eevdf.leave(task, sleeps)
+        else:
+            task.on.leave(task, sleeps)
 
     def remove(self, task: Task) -> None:
         """A task that waits leaves."""
@@ -77,9 +92,15 @@ class RunQueue:
         if self.rt.count and not (self.fair_owed > 0 and self.fair.count):
             task = self.rt.pick()
         if task is None:
-            task = self.fair.pick()
-            if not self.fair.count:
-                self.rt_used = 0
+            eevdf = self.eevdf
+            if eevdf is not None:
+                task = eevdf.pick()
+                if not eevdf.count:
+                    self.rt_used = 0
+            else:
+                task = self.fair.pick()
+                if not self.fair.count:
+                    self.rt_used = 0
         if task is not None:
             self.count -= 1
         return task
@@ -116,8 +137,11 @@ class RunQueue:
 
     def charge(self, task: Task, ran_ns: int) -> None:
         """The running task has used the CPU for that long since it was picked, or since the last charge."""
-        on = task.on
-        on.charge(task, ran_ns)
+        on, eevdf = task.on, self.eevdf
+        if eevdf is not None and on is eevdf:
+            eevdf.charge(task, ran_ns)
+        else:
+            on.charge(task, ran_ns)
         if on is self.fair:
             if self.fair_owed > 0:
                 self.fair_owed -= ran_ns

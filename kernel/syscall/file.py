@@ -10,6 +10,7 @@ from kernel.abi import EBADF, EFAULT, EINVAL, MAX_RW_COUNT, PAGE_SIZE
 from kernel.fs import file as files
 from kernel.fs import operations
 from kernel.fs.devfs import URANDOM, fill
+from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
 from kernel.fs.locks import fcntl_lock, flock_file
 from kernel.fs.namei import capable
@@ -18,10 +19,9 @@ from kernel.fs.user import file_of, install, nofile, text
 from kernel.fs.vfs import Inode, StatFs, error
 from kernel.ipc.pipe import Pipe
 from kernel.net.socket import SOCKET
-from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
-from kernel.task import WORK_DIE, WORK_SIGNAL
-
-Buffer = Any
+from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source, WholeSource
+from kernel.syscall.table import python, syscall
+from kernel.task import WORK_DIE, WORK_SIGNAL, Task
 
 
 def _count(n: Any) -> int:
@@ -45,8 +45,9 @@ def room(task: Any, n: Any) -> int:
 
 
 @syscall(63, "read", "fd", "sink", "size")
-def sys_read(task: Any, fd: int, sink: Sink, count: int) -> int:
-    file = task.files.get(fd)
+def sys_read(task: Task, fd: int, sink: Sink, count: int) -> int:
+    table: FdTable = task.files
+    file = table.get(fd)
     if not file.readable:
         raise error(EBADF, "not open for reading")
     file.count += 1  # the description outlives a close by another thread meanwhile
@@ -63,7 +64,7 @@ def sys_read(task: Any, fd: int, sink: Sink, count: int) -> int:
 
 
 @python("read")
-def read(task: Any, fd: int, n: int) -> bytes:
+def read(task: Any, fd: Any, n: Any) -> bytes:
     if n.__class__ is not int or not 0 <= n <= MAX_RW_COUNT or n > task.machine.frames * PAGE_SIZE:
         n = room(task, n)
     sink = BytesSink(n)
@@ -72,8 +73,9 @@ def read(task: Any, fd: int, n: int) -> bytes:
 
 
 @syscall(64, "write", "fd", "source", "size")
-def sys_write(task: Any, fd: int, source: Source, count: int) -> int:
-    file = task.files.get(fd)
+def sys_write(task: Task, fd: int, source: Source, count: int) -> int:
+    table: FdTable = task.files
+    file = table.get(fd)
     if not file.writable:
         raise error(EBADF, "not open for writing")
     file.count += 1
@@ -89,39 +91,8 @@ def sys_write(task: Any, fd: int, source: Source, count: int) -> int:
             file.put()
 
 
-class WholeSource:
-    """A `bytes` object as a source: given whole without a copy, and without the cost of a memoryview."""
-
-    __slots__ = ("left", "whole")
-
-    def __init__(self, whole: bytes) -> None:
-        self.whole = whole
-        self.left = len(whole)
-
-    def peek(self, n: int) -> Buffer:
-        whole = self.whole
-        if n >= self.left == len(whole):
-            return whole
-        at = len(whole) - self.left
-        return memoryview(whole)[at : at + n]
-
-    def skip(self, n: int) -> None:
-        self.left -= n
-
-    def take(self, n: int) -> Buffer:
-        whole = self.whole
-        left = self.left
-        if n >= left == len(whole):
-            self.left = 0
-            return whole
-        at = len(whole) - left
-        chunk = memoryview(whole)[at : at + n]
-        self.left = left - len(chunk)
-        return chunk
-
-
 @python("write")
-def write(task: Any, fd: int, data: Buffer) -> int:
+def write(task: Any, fd: Any, data: Any) -> int:
     source = WholeSource(data) if type(data) is bytes else BytesSource(data)
     done: int = sys_write(task, fd, source, source.left)
     return done
@@ -140,7 +111,7 @@ def sys_pread64(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
 
 
 @python("pread64")
-def pread64(task: Any, fd: int, n: int, offset: int) -> bytes:
+def pread64(task: Any, fd: Any, n: Any, offset: Any) -> bytes:
     if n.__class__ is not int or not 0 <= n <= MAX_RW_COUNT or n > task.machine.frames * PAGE_SIZE:
         n = room(task, n)
     sink = BytesSink(n)
@@ -161,7 +132,7 @@ def sys_pwrite64(task: Any, fd: int, source: Source, count: int, offset: int) ->
 
 
 @python("pwrite64")
-def pwrite64(task: Any, fd: int, data: Buffer, offset: int) -> int:
+def pwrite64(task: Any, fd: Any, data: Any, offset: Any) -> int:
     source = WholeSource(data) if type(data) is bytes else BytesSource(data)
     done: int = sys_pwrite64(task, fd, source, source.left, offset)
     return done
@@ -239,7 +210,7 @@ def sys_readv(task: Any, fd: int, sink: Sink, count: int) -> int:
 
 
 @python("readv")
-def readv(task: Any, fd: int, sizes: Any) -> list[bytes]:
+def readv(task: Any, fd: Any, sizes: Any) -> list[bytes]:
     """`sys.readv(fd, [size, ...]) -> [bytes, ...]`: what went into each buffer."""
     sink = scatter(task, sizes)
     sys_readv(task, fd, sink, len(sizes))
@@ -257,7 +228,7 @@ def sys_writev(task: Any, fd: int, source: Source, count: int) -> int:
 
 
 @python("writev")
-def writev(task: Any, fd: int, buffers: Any) -> int:
+def writev(task: Any, fd: Any, buffers: Any) -> int:
     done: int = sys_writev(task, fd, gather(buffers), len(buffers))
     return done
 
@@ -268,7 +239,7 @@ def sys_preadv(task: Any, fd: int, sink: Sink, count: int, offset: int) -> int:
 
 
 @python("preadv")
-def preadv(task: Any, fd: int, sizes: Any, offset: int) -> list[bytes]:
+def preadv(task: Any, fd: Any, sizes: Any, offset: Any) -> list[bytes]:
     sink = scatter(task, sizes)
     sys_preadv(task, fd, sink, len(sizes), offset)
     return [part.value() for part in sink.sinks]
@@ -280,7 +251,7 @@ def sys_pwritev(task: Any, fd: int, source: Source, count: int, offset: int) -> 
 
 
 @python("pwritev")
-def pwritev(task: Any, fd: int, buffers: Any, offset: int) -> int:
+def pwritev(task: Any, fd: Any, buffers: Any, offset: Any) -> int:
     done: int = sys_pwritev(task, fd, gather(buffers), len(buffers), offset)
     return done
 
@@ -333,16 +304,17 @@ def sys_lseek(task: Any, fd: int, offset: int, whence: int) -> int:
 
 
 @python("lseek")
-def lseek(task: Any, fd: int, offset: int, whence: int = 0) -> int:
+def lseek(task: Any, fd: Any, offset: Any, whence: Any = 0) -> int:
     pos: int = sys_lseek(task, fd, offset, whence)
     return pos
 
 
 @syscall(57, "close", "fd")
-def sys_close(task: Any, fd: int) -> int:
-    file = task.files.get(fd)
+def sys_close(task: Task, fd: int) -> int:
+    table: FdTable = task.files
+    file = table.get(fd)
     lingers = file.ops is SOCKET and SOCKET.lingers(file)
-    task.files.close(fd)
+    table.close(fd)
     if lingers:
         SOCKET.linger(file, task)
     return 0
@@ -382,7 +354,7 @@ def sys_dup3(task: Any, old: int, new: int, flags: int = 0) -> int:
 
 
 @python("dup2")
-def dup2(task: Any, old: int, new: int) -> int:
+def dup2(task: Any, old: Any, new: Any) -> int:
     if old == new:
         task.files.get(old)
         return new
@@ -634,7 +606,7 @@ def sys_getdents64(task: Any, fd: int, size: int = 32768) -> list[tuple[int, byt
 
 
 @python("getdents64")
-def getdents64(task: Any, fd: int) -> list[tuple[str, int, int]]:
+def getdents64(task: Any, fd: Any) -> list[tuple[str, int, int]]:
     return [(text(name), ino, kind) for _, name, ino, kind in sys_getdents64(task, fd)]
 
 
@@ -651,7 +623,7 @@ def sys_getrandom(task: Any, sink: Sink, count: int, flags: int = 0) -> int:
 
 
 @python("getrandom")
-def getrandom(task: Any, n: int, flags: int = 0) -> bytes:
+def getrandom(task: Any, n: Any, flags: Any = 0) -> bytes:
     sink = BytesSink(room(task, n))
     sys_getrandom(task, sink, sink.room, flags)
     return sink.value()

@@ -32,8 +32,9 @@ from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.user import file_of, install, pathname
 from kernel.fs.vfs import Dentry, Mount, Path, error
 from kernel.ipc.pipe import BORROWED, Pipe, own
+from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source
 from kernel.syscall.file import gather, room, scatter
-from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
+from kernel.syscall.table import python, syscall
 
 SPLICE_FLAGS = 0xF
 _RWF = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND

@@ -8,6 +8,7 @@ from typing import Any
 from kernel import abi
 from kernel.abi import EFAULT, EINVAL, O_NONBLOCK, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI
 from kernel.fs.eventfd import EVENTFD, EventFd
+from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
 from kernel.fs.poll import EPOLL, EventPoll, epoll_collect, epoll_control, wait_ready
 from kernel.fs.timerfd import TIMERFD, TimerFd
@@ -15,6 +16,7 @@ from kernel.fs.user import file_of, install, limit
 from kernel.fs.vfs import error
 from kernel.syscall.table import python, syscall
 from kernel.syscall.time import in_past
+from kernel.task import Task
 
 
 def _deadline(task: Any, timeout_ns: int | None) -> int | None:
@@ -110,7 +112,7 @@ class _Named:
 
 
 @python("poll")
-def poll(task: Any, fds: Any, timeout_ms: int = -1) -> list[tuple[int, int]]:
+def poll(task: Any, fds: Any, timeout_ms: Any = -1) -> list[tuple[int, int]]:
     if not isinstance(timeout_ms, int):
         raise error(EINVAL, "timeout")
     ready: list[tuple[int, int]] = sys_ppoll(task, fds, None if timeout_ms < 0 else timeout_ms * 1_000_000)
@@ -198,7 +200,7 @@ def sys_epoll_create1(task: Any, flags: int = 0) -> int:
 
 
 @python("epoll_create")
-def epoll_create(task: Any, size: int = 1) -> int:
+def epoll_create(task: Any, size: Any = 1) -> int:
     if not isinstance(size, int) or size <= 0:
         raise error(EINVAL, "size")
     fd: int = sys_epoll_create1(task, 0)
@@ -206,8 +208,9 @@ def epoll_create(task: Any, size: int = 1) -> int:
 
 
 @syscall(21, "epoll_ctl", "fd", "epoll_op", "fd", "epoll_events", "int")
-def sys_epoll_ctl(task: Any, ep: int, op: int, fd: int, events: int = 0, data: Any = 0) -> int:
-    ep_file, file = task.files.get(ep), file_of(task, fd)
+def sys_epoll_ctl(task: Task, ep: int, op: int, fd: int, events: int = 0, data: Any = 0) -> int:
+    table: FdTable = task.files
+    ep_file, file = table.get(ep), file_of(task, fd)
     if not isinstance(events, int):
         raise error(EFAULT, "events")
     epoll_control(ep_file, op, fd, file, events, data)
@@ -216,10 +219,11 @@ def sys_epoll_ctl(task: Any, ep: int, op: int, fd: int, events: int = 0, data: A
 
 @syscall(22, "epoll_pwait", "fd", "int", "int", "sigset", restart="never", returns="epoll_events")
 def sys_epoll_pwait(
-    task: Any, ep: int, maxevents: int, timeout_ms: int = -1, sigmask: Any = None
+    task: Task, ep: int, maxevents: int, timeout_ms: int = -1, sigmask: Any = None
 ) -> list[tuple[Any, int]]:
     if timeout_ms == -1 and sigmask is None and maxevents.__class__ is int and 0 < maxevents <= _MOST_EVENTS:
-        file = task.files.get(ep)
+        table: FdTable = task.files
+        file = table.get(ep)
         if file.private.__class__ is EventPoll:
             return epoll_collect(task, file, maxevents, None)
     if not isinstance(timeout_ms, int):
@@ -250,7 +254,7 @@ def _epoll_wait(
 
 
 @python("epoll_wait")
-def epoll_wait(task: Any, ep: int, maxevents: int, timeout_ms: int = -1) -> list[tuple[Any, int]]:
+def epoll_wait(task: Any, ep: Any, maxevents: Any, timeout_ms: Any = -1) -> list[tuple[Any, int]]:
     events: list[tuple[Any, int]] = sys_epoll_pwait(task, ep, maxevents, timeout_ms)
     return events
 

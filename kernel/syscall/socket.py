@@ -9,6 +9,7 @@ from typing import Any
 from kernel import abi
 from kernel.abi import AF_INET, AF_INET6, AF_UNIX, EAFNOSUPPORT, ECONNREFUSED, EFAULT, EINVAL, EMFILE, EOPNOTSUPP
 from kernel.fs import operations
+from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
 from kernel.fs.namei import MAY_WRITE, check
 from kernel.fs.user import file_of, install, lookup, nofile, pathname, text
@@ -17,8 +18,10 @@ from kernel.net.inflight import InFlight
 from kernel.net.socket import SOCKET, SocketState, socket_file, socket_of
 from kernel.net.unix import Parcel, UnixSocket, join
 from kernel.sched.wait import Interrupted
-from kernel.syscall.file import WholeSource, gather, room
-from kernel.syscall.table import BytesSink, BytesSource, Sink, Source, python, syscall
+from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source, WholeSource
+from kernel.syscall.file import gather, room
+from kernel.syscall.table import python, syscall
+from kernel.task import Task
 from netstack.tcp.tcb import CLOSED, TIME_WAIT
 
 SCM_MAX_FD = 253
@@ -26,7 +29,7 @@ _TYPE_FLAGS = abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC
 Address = Any  # (text, port) or (text, port, flowinfo, scope); str or bytes for Unix sockets
 
 
-def _socket(task: Any, fd: int) -> tuple[File, Any]:
+def _socket(task: Task, fd: int) -> tuple[File, Any]:
     file = file_of(task, fd)
     return file, socket_of(file)
 
@@ -159,19 +162,22 @@ def sys_listen(task: Any, fd: int, backlog: int = 128) -> int:
 
 
 @syscall(242, "accept4", "fd", "sockaddr_out", "accept_flags")
-def sys_accept4(task: Any, fd: int, addr: Any = None, flags: int = 0) -> tuple[int, Address]:
+def sys_accept4(task: Task, fd: int, addr: Any = None, flags: int = 0) -> tuple[int, Address]:
     if flags & ~_TYPE_FLAGS:
         raise error(EINVAL, "accept4 flags")
-    file, _ = _socket(task, fd)
+    file = file_of(task, fd)
+    if file.ops is not SOCKET:
+        socket_of(file)
     most = nofile(task)
-    if 0 <= most <= task.files.lowest():
+    table: FdTable = task.files
+    if 0 <= most <= table.lowest():
         raise error(EMFILE, f"limit of {most} descriptors")
     new, peer = SOCKET.accept(file, task)
     return install(task, socket_file(task, new, flags), bool(flags & abi.SOCK_CLOEXEC)), peer
 
 
 @python("accept4")
-def accept4(task: Any, fd: int, flags: int = 0) -> tuple[int, Address]:
+def accept4(task: Any, fd: Any, flags: Any = 0) -> tuple[int, Address]:
     result: tuple[int, Address] = sys_accept4(task, fd, None, flags)
     return result
 
@@ -223,8 +229,9 @@ def _target(task: Any, sock: Any, addr: Address) -> Any:
 
 
 @syscall(206, "sendto", "fd", "source", "size", "msg_flags", "sockaddr")
-def sys_sendto(task: Any, fd: int, source: Source, count: int, flags: int = 0, addr: Address = None) -> int:
-    file = task.files.get(fd)
+def sys_sendto(task: Task, fd: int, source: Source, count: int, flags: int = 0, addr: Address = None) -> int:
+    table: FdTable = task.files
+    file = table.get(fd)
     state = file.private
     if state.__class__ is not SocketState:
         file, _ = _socket(task, fd)
@@ -239,19 +246,19 @@ def sys_sendto(task: Any, fd: int, source: Source, count: int, flags: int = 0, a
 
 
 @python("sendto")
-def sendto(task: Any, fd: int, data: Any, flags: int = 0, addr: Address = None) -> int:
+def sendto(task: Any, fd: Any, data: Any, flags: Any = 0, addr: Any = None) -> int:
     source = WholeSource(data) if type(data) is bytes else BytesSource(data)
     sent: int = sys_sendto(task, fd, source, source.left, flags, addr)
     return sent
 
 
 @python("send")
-def send(task: Any, fd: int, data: Any, flags: int = 0) -> int:
+def send(task: Any, fd: Any, data: Any, flags: Any = 0) -> int:
     return sendto(task, fd, data, flags)
 
 
 @syscall(207, "recvfrom", "fd", "sink", "size", "msg_flags", "sockaddr_out")
-def sys_recvfrom(task: Any, fd: int, sink: Sink, count: int, flags: int = 0, addr: Any = None) -> tuple[int, Address]:
+def sys_recvfrom(task: Task, fd: int, sink: Sink, count: int, flags: int = 0, addr: Any = None) -> tuple[int, Address]:
     """(bytes put, where they came from)."""
     file = file_of(task, fd)
     if file.ops is not SOCKET:
@@ -265,7 +272,7 @@ def sys_recvfrom(task: Any, fd: int, sink: Sink, count: int, flags: int = 0, add
 
 
 @python("recvfrom")
-def recvfrom(task: Any, fd: int, n: int, flags: int = 0) -> tuple[bytes, Address]:
+def recvfrom(task: Any, fd: Any, n: Any, flags: Any = 0) -> tuple[bytes, Address]:
     if not isinstance(n, int) or n < 0:
         raise error(EINVAL, "count")
     sink = BytesSink(room(task, n))
@@ -274,7 +281,7 @@ def recvfrom(task: Any, fd: int, n: int, flags: int = 0) -> tuple[bytes, Address
 
 
 @python("recv")
-def recv(task: Any, fd: int, n: int, flags: int = 0) -> bytes:
+def recv(task: Any, fd: Any, n: Any, flags: Any = 0) -> bytes:
     return recvfrom(task, fd, n, flags)[0]
 
 
@@ -444,7 +451,7 @@ def _unpack_ancillary(
 
 
 @python("recvmsg")
-def recvmsg(task: Any, fd: int, n: int, ancbufsize: int = 0, flags: int = 0) -> tuple[bytes, Any, int, Address]:
+def recvmsg(task: Any, fd: Any, n: Any, ancbufsize: Any = 0, flags: Any = 0) -> tuple[bytes, Any, int, Address]:
     if not isinstance(n, int) or n < 0:
         raise error(EINVAL, "count")
     sink = BytesSink(room(task, n))
@@ -469,7 +476,7 @@ def sys_sendmmsg(task: Any, fd: int, messages: Any, count: int, flags: int = 0) 
 
 
 @python("sendmmsg")
-def sendmmsg(task: Any, fd: int, messages: Any, flags: int = 0) -> int:
+def sendmmsg(task: Any, fd: Any, messages: Any, flags: Any = 0) -> int:
     """`messages` are (buffers, ancillary data, address)."""
     try:
         wanted = [(gather(buffers), ancillary, addr) for buffers, ancillary, addr in messages][: abi.IOV_MAX]
@@ -505,7 +512,7 @@ def sys_recvmmsg(
 
 @python("recvmmsg")
 def recvmmsg(
-    task: Any, fd: int, sizes: Any, flags: int = 0, timeout_ns: int | None = None
+    task: Any, fd: Any, sizes: Any, flags: Any = 0, timeout_ns: Any = None
 ) -> list[tuple[bytes, Address]]:
     """One message into each buffer of the sizes given: (data, address) of those that came."""
     if not isinstance(sizes, (list, tuple)) or not all(isinstance(n, int) and n >= 0 for n in sizes):

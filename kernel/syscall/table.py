@@ -17,19 +17,19 @@ inside the kernel.
 gives `sys.read(fd, n)` to Python programs. A call without such an adaptor is there by its own name all the same.
 Failure is OSError with Linux's errno. A handler lets `Interrupted` pass only while nothing has been transferred.
 
-User memory is a `Source` (the kernel takes bytes from it) or a `Sink` (it puts bytes there): plain bytes for Python
-programs, ranges of the process's memory for ELF.
+User memory is a `Source` or a `Sink` (`kernel/syscall/buffers.py`).
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable
-from errno import EFAULT, EINTR, EINVAL, ENOSYS
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from errno import EBADF, EFAULT, EINTR, EINVAL, ENOSYS
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from csrc.frame import Buffer
 from kernel.sched.wait import Interrupted
 from kernel.task import Foreign
 
@@ -40,100 +40,6 @@ SA_RESTART_RULE, NO_HANDLER_RULE, NEVER_RULE = "sys", "nohand", "never"
 """`restart=`: ERESTARTSYS (restarts after a handler with SA_RESTART, or when none ran), ERESTARTNOHAND (only when
 none ran), EINTR always.
 """
-
-
-class Sink(Protocol):
-    """Where a system call puts bytes for its caller."""
-
-    room: int
-    """How many bytes it still takes."""
-
-    def put(self, chunk: Buffer) -> int:
-        """Take up to `room` bytes of the chunk; how many were taken. OSError(EFAULT) when none could be."""
-
-
-class Source(Protocol):
-    """Where a system call takes its caller's bytes from."""
-
-    left: int
-    """How many bytes are still to come."""
-
-    def peek(self, n: int) -> Buffer:
-        """The next up to `n` bytes, without consuming them."""
-
-    def skip(self, n: int) -> None:
-        """Consume `n` bytes."""
-
-    def take(self, n: int) -> Buffer:
-        """The next up to `n` bytes, consumed."""
-
-
-class BytesSink:
-    """Collects bytes for a Python program. One whole `bytes` chunk is passed on without a copy."""
-
-    __slots__ = ("first", "more", "room")
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.first = b""
-        """Everything that was put, while it is one chunk."""
-        self.more: list[bytes] | None = None
-
-    def put(self, chunk: Buffer) -> int:
-        size = len(chunk)
-        if size > self.room:
-            size = self.room
-            chunk = memoryview(chunk)[:size]
-        self.room -= size
-        if chunk.__class__ is not bytes:
-            chunk = bytes(chunk)
-        if self.more is not None:
-            self.more.append(chunk)
-        elif self.first:
-            self.more = [chunk]
-        else:
-            self.first = chunk
-        return size
-
-    @property
-    def chunks(self) -> list[bytes]:
-        """What was put, piece by piece."""
-        return [self.first, *(self.more or ())]
-
-    def value(self) -> bytes:
-        """Everything that was put."""
-        return self.first if self.more is None else b"".join(self.chunks)
-
-
-class BytesSource:
-    """Gives the bytes of a buffer of a Python program, as memoryviews of it."""
-
-    __slots__ = ("left", "whole")
-
-    def __init__(self, data: Buffer) -> None:
-        try:
-            view = memoryview(data)
-        except TypeError:
-            raise OSError(EFAULT, f"bytes were expected, not {type(data).__name__}") from None
-        if not view.contiguous:
-            view = memoryview(bytes(view))
-        self.whole = view.cast("B") if view.format != "B" or view.ndim != 1 else view
-        self.left = len(self.whole)
-
-    def peek(self, n: int) -> Buffer:
-        whole = self.whole
-        if n >= self.left:
-            return whole if self.left == len(whole) else whole[len(whole) - self.left :]
-        at = len(whole) - self.left
-        return whole[at : at + n]
-
-    def skip(self, n: int) -> None:
-        self.left -= n
-
-    def take(self, n: int) -> Buffer:
-        chunk = self.peek(n)
-        self.left -= len(chunk)
-        return chunk
 
 
 class Call:
@@ -186,11 +92,13 @@ class Call:
         """The errno for Python values that Linux could not have been passed; or the error itself: a bug of ours."""
         if isinstance(error, OverflowError):
             return OSError(EINVAL, f"{self.name}: {error}")
-        for parameter, value in zip(self.parameters, args):
-            expected = _EXPECTED.get(str(parameter.annotation).split("|")[0].strip())
+        hints = hints_of(self.handler)
+        for i, (parameter, value) in enumerate(zip(self.parameters, args)):
+            expected = _EXPECTED.get(hints.get(parameter.name, "").split("|")[0].strip())
             if expected is not None and not isinstance(value, expected[0]):
                 kind = type(value).__name__
-                return OSError(expected[1], f"{self.name}: {parameter.name} is {value!r:.40}, of type {kind}")
+                number = EBADF if self.kinds[i : i + 1] == ("fd",) else expected[1]
+                return OSError(number, f"{self.name}: {parameter.name} is {value!r:.40}, of type {kind}")
         return error
 
     def __repr__(self) -> str:
@@ -203,6 +111,26 @@ _EXPECTED: dict[str, tuple[tuple[type, ...], int]] = {
     "bytes": ((bytes, bytearray, memoryview), EFAULT),
     "Path": ((str, bytes), EFAULT),
 }
+
+
+def hints_of(handler: Callable[..., Any]) -> dict[str, str]:
+    """The type hints of a handler's parameters. One that is compiled has none: they are read from its source."""
+    known: dict[str, Any] | None = getattr(handler, "__annotations__", None)
+    if known is not None:
+        return {name: str(hint) for name, hint in known.items()}
+    return source_hints(handler.__module__).get(handler.__name__, {})
+
+
+@lru_cache(maxsize=64)
+def source_hints(module: str) -> dict[str, dict[str, str]]:
+    """{function: {parameter: hint}} of a module of the kernel."""
+    path = Path(__file__).parents[2].joinpath(*module.split(".")).with_suffix(".py")
+    functions = [node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.FunctionDef)]
+    return {
+        function.name: {arg.arg: ast.unparse(arg.annotation) for arg in function.args.args if arg.annotation}
+        for function in functions
+    }
+
 
 CALLS: dict[int, Call] = {}
 """By riscv64 number. Filled while the families are imported, constant afterwards."""

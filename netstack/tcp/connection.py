@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
 _from_buffer = ffi.from_buffer
 _new = ffi.new
-NEVER = 1 << 62
+NEVER = (1 << 62) - 1
 GSO_MAX = 65_215  # of one buffer: 64 KiB less the headers
 WRITE_OVERHEAD = 832  # what a buffer costs beyond its bytes
 EVER = (1 << 32) - 1  # min_rtt of a path not measured yet, in microseconds

@@ -27,7 +27,7 @@ CUBE_FACTOR = (1 << 40) // RTT_SCALE
 LOW_WINDOW = 16
 MIN_SAMPLES = 8
 ACK_DELTA_US = 2000
-INFINITE = 1 << 62
+INFINITE = (1 << 62) - 1
 
 
 def cube_root(n: int) -> int:

@@ -201,7 +201,7 @@ def test_the_virtual_epoch_is_fixed() -> None:
     assert VirtualTimeline().epoch_ns == EPOCH_NS == 1_767_225_600_000_000_000
 
 
-@pytest.fixture(params=["epoll", "select"])
+@pytest.fixture(params=["epoll", "select", "spin"])
 def real(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """With the host's own way of waiting, and with the one for hosts that have no epoll."""
     if request.param == "select":
@@ -209,6 +209,7 @@ def real(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):  # ty
     elif not hasattr(select, "epoll"):
         pytest.skip("this host has no epoll")
     line = RealTimeline()
+    line.spin_ns = 300_000 if request.param == "spin" else 0
     yield line
     line.close()
 
@@ -236,6 +237,37 @@ def test_real_waits_are_not_rounded_to_milliseconds(real: RealTimeline) -> None:
     timer.arm(timer_due[0])
     real.run()
     assert sorted(late)[10] < 600_000, "a wait of 50 us, on a machine that may be busy"
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="this host has no epoll")
+def test_a_deadline_that_moves_away_is_not_told_to_the_host_each_time() -> None:
+    line = RealTimeline()
+    alarm = line._alarm
+    assert alarm is not None
+    calls: list[int] = []
+    settime = alarm._settime
+    alarm._settime = lambda *args: calls.append(1) or settime(*args)  # type: ignore[assignment, func-returns-value]
+    r, w = os.pipe()
+    fired: list[int] = []
+    timer = line.timer(fired.append)
+    turns = 0
+
+    def readable(now: int) -> None:
+        nonlocal turns
+        turns += 1
+        timer.arm(now + 3600 * 1000 * MS)
+        if turns == 100:
+            line.unwatch(r)
+            timer.arm(now + MS)
+
+    line.watch(r, readable)
+    os.write(w, b"x")
+    line.run()
+    os.close(r)
+    os.close(w)
+    line.close()
+    assert turns == 100 and len(fired) == 1
+    assert len(calls) <= 3
 
 
 def test_real_run_until_returns_at_that_time_with_nothing_to_do(real: RealTimeline) -> None:

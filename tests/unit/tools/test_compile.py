@@ -65,6 +65,15 @@ def test_a_binding_over_several_lines() -> None:
     assert made.split("\n")[4:9] == ["A: _Final = 5; B: _Final = 6", "", "", "", "C: _Final = 5"]
 
 
+def test_numbers_of_the_abi_are_written_out() -> None:
+    made = prepared(
+        "from kernel import abi\nfrom kernel.abi import (\n    EINVAL,\n    ERRNO_NAMES,\n    POLLIN as IN,\n)\n"
+        "x = [abi.O_NONBLOCK | abi.AT_FDCWD, abi.ERRNO_NAMES]\n"
+    ).split("\n")
+    assert made[5] == "from kernel.abi import ERRNO_NAMES; EINVAL: _Final = 22; IN: _Final = 1"
+    assert made[10].split() == ["x", "=", "[(2048)", "|", "(-100)", ",", "abi.ERRNO_NAMES]"]
+
+
 def test_what_others_derive_from_is_open_to_them() -> None:
     made = prepared("class A:\n    pass\n\n\nclass B(A):\n    pass\n", {"B"})
     lines = made.split("\n")

@@ -85,7 +85,9 @@ def lone_machine(max_pages: int | None = 65536) -> Any:
     vfs = Vfs(clock)
     vfs.machine = machine
     machine.vfs = vfs
-    machine.network = SimpleNamespace(drive=lambda: None)
+    machine.network = SimpleNamespace(
+        drive=lambda: None, machine=machine, timeline=timeline, copy_kib=machine.costs.copy_kib, virtual=True
+    )
     vfs.mount_root(Tmpfs(vfs.new_dev(), vfs.now, mode=0o755, max_pages=max_pages))
     make_devfs(vfs, Stream(1, "random"))
     vfs.types["tmpfs"] = lambda source, options: tmpfs_from_options(vfs.new_dev(), vfs.now, options)
