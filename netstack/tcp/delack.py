@@ -3,7 +3,8 @@
 At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one
 full-sized segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). (Once
 segments have come out of order, a window that is far from closed need not follow: frames come in batches here,
-between which the application reads, and where a path loses ACKs too, one for a whole batch is too few.) Otherwise
+between which the application reads, and where a path loses ACKs too, one for a whole batch is too few: within one, a
+sixteenth of what comes in a round trip is acknowledged, or every second segment where that is less.) Otherwise
 after `ato_ns`, the smoothed time between arrivals, between 40 ms and 200 ms. A connection that answers within that
 time is interactive ("pingpong"): its ACKs wait for the answer.
 """
@@ -77,7 +78,7 @@ def check(c: Connection, now: int) -> None:
         (
             ahead > c.rcv_mss
             and (
-                (c.rcv_ooopack and c.rcv_wnd - ahead > 2 * c.rcv_mss)
+                (c.rcv_ooopack and ahead > c.rcvq_space >> 4 and c.rcv_wnd - ahead > 2 * c.rcv_mss)
                 or c.rcv_nxt - c.copied_seq < c.rcvlowat
                 or window.candidate(c) >= c.rcv_wnd
             )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 MS = 1_000_000
+JIFFY = 4 * MS
 BETA = 717  # of 1024
 BIC_SCALE = 41
 RTT_SCALE = BIC_SCALE * 10  # C * 1024
@@ -90,13 +91,17 @@ class Cubic:
         additive_increase(c, self.cnt, acked)
 
     def update(self, cwnd: int, acked: int, now: int) -> None:
-        """RFC 9438 sections 4.2 to 4.5: set `cnt`. The cube is looked at again once a millisecond, and every 31 where
-        cwnd stands still (so does Linux); Reno's estimate follows every ACK, as section 4.3 has it. (Linux leaves it
+        """RFC 9438 sections 4.2 to 4.5: set `cnt`. The cube is looked at again once a tick, and every 31 ms where cwnd
+        stands still (so does Linux); Reno's estimate follows every ACK, as section 4.3 has it. (Linux leaves it
         alone too while cwnd stands still, and so is slower than Reno for hundreds of round trips of a short path.)
+
+        The tick is a millisecond; below that, where many round trips lie in one, it is that of Linux's usual clock: the
+        cube, rounded down, asks for a segment per round trip right after a loss, and what it asks for is kept so long.
         """
         self.ack_cnt += acked
         stale = self.last_cwnd != cwnd or now - self.last_ns > 31 * MS
-        if not self.epoch_ns or (stale and now // MS != self.last_ns // MS):
+        tick = MS if self.delay_min >= 1000 else JIFFY
+        if not self.epoch_ns or (stale and now // tick != self.last_ns // tick):
             self.last_cwnd = cwnd
             self.last_ns = now
             if not self.epoch_ns:

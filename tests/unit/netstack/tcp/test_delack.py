@@ -48,3 +48,21 @@ def test_where_segments_have_been_lost_it_does_not_wait() -> None:
     peer.silent()
     peer.send(f". {at + MSS}:{at + 2 * MSS}({MSS}) ack 1 win 512")
     peer.recv(f". 1:1(0) ack {at + 2 * MSS}")
+
+
+def test_the_more_comes_in_a_round_trip_the_more_one_acknowledgment_says() -> None:
+    """A sixteenth of it, where that is more than two segments."""
+    peer = Peer()
+    conn, at = filled(peer)
+    peer.send(f". {at + MSS}:{at + 2 * MSS}({MSS}) ack 1 win 512")
+    peer.send(f". {at}:{at + MSS}({MSS}) ack 1 win 512")
+    at += 2 * MSS
+    peer.wait(300)
+    peer.queue.clear()
+    conn.rcvq_space = 48 * MSS
+    for _ in range(3):
+        peer.send(f". {at}:{at + MSS}({MSS}) ack 1 win 512")
+        at += MSS
+        peer.silent()
+    peer.send(f". {at}:{at + MSS}({MSS}) ack 1 win 512")
+    peer.recv(f". 1:1(0) ack {at + MSS}")
