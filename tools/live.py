@@ -39,7 +39,7 @@ def live(machine: Machine) -> dict[str, int]:
 
 
 def allocator() -> dict[str, int]:
-    """The C library's bytes: in use, free but kept, in mappings of their own. {} where it does not tell (glibc does)."""
+    """The C library: bytes in use, free but kept, in mappings of their own. {} where it does not tell (glibc does)."""
     if not _allocator:
         from cffi import FFI
 
