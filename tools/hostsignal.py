@@ -20,6 +20,7 @@ import os
 import platform
 import signal as host_signal
 import struct
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -164,9 +165,11 @@ class HostSignals:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         wanted = tuple(mask)
         if not callable(handler):
-            host_signal.signal(sig, host_signal.Handlers(int(handler)))
+            first = threading.current_thread() is threading.main_thread()  # others Python does not let
+            if first:
+                host_signal.signal(sig, host_signal.Handlers(int(handler)))
             self._handlers.pop(sig, None)
-            if flags & (SA_NOCLDSTOP | SA_NOCLDWAIT):
+            if flags & (SA_NOCLDSTOP | SA_NOCLDWAIT) or not first:
                 action = _Action(int(handler) or None, sigset(wanted), flags & (SA_NOCLDSTOP | SA_NOCLDWAIT))
                 libc.sigaction(sig, ctypes.byref(action), None)
             return old

@@ -198,6 +198,10 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
                 result = self.fcntl_lock(fd, cmd, arg)
                 return _fail() if result == -1 else result
             return self._call(self.fcntl_lock, fd, cmd, arg)
+        if cmd == 9:  # F_GETOWN: a process group is a negative answer
+            ctypes.set_errno(0)
+            owner: int = _libc.fcntl(fd, cmd, ctypes.c_long(0))
+            return _fail() if ctypes.get_errno() else owner
         return self._call(_libc.fcntl, fd, cmd, ctypes.c_long(arg))
 
     def flock(self, fd: int, operation: int) -> None:

@@ -202,6 +202,8 @@ def scatter(task: Any, sizes: Any) -> ScatterSink:
 @syscall(65, "readv", "fd", "iovec", "int")
 def sys_readv(task: Any, fd: int, sink: Sink, count: int) -> int:
     file = task.files.get(fd)
+    if not sink.room and file.readable:
+        return 0
     file.count += 1
     try:
         return files.read(file, task, sink, sink.room)
@@ -220,6 +222,8 @@ def readv(task: Any, fd: Any, sizes: Any) -> list[bytes]:
 @syscall(66, "writev", "fd", "iovec", "int")
 def sys_writev(task: Any, fd: int, source: Source, count: int) -> int:
     file = task.files.get(fd)
+    if not source.left and file.writable:
+        return 0
     file.count += 1
     try:
         return files.write(file, task, source, source.left)
