@@ -334,7 +334,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         c.urgent(seg, seq)
     # Seventh and eighth: the text and the FIN.
     if state in TEXT_STATES or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
-        beyond = length and end - (flags & FIN) > c.rcv_nxt
+        beyond = (length or flags & FIN) and end - (flags & FIN) > c.rcv_nxt
         if beyond and (unread(c) if state in (FIN_WAIT_1, FIN_WAIT_2) else c.fin_received and seq < c.rcv_nxt):
             # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more. Nor what lies behind a FIN.
             c.counters.TCPAbortOnData += 1
