@@ -9,6 +9,7 @@
 #include "wire.h"
 
 enum { TCP = 6, UDP = 17 };
+enum { FIN = 1, SYN = 2, PSH = 8, ACK = 16 };
 enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, AUTH = 51, DESTINATION = 60 };
 enum { EXTENSION_HEADERS_MAX = 8 };             /* RFC 8504 section 5.3 allows the limit; a chain of 8 fits 16-bit offsets */
 
@@ -328,9 +329,20 @@ int trl_parse_plain(const uint8_t *buf, size_t len, uint32_t flags, const uint8_
     uint32_t total = get16(ip + 2), header = (uint32_t)(tcp[12] >> 4) * 4;
     uint16_t tcp_flags = get16(tcp + 12) & 0x1ff;
     if (ip[0] != 0x45 || (ip[1] & 3) || (get16(ip + 6) & 0x3fff) || ip[9] != TCP || total > len - l3 ||
-        (tcp_flags & ~8u) != 16 || (header != 20 && header != 32) || total < 20 + header)
+        header < 20 || total < 20 + header)
         return 0;
-    if (header == 32 && get32(tcp + 20) != 0x0101080au)
+    struct trl_pkt k;
+    k.tcp_options = k.mss = k.wscale = 0;
+    k.tsval = k.tsecr = 0;
+    if ((tcp_flags & ~(uint16_t)(PSH | FIN)) == ACK) {
+        if (header != 20 && (header != 32 || get32(tcp + 20) != 0x0101080au))
+            return 0;
+    } else if ((tcp_flags & ~(uint16_t)ACK) != SYN) {
+        return 0;
+    }
+    if (header > 20)
+        tcp_options(tcp, header, &k);
+    if (k.tcp_options & (TRL_OPT_SACK | TRL_OPT_UNKNOWN | TRL_OPT_MALFORMED))
         return 0;
     uint32_t length = total - 20;
     if (!(flags & TRL_PARSE_L3_TRUSTED) && trl_sum(ip, 20, 0) != 0xffff)
@@ -344,14 +356,16 @@ int trl_parse_plain(const uint8_t *buf, size_t len, uint32_t flags, const uint8_
     memcpy(out->key + 10, tcp, 2);
     out->seq = get32(tcp + 4);
     out->ack = get32(tcp + 8);
-    out->tsval = header == 32 ? get32(tcp + 24) : 0;
-    out->tsecr = header == 32 ? get32(tcp + 28) : 0;
+    out->tsval = k.tsval;
+    out->tsecr = k.tsecr;
     out->payload_len = length - header;
     out->l3_len = total;
     out->window = get16(tcp + 14);
     out->payload = (uint16_t)(l3 + 20 + header);
     out->tcp_flags = tcp_flags;
-    out->tcp_options = header == 32 ? TRL_OPT_TIMESTAMP : 0;
+    out->tcp_options = k.tcp_options;
+    out->mss = k.mss;
+    out->wscale = k.wscale;
     out->ttl = ip[8];
     out->tos = ip[1];
     return 1;
@@ -485,7 +499,7 @@ int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmp
     seg->ack = ack;
     seg->window = window;
     seg->tcp_flags = tcp_flags;
-    seg->tcp_options = tcp_options & TRL_OPT_TIMESTAMP;
+    seg->tcp_options = tcp_options & (uint16_t)~TRL_OPT_SACK;
     seg->tsval = tsval;
     seg->tsecr = tsecr;
     seg->ip_id = ip_id;
@@ -493,7 +507,10 @@ int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmp
     int header = trl_tcp_emit(out, cap, tmpl, tmpl_len, l3, seg);
     if (header < 0 || cap - (size_t)header < payload_len)
         return -1;
-    memcpy(out + header, payload, payload_len);
+    if (payload_len == 0)
+        trl_checksum_complete(out, (size_t)header, tmpl_len, 16);
+    else
+        memcpy(out + header, payload, payload_len);
     return header + (int)payload_len;
 }
 

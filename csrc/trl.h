@@ -103,13 +103,16 @@ struct trl_plain {
     uint32_t payload_len, l3_len;
     uint16_t window, payload;
     uint16_t tcp_flags, tcp_options;
-    uint8_t  ttl, tos;
+    uint16_t mss;                   /* as wscale, of a SYN that has the option; else 0 */
+    uint8_t  ttl, tos, wscale;
 };
 
 /*
  * The short way for the segments that matter. 1 when the frame is, to this MAC if Ethernet, an unfragmented IPv4 packet
- * without options or ECN with a TCP segment of flags ACK or ACK and PSH, with either no options or NOP NOP TS, and all lengths
- * and checksums are good (flags as for trl_parse); out is then filled in. 0 for anything else: trl_parse has to say what it is.
+ * without options or ECN, and all lengths and checksums are good (flags as for trl_parse), with a TCP segment of one of two
+ * kinds: ACK, perhaps with PSH or FIN, with either no options or NOP NOP TS; or SYN, perhaps with ACK, whose options are any of
+ * MSS, window scale, SACK permitted and timestamp, and well formed. out is then filled in. 0 for anything else: trl_parse has
+ * to say what it is.
  */
 int trl_parse_plain(const uint8_t *buf, size_t len, uint32_t flags, const uint8_t *mac, struct trl_plain *out);
 
@@ -143,9 +146,9 @@ struct trl_tcp_out {
 int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, const struct trl_tcp_out *seg);
 
 /*
- * One whole small frame of an established connection: as trl_tcp_emit, of a segment with no options but (when tcp_options says so)
- * a timestamp, and the payload behind it. What changes from one to the next comes as arguments, the rest from seg, in
- * which it is also noted. Returns the frame's length, or -1. The TCP checksum is partial, as above.
+ * One whole small frame: as trl_tcp_emit, of a segment without SACK blocks, and the payload behind it. What changes from one to the
+ * next comes as arguments, the rest (mss and wscale, where tcp_options has them) from seg, in which it is also noted. Returns the
+ * frame's length, or -1. The TCP checksum is partial, as above; where there is no payload it is complete.
  */
 int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, struct trl_tcp_out *seg,
                        uint32_t seq, uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval,

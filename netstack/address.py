@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from functools import lru_cache
 
 AF_INET = 2
 AF_INET6 = 10
@@ -26,6 +27,7 @@ def parse_ip(text: str) -> bytes:
         raise OSError(errno.EINVAL, f"not an IP address: {text!r}") from None
 
 
+@lru_cache(1024)
 def format_ip(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, bytes(address))
 

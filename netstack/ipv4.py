@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from csrc import Frame, ffi, lib
 from netstack.address import is_multicast
@@ -39,9 +39,9 @@ LIMITED_BROADCAST = b"\xff" * 4
 
 OPT_END, OPT_NOOP, OPT_LSRR, OPT_SSRR = 0, 1, 131, 137
 
-_from_buffer = ffi.from_buffer
-# struct trl_plain; ffi's sizes and Python's are of the same machine, and the struct has no holes.
-_plain_fields = struct.Struct("=8s12sIIIIIIHHHHBB2x").unpack
+_from_buffer: Final = ffi.from_buffer
+# struct trl_plain; ffi's sizes and Python's are of the same machine, and the struct has no holes but at its end.
+_plain_fields: Final = struct.Struct("=8s12sIIIIIIHHHHHBBB3x").unpack
 
 
 class Ipv4:
@@ -62,7 +62,7 @@ class Ipv4:
         """A TCP segment that `trl_parse_plain` took: `input` and `_deliver` for addresses that have passed the checks
         before. False: go the long way."""
         stack = self.stack
-        fields = _plain_fields(self._plain)
+        fields: tuple[Any, ...] = _plain_fields(self._plain)
         if fields[0] not in interface.accepted or stack.raw.count:
             return False
         counters = stack.counters

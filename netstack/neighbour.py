@@ -70,10 +70,10 @@ class Neighbour:
     def output(self, frame: Frame, now: int) -> bool:
         """Send the frame to this neighbour, or keep it until the MAC is known. False: dropped at once."""
         state = self.state
-        if state in SENDABLE:
+        if state in (REACHABLE, DELAY, PROBE, PERMANENT):
             self.used = now
             data = frame.data
-            if data.__class__ is not bytearray:
+            if not isinstance(data, bytearray):
                 return self._send(frame)
             data[0:6] = self.mac
             table = self.table

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 Value = int | str | tuple[int, ...]
@@ -317,6 +318,7 @@ class Settings:
         if profile not in PROFILES:
             raise KeyError(f"no settings profile {profile!r}: there are {', '.join(PROFILES)}")
         self.__dict__["profile"] = profile
+        self.__dict__["followers"] = []
         for spec in SETTINGS.values():
             self.__dict__[spec.attribute] = spec.default
         for name, value in PROFILES[profile].items():
@@ -349,6 +351,12 @@ class Settings:
             if checked[0] > checked[1]:
                 raise spec.refuse(value, "the first port is above the last")
         self.__dict__[spec.attribute] = checked
+        for follower in self.__dict__["followers"]:
+            follower(spec.attribute, checked)
+
+    def follow(self, follower: Callable[[str, Value], None]) -> None:
+        """Have it called with the attribute and the new value of each setting that is set from now on."""
+        self.__dict__["followers"].append(follower)
 
     def __setattr__(self, attribute: str, value: object) -> None:
         spec = _BY_ATTRIBUTE.get(attribute)
@@ -362,5 +370,5 @@ class Settings:
 
     def copy(self) -> Settings:
         other = Settings(self.__dict__["profile"])
-        other.__dict__.update(self.__dict__)
+        other.__dict__.update(self.__dict__, followers=[])
         return other

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from csrc import Frame, ffi, lib
 from netstack.address import (
@@ -61,9 +61,9 @@ PARSE_ETHERNET_TRUSTED = PARSE_ETHERNET | PARSE_TRUSTED
 LOOPBACK_MTU = 65536
 MIN_MTU6 = 1280
 
-_from_buffer = ffi.from_buffer
-_parse = lib.trl_parse
-_parse_plain = lib.trl_parse_plain
+_from_buffer: Final = ffi.from_buffer
+_parse: Final = lib.trl_parse
+_parse_plain: Final = lib.trl_parse_plain
 
 
 class Rng(Protocol):
@@ -115,6 +115,7 @@ class Stack:
             rng=rng,
             send=self.send,
         )
+        self.tcp.straight = self.tcp.send
         self._handlers = self._verdicts()
         self.loopback = Interface("lo", 1, None, LOOPBACK_MTU, True, self.settings.netdev_max_backlog, loopback=True)
         self.interfaces["lo"] = self.loopback
@@ -317,7 +318,7 @@ class Stack:
         self.now = now
         interface = self.interfaces[name]
         frame: Frame
-        if arrived.__class__ is Frame:
+        if isinstance(arrived, Frame):
             frame = arrived
             if frame.frags:
                 frame.data = b"".join((frame.data, *frame.frags))
@@ -329,7 +330,7 @@ class Stack:
         data = frame.data
         if frame.ethernet and interface.ethernet:
             # The short way. What is not plain, or the first of its kind, goes the long one.
-            buffer = data if data.__class__ is bytes else _from_buffer(data)
+            buffer = data if isinstance(data, bytes) else _from_buffer(data)
             flags = PARSE_ETHERNET_TRUSTED if frame.csum_ok or frame.csum_start else PARSE_ETHERNET
             if _parse_plain(buffer, len(data), flags, interface.mac, self.plain):
                 self.kind = HOST

@@ -36,6 +36,7 @@ TARGETS = {  # and the longest input that is worth trying
     "ring": 512,
     "tap": 2048,
     "guard": 512,
+    "emit": 512,
 }
 FLAGS = ["-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-fno-sanitize-recover=undefined"]
 SANITIZE = "address,undefined"
@@ -98,6 +99,9 @@ def seed(target: str, where: Path) -> None:
             content = b"\1\x1e\0\x28" + whole
         elif target == "gro":
             content = b"\1" + b"".join(bytes([len(f), 0]) + f for f in pieces)
+        elif target == "emit":
+            fields = bytes(12) + bytes(range(16)) + b"\xff\xff\0\x18\0\x0f\0\7"
+            content = fields + bytes([14, len(template), 3, 0, 3, 0, 90, 1]) + template + bytes(range(90))
         elif target == "guard":
             syn = bytearray(pieces[0][: len(pieces[0]) - 30])
             ours = bytes([2, 0, 0, 0, 0, 1])

@@ -20,6 +20,8 @@ static void compare(const struct trl_plain *p, const struct trl_pkt *k)
         abort();
     if (p->tcp_flags != k->tcp_flags || p->tcp_options != k->tcp_options || p->ttl != k->ttl || p->tos != k->tos)
         abort();
+    if (p->mss != k->mss || p->wscale != k->wscale || k->nsack != 0)
+        abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

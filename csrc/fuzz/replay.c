@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TARGETS(X) X(parse) X(options) X(gso) X(gro) X(checksum) X(intervals) X(ring) X(tap) X(guard)
+#define TARGETS(X) X(parse) X(options) X(gso) X(gro) X(checksum) X(intervals) X(ring) X(tap) X(guard) X(emit)
 #define DECLARE(name) int fuzz_##name(const uint8_t *data, size_t size);
 #define ROW(name) {#name, fuzz_##name},
 

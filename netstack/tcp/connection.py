@@ -23,15 +23,16 @@ from netstack.tcp import (
     fsm,
     output,
     pacing,
+    pmtu,
     predict,
     rack,
-    recovery,
     rto,
     timeouts,
     window,
 )
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
+from netstack.tcp.emit import emit
 from netstack.tcp.scoreboard import NOTHING_SENT, Head, Sent, cut, link_last
 from netstack.tcp.segment import (
     ACK,
@@ -286,7 +287,7 @@ class Connection(Tcb):
             self.retrans_out = 1
             if not self.retrans_stamp_ns:
                 self.retrans_stamp_ns = now or 1
-        output.emit(self, self.iss, flags, (), 0, now, options=bits)
+        emit(self, self.iss, flags, (), 0, now, options=bits)
         return True
 
     def established(self, now: int) -> None:
@@ -609,32 +610,7 @@ class Connection(Tcb):
             output.send_ack(self, now)
 
     def icmp_frag_needed(self, mtu: int, now: int) -> None:
-        """RFC 1191, validated by the caller (RFC 5927): smaller segments from now on, and what was too big again."""
-        if mtu >= self.mtu:
-            return
-        self.mtu = mtu
-        old = self.mss_cache
-        self.sync_mss()
-        if self.mss_cache < old and self.rtx:
-            from netstack.tcp.scoreboard import mark_lost, unlink
-
-            for rec in self.rtx:
-                if rec.length and min(rec.length, rec.mss) > self.mss_cache and not rec.marks & 1:
-                    if not rec.marks & 4:
-                        mark_lost(self, rec)
-                        unlink(rec)
-                    elif rec.marks & 2:
-                        rec.marks &= ~2
-                        self.retrans_out -= rec.pcount
-            if self.lost_out:
-                self.undo_marker = 0
-                if self.ca_state < 3:
-                    self.high_seq = self.snd_nxt
-                    self.ssthresh = recovery.current_ssthresh(self)
-                    self.prior_ssthresh = 0
-                    self.undo_marker = 0
-                    recovery.set_ca_state(self, 4, now)
-                output.retransmit_lost(self, now)
+        pmtu.frag_needed(self, mtu, now)
 
     # Time.
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp import output, window
-from netstack.tcp.tcb import MS
+from netstack.tcp.tcb import CLOSED, MS
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 # Bits of ack_pending.
-SCHED, TIMER, PUSHED, PUSHED2, NOW = 1, 2, 4, 8, 16
+SCHED, TIMER, PUSHED, PUSHED2, NOW, HELD = 1, 2, 4, 8, 16, 32
 
 
 def incr_quickack(c: Connection, most: int) -> None:
@@ -66,6 +66,23 @@ def data_received(c: Connection, now: int) -> None:
         elif gap > c.rto_ns:
             incr_quickack(c, c.settings.tcp_max_quickacks)
     c.lrcvtime_ns = now
+
+
+def after_telling(c: Connection, now: int) -> None:
+    """After a segment: tell the application, and acknowledge what it does not answer at once, with its answer.
+
+    Who is called back and not only woken up may read and send in between; what its reading calls for waits until then.
+    """
+    copied = c.copied_seq
+    c.ack_pending |= HELD
+    c.wake()
+    if c.ack_pending & HELD:
+        c.ack_pending &= ~HELD
+        if c.state != CLOSED:
+            copied = c.copied_seq - copied
+            if copied:
+                after_read(c, copied, now)
+            check(c, now)
 
 
 def check(c: Connection, now: int) -> None:
@@ -159,6 +176,8 @@ def expired(c: Connection, now: int) -> None:
 def after_read(c: Connection, copied: int, now: int) -> None:
     """The application read: send the ACK that was waiting for it, or a window update worth sending."""
     pending = c.ack_pending
+    if pending & HELD:
+        return
     if pending & SCHED and (
         c.rcv_nxt - c.rcv_wup > c.rcv_mss
         or (copied > 0 and (pending & PUSHED2 or (pending & PUSHED and not in_pingpong(c))) and not c.rmem)
@@ -171,20 +190,3 @@ def after_read(c: Connection, copied: int, now: int) -> None:
             new = window.candidate(c)
             if new and new >= 2 * left:
                 output.send_ack(c, now)
-
-
-def sent(c: Connection) -> None:
-    """An acknowledgment left, alone or with data."""
-    if c.ack_quick:
-        used = 1 if c.ack_pending & SCHED else 0
-        if used >= c.ack_quick:
-            c.ack_quick = 0
-            c.ato_ns = c.settings.tcp_delack_min_ms * MS
-        else:
-            c.ack_quick -= used
-    c.ack_pending = 0
-    c.delack_ns = 0
-    if c.compressed_ack or c.comp_sack_ns:
-        c.counters.TCPAckCompressed += c.compressed_ack
-        c.compressed_ack = 0
-        c.comp_sack_ns = 0

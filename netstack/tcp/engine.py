@@ -14,23 +14,28 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from csrc import Frame, ffi, lib
 from netstack import control
-from netstack.tcp import output, timeouts
+from netstack.address import ANY4
+from netstack.tcp import emit, output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts
-from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Segment
+from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MSS, OPT_TIMESTAMP, RST, SYN, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
+from netstack.tcp.tunables import Tunables
 
 if TYPE_CHECKING:
     from netstack.counters import Counters
     from netstack.interface import Interface
     from netstack.tcp.why import Observer
+
+_siphash: Final = lib.trl_siphash
+_timestamp_offset: Final = lib.trl_timestamp_offset
 
 COOKIE_MEMORY_NS = 120 * SECOND
 PATHS_MAX = 1024
@@ -40,9 +45,9 @@ class Tcp:
     """Everything TCP of one stack."""
 
     __slots__ = (
-        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_route", "_scratch",
-        "_seg", "_tw_queue", "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "secret",
-        "send", "settings", "table", "tcpext", "timers", "tw_count", "why",
+        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_route", "_seg", "_tw_queue",
+        "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "secret", "send",
+        "settings", "straight", "table", "tcpext", "timers", "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
@@ -58,11 +63,13 @@ class Tcp:
         self._route = route
         self._paths: dict[tuple[bytes, bytes | None], Any] = {}
         self.timers = timers
-        self.settings = settings
+        self.settings = Tunables(settings)
         self.counters = counters.tcp
         self.tcpext = counters.tcpext
         self.rng = rng
         self.send = send
+        self.straight: Callable[[Any, Any, int], Any] | None = None
+        """What `send` is where it does no more than `path.output`: then that is called at once."""
         self.log: Callable[..., None] | None = None  # given to new connections: one call per ACK
         self.connection: type[Connection] = Connection  # what new ones are made of (`why` has them observed)
         self.why: Observer | None = None
@@ -71,8 +78,7 @@ class Tcp:
         self.bound: dict[int, dict[Any, None]] = {}  # sockets by local port, in the order of binding
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
-        self._out = ffi.new("struct trl_tcp_out *")
-        self._scratch = ffi.new("uint8_t[128]")
+        self._out = ffi.new("struct trl_tcp_out *", {"dont_fragment": 1})
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
@@ -117,7 +123,7 @@ class Tcp:
         seg = self._seg
         (
             _, key, seg.seq, seg.ack, seg.tsval, seg.tsecr, length, _, seg.window, start, seg.flags, seg.options,
-            seg.ttl, seg.tos,
+            seg.mss, seg.ttl, seg.tos, seg.wscale,
         ) = fields  # fmt: skip
         seg.key = key
         seg.interface = interface
@@ -126,7 +132,7 @@ class Tcp:
             data = frame.data
             if length >= COPY_BELOW:
                 seg.payload = memoryview(data)[start : start + length]
-            elif data.__class__ is bytes:
+            elif isinstance(data, bytes):
                 seg.payload = data[start : start + length]
             else:
                 seg.payload = bytes(memoryview(data)[start : start + length])
@@ -138,10 +144,12 @@ class Tcp:
             seg.gso_segs = 1
         self.counters.InSegs += 1
         found = self.table.get(key)
-        if found is not None:
+        if isinstance(found, Connection):
             found.segment_arrives(seg, now)
-        else:
+        elif found is None:
             self.listen_input(seg, now, None)
+        else:
+            found.segment_arrives(seg, now)
 
     def listen_input(self, seg: Segment, now: int, isn: int | None) -> None:
         """No connection: a listener, or 3.10.7.1 CLOSED."""
@@ -154,10 +162,11 @@ class Tcp:
     def find_listener(self, seg: Segment) -> Listener | None:
         """The listener bound to the segment's address, else to any (of several with SO_REUSEPORT, one by hash)."""
         key = seg.key
-        group = self.listeners.get(int.from_bytes(key[-4:-2], "big"))
+        n = len(key) - 4
+        group = self.listeners.get(key[n] << 8 | key[n + 1])
         if not group:
             return None
-        n = (len(key) - 4) // 2
+        n >>= 1
         local = key[:n]
         best: list[Listener] = []
         score = -1
@@ -185,13 +194,9 @@ class Tcp:
     def unicast(self, seg: Segment) -> bool:
         """A SYN to or from a group address is not answered (RFC 1122 section 4.2.3.10)."""
         key = seg.key
-        n = (len(key) - 4) // 2
-        for address in (key[:n], key[n : 2 * n]):
-            if n == 4 and (address[0] >= 224 or not any(address)):
-                return False
-            if n == 16 and address[0] == 0xFF:
-                return False
-        return True
+        if len(key) == 12:
+            return key[0] < 224 and key[4] < 224 and key[:4] != ANY4 and key[4:8] != ANY4
+        return key[0] != 0xFF and key[16] != 0xFF
 
     def reset_for(self, seg: Segment, now: int) -> None:
         """3.10.7.1: a segment that is not for any connection gets a RST; a RST gets nothing."""
@@ -232,24 +237,20 @@ class Tcp:
         out = self._out
         out.sport = lport
         out.dport = rport
-        out.seq = seq & MASK
-        out.ack = ack & MASK
-        out.window = window
-        out.mss = mss
-        out.wscale = wscale
         out.tos = tos
-        out.dont_fragment = 1
+        tsval = tsecr = 0
         if ts is not None:
             options |= OPT_TIMESTAMP
-            out.tsval, out.tsecr = ts
-        out.tcp_flags = flags
-        out.tcp_options = options
-        template = path.template
-        header = lib.trl_tcp_emit(self._scratch, 128, ffi.from_buffer(template), len(template), path.l3, out)
-        l4 = path.l3 + (20 if path.version == 4 else 40)
-        data = bytearray(ffi.buffer(self._scratch, header))
+            tsval, tsecr = ts
+        if options & OPT_MSS:
+            out.mss = mss
+            out.wscale = wscale
+        frame = emit.answer(out, path, seq, ack, flags, window, options, tsval, tsecr)
         self.counters.OutSegs += 1
-        self.send(path, Frame(data, (), header, path.l3 != 0, 0, l4, 16), now)
+        if self.send is self.straight:
+            path.output(frame, now)
+        else:
+            self.send(path, frame, now)
 
     # Connections.
 
@@ -278,7 +279,7 @@ class Tcp:
         return True
 
     def keyed(self, data: bytes) -> int:
-        return int(lib.trl_siphash(self.secret, data, len(data))) & MASK
+        return int(_siphash(self.secret, data, len(data))) & MASK
 
     def isn(self, key: bytes, now: int) -> int:
         """RFC 6528: M + F(addresses, ports, secret), M counting 64 ns as Linux does."""
@@ -287,7 +288,7 @@ class Tcp:
     def ts_offset(self, key: bytes) -> int:
         """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses and ports, as on Linux,
         so that PAWS holds from one connection between two ports to the next, and other ports say nothing."""
-        return int(lib.trl_timestamp_offset(self.secret, key, len(key)))
+        return int(_timestamp_offset(self.secret, key, len(key)))
 
     def cookies_sent(self, now: int) -> bool:
         """Whether a cookie may still be on its way."""

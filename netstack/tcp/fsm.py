@@ -148,8 +148,7 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                         reassembly.in_order(c, seg, now)
                         if ack != una or c.snd_nxt < c.write_seq:
                             after_ack(c, now)
-                        delack.check(c, now)
-                        c.wake()
+                        delack.after_telling(c, now)
                         return
     if state == SYN_SENT:
         syn_sent(c, seg, now)
@@ -355,7 +354,11 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     if c.snd_nxt < c.write_seq:
         output.write(c, now)
     c.check_space(now)
-    delack.check(c, now)
+    if c.ack_pending:
+        if c.wake_pending:
+            delack.after_telling(c, now)
+        else:
+            delack.check(c, now)
 
 
 def unread(c: Connection) -> bool:

@@ -81,7 +81,7 @@ class Request:
         engine = self.engine = listener.engine
         sock = listener.sock
         settings = engine.settings
-        metrics = path.metrics or {}
+        metrics = path.metrics
         self.listener = listener
         self.key = seg.key
         self.path = path
@@ -100,8 +100,9 @@ class Request:
         self.sack_ok = bool(opts & OPT_SACK_PERMITTED and settings.tcp_sack)
         self.wscale_ok = bool(opts & OPT_WSCALE and settings.tcp_window_scaling)
         self.snd_wscale = min(seg.wscale, options.WSCALE_MAX) if self.wscale_ok else 0
-        willing = settings.tcp_ecn in (1, 2) or metrics.get("features", 0) & 1
-        self.ecn_ok = bool(willing and seg.flags & (ECE | CWR) == ECE | CWR and not seg.tos & 3)
+        self.ecn_ok = False
+        if seg.flags & (ECE | CWR) == ECE | CWR and not seg.tos & 3:
+            self.ecn_ok = bool(settings.tcp_ecn in (1, 2) or metrics.get("features", 0) & 1)
         self.init_window()
         self.peer_window = seg.window
         self.sent_ns = now
@@ -117,15 +118,15 @@ class Request:
         """The window to offer, in whole segments of our MSS (or of `mss`: all that a cookie tells)."""
         sock = self.listener.sock
         settings = self.engine.settings
+        metrics = self.path.metrics
         space = sock.rcvbuf * window.DEFAULT_RATIO >> 8
+        clamp = sock.window_clamp or (metrics.get("window", 0) if metrics else 0)
         self.rcv_wnd, self.clamp, self.rcv_wscale = window.initial(
             space,
             mss or self.advmss - (options.TIMESTAMP_BYTES if self.ts_ok else 0),
-            window.locked_clamp(
-                sock.window_clamp or (self.path.metrics or {}).get("window", 0), space, sock.rcvbuf_locked
-            ),
+            window.locked_clamp(clamp, space, sock.rcvbuf_locked),
             self.wscale_ok,
-            (self.path.metrics or {}).get("initrwnd", 0),
+            metrics.get("initrwnd", 0) if metrics else 0,
             settings.tcp_rmem[2],
             settings.rmem_max,
         )
@@ -277,7 +278,8 @@ class Request:
 
 def ports(key: bytes) -> tuple[int, int]:
     """(local, remote) port of a demultiplexing key."""
-    return int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
+    n = len(key)
+    return key[n - 4] << 8 | key[n - 3], key[n - 2] << 8 | key[n - 1]
 
 
 class Listener:

@@ -2,7 +2,7 @@
 
 `write` sends new data as long as cwnd, the peer's window and Nagle's rule (Minshall's variant: only one small segment
 may be unacknowledged) allow, as super-segments whose payload is the application's own buffers. `retransmit_lost`
-sends again what recovery marked lost. `emit` puts the header in front: it is the one place where segments leave.
+sends again what recovery marked lost. Headers are put in front by `emit`.
 
 Exceptions to "new data only within cwnd": a tail loss probe (`push_one=2`), and window probes, which lie in or just
 outside of the offered window by one byte at most.
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from csrc import Frame, ffi, lib
-from netstack.tcp import burst, chrono, delack, pacing, rack, rate, rto, window
+from netstack.tcp import burst, chrono, pacing, rack, rate, rto
 from netstack.tcp.congestion import CWND_RESTART, TX_START
+from netstack.tcp.emit import emit
 from netstack.tcp.scoreboard import (
     EVER_RETRANS,
     LOST,
@@ -26,8 +26,7 @@ from netstack.tcp.scoreboard import (
     set_mss,
     split,
 )  # fmt: skip
-from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_SACK, OPT_TIMESTAMP, PSH, RST, SYN, URG
-from netstack.tcp.seq import MASK
+from netstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 from netstack.tcp.tcb import (
     CA_CWR,
     CA_LOSS,
@@ -49,105 +48,6 @@ if TYPE_CHECKING:
 NAGLE_OFF, NAGLE_CORK, NAGLE_PUSH = 1, 2, 4
 GSO_MAX = 65_160  # payload of a super-segment: headers and 64 KiB - 1 of IP length
 MAX_FRAGS = 16  # more buffers than this in one segment are joined
-JOIN_BELOW = 256  # a payload of no more than this travels in the frame's linear part
-
-_scratch = ffi.new("uint8_t[128]")
-_tcp_emit = lib.trl_tcp_emit
-_complete = lib.trl_checksum_complete
-_buffer = ffi.buffer
-
-
-def emit(
-    c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0
-) -> bytearray:
-    """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. The
-    linear part of what was sent."""
-    path = c.path
-    if path.generation != path.stack.routes.generation:
-        c.reroute(now)
-        path = c.path
-    out = c.out
-    out.seq = seq & MASK
-    out.ack = c.rcv_nxt & MASK if flags & ACK else 0
-    out.window = window.select(c) if not flags & SYN else min(c.rcv_wnd, 65535)
-    if c.ts_ok:
-        options |= OPT_TIMESTAMP
-        out.tsval = (now // 1_000_000 + c.ts_offset) & MASK
-        out.tsecr = c.ts_recent
-    if (c.sacks or c.dsack is not None) and not flags & SYN:
-        blocks = c.sacks
-        if c.dsack is not None:
-            blocks = [c.dsack, *blocks]
-            c.dsack = None
-        blocks = blocks[: 3 if c.ts_ok else 4]
-        options |= OPT_SACK
-        out.nsack = len(blocks)
-        edges = out.sack
-        at = 0
-        for left, right in blocks:
-            edges[at] = left & MASK
-            edges[at + 1] = right & MASK
-            at += 2
-    if c.ecn_ok:
-        flags = ecn(c, seq, flags, length)
-    if c.snd_up:
-        flags = urgent_pointer(c, seq, flags)
-    out.tcp_flags = flags
-    out.tcp_options = options
-    out.payload_len = length
-    c.ip_id = out.ip_id = (c.ip_id + 1) & 0xFFFF
-    header = _tcp_emit(_scratch, 128, c.tmpl, c.tmpl_len, c.l3, out)
-    if header < 0:
-        raise ValueError(f"trl_tcp_emit refused a segment of {length} bytes")
-    if length:
-        data = bytearray(_buffer(_scratch, header))
-        if length <= JOIN_BELOW and len(frags) == 1:  # so little that one piece is cheaper than two
-            data += frags[0]
-            frags = ()
-        frame = Frame(data, frags, header + length, c.l3 != 0, gso, c.l4, 16)
-    else:  # so short that it is completed here
-        _complete(_scratch, header, c.l4, 16)
-        data = bytearray(_buffer(_scratch, header))
-        frame = Frame(data, (), header, c.l3 != 0)
-    counters = c.tcp_counters
-    if gso:
-        segs = (length + gso - 1) // gso
-        c.segs_out += segs
-        counters.OutSegs += segs
-        c.ip_id = (c.ip_id + segs - 1) & 0xFFFF
-    else:
-        c.segs_out += 1
-        counters.OutSegs += 1
-    if flags & ACK and (c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns):
-        delack.sent(c)
-    c.send(path, frame, now)
-    return data
-
-
-def urgent_pointer(c: Connection, seq: int, flags: int) -> int:
-    """RFC 6093 section 2: until urgent data is acknowledged, segments that lie before its end say where it ends."""
-    ahead = c.snd_up - seq
-    if ahead <= 0 or flags & SYN or (ahead > 0xFFFF and seq + 0xFFFF <= c.snd_nxt):
-        c.out.urgent = 0
-        return flags
-    c.out.urgent = min(ahead, 0xFFFF)
-    return flags | URG
-
-
-def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
-    """RFC 3168 section 6.1: ECE until CWR came; CWR once after a reduction; ECT only on new data."""
-    tos = c.tos_now & ~3
-    if not flags & (SYN | RST):
-        if length and seq >= c.snd_nxt:
-            tos |= 2
-            if c.ecn_queue_cwr:
-                c.ecn_queue_cwr = False
-                flags |= CWR
-        if c.ecn_demand_cwr and flags & ACK:
-            flags |= ECE
-    if tos != c.tos_now:
-        c.tos_now = c.out.tos = tos
-    return flags
 
 
 def send_ack(c: Connection, now: int) -> None:

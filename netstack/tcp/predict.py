@@ -14,22 +14,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from csrc import Frame, ffi, lib
 from netstack.tcp import ack as acking
-from netstack.tcp import chrono, delack, output, rack, rate, rto, window
+from netstack.tcp import chrono, output, rack, rate, rto
 from netstack.tcp.congestion import TX_START
+from netstack.tcp.emit import JOIN_BELOW, emit, small
 from netstack.tcp.scoreboard import NOTHING_SENT, Sent
-from netstack.tcp.segment import ACK, OPT_TIMESTAMP, PSH
-from netstack.tcp.seq import MASK
-from netstack.tcp.tcb import CA_OPEN, MS, SECOND
+from netstack.tcp.segment import ACK, PSH
+from netstack.tcp.tcb import CA_OPEN, SECOND
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
-
-SCRATCH = 512
-_scratch = ffi.new("uint8_t[]", SCRATCH)
-_image = memoryview(ffi.buffer(_scratch))
-_emit_small = lib.trl_tcp_emit_small
 
 
 def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
@@ -96,31 +90,6 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     return True
 
 
-def emit(c: Connection, seq: int, data: bytes, size: int, now: int) -> bool:
-    """`output.emit` for a little data without SACK, ECN and urgent pointer: the whole frame in one call."""
-    path = c.path
-    if path.generation != path.stack.routes.generation:
-        return False
-    options = tsval = 0
-    if c.ts_ok:
-        options = OPT_TIMESTAMP
-        tsval = (now // MS + c.ts_offset) & MASK
-    ip_id = c.ip_id = (c.ip_id + 1) & 0xFFFF
-    field = window.select(c)
-    length = _emit_small(
-        _scratch, SCRATCH, c.tmpl, c.tmpl_len, c.l3, c.out, seq & MASK, c.rcv_nxt & MASK, field, ACK | PSH, options,
-        tsval, c.ts_recent, ip_id, data, size,
-    )  # fmt: skip
-    if length < 0:
-        raise ValueError(f"trl_tcp_emit_small refused a segment of {size} bytes")
-    c.segs_out += 1
-    c.tcp_counters.OutSegs += 1
-    if c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns:
-        delack.sent(c)
-    c.send(path, Frame(bytearray(_image[:length]), (), length, c.l3 != 0, 0, c.l4, 16), now)
-    return True
-
-
 def send(c: Connection, data: Any, size: int, now: int) -> bool:
     """SEND of less than a segment, which may leave at once: nothing waits, and nothing is out."""
     snd_nxt = c.snd_nxt
@@ -160,8 +129,10 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
     c.cc.event(c, TX_START, now)
     c.app_limited = c.delivered or 1
     c.rate = rec.rate = (now, now, True)
-    if size > output.JOIN_BELOW or data.__class__ is not bytes or not emit(c, snd_nxt, data, size, now):
-        output.emit(c, snd_nxt, ACK | PSH, frags, size, now)
+    if size <= JOIN_BELOW and isinstance(data, bytes):
+        small(c, snd_nxt, ACK | PSH, 0, data, size, now)
+    else:
+        emit(c, snd_nxt, ACK | PSH, frags, size, now)
     c.rtx.append(rec)
     head = c.ts_head
     tail = head.prev

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import output, recovery, rto
+from netstack.tcp.emit import emit
 from netstack.tcp.segment import ACK
 from netstack.tcp.tcb import CLOSED, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
 
@@ -152,7 +153,7 @@ def keepalive_timeout(c: Connection, now: int) -> None:
                 c.timed_out(now)
                 return
             c.counters.TCPKeepAlive += 1
-            output.emit(c, c.snd_una - 1, ACK, (), 0, now)
+            emit(c, c.snd_una - 1, ACK, (), 0, now)
             c.probes_out += 1
             delay = c.keep_intvl * SECOND
         else:

@@ -495,16 +495,18 @@ def test_a_small_frame_is_its_header_and_its_payload(f: dict[str, Any], tmpl: tu
     """trl_tcp_emit_small against what trl_tcp_emit makes of the same fields, and the payload behind it."""
     image, l3 = tmpl
     static, seg = ffi.new("struct trl_tcp_out *"), ffi.new("struct trl_tcp_out *")
-    for name in ("sport", "dport", "urgent", "tos", "dont_fragment"):
+    for name in ("sport", "dport", "urgent", "tos", "dont_fragment", "mss", "wscale"):
         setattr(static, name, f[name])
     for name in f.keys() - {"sack", "payload"}:
         setattr(seg, name, f[name])
-    seg.tcp_options = f["tcp_options"] & TIMESTAMP
+    seg.tcp_options = f["tcp_options"] & ~SACK
     payload = f["payload"]
     seg.payload_len = len(payload)
     header = ffi.new("uint8_t[]", 128)
     want = lib.trl_tcp_emit(header, 128, exactly(image), len(image), l3, seg)
     assert want > 0
+    if not payload:
+        assert lib.trl_checksum_complete(header, want, len(image), 16) == 0
     size = want + len(payload)
     out = ffi.new("uint8_t[]", size)
     got = lib.trl_tcp_emit_small(

@@ -12,9 +12,16 @@ from csrc import ffi, lib
 
 MAC = b"\x02\0\0\0\0\x0a"
 ETHERNET = int(lib.TRL_PARSE_ETHERNET)
-ACK, PSH = 16, 8
+FIN, SYN, PSH, ACK = 1, 2, 8, 16
+OF_A_SYN = int(lib.TRL_OPT_MSS | lib.TRL_OPT_WSCALE | lib.TRL_OPT_SACK_PERMITTED | lib.TRL_OPT_TIMESTAMP)
 PLAIN_OPTIONS = b"\1\1\x08\x0a"
-FIELDS = "seq ack tsval tsecr payload_len l3_len window payload tcp_flags tcp_options ttl tos"
+FIELDS = "seq ack tsval tsecr payload_len l3_len window payload tcp_flags tcp_options ttl tos mss wscale"
+
+
+OPTIONS = [  # MSS, SACK permitted, timestamp, NOP, window scale; SACK, one unknown, two malformed, the end of the list
+    b"\2\4\5\xb4", b"\4\2", b"\x08\x0a\1\2\3\4\5\6\7\x08", b"\1", b"\3\3\7",
+    b"\5\x0a" + bytes(8), b"\x1e\4\0\0", b"\3\4\7\7", b"\2\0", b"\0",
+]  # fmt: skip
 
 
 def exactly(data: bytes) -> Any:
@@ -36,7 +43,11 @@ def plain(data: bytes, flags: int, pkt: Any) -> bool:
         return False
     if flags & ETHERNET and data[:6] != MAC:
         return False
-    if pkt.ip_options or pkt.tos & 3 or pkt.tcp_flags & ~PSH != ACK:
+    if pkt.ip_options or pkt.tos & 3:
+        return False
+    if pkt.tcp_flags & ~ACK == SYN:
+        return not pkt.tcp_options & ~OF_A_SYN
+    if pkt.tcp_flags & ~(PSH | FIN) != ACK:
         return False
     options = data[pkt.l4 + 20 : pkt.payload]
     return options == b"" or (len(options) == 12 and options[:4] == PLAIN_OPTIONS)
@@ -59,9 +70,13 @@ def frames(draw: st.DrawFn) -> tuple[bytes, int]:
     options = draw(st.sampled_from([b"", PLAIN_OPTIONS, PLAIN_OPTIONS, b"\x08\x0a", b"\1\1\5\x0a"]))
     if options:
         options += draw(st.binary(min_size=8, max_size=8))
-        options += bytes(-len(options) % 4)
+    else:
+        options = b"".join(draw(st.lists(st.sampled_from(OPTIONS), max_size=6)))[:40]
+    options += bytes(-len(options) % 4)
     payload = draw(st.binary(max_size=60))
-    word = (5 + len(options) // 4) << 12 | draw(st.sampled_from([16, 16, 24, 24, 17, 18, 20, 48, 80, 272, 0]))
+    word = (5 + len(options) // 4) << 12 | draw(
+        st.sampled_from([16, 16, 24, 24, 17, 25, 2, 2, 2, 18, 3, 20, 48, 80, 194, 272, 0])
+    )
     tcp = draw(st.binary(min_size=12, max_size=12)) + struct.pack(">HHHH", word, draw(st.integers(0, 65535)), 0, 0)
     addresses = draw(st.binary(min_size=8, max_size=8))
     whole = tcp + options + payload
@@ -105,3 +120,12 @@ def test_the_usual_segment_is_plain() -> None:
     tcp = tcp[:16] + struct.pack(">H", ~total & 0xFFFF) + tcp[18:]
     assert check(MAC + bytes(6) + b"\x08\0" + ip + tcp, ETHERNET)
     assert not check(MAC + bytes(6) + b"\x08\0" + ip + tcp[:-1] + b"\3", ETHERNET)
+
+
+def test_a_syn_of_linux_is_plain() -> None:
+    ip = bytes.fromhex("4500003c12344000400600000a0000020a000001")
+    tcp = bytes.fromhex("138900070000006400000000a002faf000000000020405b40402080a000000010000000001030307")
+    ip = ip[:10] + struct.pack(">H", ~ones_sum(ip) & 0xFFFF) + ip[12:]
+    total = ones_sum(ip[12:20] + struct.pack(">HH", 6, len(tcp)) + tcp)
+    tcp = tcp[:16] + struct.pack(">H", ~total & 0xFFFF) + tcp[18:]
+    assert check(MAC + bytes(6) + b"\x08\0" + ip + tcp, ETHERNET)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from csrc import Frame, ffi, lib
 from netstack import Settings, Stack
-from netstack.tcp import burst, output
+from netstack.tcp import burst, segment
 from netstack.tcp.tcb import MS
 
 OURS, THEIRS = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
@@ -160,7 +160,7 @@ def test_headers_again(options: bytes, ethernet: bool, count: int) -> None:
         ip = b"\x45" + bytes(7) + b"\x40\6" + bytes(2) + OURS + THEIRS if version == 4 else b"\x60" + bytes(39)
         link = MAC + PEER + (b"\x08\0" if version == 4 else b"\x86\xdd") if ethernet else b""
         l3 = len(link)
-        fields: dict[str, Any] = {"tcp_options": output.OPT_TIMESTAMP, "seq": 0xFFFFFF00, "ip_id": 0xFFF0}
+        fields: dict[str, Any] = {"tcp_options": segment.OPT_TIMESTAMP, "seq": 0xFFFFFF00, "ip_id": 0xFFF0}
         seg = ffi.new("struct trl_tcp_out *", fields | {"payload_len": 60_000, "tsval": options[0], "dont_fragment": 1})
         out = ffi.new("uint8_t[128]")
         images = []

@@ -16,7 +16,20 @@ from typing import Any
 import pytest
 
 from csrc.frame import Frame
-from netstack.tcp import ack, connection, delack, fsm, options, output, reassembly, recovery, rto, timeouts, window
+from netstack.tcp import (
+    ack,
+    connection,
+    delack,
+    emit,
+    fsm,
+    options,
+    output,
+    reassembly,
+    recovery,
+    rto,
+    timeouts,
+    window,
+)
 from netstack.tcp.congestion import cubic, reno
 from terrella.testing import oracles, pair
 from terrella.testing.apps import Application, Piece
@@ -160,7 +173,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("arms no timer", "NoDeadlock", replace(rto, "rearm", lambda c, now: None), bulk(fates=lost(15))),
     ("never probes a closed window", "NoDeadlock", replace(output, "start_probing", lambda c, now: None), STOPPED),
     ("acknowledges ahead", "AckOnlyWhatCame",
-     mutate(output, "emit", ("out.ack = c.rcv_nxt & MASK", "out.ack = c.rcv_nxt + 1 & MASK")), bulk()),
+     mutate(emit, "small", ("c.rcv_nxt & MASK", "c.rcv_nxt + 1 & MASK")), bulk()),
     ("invents SACK blocks", "SackTellsTheTruth",
      mutate(reassembly, "add_sack", ("sacks = c.sacks", "sacks = c.sacks; end += 5000")), LOSSES),
     ("shrinks the window", "RightEdgeNeverRetreats", mutate(window, "select", ("if new < current", "if False and new < current")), SLOW),

@@ -1,0 +1,197 @@
+"""Segments leave (RFC 9293 section 3.1): the header in front of the text, and both on their way.
+
+`emit` is the one place where a connection's segments leave, `answer` makes those that belong to none. What nearly all
+of them are, an acknowledgment, a SYN, a FIN or a little text without SACK blocks, ECN or an urgent pointer, is written
+whole by one call of C (`small`); for the rest the fields are set one by one, and the text stays where it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from csrc import Frame, ffi, lib
+from netstack.tcp import window
+from netstack.tcp.segment import ACK, CWR, ECE, OPT_SACK, OPT_TIMESTAMP, RST, SYN, URG
+from netstack.tcp.seq import MASK
+from netstack.tcp.tcb import MS
+
+if TYPE_CHECKING:
+    from netstack.route import Path
+    from netstack.tcp.connection import Connection
+
+JOIN_BELOW = 256  # a payload of no more than this travels in the frame's linear part
+SCRATCH = 512
+ACK_SCHED = 1  # of ack_pending: `delack.SCHED`
+
+_image: Final = bytearray(SCRATCH)
+_scratch: Final = ffi.from_buffer("uint8_t[]", _image)
+_tcp_emit: Final = lib.trl_tcp_emit
+_emit_small: Final = lib.trl_tcp_emit_small
+_complete: Final = lib.trl_checksum_complete
+
+
+def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: int, now: int) -> bytearray:
+    """A whole segment of at most JOIN_BELOW bytes of text, without SACK blocks, ECN and urgent pointer."""
+    path = c.path
+    if path.generation != path.stack.routes.generation:
+        c.reroute(now)
+        path = c.path
+    tsval = 0
+    if c.ts_ok or options & OPT_TIMESTAMP:
+        options |= OPT_TIMESTAMP
+        tsval = (now // MS + c.ts_offset) & MASK
+    if flags & SYN:
+        field = c.rcv_wnd if c.rcv_wnd < 65535 else 65535
+    else:
+        field = window.select(c)
+    ip_id = c.ip_id = (c.ip_id + 1) & 0xFFFF
+    length: int = _emit_small(
+        _scratch, SCRATCH, c.tmpl, c.tmpl_len, c.l3, c.out, seq & MASK, c.rcv_nxt & MASK if flags & ACK else 0, field,
+        flags, options, tsval, c.ts_recent, ip_id, text, size,
+    )  # fmt: skip
+    if length < 0:
+        raise ValueError(f"trl_tcp_emit_small refused a segment of {size} bytes")
+    data = _image[:length]
+    if size:
+        frame = Frame(data, (), length, c.l3 != 0, 0, c.l4, 16)
+    else:  # so short that its checksum is complete
+        frame = Frame(data, (), length, c.l3 != 0)
+    c.segs_out += 1
+    c.tcp_counters.OutSegs += 1
+    if flags & ACK and (c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns):
+        acknowledged(c)
+    if c.send is c.engine.straight:
+        path.output(frame, now)
+    else:
+        c.send(path, frame, now)
+    return data
+
+
+def emit(
+    c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0
+) -> bytearray:
+    """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. The
+    linear part of what was sent."""
+    if not (gso or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up):
+        if not length:
+            return small(c, seq, flags, options, b"", 0, now)
+        if length <= JOIN_BELOW and len(frags) == 1:
+            text: Any = frags[0]
+            return small(c, seq, flags, options, text if isinstance(text, bytes) else bytes(text), length, now)
+    path = c.path
+    if path.generation != path.stack.routes.generation:
+        c.reroute(now)
+        path = c.path
+    out = c.out
+    out.seq = seq & MASK
+    out.ack = c.rcv_nxt & MASK if flags & ACK else 0
+    out.window = window.select(c) if not flags & SYN else min(c.rcv_wnd, 65535)
+    if c.ts_ok:
+        options |= OPT_TIMESTAMP
+        out.tsval = (now // MS + c.ts_offset) & MASK
+        out.tsecr = c.ts_recent
+    if (c.sacks or c.dsack is not None) and not flags & SYN:
+        blocks = c.sacks
+        if c.dsack is not None:
+            blocks = [c.dsack, *blocks]
+            c.dsack = None
+        blocks = blocks[: 3 if c.ts_ok else 4]
+        options |= OPT_SACK
+        out.nsack = len(blocks)
+        edges = out.sack
+        at = 0
+        for left, right in blocks:
+            edges[at] = left & MASK
+            edges[at + 1] = right & MASK
+            at += 2
+    if c.ecn_ok:
+        flags = ecn(c, seq, flags, length)
+    if c.snd_up:
+        flags = urgent_pointer(c, seq, flags)
+    out.tcp_flags = flags
+    out.tcp_options = options
+    out.payload_len = length
+    c.ip_id = out.ip_id = (c.ip_id + 1) & 0xFFFF
+    header: int = _tcp_emit(_scratch, SCRATCH, c.tmpl, c.tmpl_len, c.l3, out)
+    if header < 0:
+        raise ValueError(f"trl_tcp_emit refused a segment of {length} bytes")
+    if not length:
+        _complete(_scratch, header, c.l4, 16)
+    data = _image[:header]
+    if length <= JOIN_BELOW and len(frags) == 1:  # so little that one piece is cheaper than two
+        data += frags[0]
+        frags = ()
+    if length:
+        frame = Frame(data, frags, header + length, c.l3 != 0, gso, c.l4, 16)
+    else:
+        frame = Frame(data, (), header, c.l3 != 0)
+    counters = c.tcp_counters
+    if gso:
+        segs = (length + gso - 1) // gso
+        c.segs_out += segs
+        counters.OutSegs += segs
+        c.ip_id = (c.ip_id + segs - 1) & 0xFFFF
+    else:
+        c.segs_out += 1
+        counters.OutSegs += 1
+    if flags & ACK and (c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns):
+        acknowledged(c)
+    c.send(path, frame, now)
+    return data
+
+
+def answer(
+    out: Any, path: Path, seq: int, ack: int, flags: int, window: int, options: int, tsval: int, tsecr: int
+) -> Frame:
+    """A segment without text that no connection sends: ports, MSS, window scale and TOS are in `out`."""
+    template = path.pin()
+    length: int = _emit_small(
+        _scratch, SCRATCH, template, len(path.template), path.l3, out, seq & MASK, ack & MASK, window, flags, options,
+        tsval, tsecr, 0, b"", 0,
+    )  # fmt: skip
+    if length < 0:
+        raise ValueError(f"trl_tcp_emit_small refused a segment with the options {options:#x}")
+    return Frame(_image[:length], (), length, path.l3 != 0)
+
+
+def urgent_pointer(c: Connection, seq: int, flags: int) -> int:
+    """RFC 6093 section 2: until urgent data is acknowledged, segments that lie before its end say where it ends."""
+    ahead = c.snd_up - seq
+    if ahead <= 0 or flags & SYN or (ahead > 0xFFFF and seq + 0xFFFF <= c.snd_nxt):
+        c.out.urgent = 0
+        return flags
+    c.out.urgent = min(ahead, 0xFFFF)
+    return flags | URG
+
+
+def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
+    """RFC 3168 section 6.1: ECE until CWR came; CWR once after a reduction; ECT only on new data."""
+    tos = c.tos_now & ~3
+    if not flags & (SYN | RST):
+        if length and seq >= c.snd_nxt:
+            tos |= 2
+            if c.ecn_queue_cwr:
+                c.ecn_queue_cwr = False
+                flags |= CWR
+        if c.ecn_demand_cwr and flags & ACK:
+            flags |= ECE
+    if tos != c.tos_now:
+        c.tos_now = c.out.tos = tos
+    return flags
+
+
+def acknowledged(c: Connection) -> None:
+    """RCV.NXT was told, alone or with data: nothing is owed any more (see `delack`)."""
+    if c.ack_quick:
+        used = 1 if c.ack_pending & ACK_SCHED else 0
+        if used >= c.ack_quick:
+            c.ack_quick = 0
+            c.ato_ns = c.settings.tcp_delack_min_ms * MS
+        else:
+            c.ack_quick -= used
+    c.ack_pending = 0
+    c.delack_ns = 0
+    if c.compressed_ack or c.comp_sack_ns:
+        c.counters.TCPAckCompressed += c.compressed_ack
+        c.compressed_ack = 0
+        c.comp_sack_ns = 0
