@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 STANDS_IN = re.compile(
     r"TypeError: .* expected; got (types\.SimpleNamespace|tests\.|.*<locals>|unittest\.)|immutable type|"
+    r"is read-only$|interpreted classes cannot inherit from compiled|"
     r"has no attribute '__(slots|code|kwdefaults|defaults)__'|does not exist or is not a function"
 )
 

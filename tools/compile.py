@@ -65,6 +65,9 @@ def modules() -> list[str]:
 
 DIRECT = ("-Wl,-Bsymbolic-functions", "-Wl,-z,now")
 """For the linker: within the library, calls go to their functions and not through a table."""
+OPEN = ("Reno", "Cubic")
+"""Classes that programs of others derive from."""
+
 MODULES = modules()
 MYPY = "[mypy]\npython_version = 3.11\nignore_missing_imports = True\n"
 BESIDE = ("tools/compile.py", "csrc/trl.h", "csrc/build.py", "kernel/abi.py")
@@ -204,6 +207,7 @@ def inherited(texts: dict[str, str]) -> set[str]:
         for name, text in texts.items() for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)
     ]  # fmt: skip
     found = {base for within, node in classes if not within for base in bases(node)}
+    found.update(OPEN)
     while True:
         more = {base for within, node in classes if within and node.name in found for base in bases(node)} - found
         if not more:

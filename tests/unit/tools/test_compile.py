@@ -146,3 +146,11 @@ def test_mypyc_takes_buffers_for_objects() -> None:
     )
     pytest.importorskip("mypyc")
     subprocess.run([sys.executable, "-c", script], check=True, cwd=fast.ROOT)
+
+
+def test_a_wait_is_named_alike_in_both_forms() -> None:
+    """/proc/PID/wchan goes by Python's frames, which compiled functions have none of."""
+    from kernel.sched.wchan import PASSED_OVER
+
+    compiled = [fast.module_name(name) for name in fast.MODULES if name.startswith("kernel/")]
+    assert compiled and all(name.startswith(PASSED_OVER) for name in compiled)

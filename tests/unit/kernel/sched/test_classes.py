@@ -311,5 +311,5 @@ def test_what_proc_says() -> None:
     assert user >= 19 and nice >= 50 and idle <= 2 and rows["cpu1"][3] >= 70
     ran, waited, slices = (int(n) for n in log[1].split())
     assert ran >= 500 * MS and waited >= 150 * MS and slices > 5
-    assert "pipe" in log[2]
-    assert any("pipe" in reason for reason in reasons) and any("time" in reason for reason in reasons)
+    assert "read" in log[2]
+    assert any("read" in reason for reason in reasons) and any("sleep" in reason for reason in reasons)
