@@ -95,8 +95,7 @@ def main() -> int:
         os.environ.setdefault("TERRELLA_COMPILED", "auto")
     profiles: dict[str, Any] = {}
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    client = cpus[-2] if len(cpus) > 1 else None
-    options = Options(max(1, args.runs), max(0.1, args.seconds), cpus[-1], client, args.megabytes)
+    options = Options(max(1, args.runs), max(0.1, args.seconds), cpus[-1], args.megabytes)
     load = os.getloadavg()[0]
     if load > len(cpus) / 2:
         progress(f"the load average is {load:.1f} on {len(cpus)} CPUs: what is measured is a busy machine")

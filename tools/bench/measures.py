@@ -57,8 +57,7 @@ Progress = Callable[[str], None]
 class Options:
     runs: int = 3
     seconds: float = 1.0
-    cpu: int = 0  # the server's core; the client's too where latency counts
-    client: int | None = None  # the client's where rates do; None: wherever it is put
+    cpu: int = 0  # the core that both ends share where latency counts
     megabytes: float = 100.0  # of the simulated flow
     profile: str | None = None
     idle: int = 10_000  # connections beside the busy one
@@ -91,26 +90,27 @@ class Session:
             self._machine = None
 
     def in_turns(
-        self, name: str, kind: str, port: int, plain: bool | None = False, apart: bool = False, runs: int = 0
+        self, name: str, kind: str, port: int, plain: bool | None = False, shared_core: bool = False, runs: int = 0
     ) -> tuple[list[dict[str, float]], list[dict[str, float]], list[dict[str, float]]]:
-        """The runs against the machine, the kernel and lwIP, in turns so that a drift of the host meets all, and each
-        at the same place: the server on one core, the client there too or (`apart`) on another, if there is one.
+        """The runs against the machine, the kernel and lwIP, in turns so that a drift of the host meets all.
+
+        Ends that need not share a core go where the host's scheduler puts them: kept on a core each, the kernel's own
+        over veth are half as fast.
         """
         options = self.options
         runs = runs or options.runs
-        client = options.client if apart else options.cpu
-        cpu = None if client is None else options.cpu
+        cpu = options.cpu if shared_core else None
         servers = [self.machine(plain), self.rig.kernel()]
         lwip = self.lwip()
         if lwip is not None:
             servers.append(lwip)
         found: list[list[dict[str, float]]] = [[], [], []]
         for server in servers:
-            self.rig.load(server, kind, port, 0.2, cpu, client)  # warms caches, routes and the allocator
+            self.rig.load(server, kind, port, 0.2, cpu)  # warms caches, routes and the allocator
         for i in range(runs):
             self.progress(f"{name} {i + 1}/{runs}")
             for server, runs_of_it in zip(servers, found):
-                runs_of_it.append(self.rig.load(server, kind, port, options.seconds, cpu, client))
+                runs_of_it.append(self.rig.load(server, kind, port, options.seconds, cpu))
         return found[0], found[1], found[2]
 
     def lwip(self) -> Server | None:
@@ -142,14 +142,14 @@ def _ratio(values: Sequence[float], peers: Sequence[float]) -> float | None:
 
 def bulk(session: Session, name: str, kind: str, port: int, plain: bool = False) -> Figure:
     """GB/s of one connection, and CPU seconds of the serving process per GB."""
-    found = session.in_turns(name, kind, port, plain, apart=True, runs=2 * session.options.runs - 1)
+    found = session.in_turns(name, kind, port, plain, runs=2 * session.options.runs - 1)
     rate, peers, lwips = ([run["bytes"] / run["seconds"] / 1e9 for run in runs] for runs in found)
     cpu = median(run["cpu_seconds"] / (run["bytes"] / 1e9) for run in found[0])
     return _figure(name, rate, peers, {"cpu_s_per_gb": cpu}, lwips)
 
 
 def echo(session: Session, name: str = "echo", plain: bool | None = False) -> Figure:
-    found = session.in_turns(name, "echo", ECHO, plain)
+    found = session.in_turns(name, "echo", ECHO, plain, shared_core=True)
     times, peers, lwips = ([run["median"] * 1e6 for run in runs] for runs in found)
     extra = {"p99_us": median(run["p99"] for run in found[0]) * 1e6}
     extra["peer_p99_us"] = median(run["p99"] for run in found[1]) * 1e6
@@ -173,7 +173,7 @@ def echo_busy(session: Session) -> Figure:
 
 
 def connect(session: Session, name: str = "connect", plain: bool | None = False) -> Figure:
-    found = session.in_turns(name, "connect", ECHO, plain)
+    found = session.in_turns(name, "connect", ECHO, plain, shared_core=True)
     rates, peers, lwips = ([run["count"] / run["seconds"] for run in runs] for runs in found)
     cpu = median(run["cpu_seconds"] / run["count"] for run in found[0])
     return _figure(name, rates, peers, {"cpu_us": cpu * 1e6}, lwips)

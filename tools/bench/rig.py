@@ -207,13 +207,11 @@ class Rig:
             server.child.send_signal(signal.SIGUSR2)
         return server
 
-    def load(
-        self, server: Server, kind: str, port: int, seconds: float, cpu: int | None = None, client: int | None = None
-    ) -> dict[str, float]:
-        """A run of a client against a server. Both stay on `cpu` if it is given; the client on `client` if it is."""
+    def load(self, server: Server, kind: str, port: int, seconds: float, cpu: int | None = None) -> dict[str, float]:
+        """One run of the client against a server; both stay on `cpu` if it is given."""
         server.pin(cpu)
         try:
-            core = next((str(c) for c in (client, cpu) if c is not None), "-1")
+            core = "-1" if cpu is None else str(cpu)
             before = server.cpu_ns()
             out = self._run_in(self.near, self.peer, kind, server.address, str(port), str(seconds), core)
             figures: dict[str, float] = json.loads(out)
