@@ -81,7 +81,7 @@ def _connections(stack: Stack, now: int) -> Iterator[tuple[tuple[str, ...], str]
             continue
         unread = entry.rcv_nxt - entry.copied_seq - (1 if entry.fin_received else 0) if entry.irs else 0
         row = (STATES[state], str(max(0, unread)), str(entry.write_seq - entry.snd_una), local, remote)
-        yield row, details(collect(entry, state, now), entry.cc.name)
+        yield row, details(collect(entry, state, now, (0, 0), 0), entry.cc.name)
 
 
 def details(info: TcpInfo, algorithm: str) -> str:
