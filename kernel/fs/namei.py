@@ -207,6 +207,8 @@ class Walk:
                 if target[0] == 47:
                     if self.resolve & RESOLVE_BENEATH:
                         raise error(EXDEV, path)
+                    if self.resolve & RESOLVE_NO_XDEV and here.mount is not self.root.mount:
+                        raise error(EXDEV, path)
                     here = self.root
                 more = [part for part in target.split(b"/") if part]
                 more.reverse()

@@ -167,7 +167,9 @@ class Dentry:
 class Mount:
     """The tree of a filesystem, put over `mountpoint` of the mount `parent` (both None for the root of all)."""
 
-    __slots__ = ("children", "flags", "fs", "id", "mountpoint", "options", "parent", "root", "source", "users")
+    __slots__ = (
+        "children", "expiring", "flags", "fs", "id", "mountpoint", "options", "parent", "root", "source", "users",
+    )  # fmt: skip
 
     def __init__(self, ident: int, fs: FileSystem, root: Dentry, flags: int, source: bytes) -> None:
         self.id = ident
@@ -179,6 +181,7 @@ class Mount:
         self.parent: Mount | None = None
         self.mountpoint: Dentry | None = None
         self.children: dict[Dentry, Mount] = {}
+        self.expiring = False  # marked by MNT_EXPIRE
         self.users = 0  # open files and working directories: umount answers EBUSY while there are any
 
 

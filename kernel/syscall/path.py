@@ -175,6 +175,8 @@ def _access(task: Any, dirfd: int, path: str | bytes, mode: int, flags: int) -> 
         charge_path(task, name)
         where = Walk(task.fs, cred, task).lookup(name, base_of(task, dirfd, name), not flags & AT_SYMLINK_NOFOLLOW)
         inode = where.inode
+    if mode & abi.X_OK and inode.is_reg and where is not None and where.mount.flags & abi.MS_NOEXEC:
+        raise error(EACCES, "noexec")
     if mode and not permitted(inode, cred, mode):
         raise error(EACCES, text(name))
     if mode & abi.W_OK and where is not None and not inode.mode & abi.S_IFCHR:
@@ -555,11 +557,19 @@ def mount_(
 def sys_umount2(task: Any, target: str | bytes, flags: int = 0) -> int:
     if flags & ~(abi.MNT_FORCE | abi.MNT_DETACH | abi.MNT_EXPIRE | abi.UMOUNT_NOFOLLOW):
         raise error(EINVAL, "flags")
-    _root_only(task)
     where = lookup(task, AT_FDCWD, pathname(target), not flags & abi.UMOUNT_NOFOLLOW)
+    _root_only(task)
     if where.dentry is not where.mount.root:
         raise error(EINVAL, "not a mount point")
     if where.mount.parent is None:
         raise error(EBUSY, "the root mount")
+    if flags & abi.MNT_EXPIRE:
+        if flags & (abi.MNT_FORCE | abi.MNT_DETACH):
+            raise error(EINVAL, "flags")
+        if where.mount.children or where.mount.users:
+            raise error(EBUSY, "mount in use")
+        if not where.mount.expiring:  # the second call in a row is the one that unmounts
+            where.mount.expiring = True
+            raise error(abi.EAGAIN, "marked")
     task.machine.vfs.umount(where.mount, bool(flags & abi.MNT_DETACH))
     return 0
