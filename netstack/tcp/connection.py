@@ -453,14 +453,10 @@ class Connection(Tcb):
         for rec in self.rtx:
             rec.prev = rec.next = None
         self.rtx.clear()
-        head = self.ts_head
-        head.prev = head.next = head
         self.packets_out = self.sacked_out = self.lost_out = self.retrans_out = self.backoff = 0
         self.pace_ns = 0
         self.pending = self.rtx_ns = self.delack_ns = self.comp_sack_ns = self.keepalive_ns = self.fin_wait_ns = 0
-        if self.timer is not None:
-            self.timer.disarm()
-            self.deadline_ns = 0
+        self.let_go()
         if self.listener is not None:
             self.listener.child_gone(self)
         if self.zerocopy:
@@ -470,6 +466,21 @@ class Connection(Tcb):
             sock.shutdown_mask = 3
             self.wake_pending = True
             self.wake()
+
+    def let_go(self) -> None:
+        """What leads back here is undone: the memory is free when nobody has the connection any more, and not when the
+        interpreter next looks for circles."""
+        head = self.ts_head
+        if head is not NOTHING_SENT:
+            head.prev = head.next = None
+            self.ts_head = NOTHING_SENT
+        if self.timer is not None:
+            self.timer.close()
+            self.timer = None
+            self.deadline_ns = 0
+        sock = self.sock
+        if sock is not None and sock.closed:
+            self.sock = None
 
     def time_wait(self, now: int) -> None:
         """Enter TIME-WAIT: a small block takes over (`timewait`), and this one is gone."""
