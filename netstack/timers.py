@@ -15,6 +15,10 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 
+def _nobody(now: int) -> None:
+    """Called for a timer that was closed."""
+
+
 class Timer:
     """One deadline. `callback(now)` is called once per arm."""
 
@@ -42,6 +46,11 @@ class Timer:
         if at_ns < entry[0]:
             timers._dead += 1
             timers._push(self, at_ns)
+
+    def close(self) -> None:
+        """It will not be armed again. Its owner is let go, also by the entry that may still be in the heap."""
+        self.disarm()
+        self.callback = _nobody
 
     def disarm(self) -> None:
         if self.deadline is not None:

@@ -178,7 +178,8 @@ class Request:
 
     def drop(self) -> None:
         if self.timer is not None:
-            self.timer.disarm()
+            self.timer.close()
+            self.timer = None
         self.listener.requests.pop(self.key, None)
         table = self.engine.table
         if table.get(self.key) is self:

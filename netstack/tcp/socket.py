@@ -564,6 +564,8 @@ class TcpSocket(Socket):
             return
         conn = self.conn
         if conn is None or conn.state in (CLOSED, TIME_WAIT):
+            if conn is not None:
+                conn.sock = None
             self.release_port()
             return
         conn.orphan = True
