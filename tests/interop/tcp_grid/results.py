@@ -184,6 +184,11 @@ def summary(results: list[Result]) -> str:
     return "\n".join([*lines, *(["under 0.8:"] if low else []), *(r.line() for r in low)])
 
 
+def number(value: float) -> str:
+    """Three digits of it, or all before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def table(results: list[Result]) -> str:
     """As the page has it: a row for each cell."""
     rows = [
@@ -195,7 +200,7 @@ def table(results: list[Result]) -> str:
         columns = []
         for key in (("send", "cubic"), ("send", "reno"), ("take", "cubic"), ("take", "reno")):
             r = mine.get(key)
-            columns.append(f"{r.ratio:.2f} ({r.goodput(r.linux):.3g})" if r else "")
+            columns.append(f"{r.ratio:.2f} ({number(r.goodput(r.linux))})" if r else "")
         linux, ours = dsacks(r for r in mine.values() if r.verb == "send")
         counts = sorted({len(r.ours) for r in mine.values()})
         repeats = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
