@@ -78,6 +78,13 @@ def emit(
         if length <= JOIN_BELOW and len(frags) == 1:
             text: Any = frags[0]
             return small(c, seq, flags, options, text if isinstance(text, bytes) else bytes(text), length, now)
+    return by_fields(c, seq, flags, frags, length, now, gso, options)
+
+
+def by_fields(
+    c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int, options: int
+) -> bytearray:
+    """Any segment: its fields are set one by one."""
     path = c.path
     if path.generation != path.stack.routes.generation:
         c.reroute(now)
@@ -86,7 +93,7 @@ def emit(
     out.seq = seq & MASK
     out.ack = c.rcv_nxt & MASK if flags & ACK else 0
     out.window = window.select(c) if not flags & SYN else min(c.rcv_wnd, 65535)
-    if c.ts_ok:
+    if c.ts_ok or options & OPT_TIMESTAMP:
         options |= OPT_TIMESTAMP
         out.tsval = (now // MS + c.ts_offset) & MASK
         out.tsecr = c.ts_recent

@@ -78,13 +78,12 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     rto.sample(c, rtt_us)
     c.rto_ns = rto.computed_ns(c)
     c.backoff = 0
-    cc = c.cc
-    cc.pkts_acked(c, pcount, rtt_us, now)
+    c.cc.pkts_acked(c, pcount, rtt_us, now)
     c.pending = c.rtx_ns = 0
     rate.sample(c, rec, pcount, now)
     c.delivered_ns = now
     c.counters.TCPDelivered += pcount
-    cc.cong_avoid(c, ack, pcount, now)
+    c.cc.cong_avoid(c, ack, pcount, now)
     c.cwnd_stamp_ns = now
     acking.update_pacing_rate(c)
     return True

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.tcp import predict, window
+from netstack.tcp import emit, predict, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.tcb import Tcb
 from tests.property.netstack.tcp.pair import MS, Pair
@@ -107,6 +107,23 @@ def test_the_same_with_and_without(config: dict[str, Any], fates: dict[str, Any]
     for i, (one, other) in enumerate(zip(with_it[0], without[0])):
         assert one == other, steps[i]
     assert with_it[1] == without[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(CONFIG, st.fixed_dictionaries({s: st.lists(FATE, max_size=30) for s in "ab"}), st.lists(STEP, max_size=14))
+def test_a_segment_in_one_call_or_field_by_field(
+    config: dict[str, Any], fates: dict[str, Any], steps: list[Any]
+) -> None:
+    in_one = hold(config, fates, steps)
+
+    def by_fields(c: Any, seq: int, flags: int, options: int, text: bytes, size: int, now: int) -> Any:
+        return emit.by_fields(c, seq, flags, (text,) if size else (), size, now, 0, options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emit, "small", by_fields)
+        patch.setattr(predict, "small", by_fields)
+        by_field = hold(config, fates, steps)
+    assert in_one == by_field
 
 
 def test_prediction_is_taken_where_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
