@@ -46,6 +46,7 @@ class FileOps:
 
     __slots__ = ()
     seekable: ClassVar[bool] = False  # has an offset: lseek, pread, pwrite
+    pidfd: ClassVar[bool] = False
 
     def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
         raise error(abi.EINVAL, "read")
@@ -234,7 +235,7 @@ def lseek(file: File, offset: int, whence: int) -> int:
         raise error(abi.EINVAL, f"whence {whence}")
     if not file.ops.seekable:
         inode = file.inode
-        if inode is not None and inode.fs.name == "anon_inodefs":
+        if inode is not None and inode.fs.name == "anon_inodefs" and not file.ops.pidfd:
             return 0  # eventfd, epoll and their kind have nothing to seek in, and do not mind
         raise error(abi.EBADF if file.flags & abi.O_PATH else abi.ESPIPE)
     file.pos = file.ops.llseek(file, offset, whence)

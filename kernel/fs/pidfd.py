@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 class PidFdOps(FileOps):
     __slots__ = ()
+    pidfd = True
 
     def poll(self, file: File) -> int:
         group: ThreadGroup = file.private
