@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 
+from kernel import abi
 from kernel.ipc.pipe import PipeOps
 from tests.property.kernel.calls import Script, inside, outside, scripts
 
@@ -26,7 +26,7 @@ def compare(script: Script) -> None:
     assert len(ours) == len(theirs)
 
 
-@settings(TOLD, max_examples=80)
+@settings(TOLD, max_examples=50)
 @given(scripts)
 def test_calls_of_one_process(script: Script) -> None:
     compare(script)
@@ -41,13 +41,9 @@ def test_calls_of_one_process_for_long(script: Script) -> None:
 
 def test_a_wrong_pipe_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a pipe that is never readable for poll."""
+    script: Script = [("pipe2", abi.O_NONBLOCK), ("write", 4, b"a"), ("ppoll", [(3, abi.POLLIN)], 0)]
+    compare(script)
     poll = PipeOps.poll
     monkeypatch.setattr(PipeOps, "poll", lambda self, file: poll(self, file) & ~1)
-
-    @settings(TOLD, max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
-    @given(scripts)
-    def run(script: Any) -> None:
-        compare(script)
-
     with pytest.raises(AssertionError, match="on the host"):
-        run()
+        compare(script)
