@@ -48,7 +48,7 @@ static void read_back(uint8_t *frame, size_t n, size_t l3, size_t l4, const stru
 
 static void repeat(const uint8_t *header, size_t n, size_t l3, uint32_t count, uint32_t step, uint32_t ids)
 {
-    uint8_t *out = malloc(n * count ? n * count : 1);
+    uint8_t *out = malloc(n * count > 0 ? n * count : 1);
     int done = trl_tcp_repeat(header, n, l3, count, step, ids, out);
     if (done >= 0 && (uint32_t)done != count)
         abort();

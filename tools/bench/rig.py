@@ -194,7 +194,7 @@ class Rig:
             command[1:3] = ["-m", "tools.bench.sampler", self.profile, "--wait", "tools.bench.machine"]
         server = self._serve(self.near, ip, *command)
         if self.profile is not None:
-            server.child.send_signal(signal.SIGUSR2)
+            server.child.send_signal(signal.SIGURG)
         return server
 
     def stack(self) -> Server:
@@ -204,7 +204,7 @@ class Rig:
             command[1:3] = ["-m", "tools.bench.sampler", self.profile, "--wait", "tools.bench.stack_peer"]
         server = self._serve(self.near, STACK_IP, *command)
         if self.profile is not None:
-            server.child.send_signal(signal.SIGUSR2)
+            server.child.send_signal(signal.SIGURG)
         return server
 
     def load(self, server: Server, kind: str, port: int, seconds: float, cpu: int | None = None) -> dict[str, float]:

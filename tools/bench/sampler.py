@@ -2,7 +2,7 @@
 
     python -m tools.bench.sampler OUT.json [--wait] MODULE [ARG...]
 
-With `--wait` it starts looking when SIGUSR2 comes, so that a server's own start does not count. A sample
+With `--wait` it starts looking when SIGURG comes, so that a server's own start does not count. A sample
 lands on the line that was running; C code counts for the line that called it. Sampling, unlike tracing, costs
 nothing between samples and does not mind greenlets. The result names functions by their own samples and by
 those of everything they called.
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     module = sys.argv[0]
     sampler = Sampler()
     if wait:
-        signal.signal(signal.SIGUSR2, sampler.start)
+        signal.signal(signal.SIGURG, sampler.start)
     else:
         sampler.start()
     status = 0

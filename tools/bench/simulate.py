@@ -65,8 +65,8 @@ def flow(total: int, capture: str, flows: int = 1) -> dict[str, float]:
         for i in range(flows):
             a.spawn(source, PORT + i, share if i else total - share * (flows - 1))
             b.spawn(sink, "10.0.0.1", PORT + i, received)
-        if callable(signal.getsignal(signal.SIGUSR2)):
-            signal.raise_signal(signal.SIGUSR2)  # a sampler waits for this
+        if callable(signal.getsignal(signal.SIGURG)):
+            signal.raise_signal(signal.SIGURG)  # a sampler waits for this
         start = time.perf_counter()
         lab.run()
         wall = time.perf_counter() - start
