@@ -484,15 +484,14 @@ def _queue(pending: list[SigInfo], info: SigInfo) -> None:
     """Standard signals coalesce; of real-time ones each is kept."""
     if info.si_signo < 32 and any(p.si_signo == info.si_signo for p in pending):
         return
-    if pending:
+    if pending and pending[-1].unqueued:  # it was the last for which there was no room
         pending[:] = [p for p in pending if not (p.unqueued and p.si_signo == info.si_signo)]
     pending.append(info)
 
 
 def _queued(group: ThreadGroup) -> int:
     """How many signals wait for the process and its threads."""
-    lists = [group.pending, *(task.pending for task in group.threads.values())]
-    return sum(not info.unqueued for pending in lists for info in pending)
+    return len(group.pending) + sum(len(task.pending) for task in group.threads.values())
 
 
 def _discard(group: ThreadGroup, mask: int) -> None:
