@@ -54,13 +54,16 @@ def main(sys, argv):
 
     print("exit_group by a thread:", sys.wait4(sys.spawn(group_exit))[1] >> 8)
 
+    reader, writer = sys.pipe2(0)
+
     def stopped(sys):
         for _ in range(2):
             sys.clone(sleeper)
+        sys.write(writer, b"x")
         sleeper(sys)
 
     pid = sys.spawn(stopped)
-    sys.nanosleep(20_000_000)
+    sys.read(reader, 1)
     sys.kill(pid, SIGSTOP)
     print("stopped:", hex(sys.wait4(pid, WUNTRACED)[1]))
     def states():
