@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
@@ -19,6 +20,10 @@ from hypothesis import settings
 # Tests replace methods of classes, and editing a source has to take effect: they run the Python unless told otherwise.
 # Nothing of terrella that is compiled has been imported yet.
 os.environ.setdefault("TERRELLA_COMPILED", "0")
+
+# A background job of a shell starts with these ignored, and whatever it starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # How long an example takes says how busy the host is. (What else a profile says stays, as that for CI.)
 settings.register_profile("house", settings(), deadline=None)

@@ -92,8 +92,9 @@ def test_computed_slots_are_declared_and_what_only_the_checker_sees_goes() -> No
 
 def test_bases_of_bases_are_open_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "MODULES", ["hot.py"])
-    hot = "class A:\n    pass\nclass B(A):\n    pass\nclass C:\n    pass\n"
-    assert fast.inherited({"hot.py": hot, "cold.py": "class D(hot.B):\n    pass\n"}) == {"A", "B"}
+    monkeypatch.setattr(fast, "OPEN", ("C",))
+    hot = "class A:\n    pass\nclass B(A):\n    pass\nclass C:\n    pass\nclass E:\n    pass\n"
+    assert fast.inherited({"hot.py": hot, "cold.py": "class D(hot.B):\n    pass\n"}) == {"A", "B", "C"}
 
 
 def test_every_module_of_the_list_is_there_and_can_be_prepared(tmp_path: Path) -> None:
