@@ -58,10 +58,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """
     report = yield
     if os.environ["TERRELLA_COMPILED"] == "1" and report.failed and call.excinfo is not None:
-        names = getattr(item, "fixturenames", ())
         if STANDS_IN.search(call.excinfo.exconly()):
             reason = "something stands in for a compiled object"
-        elif "monkeypatch" in names or "monkeypatch" in inspect.getsource(item.function):
+        elif "monkeypatch.setattr" in inspect.getsource(item.function):
             reason = "replaces something inside, which compiled code does not see"
         else:
             return report

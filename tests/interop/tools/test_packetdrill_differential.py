@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.packetdrill.differential.__main__ import differs, punctual
+from tests.conftest import missing
+from tools.packetdrill.differential.__main__ import Late, differs, punctual
 from tools.packetdrill.differential.judge import compare
 from tools.packetdrill.differential.record import Scenario
 from tools.packetdrill.differential.scenario import KINDS, make
@@ -29,9 +30,16 @@ KNOWN_PART = 0.35
 def test_a_sample_does_the_same(need: Callable[..., None]) -> None:
     """A difference counts when it comes in three runs, none of which was late."""
     need("ip", root=True)
+    late = []
     for seed in SAMPLE:
-        found = differs(make(seed, KINDS[seed % len(KINDS)], 25))
+        try:
+            found = differs(make(seed, KINDS[seed % len(KINDS)], 25))
+        except Late:
+            late.append(seed)
+            continue
         assert found is None, (seed, found[0])
+    if len(late) > 1:
+        missing(f"the host was late each time with the seeds {late}")
 
 
 def test_a_difference_is_found(need: Callable[..., None]) -> None:
@@ -40,7 +48,7 @@ def test_a_difference_is_found(need: Callable[..., None]) -> None:
     lines = Scenario.read(SHORT)
     theirs, other = punctual([lines, Scenario(["`sysctl -q net.ipv4.tcp_window_scaling=0`"], lines.steps)])
     if theirs is None or other is None:
-        pytest.skip("the host was late each time")
+        missing("the host was late each time")
     assert compare(theirs, other) is not None
 
 
@@ -48,11 +56,16 @@ def test_a_difference_is_found(need: Callable[..., None]) -> None:
 def test_a_campaign(need: Callable[..., None], tmp_path: Path) -> None:
     need("ip", root=True)
     different = {}
-    seeds = range(1000, 1096)
-    for seed in seeds:
-        found = differs(make(seed))
+    judged = 0
+    for seed in range(1000, 1096):
+        try:
+            found = differs(make(seed))
+        except Late:
+            continue
+        judged += 1
         if found is not None:
             different[seed] = (found[0].line, found[0].ours, found[0].theirs)
     (tmp_path / "differences.json").write_text(json.dumps(different, indent=1))
-    print(json.dumps(different, indent=1))
-    assert len(different) <= KNOWN_PART * len(seeds)
+    print(judged, json.dumps(different, indent=1))
+    assert judged >= 48, "the host was late too often to say anything"
+    assert len(different) <= KNOWN_PART * judged

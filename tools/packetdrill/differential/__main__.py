@@ -72,14 +72,24 @@ def punctual(scenarios: list[Scenario], tries: int = 4) -> list[list[Group] | No
     return [done.get(number) for number in range(len(scenarios))]
 
 
+class Late(Exception):
+    """Nothing can be said of a scenario: the host was late in every run."""
+
+
 def differs(scenario: Scenario, tries: int = 3) -> tuple[Difference, list[Group], list[Group]] | None:
-    """A difference that comes in each of `tries` runs (the last of them), or None."""
+    """A difference that comes in each of `tries` runs (the last of them), or None. Late where there was no run to
+    compare; RuntimeError for a scenario that does not run here.
+    """
     ours = together([scenario], Host)[0]
+    if not ours:
+        raise RuntimeError("the scenario does not run here")
     found = None
     for count in (1, tries - 1):
         for theirs in punctual([scenario] * count):
-            difference = compare(ours, theirs) if ours and theirs else None
-            if difference is None or ours is None or theirs is None:
+            if not theirs:
+                raise Late("the host was late each time")
+            difference = compare(ours, theirs)
+            if difference is None:
                 return None
             found = difference, ours, theirs
     return found
