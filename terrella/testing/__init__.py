@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 _WHERE = {
-    "Application": "apps", "Piece": "apps", "Case": "cases", "exchange": "cases", "run": "cases", "Fate": "links",
+    "Application": "apps", "Piece": "apps", "Case": "cases", "exchange": "running", "run": "running", "Fate": "links",
     "Link": "links", "Way": "links", "Burst": "links", "StripOptions": "links", "ClampMss": "links",
     "ShiftSequence": "links", "BleachEcn": "links", "Pair": "pair", "Violation": "pair", "Oracle": "oracles",
     "EVERY": "oracles", "jain": "oracles", "shares": "oracles", "TwoSockets": "machine",

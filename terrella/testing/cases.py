@@ -1,4 +1,4 @@
-"""A case: everything that decides a run, as a value with a JSON form; running it; and keeping it when it fails.
+"""A case: everything that decides a run, as a value with a JSON form. `running` runs it and keeps it when it fails.
 
 A case is a seed, a link, settings and a list of steps. A step is a tuple: the name of a method of `Pair` and
 its arguments,
@@ -14,23 +14,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from terrella.testing import apps, links
 from terrella.testing.apps import Application
 from terrella.testing.links import Link
 
-if TYPE_CHECKING:
-    from terrella.testing.origins import Need
-    from terrella.testing.pair import Pair
-
 FORMAT = 1
-ARTIFACTS = "TERRELLA_ARTIFACTS"
-"""The environment variable with the directory that failing cases are saved in; empty: nowhere."""
-
 STEPS = frozenset({
     "listen", "connect", "accept", "send", "recv", "shutdown", "close", "setsockopt", "attach", "fault", "cut", "run",
     "heal",
@@ -45,6 +36,8 @@ _VALUES: dict[str, type] = {
 }  # fmt: skip
 
 Step = tuple[Any, ...]
+Need = tuple[str, str, str, str]
+"""What a run took from the user's own code: the kind of thing, its name, its module, the module's file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,98 +140,3 @@ def _said(text: str) -> dict[str, Any]:
     if not isinstance(said, dict) or said.get("terrella-case") != FORMAT:
         raise ValueError(f'not a case: it should say "terrella-case": {FORMAT}')
     return said
-
-
-# Running.
-
-
-def make(case: Case, oracles: Iterable[Callable[[Pair], Any]] | None = None) -> Pair:
-    """The pair of a case, before its first step."""
-    if oracles is None:
-        from terrella.testing.oracles import EVERY
-
-        oracles = EVERY
-    from terrella.testing.pair import Pair
-
-    each = {side: dict(settings) for side, settings in case.each}
-    return Pair(case.link, case.seed, dict(case.settings), oracles, each)
-
-
-def perform(pair: Pair, step: Step) -> Any:
-    """One step. ValueError when there is none of that name."""
-    name = step[0]
-    if name not in STEPS:
-        raise ValueError(f"a case has no step {name!r}: it is one of {', '.join(sorted(STEPS))}")
-    return getattr(pair, name)(*step[1:])
-
-
-def run(
-    case: Case,
-    oracles: Iterable[Callable[[Pair], Any]] | None = None,
-    artifacts: str | os.PathLike[str] | None = None,
-    name: str = "case",
-) -> Pair:
-    """Run a case to its end. What fails is saved (see `save`) in `artifacts`, or in $TERRELLA_ARTIFACTS, or not."""
-    pair = make(case, oracles)
-    try:
-        for step in case.steps:
-            perform(pair, step)
-        pair.finish()
-    except Exception as why:
-        keep(pair, case, why, artifacts, name)
-        raise
-    return pair
-
-
-def exchange(
-    link: Link,
-    a: Application | None = None,
-    b: Application | None = None,
-    *,
-    seed: int = 0,
-    settings: dict[str, Any] | None = None,
-    simultaneous: bool = False,
-    oracles: Iterable[Callable[[Pair], Any]] | None = None,
-    artifacts: str | os.PathLike[str] | None = None,
-    name: str = "exchange",
-) -> Pair:
-    """Two applications over one connection, to the end, under every oracle."""
-    case = Case.exchange(
-        link, a or Application(), b or Application(), seed=seed, settings=settings, simultaneous=simultaneous
-    )  # fmt: skip
-    return run(case, oracles, artifacts, name)
-
-
-# Keeping.
-
-
-def keep(
-    pair: Pair, case: Case, why: BaseException, artifacts: str | os.PathLike[str] | None = None, name: str = "case"
-) -> None:
-    """Save a failing case, when there is a directory for it, and tell the exception how to replay it."""
-    directory = artifacts if artifacts is not None else os.environ.get(ARTIFACTS, "")
-    if not directory:
-        return
-    rule = getattr(why, "oracle", type(why).__name__)
-    path = save(pair, case, directory, f"{name}-{rule}", why)
-    why.add_note(f"replay: python -m terrella.testing.replay {path}")
-
-
-def save(
-    pair: Pair, case: Case, directory: str | os.PathLike[str], name: str, why: BaseException | None = None
-) -> Path:
-    """NAME.json (the case), NAME.pkt (what the failing side did, as a packetdrill script) and NAME.pcapng (both sides).
-
-    The path of the script, which holds the case as well.
-    """
-    from terrella.testing import origins, script
-
-    into = Path(directory)
-    into.mkdir(parents=True, exist_ok=True)
-    safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)[:150]
-    side = getattr(why, "side", "a")
-    (into / f"{safe}.json").write_text(to_json(case, origins.needs(pair, case)) + "\n")
-    script.capture(pair, into / f"{safe}.pcapng", why)
-    path = into / f"{safe}.pkt"
-    path.write_text(script.text(pair, side, case, why))
-    return path

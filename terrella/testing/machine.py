@@ -9,7 +9,7 @@ to its end. Use it as it is,
     TestTwoSockets = TwoSockets.TestCase
 
 or derive from it, with other `oracles`, `links` or rules. A failure is shrunk by Hypothesis; the smallest is
-what is left in the artifacts' directory (see `cases.save`), for the machine notes every step as a `Case` does.
+what is left in the artifacts' directory (see `running.save`), for the machine notes every step as a `Case` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from terrella.testing import cases
+from terrella.testing import running
 from terrella.testing.cases import Case
 from terrella.testing.links import Link
 from terrella.testing.pair import OTHER, Pair
@@ -54,7 +54,7 @@ class TwoSockets(RuleBasedStateMachine):
         assert self.pair is not None
         self.case = self.case.but(steps=(*self.case.steps, step))
         try:
-            return cases.perform(self.pair, step)
+            return running.perform(self.pair, step)
         except Exception as why:
             self._keep(why)
             raise
@@ -62,7 +62,7 @@ class TwoSockets(RuleBasedStateMachine):
     def _keep(self, why: Exception) -> None:
         assert self.pair is not None
         self.failed = True
-        cases.keep(self.pair, self.case, why, self.artifacts, type(self).__name__)
+        running.keep(self.pair, self.case, why, self.artifacts, type(self).__name__)
 
     # Opening: at once, unless the run is a hasty one, in which anything may come before anything.
 
@@ -79,7 +79,7 @@ class TwoSockets(RuleBasedStateMachine):
         link = data.draw(type(self).links, label="link")
         settings = data.draw(type(self).settings, label="settings")
         self.case = Case(link, (), seed, tuple(sorted(settings.items())))
-        self.pair = cases.make(self.case, self.oracles)
+        self.pair = running.make(self.case, self.oracles)
         self.hasty = hasty
         if hasty:
             return

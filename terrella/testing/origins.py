@@ -12,13 +12,10 @@ from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from terrella.testing.cases import Case
-    from terrella.testing.pair import Pair
-
-Need = tuple[str, str, str, str]
+from terrella.testing.cases import Case, Need
+from terrella.testing.pair import Pair
 
 CONGESTION, ORACLE = "congestion", "oracle"
 OURS = ("netstack.", "terrella.")

@@ -6,7 +6,7 @@
 
 The lab is closed after the test. Its seed is `--lab-seed` (0). With `--lab-artifacts DIR` a test that fails leaves
 DIR/TEST.pcapng (what passed every network card of the lab, an interface for each) and DIR/TEST.txt (the seed
-and how to run it again); failing cases of the Hypothesis kit are saved there too (`terrella.testing.cases.save`).
+and how to run it again); failing cases of the Hypothesis kit are saved there too (`terrella.testing.running.save`).
 
 Every pytest run in this environment imports this file: it imports nothing else before it is needed.
 """

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from terrella.testing import cases, origins, script
+from terrella.testing import cases, origins, running, script
 from terrella.testing.cases import Case
 from terrella.testing.oracles import EVERY
 
@@ -51,21 +51,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             origins.load_file(file)
         text = text_of(args.file)
         case = cases.from_json(text)
-        pair = cases.make(case, [*EVERY, *origins.load(cases.needs_of(text))])
+        pair = running.make(case, [*EVERY, *origins.load(cases.needs_of(text))])
     except (OSError, ValueError, KeyError, TypeError) as why:
         print(f"{args.file}: {why}", file=sys.stderr)
         return 2
     trouble: Exception | None = None
     try:
         for step in case.steps:
-            cases.perform(pair, step)
+            running.perform(pair, step)
         pair.finish()
     except Exception as why:
         trouble = why
     if args.save:
-        print(cases.save(pair, case, args.save, Path(args.file).stem, trouble), file=sys.stderr)
+        print(running.save(pair, case, args.save, Path(args.file).stem, trouble), file=sys.stderr)
     if args.side:
-        print(script.text(pair, args.side, None, trouble), end="")
+        print(script.text(pair, args.side, trouble), end="")
     if trouble is None:
         print(f"no oracle objects: {len(case.steps)} steps, {pair.events} events", file=sys.stderr)
         return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from csrc.frame import Frame
 from drivers.capture import Pcapng
@@ -18,14 +18,11 @@ from netstack.settings import Settings
 from terrella.testing import wire
 from terrella.testing.pair import Event, Pair, Side
 
-if TYPE_CHECKING:
-    from terrella.testing.cases import Case
-
 CASE = "// case "
 NAMES = {"a": "opened first, 10.0.0.1:4000", "b": "10.0.0.2:80"}
 
 
-def text(pair: Pair, name: str, case: Case | None = None, why: BaseException | None = None) -> str:
+def text(pair: Pair, name: str, why: BaseException | None = None) -> str:
     """The script of one side."""
     side = pair.sides[name]
     lines = [f"// what side {name} saw ({NAMES[name]})"]
@@ -43,12 +40,12 @@ def text(pair: Pair, name: str, case: Case | None = None, why: BaseException | N
         line = view.line(event)
         if line is not None:
             lines.append(f"{seconds(event[0]):>12} {line}")
-    if case is not None:
-        from terrella.testing.cases import to_json
-        from terrella.testing.origins import needs
-
-        lines += ["", CASE + to_json(case, needs(pair, case))]
     return "\n".join(lines) + "\n"
+
+
+def holding(case: str) -> str:
+    """The lines at a script's end that hold a case, given as JSON."""
+    return f"\n{CASE}{case}\n"
 
 
 def case_text(script: str) -> str | None:

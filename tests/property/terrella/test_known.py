@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from terrella.testing.apps import Application, Piece
-from terrella.testing.cases import PATIENT, Case, run
+from terrella.testing.cases import PATIENT, Case
 from terrella.testing.links import DROP, MS, ClampMss, Fate, Link, ShiftSequence, Way
+from terrella.testing.running import run
 
 PIECES = (Piece(214), Piece(1448, 3000 * MS), Piece(5000, 300 * MS))
 

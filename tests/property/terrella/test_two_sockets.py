@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from terrella.testing import strategies
-from terrella.testing.cases import Case, run
+from terrella.testing.cases import Case
 from terrella.testing.machine import TwoSockets
+from terrella.testing.running import run
 
 ANYTHING = list(HealthCheck)
 LONG = int(os.environ.get("TERRELLA_SOAK_EXAMPLES", "3000"))

@@ -33,9 +33,10 @@ from netstack.tcp import (
 from netstack.tcp.congestion import cubic, reno
 from terrella.testing import oracles, pair
 from terrella.testing.apps import Application, Piece
-from terrella.testing.cases import PATIENT, Case, run
+from terrella.testing.cases import PATIENT, Case
 from terrella.testing.links import CORRUPT, DELAY, DROP, MARK, MS, STALE, Fate, Link, StripOptions, Way
 from terrella.testing.pair import Violation
+from terrella.testing.running import run
 from terrella.testing.wire import SACK_PERMITTED, TIMESTAMP, WSCALE
 
 RENO = {"net.ipv4.tcp_congestion_control": "reno"}
@@ -222,7 +223,7 @@ def test_it_ends_sees_what_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None
 
 def states(case: Case) -> Any:
     """The state of a in the middle of a transfer, to be altered."""
-    from terrella.testing.cases import make, perform
+    from terrella.testing.running import make, perform
 
     made = make(case, [])
     for step in case.steps:

@@ -8,7 +8,7 @@ import pytest
 
 from terrella.testing import wire
 from terrella.testing.apps import Application, Piece
-from terrella.testing.cases import Case, exchange, make, perform
+from terrella.testing.cases import Case
 from terrella.testing.links import (
     CORRUPT,
     DELAY,
@@ -29,6 +29,7 @@ from terrella.testing.links import (
 )
 from terrella.testing.oracles import jain, shares
 from terrella.testing.pair import Pair
+from terrella.testing.running import exchange, make, perform
 
 SEND = Application((Piece(30_000),))
 

@@ -14,7 +14,7 @@ import pytest
 
 from terrella.testing import cases, replay, script
 from terrella.testing.apps import Application, Piece
-from terrella.testing.cases import Case, run
+from terrella.testing.cases import Case
 from terrella.testing.links import (
     DELAY,
     DROP,
@@ -31,6 +31,7 @@ from terrella.testing.links import (
 )
 from terrella.testing.oracles import Oracle
 from terrella.testing.pair import Violation
+from terrella.testing.running import run
 
 BUSY = Case.exchange(
     Link(
@@ -176,7 +177,7 @@ def test_the_script_runs_in_packetdrill(side: str, simultaneous: bool) -> None:
     if simultaneous:
         case = case.but(steps=(("connect", "a"), ("connect", "b"), *case.steps[2:]))
     pair = run(case, artifacts="")
-    text = script.text(pair, side, case)
+    text = script.text(pair, side)
     verdict = run_text(text, "kit.pkt")
     assert verdict.passed, f"{verdict.error}\n{text}"
     lines = text.splitlines()
