@@ -38,6 +38,10 @@ class Costs:
     """Protocol work for one frame or super-segment received."""
     transmit: int = 500
     """Handing one frame or super-segment to a device."""
+    block: int = 1_200
+    """Submitting one transfer to a disk's queue. What the disk then takes: drivers/disk/drive.py."""
+    block_done: int = 800
+    """Ending one request of a disk: the deferred half of its interrupt."""
     spawn: int = 5_000
     """A new process: tables, no memory. Small, so that a handful of them does not blur what they then do."""
     thread: int = 4_000

@@ -460,7 +460,7 @@ def _one(prefix: str, more: dict[int, str] | None = None, drop: tuple[str, ...] 
     return lambda value, args: names.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args)
 
 
-IOCTLS: dict[int, str] = {v: n for prefix in ("TIOC", "TC", "FIO") for v, n in names_of(prefix).items()}
+IOCTLS: dict[int, str] = {v: n for prefix in ("TIOC", "TC", "FIO", "BLK") for v, n in names_of(prefix).items()}
 
 BUFFER_KINDS = frozenset({"sink", "remaining", "msghdr_out", "iovec_out"})
 """Shown when the call ends, not when it begins."""

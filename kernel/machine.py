@@ -10,11 +10,13 @@ Everything a machine does is a function of the timeline's seed and of what comes
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from drivers.clock import RealTimeline, Stream, VirtualTimeline
 from drivers.console import Console, MemoryConsole
+from drivers.disk.drive import DEPTH, SSD, DriveCosts
 from kernel import syscall as _families
 from kernel.abi import O_RDWR, RLIM_INFINITY, RLIMIT_CORE, RLIMIT_NICE, RLIMIT_NOFILE, RLIMIT_RTPRIO
 from kernel.console import ConsoleLine, console_file
@@ -46,7 +48,9 @@ from netstack.settings import Settings
 from netstack.stack import Stack
 
 if TYPE_CHECKING:
+    from drivers.disk.device import Disk
     from drivers.net.device import NetDevice
+    from kernel.block.device import BlockDevice
 
 LIMITS: dict[int, tuple[int, int]] = {
     RLIMIT_NOFILE: (1024, 1048576), RLIMIT_CORE: (0, RLIM_INFINITY), RLIMIT_NICE: (0, 0), RLIMIT_RTPRIO: (0, 0),
@@ -69,9 +73,9 @@ class Machine:
     """
 
     __slots__ = (
-        "_clock_step", "closed", "console", "costs", "devpts", "domainname", "frames", "fs_sharers", "futexes",
-        "hostname", "library", "lines", "lost_reports", "meter", "missing_calls", "name", "network",
-        "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler", "signal_wait",
+        "_clock_step", "closed", "console", "costs", "devpts", "disks", "domainname", "frames", "fs_sharers", "futexes",
+        "hostname", "library", "lines", "log", "lost_reports", "meter", "missing_calls", "name", "network",
+        "on_log", "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler", "signal_wait",
         "signals", "stack", "sys", "tasks", "timeline", "trace", "vfs",
     )  # fmt: skip
 
@@ -114,6 +118,12 @@ class Machine:
         """Terminals over consoles, made when they are first opened."""
         self.devpts: Any = None
         self.lost_reports = 0
+        self.disks: dict[str, BlockDevice] = {}
+        """Its block devices by name, in the order in which they were attached."""
+        self.log: deque[tuple[int, str]] = deque(maxlen=1000)
+        """What the kernel had to say lately, and when: errors of devices."""
+        self.on_log: Callable[[str], None] | None = None
+        """Told each line of the log, with its time as Linux's has it."""
         self.missing_calls: dict[str, int] = {}
         """Calls that programs made and the kernel does not have (they got ENOSYS), and how often."""
         self.fs_sharers: dict[int, int] = {}
@@ -327,6 +337,24 @@ class Machine:
         """Plug in a network device and give it addresses ("10.0.0.2/24")."""
         self.network.attach(device, *addresses, name=name)
 
+    def attach_disk(
+        self, disk: Disk, *, drive: DriveCosts | None = SSD, scheduler: str = "none", depth: int = DEPTH
+    ) -> BlockDevice:
+        """Plug in a disk: /dev/vda, then vdb. `drive` says how long it takes (drivers/disk/drive.py), None nothing at
+        all, which is also right in real time; `scheduler` of its requests: "none" or "deadline"; `depth`: so many
+        requests the drive has at once. The machine closes the disk.
+        """
+        from kernel.block.device import attach
+
+        return attach(self, disk, drive, scheduler, depth)
+
+    def printk(self, text: str) -> None:
+        """A line of the kernel's log."""
+        now = self.timeline.now
+        self.log.append((now, text))
+        if self.on_log is not None:
+            self.on_log(f"[{now // 10**9:5d}.{now // 1000 % 10**6:06d}] {text}")
+
     def run(self, until: int | None = None, process: ThreadGroup | None = None) -> bool:
         """Run the timeline until the time, or until `process` (default: every process but init) has ended.
 
@@ -365,6 +393,8 @@ class Machine:
         self.closed = True
         self.on_process_end.clear()
         self.processes.kill_all()
+        for device in self.disks.values():
+            device.close()
         self.network.close()
 
     def __enter__(self) -> Machine:

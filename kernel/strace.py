@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from kernel import abi
 from kernel.abi import AT_FDCWD, errno_name, signal_name
 from kernel.decode import BUFFER_KINDS, DECODERS, LONGEST, OUTPUTS, RESULTS, buffer, signal_info
+from kernel.decodeblock import ANSWERS, ioctl_argument
 from kernel.decodemm import WHOLE
 from kernel.straceopts import Options
 from kernel.trace import Unfinished
@@ -372,6 +373,11 @@ def arguments(
         parts = parts[:3]  # no mode without O_CREAT
     if call.name == "fcntl" and len(args) > 1 and args[1] in NO_ARGUMENT:
         parts = parts[:2]
+    if call.name == "ioctl":
+        shown = ioctl_argument(args, result)
+        if shown is not None:
+            parts = [*parts[:2], shown] if shown else parts[:2]
+            split = 2 if args[1] in ANSWERS else None
     if call.name in ("mount",) and parts[-1:] == ['""']:
         parts[-1] = "NULL"
     if split is None:
@@ -430,6 +436,8 @@ def returned(
             return f"{result:#x} (flags {DECODERS['open_flags'](result, args)})"
         if args[1] == abi.F_GETFD and result:
             return f"{result:#x} (flags FD_CLOEXEC)"
+    if call.name == "ioctl" and len(args) > 1 and args[1] in ANSWERS:
+        return "0"
     if call.name == "umask":
         return DECODERS["mode"](result, args)
     how = RETURNED.get("cwd" if call.name == "getcwd" else call.returns)

@@ -17,6 +17,8 @@ from kernel.signal import SigInfo
 from kernel.task import Killed
 
 if TYPE_CHECKING:
+    from kernel.block.queue import RequestQueue
+    from kernel.block.request import Bio, Request
     from kernel.machine import Machine
     from kernel.syscall.table import Call
     from kernel.task import Task
@@ -67,6 +69,18 @@ class Subscriber(Protocol):
     def interrupt(self, cpu: int, kind: str, begin: int, end: int) -> None:
         """A device has the CPU: the top half ("irq") or the deferred one ("softirq") of an interrupt."""
 
+    def bio_queued(self, queue: RequestQueue, bio: Bio, request: Request, merged: bool, now: int) -> None:
+        """A task (`bio.task`) has asked a disk for something, and it became this request, or part of it."""
+
+    def requests_joined(self, queue: RequestQueue, request: Request, into: Request, now: int) -> None:
+        """Two requests that waited are one from now on."""
+
+    def request_issued(self, queue: RequestQueue, request: Request, now: int) -> None:
+        """The drive begins to work on it, or has it in its own queue."""
+
+    def request_done(self, queue: RequestQueue, request: Request, failed: int, now: int) -> None:
+        """It has ended, with an errno or 0; who waits for its bios (`bio.waiters`) is woken next."""
+
 
 class SchedulerTrace(Protocol):
     """What the scheduler tells its trace."""
@@ -86,8 +100,8 @@ class Trace:
     """The subscribers of one machine."""
 
     __slots__ = (
-        "_calls", "_ignored", "_interrupts", "_machine", "_scheduling", "_tampering", "_waits", "active", "resuming",
-        "subscribers", "tampered",
+        "_calls", "_ignored", "_interrupts", "_machine", "_scheduling", "_tampering", "_waits", "active", "blocks",
+        "resuming", "subscribers", "tampered",
     )  # fmt: skip
 
     def __init__(self, machine: Machine) -> None:
@@ -102,6 +116,8 @@ class Trace:
         """Whether the call that is told to begin continues one that a signal interrupted."""
         self._waits: list[Any] = []
         self._interrupts: list[Any] = []
+        self.blocks: list[Any] = []
+        """Who hears of disks."""
         self._ignored: dict[int, list[SigInfo]] = {}
         """Signals that did nothing, by tid: told after the call under way, where a traced task of Linux takes them."""
         self.active = False
@@ -121,6 +137,7 @@ class Trace:
         self._scheduling = [s for s in self.subscribers if hasattr(s, "switch")]
         self._interrupts = [s for s in self.subscribers if hasattr(s, "interrupt")]
         self._waits = [s for s in self.subscribers if hasattr(s, "migrate")]
+        self.blocks = [s for s in self.subscribers if hasattr(s, "request_done")]
         self._tampering = [s for s in self.subscribers if hasattr(s, "tamper")]
         self.active = bool(self._calls or self._tampering)
         machine = self._machine
@@ -256,3 +273,19 @@ class Trace:
     def interrupt(self, cpu: int, kind: str, begin: int, end: int) -> None:
         for subscriber in self._interrupts:
             subscriber.interrupt(cpu, kind, begin, end)
+
+    def bio_queued(self, queue: RequestQueue, bio: Bio, request: Request, merged: bool, now: int) -> None:
+        for subscriber in self.blocks:
+            subscriber.bio_queued(queue, bio, request, merged, now)
+
+    def requests_joined(self, queue: RequestQueue, request: Request, into: Request, now: int) -> None:
+        for subscriber in self.blocks:
+            subscriber.requests_joined(queue, request, into, now)
+
+    def request_issued(self, queue: RequestQueue, request: Request, now: int) -> None:
+        for subscriber in self.blocks:
+            subscriber.request_issued(queue, request, now)
+
+    def request_done(self, queue: RequestQueue, request: Request, failed: int, now: int) -> None:
+        for subscriber in self.blocks:
+            subscriber.request_done(queue, request, failed, now)

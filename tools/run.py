@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from tools import disk
 from tools.errors import FAILED, CommandError
 from tools.program import ProgramError
 
@@ -17,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="strace's own, in one word: --strace-options='-f -T -e trace=%%file'")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the course of events (default 0)")
     parser.add_argument("--cpus", type=positive, default=1, metavar="N", help="processors of the machine (default 1)")
+    disk.configure(parser)
     parser.add_argument("--memory", type=positive, metavar="FRAMES", help="4 KiB frames of memory")
     parser.add_argument(
         "--sched", default="eevdf", choices=["eevdf", "rr", "fixed"], metavar="POLICY",
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
                 raise CommandError("--on-linux needs a Linux host", FAILED)
             if args.perfetto:
                 raise CommandError("--on-linux is the host's kernel: --perfetto traces ours only", 2)
+            if args.disk:
+                raise CommandError("--on-linux is the host's kernel: give the program the image's path instead", 2)
             if args.strace or args.strace_file or args.strace_options:
                 raise CommandError("--on-linux is the host's kernel: trace it with `strace -f terrella run ...`", 2)
             from tools.onlinux import run_on_linux

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tools.disk import attach_disks, open_disks
 from tools.errors import FAILED, CommandError
 from tools.program import ProgramError, read_program
 
@@ -66,10 +67,13 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
     with ExitStack() as cleanup:
         options = _strace_options(args)
+        disks = open_disks(args.disk)
         trace = _trace_file(args, options, cleanup)
         size = {} if args.memory is None else {"memory": args.memory}
         machine = Machine("terrella", VirtualTimeline(args.seed), cpus=args.cpus, policy=args.sched, **size)
         cleanup.callback(machine.close)
+        machine.on_log = kernel_says
+        attach_disks(machine, args.disk, disks)
         machine.boot_program(reap)
         machine.timeline.run()  # until init waits
         if trace is not None:
@@ -100,6 +104,11 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
             report_deadlock(machine)
             return FAILED
         return shell_status(program.exit_status)
+
+
+def kernel_says(line: str) -> None:
+    """A line of the kernel's log."""
+    print(f"{LINE}{line}", file=sys.stderr, flush=True)
 
 
 def _created(path: str) -> IO[bytes]:

@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from tools import disk
 from tools.errors import FAILED, CommandError
 from tools.run import positive
-from tools.session import connect_streams, host_terminal, report_deadlock, run_with_terminal
+from tools.session import connect_streams, host_terminal, kernel_says, report_deadlock, run_with_terminal
 
 ENVIRON = {
     "HOME": "/root", "LOGNAME": "root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SHELL": "/bin/sh", "USER": "root",
@@ -26,7 +27,7 @@ ENVIRON = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "terrella sh [OPTION...] [-c COMMANDS] [SCRIPT] [ARG...]"
-    parser.add_argument("--disk", metavar="IMAGE", help="a disk image to start from")
+    disk.configure(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the course of events (default 0)")
     parser.add_argument("--cpus", type=positive, default=1, metavar="N", help="processors of the machine (default 1)")
     parser.add_argument("--memory", type=positive, metavar="FRAMES", help="4 KiB frames of memory")
@@ -51,8 +52,6 @@ def start(sys: Any, files: list[tuple[str, bytes]], argv: list[str], environ: di
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.disk is not None:
-        raise CommandError("--disk: this machine has no disk yet; leave it out", 2)
     argv, files = ["sh"], []
     if args.commands is not None:
         argv += ["-c", args.commands]
@@ -84,8 +83,11 @@ def _session(args: argparse.Namespace, files: list[tuple[str, bytes]], argv: lis
     timeline = RealTimeline(args.seed) if live else VirtualTimeline(args.seed)
     size = {} if args.memory is None else {"memory": args.memory}
     with ExitStack() as cleanup:
+        disks = disk.open_disks(args.disk)
         machine = Machine("terrella", timeline, cpus=args.cpus, **size)
         cleanup.callback(machine.close)
+        machine.on_log = kernel_says
+        disk.attach_disks(machine, args.disk, disks)
         init = machine.boot_program(reap)
         assert init.leader is not None
         while init.leader.state != SLEEPING:  # until its files are there

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from tools import disk
 from tools.errors import CommandError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ip", type=cidr, default="10.0.0.2/24", metavar="CIDR", help="the machine's address")
     parser.add_argument("--host-ip", type=cidr, default="10.0.0.1/24", metavar="CIDR", help="this host's address")
     parser.add_argument("--driver", choices=["native", "scapy"], default="native", help="who moves the frames")
+    disk.configure(parser)
     parser.add_argument("--pcap", metavar="FILE", help="capture to FILE (pcapng)")
     parser.add_argument("--why", metavar="FILE", help="log what TCP does and why (JSON lines; comments in --pcap)")
     parser.add_argument("--perfetto", metavar="FILE", help="write a trace that ui.perfetto.dev opens")
@@ -88,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     from drivers.console import HostConsole
     from kernel.machine import Machine
     from terrella.lab import rare_collections
+    from tools.session import kernel_says
 
     stopped: list[int] = []
     with ExitStack() as cleanup:
@@ -103,11 +106,14 @@ def run(args: argparse.Namespace) -> int:
             cleanup.callback(signal.signal, number, signal.signal(number, on_signal))
         capture = _open_capture(args.pcap, timeline, cleanup)
         log = _open_log(args.why, timeline, cleanup)
+        disks = disk.open_disks(args.disk)
         device = _open_device(args, timeline)
         cleanup.callback(device.close)
         machine = Machine("terrella", timeline, console=HostConsole(None, 2))
         cleanup.callback(_write_stats, args.stats, machine, device)
         cleanup.callback(machine.close)
+        machine.on_log = kernel_says
+        disk.attach_disks(machine, args.disk, disks)
         if log is not None:
             log.follow(machine.stack)
         before = signal.signal(signal.SIGUSR1, lambda number, frame: timeline.post(lambda now: _show(machine, now)))

@@ -35,7 +35,7 @@ PROGRAMS = {
 
 ETC = {
     "passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-    "group": b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n",
+    "group": b"root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n",
     "hostname": b"terrella\n",
     "profile": b"export PATH=/usr/sbin:/usr/bin:/sbin:/bin\n",
 }

@@ -42,7 +42,7 @@ class ImageDisk:
                 size = create * SECTOR_SIZE
                 os.ftruncate(fd, size)
             if size == 0:
-                raise OSError(errno.EINVAL, f"{self.path} is empty: `terrella mkfs` makes a disk image")
+                raise OSError(errno.EINVAL, f"{self.path} is empty: `truncate -s 64M {self.path}` makes a disk of it")
             if size % SECTOR_SIZE:
                 raise OSError(
                     errno.EINVAL,

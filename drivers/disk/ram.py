@@ -37,6 +37,11 @@ class RamDisk:
         self.counters["written_sectors"] += count
         self._open()[sector * SECTOR_SIZE : (sector + count) * SECTOR_SIZE] = data
 
+    def discard(self, sector: int, count: int) -> None:
+        """Give the sectors up: they read as zeros. A disk may have this or not."""
+        check_range(self.sectors, sector, count)
+        self._open()[sector * SECTOR_SIZE : (sector + count) * SECTOR_SIZE] = bytes(count * SECTOR_SIZE)
+
     def flush(self) -> None:
         self.counters["flushes"] += 1
 

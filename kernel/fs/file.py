@@ -200,7 +200,7 @@ def write(file: File, task: Task, source: Source, n: int) -> int:
     ops = file.ops
     if not ops.seekable:
         return ops.write(file, task, source, n, 0)
-    if file.flags & abi.O_APPEND and file.inode is not None:
+    if file.flags & abi.O_APPEND and file.inode is not None and file.inode.is_reg:
         file.pos = file.inode.size
     done = ops.write(file, task, source, n, file.pos)
     file.pos += done
@@ -225,7 +225,7 @@ def pwrite(file: File, task: Task, source: Source, n: int, pos: int) -> int:
         raise error(abi.EBADF if file.flags & abi.O_PATH else abi.ESPIPE)
     if not file.writable:
         raise error(abi.EBADF, "not open for writing")
-    if file.flags & abi.O_APPEND and file.inode is not None:
+    if file.flags & abi.O_APPEND and file.inode is not None and file.inode.is_reg:
         pos = file.inode.size
     return file.ops.write(file, task, source, n if n < MAX_RW_COUNT else MAX_RW_COUNT, pos)
 

@@ -215,7 +215,7 @@ def open_path(task: Any, path: Path, flags: int, created: bool = False) -> File:
             raise error(ENXIO, f"no device {inode.rdev >> 8}:{inode.rdev & 255}")
         opener = getattr(ops, "open", None)
         if opener is not None:
-            opened: File = opener(task, inode, path, kept | flags & abi.O_NOCTTY)
+            opened: File = opener(task, inode, path, kept | flags & (O_EXCL if kind == S_IFBLK else abi.O_NOCTTY))
             return opened
     elif kind == S_IFDIR:
         ops = regular.DIRECTORY
@@ -261,6 +261,7 @@ def mknod(task: Any, path: bytes, mode: int, rdev: int = 0, base: Path | None = 
         raise error(EINVAL, "mknod kind")
     here, name = _new_name(task, path, base)
     if kind in (S_IFCHR, S_IFBLK) and not capable(task.cred, abi.CAP_MKNOD):
+        check(here.inode, task.cred, MAY_WRITE | MAY_EXEC)
         raise error(EPERM, "mknod of a device")
     _create(task, here, name, kind | mode & 0o7777, rdev if kind in (S_IFCHR, S_IFBLK) else 0)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from kernel import abi
 from kernel.abi import EIO, ENOENT, S_IFBLK, S_IFCHR, S_IFDIR, S_IFMT
+from kernel.block.stat import diskstats, partitions
 from kernel.fs import procnet, procsys
 from kernel.fs.anon import SyntheticFs
 from kernel.fs.file import File, FileOps, Sink, Source
@@ -137,6 +138,8 @@ class ProcFs(SyntheticFs):
             b"mounts": link(lambda: b"self/mounts"),
             b"filesystems": text(lambda: "".join(f"nodev\t{name}\n" for name in sorted(self.vfs.types))),
             b"devices": text(self._devices),
+            b"diskstats": text(lambda: diskstats(machine.disks.values(), machine.timeline.now)),
+            b"partitions": text(lambda: partitions(machine.disks.values())),
             b"swaps": text(lambda: "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
             b"locks": text(lambda: locks_text(machine)),
             b"sys": directory(lambda: procsys.names(machine)),
@@ -171,7 +174,7 @@ class ProcFs(SyntheticFs):
             f"btime {machine.realtime_offset() // 10**9}",
             f"processes {machine.processes.last_pid}",
             f"procs_running {running}",
-            "procs_blocked 0",
+            f"procs_blocked {sum(cpu.io_sleepers for cpu in cpus)}",
             "softirq 0 0 0 0 0 0 0 0 0 0 0",
             "",
         ])  # fmt: skip
@@ -190,19 +193,21 @@ class ProcFs(SyntheticFs):
     def _meminfo(self) -> str:
         shmem = sum(getattr(mount.fs, "pages", 0) for mount in self.vfs.mounts) * 4
         total, used = self.machine.frames * 4, self.machine.ram.used * 4
-        free = max(total - used - shmem, 0)
+        buffers = sum(len(device.cache.buffers) for device in self.machine.disks.values()) * 4
+        dirty = sum(len(device.cache.dirty) for device in self.machine.disks.values()) * 4
+        free = max(total - used - shmem - buffers, 0)
         rows = {
             "MemTotal": total,
             "MemFree": free,
-            "MemAvailable": free,
-            "Buffers": 0,
+            "MemAvailable": free + buffers,
+            "Buffers": buffers,
             "Cached": shmem,
             "SwapCached": 0,
             "Active": used,
             "Inactive": shmem,
             "SwapTotal": 0,
             "SwapFree": 0,
-            "Dirty": 0,
+            "Dirty": dirty,
             "AnonPages": used,
             "Shmem": shmem,
         }
@@ -219,7 +224,7 @@ class ProcFs(SyntheticFs):
         for kind, rdev in sorted(self.vfs.devices):
             if rdev >> 8 not in kinds[kind]:
                 kinds[kind].append(rdev >> 8)
-        names = {1: "mem", 4: "tty", 5: "/dev/tty", 136: "pts"}
+        names = {1: "mem", 4: "tty", 5: "/dev/tty", 136: "pts", 254: "virtblk"}
         lines = [
             title + "".join(f"{major:3d} {names.get(major, 'disk')}\n" for major in kinds[kind])
             for title, kind in (("Character devices:\n", S_IFCHR), ("\nBlock devices:\n", S_IFBLK))

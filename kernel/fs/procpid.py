@@ -23,7 +23,7 @@ from kernel.fs.vfs import Path, Vfs, error
 from kernel.mm.space import BRK_START, SHIFT, Mapped
 from kernel.sched.priority import DEFAULT_PRIO, MAX_RT_PRIO
 from kernel.sched.wchan import wait_channel
-from kernel.task import RUNNABLE
+from kernel.task import RUNNABLE, SLEEPING
 
 STATE_WORDS = {"R": "running", "S": "sleeping", "T": "stopped", "Z": "zombie", "X": "dead", "D": "disk sleep"}
 _LIMITS = (
@@ -355,6 +355,8 @@ def state_of(group: Any, task: Any) -> str:
         return "Z"
     if group.stopped:
         return "T"
+    if task.state == SLEEPING and not task.interruptible:
+        return "D"
     return STATES[task.state]
 
 
@@ -390,7 +392,7 @@ def _ranges(mask: int) -> str:
 def _set_comm(task: Any, writer: Any, data: bytes) -> None:
     if task is None or writer.group is not task.group:
         raise error(EINVAL, "another process's name")
-    task.comm = data.split(b"\0")[0].rstrip(b"\n")[:15].decode("utf-8", "replace")
+    task.comm = data.split(b"\0")[0][:15].decode("utf-8", "replace")
 
 
 def _statm(task: Any) -> str:

@@ -27,8 +27,9 @@ class Cpu:
     """A virtual CPU. `number` counts over the whole timeline, `id` within the machine."""
 
     __slots__ = (
-        "busy_ns", "busy_until", "current", "id", "idle", "interrupt_ns", "last", "nice_ns", "queue", "rank",
-        "scheduler", "since", "slice_end", "softirq_ns", "switches", "system_ns", "timer", "until", "user_ns",
+        "busy_ns", "busy_until", "current", "id", "idle", "interrupt_ns", "io_since", "io_sleepers", "iowait_ns",
+        "last", "nice_ns", "queue", "rank", "scheduler", "since", "slice_end", "softirq_ns", "switches", "system_ns",
+        "timer", "until", "user_ns",
     )  # fmt: skip
 
     def __init__(self, scheduler: Scheduler, ident: int, number: int, queue: RunQueue) -> None:
@@ -57,6 +58,12 @@ class Cpu:
         """What tasks used here, in user mode (`nice_ns`: at a nice above 0) and in the kernel."""
         self.softirq_ns = 0
         """Of it, time of deferred halves."""
+        self.io_sleepers = 0
+        """Tasks that went to sleep here and wait for a disk."""
+        self.io_since = 0
+        """How long it had been idle when the first of these went to sleep."""
+        self.iowait_ns = 0
+        """Time it was idle while there were any."""
 
     def act(self, now: int) -> None:
         """The timer: the time owed has elapsed, and the task goes on; or its slice is over."""
@@ -215,10 +222,39 @@ class Cpu:
     def times(self, now: int) -> tuple[int, int, int, int, int, int, int]:
         """What /proc/stat says of it, in nanoseconds: user, nice, system, idle, iowait, irq, softirq."""
         used = self.user_ns + self.nice_ns + self.system_ns
+        idle = max(now - used - self.interrupt_ns, 0)
+        iowait = self.iowait_ns
+        if self.io_sleepers:
+            iowait += max(self.idle_ns(now) - self.io_since, 0)
+        if iowait > idle:
+            iowait = idle
         return (
-            self.user_ns, self.nice_ns, self.system_ns, max(now - used - self.interrupt_ns, 0), 0,
-            self.interrupt_ns - self.softirq_ns, self.softirq_ns,
+            self.user_ns, self.nice_ns, self.system_ns, idle - iowait, iowait, self.interrupt_ns - self.softirq_ns,
+            self.softirq_ns,
         )  # fmt: skip
+
+    def idle_ns(self, now: int) -> int:
+        """How long nobody has used it so far."""
+        ahead = 0  # what is charged and has not elapsed
+        if self.current is not None and self.scheduler.running is not self.current and self.until > now:
+            ahead = self.until - now
+        return now - self.user_ns - self.nice_ns - self.system_ns - self.interrupt_ns + ahead
+
+    def io_begins(self) -> None:
+        """A task is about to go to sleep here until a disk has done something (Linux's nr_iowait)."""
+        self.io_sleepers += 1
+        if self.io_sleepers == 1:
+            self.scheduler.meter.book()
+            self.io_since = self.idle_ns(self.scheduler.timeline.now)
+
+    def io_ends(self) -> None:
+        """One of these is about to be woken, wherever it will run."""
+        self.io_sleepers -= 1
+        if not self.io_sleepers:
+            self.scheduler.meter.book()
+            waited = self.idle_ns(self.scheduler.timeline.now) - self.io_since
+            if waited > 0:
+                self.iowait_ns += waited
 
     def cut(self, now: int) -> int:
         """End the time that `current` owes at `now` (a signal has come); how much was left."""

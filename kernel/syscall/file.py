@@ -281,6 +281,9 @@ def sys_sendfile(task: Any, out_fd: int, in_fd: int, offset: int | None, count: 
         raise error(EINVAL, "sendfile from a stream")
     if target.flags & abi.O_APPEND:
         raise error(EINVAL, "sendfile to a file opened with O_APPEND")
+    for file in (source_file, target):
+        if file.inode is not None and (file.inode.is_dir or file.inode.fs.name == "anon_inodefs"):
+            raise error(EINVAL, "sendfile: it has no pages, and takes none")
     done, count = 0, _count(count)
     while done < count:
         sink = BytesSink(min(count - done, 65536))
@@ -379,7 +382,9 @@ def _direct(task: Any, file: File) -> bool:
     if isinstance(file.private, Pipe):
         return True
     memory = task.machine.vfs.memfd
-    return inode is not None and inode.is_reg and (memory is None or inode.fs is not memory.fs)
+    if inode is None or not inode.is_reg:
+        return inode is not None and inode.mode & abi.S_IFMT == abi.S_IFBLK
+    return memory is None or inode.fs is not memory.fs
 
 
 @syscall(25, "fcntl", "fd", "fcntl_cmd", "int")
@@ -543,6 +548,8 @@ def sys_sync(task: Any) -> int:
         if mount.fs not in done:
             done.append(mount.fs)
             mount.fs.sync()
+    for device in task.machine.disks.values():
+        device.sync(task)
     return 0
 
 
@@ -563,7 +570,7 @@ def sys_sync_file_range(task: Any, fd: int, offset: int, nbytes: int, flags: int
     inode = inode_of(file)
     if not (inode.is_reg or inode.is_dir or inode.is_link or inode.mode & abi.S_IFMT == abi.S_IFBLK):
         raise error(abi.ESPIPE, fd)
-    if flags and inode.is_reg:
+    if flags and (inode.is_reg or inode.mode & abi.S_IFMT == abi.S_IFBLK):
         file.ops.fsync(file, True)
     return 0
 
@@ -583,8 +590,8 @@ def sys_readahead(task: Any, fd: int, offset: int, count: int) -> int:
     file = file_of(task, fd)
     if not file.readable:
         raise error(EBADF, "not open for reading")
-    if file.inode is None or not file.inode.is_reg:
-        raise error(EINVAL, "readahead is for regular files")
+    if file.inode is None or not (file.inode.is_reg or file.inode.mode & abi.S_IFMT == abi.S_IFBLK):
+        raise error(EINVAL, "readahead is for regular files and block devices")
     return 0
 
 
