@@ -293,7 +293,10 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
             started = threading.Event()
             words = (flags, parent_tid, child_tid, started)
             thread = threading.Thread(target=self._thread, args=(words, function, args), daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # what Python makes of the errno
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
             started.wait()
             return thread.native_id or 0
         if flags & _CLONE_VM and not flags & _CLONE_VFORK:
@@ -388,7 +391,7 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
         """siginfo of a child that changed; None with WNOHANG when none has."""
         raw = ctypes.create_string_buffer(128)
         self._call(_libc.waitid, idtype, ident, raw, options)
-        info = SignalInfo(host_signal.SIGCHLD, raw.raw)
+        info = SignalInfo(int(host_signal.SIGCHLD), raw.raw)
         return info if info.si_pid else None
 
     def getrusage(self, who: int = 0) -> Rusage:
@@ -525,7 +528,7 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
 
     def setitimer(self, which: int, value_ns: int, interval_ns: int = 0) -> tuple[int, int]:
         """(time left, interval) of the timer as it was, in nanoseconds."""
-        micros = [-(-ns // 1000) for ns in (interval_ns, value_ns)]
+        micros = [-(-ns // 1000) if ns >= 0 else ns // 1000 for ns in (interval_ns, value_ns)]
         new = struct.pack("=qqqq", *(part for us in micros for part in divmod(us, 1_000_000)))
         old = ctypes.create_string_buffer(32)
         self._call(_libc.setitimer, which, new, old)

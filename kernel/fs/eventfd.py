@@ -44,13 +44,14 @@ class EventFdOps(FileOps):
         event: EventFd = file.private
         if n != 8:
             raise error(EINVAL, "eventfd writes 8 bytes")
-        (value,) = struct.unpack("=Q", bytes(source.take(8)))
+        (value,) = struct.unpack("=Q", bytes(source.peek(8)))  # a write that is made again finds them
         if value == MAX:
             raise error(EINVAL, "eventfd value")
         while MAX - event.count <= value:
             if file.flags & O_NONBLOCK:
                 raise error(EAGAIN, "eventfd is full")
             event.queue.sleep(task)
+        source.skip(8)
         event.count += value
         event.queue.wake_all(POLLIN | POLLRDNORM)
         return 8

@@ -72,9 +72,7 @@ def file_size_limit(task: Any, pos: int, n: int) -> int:
             raise error(EFBIG, f"RLIMIT_FSIZE is {limit}")
         n = limit - pos
     if pos + n > MAX_FILE_SIZE:
-        if pos >= MAX_FILE_SIZE:
-            raise error(EFBIG)
-        n = MAX_FILE_SIZE - pos
+        raise error(EINVAL, "past the end of all offsets")
     return n
 
 
@@ -195,6 +193,7 @@ class RegularOps(FileOps):
         end = offset + length
         if end > MAX_FILE_SIZE:
             raise error(EFBIG)
+        drop_privileges(inode, task.cred)
         if mode & abi.FALLOC_FL_PUNCH_HOLE:
             if not mode & abi.FALLOC_FL_KEEP_SIZE:
                 raise error(abi.EOPNOTSUPP, "punch without keep-size")

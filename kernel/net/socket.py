@@ -329,7 +329,9 @@ class SocketOps(FileOps):
                 state.connecting = False
             elif conn.state == CLOSED:  # the attempt has failed: the next call says so
                 state.connecting = False
-                raise error(int(sock.getsockopt(SOL_SOCKET, SO_ERROR)) or abi.ECONNABORTED)
+                code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+                sock.forget()
+                raise error(int(code) or abi.ECONNABORTED)
         try:
             sock.connect(addr, task.now)
             state.network.drive()
@@ -361,6 +363,8 @@ class SocketOps(FileOps):
         state.connecting = False
         code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
         if isinstance(code, int) and code:
+            if isinstance(sock, TcpSocket):
+                sock.forget()
             raise error(code)
 
     def accept(self, file: File, task: Task) -> tuple[Any, Any]:
@@ -429,6 +433,8 @@ class SocketOps(FileOps):
             if request == abi.FIONREAD and sock.family == abi.AF_UNIX:
                 return sock.inq()
             queue = getattr(sock, "queue", None)
+            if request == abi.TIOCOUTQ and sock.type != SOCK_STREAM:
+                return 0  # a datagram leaves at once
             if request == abi.FIONREAD and queue is not None:
                 return len(queue[0][0]) if queue else 0
             raise error(EINVAL, f"ioctl {request:#x} on this socket")

@@ -26,6 +26,7 @@ from kernel.abi import (
     FUTEX_UNLOCK_PI,
     FUTEX_WAIT,
     FUTEX_WAIT_BITSET,
+    FUTEX_WAIT_REQUEUE_PI,
     FUTEX_WAKE,
     FUTEX_WAKE_BITSET,
     FUTEX_WAKE_OP,
@@ -61,7 +62,7 @@ def sys_futex(
     private = bool(op & FUTEX_PRIVATE_FLAG)
     realtime = bool(op & FUTEX_CLOCK_REALTIME)
     cmd = op & ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME)
-    if realtime and cmd not in (FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2, 11, FUTEX_WAIT):
+    if realtime and cmd not in (FUTEX_WAIT_BITSET, FUTEX_LOCK_PI2, FUTEX_WAIT_REQUEUE_PI):
         raise OSError(ENOSYS, f"futex: operation {cmd} has no clock")
     futexes = task.machine.futexes
     if cmd in (FUTEX_WAIT, FUTEX_WAIT_BITSET):

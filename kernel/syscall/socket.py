@@ -63,6 +63,8 @@ def _make(task: Any, domain: int, kind: int, proto: int) -> Any:
         raise error(EAFNOSUPPORT)
     if kind == abi.SOCK_RAW and not task.cred.capable(abi.CAP_NET_RAW):
         raise error(abi.EPERM, "raw sockets need CAP_NET_RAW")
+    if kind == abi.SOCK_DGRAM and (domain, proto) in ((AF_INET, 1), (AF_INET6, 58)):
+        raise error(abi.EACCES, "net.ipv4.ping_group_range is empty")
     return task.machine.stack.socket(domain, kind, proto)
 
 
@@ -546,6 +548,11 @@ def sys_setsockopt(task: Any, fd: int, level: int, name: int, value: int | bytes
     forced = level == abi.SOL_SOCKET and name in (abi.SO_RCVBUFFORCE, abi.SO_SNDBUFFORCE, abi.SO_MARK)
     if forced and not task.cred.capable(abi.CAP_NET_ADMIN):
         raise error(abi.EPERM, "this option needs CAP_NET_ADMIN")
+    if level == abi.SOL_SOCKET and isinstance(value, int) and not task.cred.capable(abi.CAP_NET_ADMIN):
+        if name == abi.SO_PRIORITY and not 0 <= value <= 6:
+            raise error(abi.EPERM, "a priority above 6 needs CAP_NET_ADMIN")
+        if name == abi.SO_DEBUG and value:
+            raise error(abi.EACCES, "SO_DEBUG needs CAP_NET_ADMIN")
     task.machine.stack.now = task.machine.timeline.now  # options that are about time
     sock.setsockopt(level, name, int(value) if isinstance(value, int) else bytes(value))
     task.machine.network.drive()

@@ -261,6 +261,16 @@ class TcpSocket(Socket):
 
     # Active open.
 
+    def forget(self) -> None:
+        """After an attempt to connect that has failed, and of which the caller was told: the socket is as it was before
+        (tcp_disconnect), and the next attempt is from another port.
+        """
+        self.conn = self.remote = None
+        self.shutdown_mask = 0
+        if not self.pinned:
+            self.release_port()
+            self.local = (bytes(len(self.local[0])), 0)
+
     def connect(self, addr: SockAddr, now: int) -> None:
         """Always BlockingIOError(EINPROGRESS) when the SYN has gone out; the outcome is in SO_ERROR and readiness."""
         self.check_open()
@@ -270,20 +280,10 @@ class TcpSocket(Socket):
         if old is not None:
             if old.state in (SYN_SENT, SYN_RECEIVED):
                 raise error(errno.EALREADY)
-            if old.state != CLOSED or not self.so_error:
-                if old.state != CLOSED:
-                    raise error(errno.EISCONN)
-                if self.remote is not None and old.irs:
-                    raise error(errno.EISCONN)
-            if self.so_error:
-                self.conn = None
-                self.shutdown_mask = 0
-                self.take_error()
-            self.conn = None
-            self.shutdown_mask = 0
-            if not self.pinned:  # another try, another port
-                self.release_port()
-                self.local = (bytes(len(self.local[0])), 0)
+            if old.state != CLOSED or (self.remote is not None and old.rcv_nxt):
+                raise error(errno.EISCONN)  # also when it was, and has ended
+            self.forget()
+            self.take_error()
         stack = self.stack
         engine = stack.tcp
         address, port = self.parse_address(addr)
