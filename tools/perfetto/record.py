@@ -1,8 +1,9 @@
 """`--perfetto FILE`: listens to machines and writes what they do as a trace for ui.perfetto.dev.
 
 Drawn are: each CPU with the task that runs; each thread with its states (running, runnable, sleeping) and who woke it;
-each system call as a slice on its thread, signals and migrations as marks; the packets of each interface; counters of
-run-queue lengths, of bytes in and out, and of the frames that wait in an interface and its cable.
+each system call as a slice on its thread, signals and migrations as marks; the packets of each interface; the requests
+of each disk (`disks`); counters of run-queue lengths, of bytes in and out, and of what waits in an interface, its cable
+or a disk's queue.
 
 A request's flow begins with the packet that brought data, passes through the call that read it, and ends with the call
 by which the process answers on the same socket: that is the arrow one follows in the viewer.
@@ -19,10 +20,13 @@ from typing import IO, TYPE_CHECKING, Any
 from drivers.clock import CPU_RANK
 from kernel.task import RUNNABLE, SLEEPING, STOPPED
 from tools.perfetto import proto
+from tools.perfetto.disks import Disk
 from tools.perfetto.proto import BEGIN, END, INSTANT
 
 if TYPE_CHECKING:
     from csrc.frame import Frame
+    from kernel.block.queue import RequestQueue
+    from kernel.block.request import Bio, Request
     from kernel.machine import Machine
     from kernel.net.netif import NetIf
     from kernel.signal import SigInfo
@@ -91,9 +95,9 @@ class Listener:
     def __init__(self, recorder: Recorder, machine: Machine, index: int) -> None:
         self._recorder = recorder
         self._machine = machine
-        self._prefix = f"{machine.name} " if index else ""
+        self.prefix = f"{machine.name} " if index else ""
         self._base = index * IDS
-        self._write = recorder.write
+        self.write = recorder.write
         self._first = machine.scheduler.cpus[0].rank - CPU_RANK
         self._cpu_events: list[list[tuple[int, bytes]]] = [[] for _ in machine.scheduler.cpus]
         self._processes: dict[int, int] = {}
@@ -107,6 +111,9 @@ class Listener:
         self._read: dict[Key, int] = {}
         """Of what has been read and not answered; another thread may answer than the one that read."""
         self._taps: list[Tap] = []
+        self.uuid = recorder.uuid
+        self.flow = recorder.flow
+        self._disks: dict[str, Disk] = {}
         machine.trace.append(self)
         for interface in machine.network.interfaces.values():
             self.tap(interface)
@@ -122,9 +129,11 @@ class Listener:
         for tap in self._taps:
             tap.interface.captures[:] = [one for one in tap.interface.captures if one[0] is not tap]
         now = self._machine.timeline.now
+        for disk in self._disks.values():
+            disk.close(now)
         for tid in sorted(self._open):
             for _ in range(self._open[tid]):
-                self._write(proto.event(END, self._threads[tid], now))
+                self.write(proto.event(END, self._threads[tid], now))
         for number in range(len(self._cpu_events)):
             self._flush(number)
 
@@ -144,15 +153,15 @@ class Listener:
             uuid = self._processes[group.pid] = self._recorder.uuid()
             words = [word.decode("utf-8", "replace") for word in group.cmdline]
             comm = group.leader.comm if group.leader is not None else "?"
-            self._write(proto.process_track(uuid, self._base + group.pid, f"{self._prefix}{comm}", words))
+            self.write(proto.process_track(uuid, self._base + group.pid, f"{self.prefix}{comm}", words))
         return uuid
 
-    def _thread(self, task: Task) -> int:
+    def thread(self, task: Task) -> int:
         uuid = self._threads.get(task.tid)
         if uuid is None:
             parent = self._process(task.group)
             uuid = self._threads[task.tid] = self._recorder.uuid()
-            self._write(proto.thread_track(uuid, parent, self._base + task.group.pid, self._base + task.tid, task.comm))
+            self.write(proto.thread_track(uuid, parent, self._base + task.group.pid, self._base + task.tid, task.comm))
         return uuid
 
     def track(self, name: str) -> int:
@@ -160,7 +169,7 @@ class Listener:
         uuid = self._tracks.get(name)
         if uuid is None:
             uuid = self._tracks[name] = self._recorder.uuid()
-            self._write(proto.named_track(uuid, f"{self._prefix}{name}"))
+            self.write(proto.named_track(uuid, f"{self.prefix}{name}"))
         return uuid
 
     def count(self, name: str, unit: str, value: int, now: int) -> None:
@@ -168,13 +177,13 @@ class Listener:
         known = self._counters.get(name)
         if known is None:
             uuid = self._recorder.uuid()
-            self._write(proto.counter_track(uuid, f"{self._prefix}{name}", unit))
+            self.write(proto.counter_track(uuid, f"{self.prefix}{name}", unit))
         elif known[1] == value:
             return
         else:
             uuid = known[0]
         self._counters[name] = uuid, value
-        self._write(proto.count(uuid, now, value))
+        self.write(proto.count(uuid, now, value))
 
     # ---- the scheduler ----
 
@@ -189,7 +198,7 @@ class Listener:
         events = self._cpu_events[cpu]
         events.sort(key=itemgetter(0))
         if events:
-            self._write(proto.ftrace(self._first + cpu, [event for _, event in events[:most]]))
+            self.write(proto.ftrace(self._first + cpu, [event for _, event in events[:most]]))
             del events[:most]
 
     def _queue_length(self, cpu: int, now: int) -> None:
@@ -199,14 +208,14 @@ class Listener:
     def switch(self, cpu: int, before: Task | None, after: Task | None, reason: str, now: int) -> None:
         number = self._first + cpu
         if after is not None:
-            self._thread(after)
+            self.thread(after)
         self._add(
             cpu, now, proto.sched_switch(now, self._who(before, number), _state(before), self._who(after, number))
         )
         self._queue_length(cpu, now)
 
     def wakeup(self, waker: Task | None, task: Task, reason: str, now: int) -> None:
-        self._thread(task)
+        self.thread(task)
         cpu = waker.cpu.id if waker is not None else task.cpu.id
         who = self._who(task, 0)
         self._add(
@@ -219,7 +228,7 @@ class Listener:
 
     def migrate(self, task: Task, before: int, after: int, reason: str, now: int) -> None:
         notes = (("from", before), ("to", after), ("reason", reason))
-        self._write(proto.event(INSTANT, self._thread(task), now, "migrates", "sched", notes=notes))
+        self.write(proto.event(INSTANT, self.thread(task), now, "migrates", "sched", notes=notes))
         self._queue_length(before, now)
 
     def interrupt(self, cpu: int, kind: str, begin: int, end: int) -> None:
@@ -241,30 +250,30 @@ class Listener:
             if flow:
                 ends.append(flow)
         notes = [("args", _arguments(args))]
-        self._write(proto.event(BEGIN, self._thread(task), now, call.name, "syscall", ends=ends, notes=notes))
+        self.write(proto.event(BEGIN, self.thread(task), now, call.name, "syscall", ends=ends, notes=notes))
         self._open[task.tid] = self._open.get(task.tid, 0) + 1
 
     def call_ends(self, task: Task, call: Call, args: tuple[Any, ...], result: Any, now: int) -> None:
-        track = self._thread(task)
+        track = self.thread(task)
         if call.name in READS and not isinstance(result, OSError):
             key = self._key(task, args)
             flow = self._arrived.pop(key, 0) if key is not None else 0
             if flow and key is not None:
                 self._read[key] = flow
-                self._write(proto.event(INSTANT, track, now, "data of a packet", "net", flows=(flow,)))
+                self.write(proto.event(INSTANT, track, now, "data of a packet", "net", flows=(flow,)))
         if self._open.get(task.tid):
             self._open[task.tid] -= 1
             notes = [("result", _shown(result))]
-            self._write(proto.event(END, track, now, notes=notes))
+            self.write(proto.event(END, track, now, notes=notes))
 
     def signal(self, task: Task, info: SigInfo, now: int) -> None:
         notes = (("signal", info.si_signo),)
-        self._write(proto.event(INSTANT, self._thread(task), now, f"signal {info.si_signo}", "signal", notes=notes))
+        self.write(proto.event(INSTANT, self.thread(task), now, f"signal {info.si_signo}", "signal", notes=notes))
 
     def ended(self, task: Task, status: int, now: int) -> None:
         if task.tid in self._threads:
             for _ in range(self._open.pop(task.tid, 0)):
-                self._write(proto.event(END, self._threads[task.tid], now))
+                self.write(proto.event(END, self._threads[task.tid], now))
             del self._threads[task.tid]  # the id may be used again
         if task.tid == task.group.pid:
             self._processes.pop(task.tid, None)
@@ -287,6 +296,26 @@ class Listener:
             return (UDP, local, "", 0) if protocol == UDP else None
         return protocol, local, str(peer[0]).removeprefix("::ffff:"), peer[1]
 
+    # ---- disks ----
+
+    def _disk(self, queue: RequestQueue) -> Disk:
+        disk = self._disks.get(queue.name)
+        if disk is None:
+            disk = self._disks[queue.name] = Disk(self, queue.name)
+        return disk
+
+    def bio_queued(self, queue: RequestQueue, bio: Bio, request: Request, merged: bool, now: int) -> None:
+        self._disk(queue).queued(queue, bio, request, merged, now)
+
+    def requests_joined(self, queue: RequestQueue, request: Request, into: Request, now: int) -> None:
+        self._disk(queue).joined(queue, request, into, now)
+
+    def request_issued(self, queue: RequestQueue, request: Request, now: int) -> None:
+        self._disk(queue).issued(queue, request, now)
+
+    def request_done(self, queue: RequestQueue, request: Request, failed: int, now: int) -> None:
+        self._disk(queue).done(queue, request, failed, now)
+
     # ---- the network ----
 
     def packet(self, tap: Tap, direction: str, frame: Frame, now: int) -> None:
@@ -301,7 +330,7 @@ class Listener:
                 if seen.key[0] == UDP:
                     self._arrived[UDP, seen.key[1], "", 0] = flow
             flows = (flow,)
-        self._write(
+        self.write(
             proto.event(INSTANT, self.track(name), now, seen.text, "net", flows, notes=(("bytes", frame.length),))
         )
         counters = tap.interface.device.counters
