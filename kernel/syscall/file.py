@@ -21,10 +21,10 @@ from kernel.ipc.pipe import Pipe
 from kernel.net.socket import SOCKET
 from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source, WholeSource
 from kernel.syscall.table import python, syscall
-from kernel.task import WORK_DIE, WORK_SIGNAL, Task
+from kernel.task import Task
 
 
-def _count(n: Any) -> int:
+def counted(n: Any) -> int:
     """A size_t: what C would see as huge is cut to the most one call moves."""
     if type(n) is not int and not hasattr(n, "__index__"):
         raise error(EINVAL, f"a count was expected, not {type(n).__name__}")
@@ -36,7 +36,7 @@ def room(task: Any, n: Any) -> int:
     """How large a buffer a Python program gets that asks for `n` bytes. It counts against the machine's memory: more
     than that is a short read.
     """
-    n = _count(n)
+    n = counted(n)
     most: int = task.machine.frames * PAGE_SIZE
     return n if n < most else most
 
@@ -260,48 +260,6 @@ def sys_pwritev(task: Any, fd: int, source: Source, count: int, offset: int) -> 
 @python("pwritev")
 def pwritev(task: Any, fd: Any, buffers: Any, offset: Any) -> int:
     done: int = sys_pwritev(task, fd, gather(buffers), len(buffers), offset)
-    return done
-
-
-@syscall(71, "sendfile", "fd", "fd", "int", "size")
-def sys_sendfile(task: Any, out_fd: int, in_fd: int, offset: int | None, count: int) -> int | tuple[int, int]:
-    """Moves bytes between descriptors. Without an offset the file's own advances."""
-    source_file = file_of(task, in_fd)
-    if not source_file.readable:
-        raise error(EBADF, "sendfile")
-    if not source_file.ops.seekable and offset is not None:
-        raise error(abi.ESPIPE, "sendfile from a stream")
-    pos = source_file.pos if offset is None else offset
-    if pos < 0:
-        raise error(EINVAL, "negative offset")
-    target = file_of(task, out_fd)
-    if not target.writable:
-        raise error(EBADF, "sendfile")
-    if not source_file.ops.seekable:
-        raise error(EINVAL, "sendfile from a stream")
-    if target.flags & abi.O_APPEND:
-        raise error(EINVAL, "sendfile to a file opened with O_APPEND")
-    for file in (source_file, target):
-        if file.inode is not None and (file.inode.is_dir or file.inode.fs.name == "anon_inodefs"):
-            raise error(EINVAL, "sendfile: it has no pages, and takes none")
-    done, count = 0, _count(count)
-    while done < count:
-        sink = BytesSink(min(count - done, 65536))
-        files.pread(source_file, task, sink, sink.room, pos + done)
-        data = sink.value()
-        if not data:
-            break
-        try:
-            sent = files.write(target, task, BytesSource(data), len(data))
-        except Exception:
-            if not done:
-                raise
-            break
-        done += sent
-        if sent < len(data) or task.work & (WORK_SIGNAL | WORK_DIE):
-            break
-    if offset is None:
-        source_file.pos = pos + done
     return done
 
 

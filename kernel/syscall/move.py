@@ -1,5 +1,5 @@
-"""System calls that move bytes without a trip through the program: splice, tee, copy_file_range; preadv2 and pwritev2;
-and memfd_create, a file for them to come from.
+"""System calls that move bytes without a trip through the program: splice, tee, sendfile, copy_file_range;
+preadv2 and pwritev2; and memfd_create, a file for them to come from.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from kernel.fs.user import file_of, install, pathname
 from kernel.fs.vfs import Dentry, Mount, Path, error
 from kernel.ipc.pipe import BORROWED, Pipe, own
 from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source
-from kernel.syscall.file import gather, room, scatter
+from kernel.syscall.file import counted, gather, room, scatter
 from kernel.syscall.table import python, syscall
+from kernel.task import WORK_DIE, WORK_SIGNAL
 
 SPLICE_FLAGS = 0xF
 _RWF = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND
@@ -154,6 +155,58 @@ def sys_splice(
     data = sink.value()
     _lend(second, data, start)
     return len(data)
+
+
+@syscall(71, "sendfile", "fd", "fd", "int", "size")
+def sys_sendfile(task: Any, out_fd: int, in_fd: int, offset: int | None, count: int) -> int | tuple[int, int]:
+    """Moves bytes between descriptors. Without an offset the file's own advances."""
+    source_file = file_of(task, in_fd)
+    if not source_file.readable:
+        raise error(EBADF, "sendfile")
+    if not source_file.ops.seekable and offset is not None:
+        raise error(ESPIPE, "sendfile from a stream")
+    pos = source_file.pos if offset is None else offset
+    if pos < 0:
+        raise error(EINVAL, "negative offset")
+    target = file_of(task, out_fd)
+    if not target.writable:
+        raise error(EBADF, "sendfile")
+    if not source_file.ops.seekable:
+        return _from_stream(task, in_fd, out_fd, count)
+    if target.flags & abi.O_APPEND:
+        raise error(EINVAL, "sendfile to a file opened with O_APPEND")
+    for file in (source_file, target):
+        if file.inode is not None and (file.inode.is_dir or file.inode.fs.name == "anon_inodefs"):
+            raise error(EINVAL, "sendfile: it has no pages, and takes none")
+    done, count = 0, counted(count)
+    while done < count:
+        sink = BytesSink(min(count - done, 65536))
+        files.pread(source_file, task, sink, sink.room, pos + done)
+        data = sink.value()
+        if not data:
+            break
+        try:
+            sent = files.write(target, task, BytesSource(data), len(data))
+        except Exception:
+            if not done:
+                raise
+            break
+        done += sent
+        if sent < len(data) or task.work & (WORK_SIGNAL | WORK_DIE):
+            break
+    if offset is None:
+        source_file.pos = pos + done
+    return done
+
+
+def _from_stream(task: Any, in_fd: int, out_fd: int, count: int) -> int:
+    """Into a pipe a socket is spliced; nothing else that has no offset can be sent."""
+    to_pipe = isinstance(file_of(task, out_fd).private, Pipe)
+    if to_pipe and not count:
+        return 0
+    if not to_pipe or isinstance(file_of(task, in_fd).private, Pipe):
+        raise error(EINVAL, "sendfile from a stream")
+    return sys_splice(task, in_fd, None, out_fd, None, count)
 
 
 def _movable(file: File) -> None:

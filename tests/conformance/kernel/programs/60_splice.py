@@ -71,6 +71,7 @@ def main(sys, argv):
     s, t = sys.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK)
     sys.write(s, b"from socket")
     p, q = sys.pipe2(O_NONBLOCK)
+    print([e(sys.sendfile, out, what, None, n) for n in (0, 4) for what in (p, r, t) for out in (q, f)], sys.read(p, 9))
     print(
         e(sys.splice, t, None, q, None, 4),
         sys.read(p, 10),
