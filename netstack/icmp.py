@@ -241,7 +241,7 @@ class Icmp:
         mtu = 0
         if kind == DEST_UNREACH and code == FRAG_NEEDED:
             mtu = int.from_bytes(message[6:8], "big")
-            if mtu == 0 or stack.settings.ip_no_pmtu_disc == 2:
+            if stack.settings.ip_no_pmtu_disc == 2:
                 reject.IcmpIgnored += 1
                 return
         hand_up(stack, IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender), now)

@@ -31,10 +31,12 @@ from netstack.tcp.scoreboard import (
     SYN_ACKED,
     WIN_UPDATE,
     AckState,
+    adjust,
     check_sack_reordering,
     rack_advance,
     split,
     tag,
+    unlink,
 )  # fmt: skip
 from netstack.tcp.segment import ECE, OPT_SACK, SYN
 from netstack.tcp.seq import HALF, MASK, unwrap
@@ -42,6 +44,7 @@ from netstack.tcp.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, MS, PROBE0, SECOND
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
+    from netstack.tcp.scoreboard import Sent
     from netstack.tcp.segment import Segment
 
 TOO_OLD, UNSENT = -1, -2
@@ -186,12 +189,17 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
         if end > ack:
             if rec.pcount == 1 or ack <= rec.seq:
                 break
-            # Part of a super-segment: whole segments of it go.
-            mss = rec.mss
-            size = (ack - rec.seq) // mss * mss
-            if not size:
-                break
+            # Part of a super-segment: what is left of it counts as so many segments, and the others are acknowledged.
+            size = ack - rec.seq
+            left = rec.length - size
+            whole = rec.pcount - (1 if left <= rec.mss else -(-left // rec.mss))
             split(c, done, size)
+            adjust(c, rec.marks, whole - rec.pcount)
+            if not whole:
+                unlink(rec)
+                del rtx[done]
+                break
+            rec.pcount = whole
             end = rec.end
         marks = rec.marks
         pcount = rec.pcount
@@ -219,7 +227,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             c.sacked_out -= pcount
         elif sack_ok:
             c.delivered += pcount
-            if not (marks & RETRANS_ANY and flag & DSACKING and spurious(c, rec.end)):
+            if not (marks & RETRANS_ANY and spurious(c, rec)):
                 rack_advance(c, rec, marks, now)
         if marks & LOST:
             c.lost_out -= pcount
@@ -279,9 +287,11 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
     st.flag = flag
 
 
-def spurious(c: Connection, end: int) -> bool:
-    """A retransmission acknowledged by an ACK for the original: its timestamp says so (RFC 3522)."""
-    return bool(c.saw_ts and c.rcv_tsecr and c.retrans_stamp_ns and recovery.packet_delayed(c, 0))
+def spurious(c: Connection, rec: Sent) -> bool:
+    """The ACK echoes a timestamp from before the record was sent last: it is for the original (RFC 3522)."""
+    if not (c.saw_ts and c.rcv_tsecr):
+        return False
+    return ((c.rcv_tsecr - (rec.xmit_ns // MS + c.ts_offset)) & MASK) >= HALF
 
 
 def update_rtt(c: Connection, flag: int, seq_rtt: int, sack_rtt: int, ca_rtt: int, now: int) -> bool:

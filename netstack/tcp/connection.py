@@ -48,6 +48,7 @@ from netstack.tcp.segment import (
 )  # fmt: skip
 from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import (
+    CA_LOSS,
     CA_OPEN,
     CLOSE_WAIT,
     CLOSED,
@@ -325,7 +326,8 @@ class Connection(Tcb):
         if metrics.get("cwnd"):
             self.cwnd_clamp = metrics["cwnd"]
             self.cwnd = min(self.cwnd, self.cwnd_clamp)
-        self.ca_state = CA_OPEN
+        if self.ca_state != CA_LOSS or self.sack_ok:
+            self.ca_state = CA_OPEN  # else a SYN that timed out, until something above it is acknowledged (RFC 6582)
         self.retransmits = 0
         self.backoff = 0
         self.retrans_stamp_ns = 0
@@ -521,7 +523,7 @@ class Connection(Tcb):
 
     def writable(self) -> bool:
         used = self.memory()
-        return bool(self.sndbuf - used >= used >> 1 and self.unsent_bytes < self.notsent_lowat)
+        return bool(self.sndbuf - used >= used >> 1 and self.unsent_bytes << 1 < self.notsent_lowat)
 
     def memory(self) -> int:
         """What counts against the send buffer: the bytes in it, and an overhead for each buffer (Linux's

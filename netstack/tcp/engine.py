@@ -399,16 +399,14 @@ class Tcp:
             mtu = error.mtu
             if mtu - (40 if error.version == 4 else 60) - c.option_bytes >= c.mss_cache and c.state != SYN_SENT:
                 return  # what is sent fits already
-            sock = c.sock
-            if sock is not None and sock.ip_mtu_discover == 0:
-                return
             floor = self.settings.route_min_pmtu if error.version == 4 else 1280
             if mtu < floor:
                 mtu = floor
             if mtu < c.mtu:
                 routes = c.path.stack.routes
                 routes.update_pmtu(error.dst, mtu, now, self.settings.route_mtu_expires * SECOND)
-                c.icmp_frag_needed(mtu, now)
+                if c.sock is None or c.sock.ip_mtu_discover != 0:  # IP_PMTUDISC_DONT: what is out may be fragmented
+                    c.icmp_frag_needed(mtu, now)
             return
         code = error.errno
         if not code:

@@ -71,6 +71,8 @@ TRANSITIONS: dict[int, dict[str, int]] = {
 TEXT_STATES = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2)  # where the peer may still send data
 WITHOUT_PLAIN_ACK = ~(PSH | ECE | CWR)
 PAWS_24_DAYS_NS = 24 * 86_400 * SECOND
+PAWS_WINDOW_MS = 1
+"""So much older a timestamp may be: clocks of several processors, as Linux allows for."""
 
 
 def move(c: Connection, event: str) -> int:
@@ -246,6 +248,8 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             c.counters.PAWSEstab += 1
             if flags & SYN:
                 c.challenge_ack(now, syn=True)
+            elif end == seq < c.rcv_nxt and flags & ACK:
+                pass  # an ACK that was overtaken says nothing that would need an answer
             elif not c.oow_limited(length, flags, now):
                 duplicate_ack(c, seq, end, now)
             return
@@ -369,7 +373,7 @@ def unread(c: Connection) -> bool:
 def paws_ok(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
     """RFC 7323 section 5: the timestamp is not from the past, or the past is longer ago than timestamps last."""
     behind = (c.ts_recent - seg.tsval) & MASK
-    if behind == 0 or behind >= HALF:
+    if behind <= PAWS_WINDOW_MS or behind >= HALF:
         return True
     if now - c.ts_recent_ns >= PAWS_24_DAYS_NS:
         return True
@@ -381,8 +385,8 @@ def paws_ok(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
         end == seq == c.rcv_nxt
         and not seg.flags & (SYN | FIN | RST)
         and ack == c.snd_una
-        and seg.window << c.snd_wscale == c.snd_wnd
-        and behind <= max(c.rto_ns // 1_000_000, 1)
+        and not (seq > c.snd_wl1 or (seq == c.snd_wl1 and not 0 < seg.window << c.snd_wscale <= c.snd_wnd))
+        and behind <= c.rto_ns * 6 // 5_000_000  # of a clock of up to 1200 Hz
     )
 
 

@@ -211,7 +211,7 @@ class Request:
         right = self.irs + 1 + self.rcv_wnd
         if paws_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
             if not flags & RST:
-                self.acknowledge(now)
+                self.acknowledge(now, bool(seg.length or flags & FIN) and not flags & SYN)
             if paws_reject:
                 ext.PAWSEstab += 1
             return
@@ -250,9 +250,9 @@ class Request:
             return
         self.listener.complete(self, seg, now)
 
-    def acknowledge(self, now: int) -> None:
-        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> for what is not acceptable; not too often."""
-        if self.limited(now):
+    def acknowledge(self, now: int, text: bool = False) -> None:
+        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> for what is not acceptable; not too often, but for what has text."""
+        if not text and self.limited(now):
             return
         window = min(self.rcv_wnd, 65535) >> self.rcv_wscale
         ts = ((now // MS + self.ts_offset) & MASK, self.ts_recent) if self.ts_ok else None
@@ -357,7 +357,7 @@ class Listener:
         if self.accept_full():
             ext.ListenOverflows += 1
             ext.ListenDrops += 1
-            if engine.settings.tcp_abort_on_overflow:
+            if engine.settings.tcp_abort_on_overflow and not request.cookie:
                 ext.EmbryonicRsts += 1
                 request.drop()
                 engine.reset_for(seg, now)

@@ -375,6 +375,8 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     rec = c.rtx[i]
     if rec.seq < c.snd_una:
         c.trim_head(rec)
+    if c.path.generation != c.path.stack.routes.generation:
+        c.reroute(now)
     mss = current_mss(c)
     room = c.snd_una + c.snd_wnd - rec.seq
     if room <= 0:
@@ -577,6 +579,10 @@ def force(c: Connection, size: int, mss: int, now: int) -> None:
     emit(c, seq, flags, rec.frags, size, now)
     c.snd_nxt = end
     c.packets_out += rec.pcount
+    if size:
+        c.data_segs_out += rec.pcount
+        c.bytes_sent += size
+        c.counters.TCPOrigDataSent += rec.pcount
     c.lsndtime_ns = now
     if not prior or c.pending == PROBE0:
         rto.rearm(c, now)

@@ -283,12 +283,14 @@ def rack_advance(c: Connection, rec: Sent, marks: int, now: int) -> None:
         c.rack_end = rec.end
 
 
-def walk(c: Connection, st: AckState, left: int, right: int, dup: bool, now: int) -> None:
-    """Tag what [left, right) covers. A record covered in part is split at a multiple of its MSS."""
+def walk(c: Connection, st: AckState, left: int, right: int, dup: bool, now: int, begin: int = 0) -> None:
+    """Tag what [left, right) covers, from the record on that holds `begin`. A record covered in part is split at a
+    multiple of its MSS."""
     rtx = c.rtx
-    if not rtx or right <= rtx[0].seq or left >= c.snd_nxt:
+    begin = max(left, begin)
+    if not rtx or right <= rtx[0].seq or begin >= c.snd_nxt:
         return
-    i = index_of(c, left) if left > rtx[0].seq else 0
+    i = index_of(c, begin) if begin > rtx[0].seq else 0
     while i < len(rtx):
         rec = rtx[i]
         if rec.seq >= right:
@@ -392,11 +394,12 @@ def tag(c: Connection, st: AckState, blocks: list[tuple[int, int]], ack: int, pr
     fresh.sort()
     for left, right in fresh:
         # Walk only what the ACK before did not say already.
+        begin = left
         for old_left, old_right in known:
-            if old_left <= left < old_right:
-                left = old_right
-        if left < right:
-            walk(c, st, left, right, False, now)
+            if old_left <= begin < old_right:
+                begin = old_right
+        if begin < right:
+            walk(c, st, left, right, False, now, begin)
     c.sack_cache = tuple(fresh)
     if st.reord < c.highest_sack and (c.ca_state != CA_LOSS or c.undo_marker):
         check_sack_reordering(c, st.reord)
@@ -406,7 +409,7 @@ def check_sack_reordering(c: Connection, low_seq: int, by_timestamp: bool = Fals
     """A segment at `low_seq`, below the highest SACKed one, arrived without having been retransmitted: measure
     how far."""
     mss = c.mss_cache
-    metric = c.highest_sack - low_seq
+    metric = (c.highest_sack if c.sacked_out else c.snd_una) - low_seq
     if metric <= 0:
         return
     if mss and metric > c.reordering * mss:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
-from netstack.socket import error, option_int, option_text
+from netstack.socket import SO_OOBINLINE, error, option_int, option_text
 from netstack.tcp import beside, congestion, delack, output, window
 from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS, SYN_RECEIVED, SYN_SENT
 
@@ -246,6 +246,8 @@ def ioctl(sock: TcpSocket, request: int) -> int:
     if conn is None:
         return 0
     if request == SIOCINQ:
+        if conn.urg_data >= 0 and not sock.flags.get(SO_OOBINLINE) and conn.copied_seq <= conn.rcv_up < conn.rcv_nxt:
+            return int(conn.rcv_up - conn.copied_seq)  # one read() goes no further
         return int(max(0, conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)))
     if conn.state in (SYN_SENT, SYN_RECEIVED):
         return 0

@@ -94,11 +94,12 @@ class TimeWait:
             return
         if paws_reject or flags & ACK:
             self.restart(now)
-        last = self.last_oow_ns
-        if not (seg.length or flags & FIN) and last and now - last < engine.settings.tcp_invalid_ratelimit * MS:
-            engine.tcpext.TCPACKSkippedTimeWait += 1
-            return
-        self.last_oow_ns = now or 1
+        if not (seg.length or flags & FIN) or flags & SYN:
+            last = self.last_oow_ns
+            if last and now - last < engine.settings.tcp_invalid_ratelimit * MS:
+                engine.tcpext.TCPACKSkippedTimeWait += 1
+                return
+            self.last_oow_ns = now or 1
         tsval = (now // MS + self.ts_offset) & MASK
         engine.reply(
             self.path, self.lport, self.rport, self.snd_nxt, self.rcv_nxt, ACK, self.window, now,

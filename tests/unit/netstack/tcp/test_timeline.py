@@ -213,7 +213,7 @@ def test_paws_discards_the_past() -> None:
     sock = peer.accept_ts()
     peer.send("P. 1:11(10) ack 1 win 512 <nop,nop,TS val 300 ecr 1>")
     peer.recv(". 1:1(0) ack 11 <TS>")
-    peer.send("P. 11:21(10) ack 1 win 512 <nop,nop,TS val 299 ecr 1>")
+    peer.send("P. 11:21(10) ack 1 win 512 <nop,nop,TS val 298 ecr 1>")
     peer.recv(". 1:1(0) ack 11")
     assert len(sock.recv(100, peer.now)) == 10
     assert peer.stack.counters.tcpext.PAWSEstab == 1
