@@ -3,8 +3,10 @@
 At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one
 full-sized segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). (Once
 segments have come out of order, a window that is far from closed need not follow: frames come in batches here,
-between which the application reads, and where a path loses ACKs too, one for a whole batch is too few: within one, a
-sixteenth of what comes in a round trip is acknowledged, or every second segment where that is less.) Otherwise
+between which the application reads, and where a path loses ACKs too, one for a whole batch is too few: the first two
+segments of one are acknowledged, and then each sixteenth of what comes in a round trip, or every second segment where
+that is less, and what is left when it is read. So a flight has two ACKs at least: were there one and the path lost it,
+the peer would send a probe, and its ACK, of a single segment, be delayed.) Otherwise
 after `ato_ns`, the smoothed time between arrivals, between 40 ms and 200 ms. A connection that answers within that
 time is interactive ("pingpong"): its ACKs wait for the answer.
 """
@@ -95,7 +97,7 @@ def check(c: Connection, now: int) -> None:
         (
             ahead > c.rcv_mss
             and (
-                (c.rcv_ooopack and ahead > c.rcvq_space >> 4 and c.rcv_wnd - ahead > 2 * c.rcv_mss)
+                (c.rcv_ooopack and c.rcv_wnd - ahead > 2 * c.rcv_mss and early(c, ahead, now))
                 or c.rcv_nxt - c.copied_seq < c.rcvlowat
                 or window.candidate(c) >= c.rcv_wnd
             )
@@ -127,6 +129,17 @@ def check(c: Connection, now: int) -> None:
             rtt = c.srtt_us
         c.comp_sack_ns = now + min(c.settings.tcp_comp_sack_delay_ns, rtt * 125 // 20)
         c.rearm(c.comp_sack_ns)
+
+
+def early(c: Connection, ahead: int, now: int) -> bool:
+    """Whether more than a segment, on a path that loses, is to be acknowledged before the whole batch has been taken
+    (all of which comes at one `now`)."""
+    if ahead > c.rcvq_space >> 4:
+        return True
+    if now == c.early_ack_ns:
+        return False
+    c.early_ack_ns = now
+    return True
 
 
 def delay(c: Connection, now: int) -> None:
@@ -180,6 +193,7 @@ def after_read(c: Connection, copied: int, now: int) -> None:
         return
     if pending & SCHED and (
         c.rcv_nxt - c.rcv_wup > c.rcv_mss
+        or c.early_ack_ns == c.lrcvtime_ns
         or (copied > 0 and (pending & PUSHED2 or (pending & PUSHED and not in_pingpong(c))) and not c.rmem)
     ):
         output.send_ack(c, now)

@@ -82,7 +82,7 @@ class Tcb:
         "ts_recent_ns", "rcv_tsecr", "saw_ts", "ecn_ok", "ecn_demand_cwr", "ecn_queue_cwr", "ecn_seen", "option_bytes",
         # Acknowledgments owed.
         "ack_pending", "ack_quick", "ack_pingpong", "ato_ns", "lrcvtime_ns", "rcv_mss", "last_seg_size", "delack_ns",
-        "comp_sack_ns", "quickack_user",
+        "comp_sack_ns", "quickack_user", "early_ack_ns",
         # Round trip and timers.
         "srtt_us", "mdev_us", "mdev_max_us", "rttvar_us", "rtt_seq", "min_rtt_us", "min_rtt_ns", "rto_ns", "backoff",
         "retransmits",
@@ -156,6 +156,7 @@ class Tcb:
         # Acknowledgments owed.
         self.ack_pending = self.ack_quick = self.ack_pingpong = self.ato_ns = self.lrcvtime_ns = self.rcv_mss = 0
         self.last_seg_size = self.delack_ns = self.comp_sack_ns = 0
+        self.early_ack_ns = -1
         self.quickack_user = False
         # Round trip and timers.
         self.srtt_us = self.mdev_us = self.mdev_max_us = self.rttvar_us = self.rtt_seq = self.min_rtt_us = 0
