@@ -23,7 +23,7 @@ class Cell:
 
 BUSY = frozenset((
     "clean, no delay", "clean, 1 ms", "clean, 10 ms", "clean, 50 ms", "loss 0.1 %, no delay", "loss 1 %, no delay",
-    "loss 10 %, no delay", "loss 0.1 %, 10 ms", "loss 1 %, 1 ms", "reorder 1 %, 10 ms", "reorder 25 %, 10 ms",
+    "loss 0.1 %, 10 ms", "loss 1 %, 1 ms", "reorder 1 %, 10 ms", "reorder 25 %, 10 ms",
     "jitter 3 ms of 10 ms", "duplicate 1 %, 10 ms", "100 Mbit/s, 10 ms", "100 Mbit/s, 50 us", "50 us",
     "50 us, reordering",
 ))  # fmt: skip
@@ -57,8 +57,8 @@ CELLS = (
     Cell("1 Mbit/s, 20 ms", "--rate 1Mbit --delay 20ms --queue 50", MB // 4),
     Cell("10 Mbit/s, 10 ms", "--rate 10Mbit --delay 10ms --queue 50", 3 * MB),
     Cell("10 Mbit/s, 50 ms, loss 0.3 %", "--rate 10Mbit --delay 50ms --queue 100 --loss 0.3%", 2 * MB),
-    Cell("100 Mbit/s, 10 ms", "--rate 100Mbit --delay 10ms --queue 200", 20 * MB),
-    Cell("100 Mbit/s, 50 us", "--rate 100Mbit --delay 50us --queue 100", 20 * MB),
+    Cell("100 Mbit/s, 10 ms", "--rate 100Mbit --delay 10ms --queue 200", 10 * MB),
+    Cell("100 Mbit/s, 50 us", "--rate 100Mbit --delay 50us --queue 100", 10 * MB),
     Cell("all at once", "--loss 1% --delay 20ms --jitter 2ms --reorder 1% --duplicate 1% --corrupt 0.1%", MB),
 )
 """The whole grid."""

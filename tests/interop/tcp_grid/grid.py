@@ -24,12 +24,16 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from tests.interop.tcp_grid.cells import CELLS, SPURIOUS, Cell
 from tests.interop.tcp_grid.lane import LINUX, OURS, Lane
-from tests.interop.tcp_grid.results import HEADING, Flow, Records, Result, Unit, commit, form, summary, table
+from tests.interop.tcp_grid.results import HEADING, Flow, Records, Result, Unit, code, commit, form, summary, table
 
 Done = Callable[[Unit, Flow, Flow], None]
+Item = TypeVar("Item")
+COARSE = ("tick=1000000",)
+"""Our machine's clock in the second half of the spurious retransmissions."""
 
 
 def measure(lane: Lane, unit: Unit) -> tuple[Flow, Flow]:
@@ -52,43 +56,28 @@ def units(cells: Iterable[Cell], verbs: Iterable[str], congestions: Iterable[str
     return [Unit(*way, turn) for turn in range(repeat) for way in ways]
 
 
-def sweep(
-    work: Iterable[Unit], records: Records, lanes: int = 1, sysctls: tuple[str, ...] = (),
-    budget: float | None = None, done: Done | None = None, commits: Iterable[str] = (),
+def over(
+    lanes: int, items: Iterable[Item], do: Callable[[Lane, Item], None], sysctls: tuple[str, ...] = (),
+    end: float | None = None,
 ) -> None:  # fmt: skip
-    """Measure what the records do not have yet (of these commits, or any), over as many lanes at a time; begin nothing
-    after `budget` seconds.
-    """
-    known = records.done(form=form(), sysctls=sysctls, commits=commits)
-    missing = [unit for unit in work if unit.key not in known]
-    conditions = {
-        "form": form(), "sysctls": list(sysctls), "commit": commit(), "lanes": min(lanes, len(missing)),
-        "realtime": os.sched_getscheduler(0) != os.SCHED_OTHER,
-    }  # fmt: skip
-    end = None if budget is None else time.monotonic() + budget
+    """Do it for each, over as many lanes at a time; begin nothing after `end`."""
     trouble: list[BaseException] = []
     lock = threading.Lock()
-    todo = iter(missing)
+    todo = iter(items)
 
     def labour(n: int) -> None:
         try:
             with Lane(f"grid{os.getpid()}{n}", sysctls) as lane:
                 while not trouble and (end is None or time.monotonic() < end):
                     with lock:
-                        unit = next(todo, None)
-                    if unit is None:
+                        item = next(todo, None)
+                    if item is None:
                         return
-                    load = os.getloadavg()[0]
-                    linux, ours = measure(lane, unit)
-                    with lock:
-                        at = time.strftime("%Y-%m-%dT%H:%M:%S")
-                        records.add(unit, linux, ours, **conditions, load=round(load, 2), at=at)
-                        if done is not None:
-                            done(unit, linux, ours)
+                    do(lane, item)
         except BaseException as why:
             trouble.append(why)
 
-    threads = [threading.Thread(target=labour, args=(n,)) for n in range(min(lanes, len(missing)))]
+    threads = [threading.Thread(target=labour, args=(n,)) for n in range(lanes)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -97,21 +86,70 @@ def sweep(
         raise trouble[0]
 
 
+def conditions(lanes: int, sysctls: tuple[str, ...]) -> dict[str, Any]:
+    """Under which a pair is measured."""
+    return {
+        "form": form(), "sysctls": list(sysctls), "commit": commit(), "code": code(), "lanes": lanes,
+        "realtime": os.sched_getscheduler(0) != os.SCHED_OTHER,
+    }  # fmt: skip
+
+
+def now() -> dict[str, Any]:
+    return {"load": round(os.getloadavg()[0], 2), "at": time.strftime("%Y-%m-%dT%H:%M:%S")}
+
+
+def sweep(
+    work: Iterable[Unit], records: Records, lanes: int = 1, sysctls: tuple[str, ...] = (),
+    end: float | None = None, done: Done | None = None, commits: Iterable[str] = (),
+) -> None:  # fmt: skip
+    """Measure what the records do not have yet (of these commits, or any), over as many lanes at a time."""
+    known = records.done(form=form(), sysctls=sysctls, commits=commits)
+    missing = [unit for unit in work if unit.key not in known]
+    lanes = min(lanes, len(missing))
+    under = conditions(lanes, sysctls)
+    lock = threading.Lock()
+
+    def do(lane: Lane, unit: Unit) -> None:
+        found = now()
+        linux, ours = measure(lane, unit)
+        with lock:
+            records.add(unit, linux, ours, **under, **found)
+            if done is not None:
+                done(unit, linux, ours)
+
+    over(lanes, missing, do, sysctls, end)
+
+
+def in_turns(
+    work: list[Unit], records: Records, lanes: int, sysctls: tuple[str, ...] = (),
+    end: float | None = None, done: Done | None = None, commits: Iterable[str] = (),
+) -> None:  # fmt: skip
+    """Three turns at a time: the cells that leave the processors idle in lanes, then the others one by one."""
+    for first in sorted({unit.turn // 3 for unit in work}):
+        mine = [unit for unit in work if unit.turn // 3 == first]
+        for busy, most in ((False, lanes), (True, 1)):
+            some = [unit for unit in mine if unit.cell.busy == busy]
+            sweep(some, records, most, sysctls, end, done, commits)
+
+
 def say(unit: Unit, linux: Flow, ours: Flow) -> None:
     """One pair, as it ends."""
     print(Result(unit.cell, unit.verb, unit.congestion, [linux], [ours]).line(), flush=True)
 
 
 def main() -> int:
+    from tests.interop.tcp_grid import share  # it measures with what is above
+
     parser = argparse.ArgumentParser(description="Linux and this stack across the same wires.")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="cells whose name has one of these")
     parser.add_argument("--exact", action="store_true", help="the words of --only are whole names")
     parser.add_argument("--verb", nargs="*", default=["send", "take"], choices=["send", "take"])
     parser.add_argument("--congestion", nargs="*", default=["cubic", "reno"], choices=["cubic", "reno"])
     parser.add_argument("--repeat", type=int, default=9)
-    parser.add_argument("--lanes", type=int, default=1)
+    parser.add_argument("--lanes", type=int, default=1, help="at a time, of the cells that leave the processors idle")
     parser.add_argument("--kind", choices=["busy", "idle"], help="cells that processors limit, or the others")
     parser.add_argument("--resume", metavar="FILE", help="append to FILE what it does not have")
+    parser.add_argument("--mix", action="store_true", help="FILE may have pairs of other code")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="begin nothing after that")
     parser.add_argument("--realtime", action="store_true", help="at a real-time priority, for a busy host")
     parser.add_argument("--report", metavar="FILE", help="measure nothing: what FILE says")
@@ -120,33 +158,47 @@ def main() -> int:
     parser.add_argument("--commit", nargs="*", default=[], help="only what was measured of these counts")
     parser.add_argument("--set", nargs="*", default=[], metavar="SYSCTL=VALUE", help="settings of our stack")
     parser.add_argument("--spurious", action="store_true", help="the cells where D-SACKs are what counts")
+    parser.add_argument("--whole", action="store_true", help="grid, shares, D-SACKs with either clock: all there is")
     args = parser.parse_args()
-    cells = [
-        cell for cell in (SPURIOUS if args.spurious else CELLS)
-        if (not args.only or any(word == cell.name if args.exact else word in cell.name for word in args.only))
-        and (args.kind is None or cell.busy == (args.kind == "busy"))
-    ]  # fmt: skip
-    sysctls = tuple(args.set)
-    print(HEADING)
-    if args.report:
-        records = Records(Path(args.report))
-        results = records.results(cells, form=args.form, sysctls=sysctls, commits=args.commit)
-        results = [r for r in results if r.verb in args.verb and r.congestion in args.congestion]
-    else:
+
+    def chosen(cells: tuple[Cell, ...]) -> list[Cell]:
+        return [
+            cell for cell in cells
+            if (not args.only or any(word == cell.name if args.exact else word in cell.name for word in args.only))
+            and (args.kind is None or cell.busy == (args.kind == "busy"))
+        ]  # fmt: skip
+
+    sweeps = [(chosen(SPURIOUS if args.spurious else CELLS), args.verb, tuple(args.set))]
+    if args.whole:
+        sweeps = [(chosen(CELLS), args.verb, ()), *((chosen(SPURIOUS), ["send"], clock) for clock in ((), COARSE))]
+    records = Records(Path(args.report or args.resume) if args.report or args.resume else None)
+    strangers = records.strangers(code(), form(), args.commit)
+    if strangers and args.resume and not args.mix:
+        what = ", ".join(strangers)
+        print(f"{args.resume} has pairs of other code ({what}): name another file, or say --mix", file=sys.stderr)
+        return 2
+    if not args.report:
         if args.realtime:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # and all that a lane starts
-        records = Records(Path(args.resume) if args.resume else None)
-        work = units(cells, args.verb, args.congestion, args.repeat)
-        sweep(work, records, args.lanes, sysctls, args.budget, say, args.commit)
-        asked = {(unit.cell.name, unit.verb, unit.congestion) for unit in work}
-        results = records.results(cells, form=form(), sysctls=sysctls, commits=args.commit)
-        results = [r for r in results if (r.cell.name, r.verb, r.congestion) in asked]
+        end = None if args.budget is None else time.monotonic() + args.budget
+        print(HEADING)
+        for cells, verbs, sysctls in sweeps:
+            work = units(cells, verbs, args.congestion, args.repeat)
+            in_turns(work, records, args.lanes, sysctls, end, say, args.commit)
+        if args.whole:
+            share.sweep(records, args.repeat, args.lanes, end=end, commits=args.commit)
         print()
-    for result in results:
-        print(result.line())
-    print(summary(results))
-    if args.table:
-        print(table(results))
+    which = args.form if args.report else form()
+    for cells, verbs, sysctls in sweeps:
+        results = records.results(cells, form=which, sysctls=sysctls, commits=args.commit)
+        results = [r for r in results if r.verb in verbs and r.congestion in args.congestion]
+        print(f"{', '.join(sysctls)}\n{HEADING}".lstrip())
+        for result in results:
+            print(result.line())
+        print(summary(results), end="\n\n")
+        if args.table:
+            print(table(results), end="\n\n")
+    print(share.report(records, args.commit))
     return 0
 
 

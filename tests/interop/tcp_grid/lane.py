@@ -23,12 +23,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from csrc import compiled
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 PYTHON = sys.executable
 SERVICE = str(HERE / "service.py")
 NEAR, OURS, LINUX = "10.77.0.1", "10.77.0.2", "10.77.0.3"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TERRELLA_COMPILED": "1" if compiled.in_use else "0"}
+"""Of the lane's processes: each runs in the form that is being measured, or says why it cannot."""
 
 
 def run(*command: str) -> str:

@@ -8,6 +8,7 @@ host's load before. So a sweep can be done in slices, on different days, and is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import statistics
@@ -30,13 +31,20 @@ def form() -> str:
     return "compiled" if compiled.in_use else "plain"
 
 
+def git(*words: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False).stdout
+
+
 def commit() -> str:
     """What is measured; `+` when the rooms are not as committed, and "" outside of a checkout."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False).stdout
-
     head = git("rev-parse", "--short", "HEAD").strip()
     return head + "+" if git("status", "--porcelain", "-uno", "--", *ROOMS).strip() else head
+
+
+def code() -> str:
+    """What the rooms are made of, in short: two commits that differ elsewhere measure the same."""
+    trees = git("rev-parse", *(f"HEAD:{room}" for room in ROOMS)) + git("diff", "HEAD", "--", *ROOMS)
+    return hashlib.sha256(trees.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -122,10 +130,12 @@ class Records:
                     self.lines.append(json.loads(line))
 
     def add(self, unit: Unit, linux: Flow, ours: Flow, **conditions: Any) -> None:
-        line = {
+        self.append({
             "cell": unit.cell.name, "wire": unit.cell.wire, "verb": unit.verb, "congestion": unit.congestion,
             "turn": unit.turn, **conditions, "linux": linux, "ours": ours,
-        }  # fmt: skip
+        })  # fmt: skip
+
+    def append(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
         if self.path is not None:
             with self.path.open("a") as file:
@@ -140,11 +150,21 @@ class Records:
         found = {
             (line["cell"], line["wire"], line["verb"], line["congestion"], line["turn"]): line
             for line in self.lines
-            if (form is None or line["form"] == form)
+            if "cell" in line
+            and (form is None or line["form"] == form)
             and (asked is None or line["sysctls"] == asked)
             and (not wanted or line["commit"].startswith(wanted))
         }
         return iter(found.values())
+
+    def strangers(self, code: str, form: str, commits: Iterable[str]) -> list[str]:
+        """Of which other code there are pairs, that would pass for ours."""
+        wanted = tuple(commits)
+        return sorted({
+            line["commit"] for line in self.lines
+            if line["form"] == form and line.get("code") != code
+            and (not wanted or line["commit"].startswith(wanted))
+        })  # fmt: skip
 
     def done(self, **conditions: Any) -> set[tuple[Any, ...]]:
         """The keys of the pairs that have been measured so."""

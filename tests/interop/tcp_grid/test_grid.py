@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.tcp_grid import grid
+from tests.interop.tcp_grid import grid, share
 from tests.interop.tcp_grid.cells import CELLS, SMALL, SPURIOUS
 from tests.interop.tcp_grid.lane import LINUX, OURS, Lane
 from tests.interop.tcp_grid.results import Records, Result, Unit, dsacks, mean, summary
@@ -30,7 +30,7 @@ def kept() -> Records:
 
 def measured(work: list[Unit], lanes: int, settings: tuple[str, ...], records: Records) -> list[Result]:
     """The results of these pairs, once all of them have been measured."""
-    grid.sweep(work, records, lanes, settings, done=grid.say)
+    grid.in_turns(work, records, lanes, settings, done=grid.say)
     asked = {(unit.cell.name, unit.verb, unit.congestion) for unit in work}
     found = records.results(dict.fromkeys(unit.cell for unit in work), form=grid.form(), sysctls=settings)
     return [result for result in found if (result.cell.name, result.verb, result.congestion) in asked]
@@ -59,10 +59,7 @@ def test_two_flows_share(ready: None) -> None:
 def test_the_whole_grid(ready: None) -> None:
     """Geometric mean at least 0.95, no cell's median of nine under 0.8; D-SACKs at most 1.2 times Linux's."""
     work = grid.units(CELLS, ["send", "take"], ["cubic", "reno"], 9)
-    idle = [unit for unit in work if not unit.cell.busy]
-    records = kept()
-    measured(idle, 3, (), records)
-    results = measured(work, 1, (), records)
+    results = measured(work, 3, (), kept())
     print(summary(results))
     assert mean(result.ratio for result in results) >= 0.95
     low = [result.line() for result in results if result.ratio < 0.8]
@@ -83,15 +80,11 @@ def test_spurious_retransmissions(ready: None, settings: tuple[str, ...]) -> Non
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("congestion", ["cubic", "reno"])
-def test_a_bottleneck_is_shared(ready: None, congestion: str) -> None:
+def test_a_bottleneck_is_shared(ready: None) -> None:
     """The median of nine pairs of flows: within 20 %."""
-    with Lane(f"share{os.getpid()}") as lane:
-        lane.wire("--rate", "10Mbit", "--delay", "10ms", "--queue", "50")
-        ratios = []
-        for turn in range(9):
-            order = (LINUX, OURS) if turn % 2 else (OURS, LINUX)
-            one, other = lane.share(*order, congestion, 40)
-            ratio = sum(other[5:]) / sum(one[5:])
-            ratios.append(ratio if turn % 2 else 1 / ratio)
-    assert 0.8 <= statistics.median(ratios) <= 1.25, ratios
+    records = kept()
+    share.sweep(records, 9, 4)
+    print(share.report(records))
+    for congestion in ("cubic", "reno"):
+        ratios = share.found(records, "both", congestion).values()
+        assert 0.8 <= statistics.median(ratios) <= 1.25, ratios
