@@ -1,4 +1,5 @@
-"""Timers on CPU time: ITIMER_VIRTUAL (user time), ITIMER_PROF (all of it) and RLIMIT_CPU of a process.
+"""Timers on CPU time: ITIMER_VIRTUAL (user time), ITIMER_PROF (all of it) and RLIMIT_CPU of a process, RLIMIT_RTTIME of
+its threads, and alarms on the CPU clock of a process or thread (POSIX timers, clock_nanosleep).
 
 CPU time cannot pass faster than the clock times the threads that run. So a timer of the machine is armed for the
 earliest moment at which the next limit can have been reached; then it looks how much was really used, and is armed
@@ -10,23 +11,67 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.abi import RLIMIT_CPU, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU
+from kernel.abi import RLIMIT_CPU, RLIMIT_RTTIME, SCHED_FIFO, SCHED_RR, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU
 from kernel.signal import SigInfo
-from kernel.task import RUNNABLE, RUNNING, WORK_CPUTIME
+from kernel.task import RUNNABLE, RUNNING, WORK_CPUTIME, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernel.machine import Machine
     from kernel.task import ThreadGroup
 
 VIRTUAL, PROF = 1, 2
 SECOND = 1_000_000_000
 LEAST = 1_000
+MICROSECOND = 1_000
+
+
+class CpuAlarm:
+    """Calls `callback(time)` once when a CPU clock, that of a process or of one thread, has reached `deadline`: what a
+    timer of the timeline does for its own clock.
+    """
+
+    __slots__ = ("callback", "deadline", "task", "timers")
+
+    def __init__(self, timers: CpuTimers, task: Task | None, callback: Callable[[int], object]) -> None:
+        self.timers = timers
+        self.task = task
+        self.callback = callback
+        self.deadline: int | None = None
+
+    def now(self) -> int:
+        """The clock."""
+        if self.task is None:
+            return self.timers.used(PROF)
+        self.timers.machine.meter.book()
+        return sum(self.task.times())
+
+    def arm(self, at: int) -> None:
+        self.deadline = at
+        self.timers.alarms[self] = None
+        self.timers.start()
+
+    def disarm(self) -> None:
+        self.deadline = None
+        self.timers.alarms.pop(self, None)
+
+    def waits(self) -> int | None:
+        """How much CPU time is missing; None while the clock stands: its thread sleeps, and starts the timers again
+        when it goes on.
+        """
+        assert self.deadline is not None
+        left = self.deadline - self.now()
+        if left > 0 and self.task is not None and self.task.state not in (RUNNING, RUNNABLE):
+            self.task.work |= WORK_CPUTIME
+            return None
+        return left
 
 
 class CpuTimers:
     """Those of one process."""
 
-    __slots__ = ("expires", "fired", "group", "interval", "machine", "timer", "xcpu")
+    __slots__ = ("alarms", "expires", "fired", "group", "interval", "machine", "rt", "rt_soft", "timer", "xcpu")
 
     def __init__(self, machine: Machine, group: ThreadGroup) -> None:
         self.machine = machine
@@ -38,6 +83,11 @@ class CpuTimers:
         """When the timer expired whose signal has not been taken."""
         self.xcpu: int | None = None
         """At what CPU time RLIMIT_CPU speaks next."""
+        self.alarms: dict[CpuAlarm, None] = {}
+        self.rt: dict[int, tuple[int, int]] = {}
+        """By thread: how often it had slept when it was looked at, and its CPU time when it last woke."""
+        self.rt_soft: int | None = None
+        """After how much CPU time without a sleep RLIMIT_RTTIME speaks next."""
         self.timer = machine.timeline.timer(self._look)
 
     def used(self, which: int) -> int:
@@ -75,13 +125,47 @@ class CpuTimers:
     def limits_changed(self) -> None:
         soft, _ = self.group.rlimits.get(RLIMIT_CPU, (-1, -1))
         self.xcpu = None if soft < 0 else max(soft, 1) * SECOND
+        soft, _ = self.group.rlimits.get(RLIMIT_RTTIME, (-1, -1))
+        self.rt_soft = None if soft < 0 else soft * MICROSECOND
         self.start()
+
+    def real_time(self, task: Task) -> int:
+        """CPU time of a thread since it last slept."""
+        self.machine.meter.book()
+        used = sum(task.times())
+        seen, since = self.rt.get(task.tid, (-1, used))
+        if seen != task.nvcsw:
+            since = max(since, used - max(self.machine.timeline.now - task.ready_ns, 0))
+            self.rt[task.tid] = (task.nvcsw, since)
+        return used - since
+
+    def _real_timers(self) -> list[Task]:
+        return [task for task in self.group.threads.values() if task.policy in (SCHED_FIFO, SCHED_RR)]
+
+    def _look_real_time(self) -> None:
+        """RLIMIT_RTTIME: SIGXCPU to who has not slept for so long, again after each second, and in the end SIGKILL."""
+        assert self.rt_soft is not None
+        hard = self.group.rlimits.get(RLIMIT_RTTIME, (-1, -1))[1]
+        for task in self._real_timers():
+            used = self.real_time(task)
+            if 0 <= hard * MICROSECOND <= used:
+                self.machine.signals.send_process(self.group, SigInfo(SIGKILL))
+                return
+            if used >= self.rt_soft:
+                self.rt_soft += SECOND
+                self.group.rlimits[RLIMIT_RTTIME] = (self.rt_soft // MICROSECOND, hard)
+                self.machine.signals.send_process(self.group, SigInfo(SIGXCPU))
 
     def start(self) -> None:
         """Arm for the earliest moment at which anything can be due."""
         rest = [e - self.used(which) for which, e in self.expires.items() if e is not None]
         if self.xcpu is not None:
             rest.append(self.xcpu - self.used(PROF))
+        rest += [left for left in [alarm.waits() for alarm in self.alarms] if left is not None]
+        if self.rt_soft is not None:
+            hard = self.group.rlimits.get(RLIMIT_RTTIME, (-1, -1))[1]
+            limit = self.rt_soft if hard < 0 else min(self.rt_soft, hard * MICROSECOND)
+            rest += [limit - self.real_time(task) for task in self._real_timers()]
         if not rest:
             self.timer.disarm()
             return
@@ -96,6 +180,12 @@ class CpuTimers:
                 self.expires[which] = None
                 self.fired[which] = expires if self.interval[which] else None
                 self.machine.signals.send_process(group, SigInfo(signum))
+        for alarm in [a for a in self.alarms if a.deadline is not None and a.now() >= a.deadline]:
+            at = alarm.deadline
+            alarm.disarm()
+            alarm.callback(at or 0)
+        if self.rt_soft is not None:
+            self._look_real_time()
         if self.xcpu is not None and self.used(PROF) >= self.xcpu:
             hard = group.rlimits.get(RLIMIT_CPU, (-1, -1))[1]
             if 0 <= hard * SECOND <= self.used(PROF):
@@ -111,6 +201,7 @@ class CpuTimers:
 
     def close(self) -> None:
         self.timer.disarm()
+        self.alarms.clear()
 
 
 def cpu_timers(machine: Machine, group: ThreadGroup) -> CpuTimers:
@@ -118,6 +209,6 @@ def cpu_timers(machine: Machine, group: ThreadGroup) -> CpuTimers:
     timers: CpuTimers | None = group.cpu_timers
     if timers is None:
         timers = group.cpu_timers = CpuTimers(machine, group)
-        if RLIMIT_CPU in group.rlimits:
+        if RLIMIT_CPU in group.rlimits or RLIMIT_RTTIME in group.rlimits:
             timers.limits_changed()
     return timers

@@ -159,6 +159,7 @@ class Processes:
             group.exe = parent.group.exe
             group.cmdline = parent.group.cmdline
             owner.children[tid] = group
+            group.maker = parent if owner is parent.group else parent.group.maker
         task = Task(self.machine, tid, group, entry)
         task.state = NEW
         task.comm = parent.comm
@@ -269,7 +270,7 @@ class Processes:
         """POSIX timers end with the program."""
         for timer in (group.posix_timers or {}).values():
             timer.timer.disarm()
-            timer.fired = None
+            timer.fired = timer.sent = None
         group.posix_timers = None
 
     def is_orphaned(self, pgid: int, sid: int, gone: ThreadGroup | None = None) -> bool:

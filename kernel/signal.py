@@ -444,8 +444,8 @@ class Signals:
                 pending.remove(best)
                 if best.si_signo in TIMERS:
                     _timer_taken(task.group, best.si_signo)
-                if best.timer is not None:
-                    best.timer.taken()
+                if best.timer is not None and not best.timer.taken(best):
+                    return self.take(task, mask)
                 return best
         return None
 

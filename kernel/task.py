@@ -60,8 +60,8 @@ class Credentials:
     """
 
     __slots__ = (
-        "bounding", "effective", "egid", "euid", "fsgid", "fsuid", "gid", "groups", "inheritable", "keepcaps",
-        "permitted", "sgid", "suid", "uid",
+        "ambient", "bounding", "effective", "egid", "euid", "fsgid", "fsuid", "gid", "groups", "inheritable",
+        "permitted", "securebits", "sgid", "suid", "uid",
     )  # fmt: skip
 
     def __init__(self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = ()) -> None:
@@ -71,7 +71,10 @@ class Credentials:
         self.effective = self.permitted = ALL_CAPS if uid == 0 else 0
         self.inheritable = 0
         self.bounding = ALL_CAPS
-        self.keepcaps = False
+        self.ambient = 0
+        """Inheritable capabilities that a program without set-id bits keeps across execve."""
+        self.securebits = 0
+        """SECBIT_*: what uid 0 is not to mean any more (capabilities(7))."""
 
     def capable(self, cap: int) -> bool:
         """Whether the capability is effective."""
@@ -83,7 +86,7 @@ class Credentials:
         new.euid, new.suid, new.fsuid = self.euid, self.suid, self.fsuid
         new.egid, new.sgid, new.fsgid = self.egid, self.sgid, self.fsgid
         new.effective, new.permitted, new.inheritable = self.effective, self.permitted, self.inheritable
-        new.bounding, new.keepcaps = self.bounding, self.keepcaps
+        new.bounding, new.ambient, new.securebits = self.bounding, self.ambient, self.securebits
         return new
 
 
@@ -92,8 +95,8 @@ class ThreadGroup:
 
     __slots__ = (
         "child_wait", "children", "cmdline", "continued", "cpu_timers", "cstime", "cutime", "dumpable", "exe",
-        "exec_wait", "execed", "exit_queue", "exit_signal", "exit_status", "exiting", "itimer", "leader", "next_timer",
-        "outside", "parent", "pending",
+        "exec_wait", "execed", "exit_queue", "exit_signal", "exit_status", "exiting", "itimer", "leader", "maker",
+        "next_timer", "outside", "parent", "pending",
         "pgid", "pid", "posix_timers", "rlimits", "sid", "signals", "start_ns", "started", "stime", "stop_reported",
         "stopped", "subreaper", "threads", "tty", "tty_old_pgrp", "utime", "vfork_wait",
     )  # fmt: skip
@@ -104,6 +107,8 @@ class ThreadGroup:
         self.children: dict[int, ThreadGroup] = {}
         self.threads: dict[int, Task] = {}
         self.leader: Task | None = None
+        self.maker: Task | None = None
+        """The thread that made it: its own child for wait4 with __WNOTHREAD."""
         self.pgid: int = parent.pgid if parent else pid
         self.sid: int = parent.sid if parent else pid
         self.tty: Any = parent.tty if parent else None

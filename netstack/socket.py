@@ -18,7 +18,7 @@ import errno
 import os
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
@@ -42,6 +42,7 @@ SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_NO_CHECK, SO_PRIORITY, SO_L
 SO_BSDCOMPAT, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT = 14, 15, 16, 17, 18, 19
 SO_RCVTIMEO, SO_SNDTIMEO, SO_BINDTODEVICE, SO_TIMESTAMP, SO_ACCEPTCONN = 20, 21, 25, 29, 30
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_PROTOCOL, SO_DOMAIN = 32, 33, 36, 38, 39
+SO_RXQ_OVFL, SO_PEEK_OFF, SO_LOCK_FILTER, SO_TXTIME = 40, 42, 44, 61
 SO_BUSY_POLL, SO_MAX_PACING_RATE, SO_INCOMING_CPU, SO_MEMINFO, SO_COOKIE, SO_ZEROCOPY = 46, 47, 49, 55, 57, 60
 UNPACED = (1 << 64) - 1  # SO_MAX_PACING_RATE of a socket that has no limit
 
@@ -62,7 +63,7 @@ SOCK_MIN_RCVBUF = 2304
 FLAGS = {
     SO_DEBUG: "SO_DEBUG", SO_DONTROUTE: "SO_DONTROUTE", SO_BROADCAST: "SO_BROADCAST", SO_KEEPALIVE: "SO_KEEPALIVE",
     SO_OOBINLINE: "SO_OOBINLINE", SO_NO_CHECK: "SO_NO_CHECK", SO_TIMESTAMP: "SO_TIMESTAMP",
-    SO_REUSEPORT: "SO_REUSEPORT", SO_PASSCRED: "SO_PASSCRED",
+    SO_REUSEPORT: "SO_REUSEPORT", SO_RXQ_OVFL: "SO_RXQ_OVFL", SO_LOCK_FILTER: "SO_LOCK_FILTER",
 }  # fmt: skip
 IP_FLAGS = (
     IP_RECVOPTS,
@@ -101,6 +102,15 @@ def option_int(value: int | bytes) -> int:
             raise error(errno.EINVAL, "an int option needs 4 bytes")
         return int(struct.unpack_from("=i", value)[0])
     return int(value)
+
+
+def beyond(sizes: Sequence[int], offset: int) -> tuple[int, int]:
+    """SO_PEEK_OFF: the first of the messages of these sizes that the offset does not skip, and where to begin in it."""
+    at = 0
+    while at < len(sizes) and 0 < offset >= sizes[at]:
+        offset -= sizes[at]
+        at += 1
+    return at, offset
 
 
 def option_text(value: int | bytes | str) -> str:
@@ -360,6 +370,8 @@ class Socket:
 
     def _set_socket(self, name: int, value: int | bytes) -> None:
         settings = self.stack.settings
+        if not isinstance(value, int) and len(value) < 4 and name != SO_BINDTODEVICE:
+            raise error(errno.EINVAL, "an option takes an int at least")
         if name == SO_REUSEADDR:
             self.reuse_addr = bool(option_int(value))
         elif name in (SO_RCVBUF, SO_RCVBUFFORCE):
@@ -422,6 +434,16 @@ class Socket:
             if not 0 <= option_int(value) <= 1:
                 raise error(errno.EINVAL)
             self.flags = {**self.flags, name: option_int(value)}
+        elif name == SO_PEEK_OFF and self.type == SOCK_DGRAM:
+            self.flags = {**self.flags, name: max(option_int(value), -1)}
+        elif name == SO_BUSY_POLL:
+            if option_int(value) < 0:
+                raise error(errno.EINVAL)
+            self.flags = {**self.flags, name: option_int(value)}
+        elif name == SO_TXTIME:
+            raise error(errno.EINVAL, "SO_TXTIME is for a queueing discipline")
+        elif name == SO_PASSCRED:
+            raise error(errno.EOPNOTSUPP, "SO_PASSCRED is for Unix sockets")
         elif name in FLAGS:
             self.flags = {**self.flags, name: 1 if option_int(value) else 0}
             self.flag_changed(name)
@@ -449,7 +471,8 @@ class Socket:
             SO_TYPE: self.type, SO_DOMAIN: self.family, SO_PROTOCOL: self.proto, SO_REUSEADDR: int(self.reuse_addr),
             SO_RCVBUF: self.rcvbuf, SO_SNDBUF: self.sndbuf, SO_RCVLOWAT: self.rcvlowat, SO_SNDLOWAT: 1,
             SO_PRIORITY: self.priority, SO_MARK: self.mark, SO_ACCEPTCONN: int(self.is_listening()), SO_BSDCOMPAT: 0,
-            SO_BUSY_POLL: 0, SO_INCOMING_CPU: 0, SO_ZEROCOPY: self.flags.get(SO_ZEROCOPY, 0),
+            SO_BUSY_POLL: self.flags.get(SO_BUSY_POLL, 0), SO_INCOMING_CPU: 0, SO_TXTIME: 0, SO_PEERCRED: 0,
+            SO_ZEROCOPY: self.flags.get(SO_ZEROCOPY, 0),
         }  # fmt: skip
         if name in values:
             return values[name]
@@ -458,6 +481,10 @@ class Socket:
             return rate if rate < 1 << 31 else struct.pack("=Q", rate)
         if name == SO_MEMINFO:
             return struct.pack("=9I", *self.memory_use())
+        if name == SO_PASSCRED:
+            raise error(errno.EOPNOTSUPP, "SO_PASSCRED is for Unix sockets")
+        if name == SO_PEEK_OFF and self.type == SOCK_DGRAM:
+            return self.flags.get(name, -1)
         if name in FLAGS:
             return self.flags.get(name, 0)
         raise error(errno.ENOPROTOOPT, f"no socket option {name}")

@@ -60,10 +60,12 @@ from netstack.socket import (
     SHUT_WR,
     SO_BROADCAST,
     SO_NO_CHECK,
+    SO_PEEK_OFF,
     SO_REUSEPORT,
     SOCK_DGRAM,
     SockAddr,
     Socket,
+    beyond,
     error,
     share_address,
     would_block,
@@ -170,7 +172,7 @@ class Udp:
         high = -1
         for sock in self.bound.get(dport, ()):
             score = sock.score(dst, src, sport, interface, False)
-            if score > high:
+            if score > high or (score == high >= 0 and not sock.flags.get(SO_REUSEPORT)):
                 best, high, group = sock, score, [sock]
             elif score == high and score >= 0:
                 group.append(sock)
@@ -347,13 +349,22 @@ class UdpSocket(Socket):
             if self.shutdown_mask & 1 and not flags & MSG_DONTWAIT:
                 return b"", None, 0, 0
             raise would_block("no datagram waits")
-        payload, source, came = self.queue[0]
+        at = start = 0
+        offset = self.flags.get(SO_PEEK_OFF, -1) if self.flags else -1
+        if offset >= 0 and flags & MSG_PEEK:
+            at, start = beyond([len(waits[0]) for waits in self.queue], offset)
+            if at == len(self.queue):
+                raise would_block("no datagram waits behind SO_PEEK_OFF")
+        payload, source, came = self.queue[at]
+        size = len(payload) - start
         if not flags & MSG_PEEK:
             self.queue.popleft()
             self.rmem -= len(payload) + OVERHEAD
-        size = len(payload)
+        if offset >= 0:
+            moved = offset + min(n, size) if flags & MSG_PEEK else max(offset - size, 0)
+            self.flags = {**self.flags, SO_PEEK_OFF: moved}
         self.ancillary = messages(self, came)
-        return payload[:n], self.format_address(source), MSG_TRUNC if size > n else 0, size
+        return payload[start : start + n], self.format_address(source), MSG_TRUNC if size > n else 0, size
 
     def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
         data, source, _, _ = self.recvmsg(n, now, flags)

@@ -9,7 +9,7 @@ import errno
 import fcntl as host_fcntl
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tools.hostmessage import iovec
@@ -67,6 +67,8 @@ class StatFs:
 
 class HostFiles:
     """Calls on files and names."""
+
+    _call: Callable[..., int]
 
     # -- names, relative to a directory --
 
@@ -332,7 +334,7 @@ class HostFiles:
 
     def sendfile(self, out_fd: int, in_fd: int, offset: int | None, count: int) -> int:
         at = None if offset is None else ctypes.byref(_long(offset))
-        return _done(libc.sendfile(out_fd, in_fd, at, ctypes.c_size_t(count)))
+        return self._call(libc.sendfile, out_fd, in_fd, at, ctypes.c_size_t(count))
 
     def copy_file_range(
         self, fd_in: int, off_in: int | None, fd_out: int, off_out: int | None, n: int, flags: int = 0
@@ -346,10 +348,10 @@ class HostFiles:
     ) -> int:
         first = None if off_in is None else ctypes.byref(_long(off_in))
         second = None if off_out is None else ctypes.byref(_long(off_out))
-        return _done(libc.splice(fd_in, first, fd_out, second, ctypes.c_size_t(n), flags))
+        return self._call(libc.splice, fd_in, first, fd_out, second, ctypes.c_size_t(n), flags)
 
     def tee(self, fd_in: int, fd_out: int, n: int, flags: int = 0) -> int:
-        return _done(libc.tee(fd_in, fd_out, ctypes.c_size_t(n), flags))
+        return self._call(libc.tee, fd_in, fd_out, ctypes.c_size_t(n), flags)
 
 
 def _preadv2(fd: int, buffers: list[bytearray], flags: int) -> int:

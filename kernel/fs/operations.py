@@ -44,7 +44,7 @@ from kernel.abi import (
     S_ISUID,
     S_IXGRP,
 )
-from kernel.fs import regular
+from kernel.fs import regular, seals
 from kernel.fs.file import File, FileOps
 from kernel.fs.inotify import happened, tell
 from kernel.fs.namei import (
@@ -225,6 +225,8 @@ def open_path(task: Any, path: Path, flags: int, created: bool = False) -> File:
     if inode.fs.watched:
         happened(path.dentry, inode, abi.IN_OPEN)
     if flags & O_TRUNC and kind == S_IFREG and not created:
+        if inode.seals:
+            seals.check_size(inode, 0)
         regular.drop_privileges(inode, task.cred)
         inode.fs.truncate(inode, 0)
         if inode.fs.watched:
@@ -478,6 +480,8 @@ def chmod(task: Any, path: Path, mode: int) -> None:
     mode &= 0o7777
     if mode & S_ISGID and not in_group(cred, inode.gid) and not capable(cred, abi.CAP_FSETID):
         mode &= ~S_ISGID
+    if inode.seals:
+        seals.check_mode(inode, mode)
     inode.mode = inode.mode & S_IFMT | mode
     _changed(path)
 
@@ -526,6 +530,8 @@ def truncate(task: Any, inode: Inode, size: int, path: Path | None = None) -> No
         if 0 <= limit < size:
             task.send_signal(abi.SIGXFSZ)
             raise error(abi.EFBIG, f"RLIMIT_FSIZE is {limit}")
+    if inode.seals:
+        seals.check_size(inode, size)
     regular.drop_privileges(inode, task.cred)
     inode.fs.truncate(inode, size)
     if inode.fs.watched:

@@ -303,7 +303,7 @@ class ProcessTree:
             ("CapPrm", f"{cred.permitted if cred else 0:016x}"),
             ("CapEff", f"{cred.effective if cred else 0:016x}"),
             ("CapBnd", f"{cred.bounding if cred else 0:016x}"),
-            ("CapAmb", f"{0:016x}"),
+            ("CapAmb", f"{cred.ambient if cred else 0:016x}"),
             ("NoNewPrivs", str(int(task.no_new_privs)) if task is not None else "0"),
             ("Seccomp", "0"),
             ("Seccomp_filters", "0"),

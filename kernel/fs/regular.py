@@ -24,6 +24,7 @@ from kernel.fs.file import DEFAULT_POLL, File, FileOps, Sink, Source
 from kernel.fs.inotify import happened
 from kernel.fs.mapping import AddressSpace
 from kernel.fs.namei import capable
+from kernel.fs.seals import SEALABLE, check_allocation, writable_part
 from kernel.fs.vfs import Inode, error
 from kernel.sched.mutex import Mutex
 
@@ -36,6 +37,8 @@ MAX_FILE_SIZE = (1 << 63) - 1
 _CHUNK = 1 << 18
 _DAY_NS = 86_400 * 10**9
 _SET_ID = S_ISUID | S_ISGID
+_BORN = SEALABLE | abi.F_SEAL_SEAL
+"""Seals that forbid nothing but more of them; every other one makes the number larger."""
 
 
 def accessed(file: File) -> None:
@@ -131,6 +134,8 @@ class RegularOps(FileOps):
         if file.flags & O_APPEND:
             pos = file.pos = inode.size  # the file may have grown while the cost elapsed
         n = file_size_limit(task, pos, n)
+        if inode.seals > _BORN:
+            n = writable_part(inode, pos, n)
         if inode.mode & _SET_ID:
             drop_privileges(inode, task.cred)
         done = 0
@@ -193,6 +198,8 @@ class RegularOps(FileOps):
         end = offset + length
         if end > MAX_FILE_SIZE:
             raise error(EFBIG)
+        if inode.seals > _BORN:
+            check_allocation(inode, bool(mode & abi.FALLOC_FL_PUNCH_HOLE), end)
         drop_privileges(inode, task.cred)
         if mode & abi.FALLOC_FL_PUNCH_HOLE:
             if not mode & abi.FALLOC_FL_KEEP_SIZE:

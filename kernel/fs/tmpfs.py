@@ -18,6 +18,7 @@ from kernel.abi import (
     EMLINK,
     ENOSPC,
     ENOTEMPTY,
+    F_SEAL_SEAL,
     PAGE_SIZE,
     S_IFDIR,
     S_IFLNK,
@@ -27,6 +28,7 @@ from kernel.abi import (
 )
 from kernel.fs.file import FileOps
 from kernel.fs.mapping import AddressSpace, Page
+from kernel.fs.seals import SEALABLE
 from kernel.fs.vfs import DirEntry, FileSystem, Inode, Path, StatFs, error
 
 MAX_LINKS = 1 << 31
@@ -152,6 +154,7 @@ class Tmpfs(FileSystem):
             inode.size = 2 * ENTRY_SIZE
         elif kind == S_IFREG:
             inode.mapping = AddressSpace(self._source)
+            inode.seals = SEALABLE | F_SEAL_SEAL
         return inode
 
     def _take_inode(self) -> None:

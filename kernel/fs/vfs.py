@@ -52,7 +52,7 @@ class Inode:
 
     __slots__ = (
         "atime", "btime", "ctime", "fs", "gid", "ino", "linkable", "lock", "locks", "mapping", "mode", "mtime", "nlink",
-        "pipe", "private", "rdev", "size", "socket", "uid", "users", "watches", "xattrs",
+        "pipe", "private", "rdev", "seals", "size", "socket", "uid", "users", "watches", "xattrs",
     )  # fmt: skip
 
     def __init__(self, fs: FileSystem, ino: int, mode: int, uid: int = 0, gid: int = 0, rdev: int = 0) -> None:
@@ -66,6 +66,7 @@ class Inode:
         self.size = 0
         self.atime = self.mtime = self.ctime = self.btime = fs.now()
         self.users = 0
+        self.seals = 0  # of a file in memory (kernel/fs/seals.py)
         self.linkable = False  # made by O_TMPFILE: it may be given its first name
         self.mapping: AddressSpace | None = None
         self.private: Any = None  # the filesystem's own: directory entries, link target, disk inode

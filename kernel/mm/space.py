@@ -20,6 +20,8 @@ from typing import Any
 from kernel.abi import (
     BUS_ADRERR,
     ENOMEM,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_WRITE,
     MAP_SHARED,
     PAGE_SIZE,
     PROT_READ,
@@ -118,11 +120,13 @@ class Shared:
 class Mapped:
     """The pages of a file, with the open description that keeps it."""
 
-    __slots__ = ("file", "inode")
+    __slots__ = ("file", "inode", "may_write")
 
     def __init__(self, file: Any) -> None:
         self.file = file
         self.inode = file.inode
+        self.may_write = file.writable and not file.inode.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+        """Whether a shared mapping may be made writable."""
 
     def get(self) -> None:
         self.file.get()

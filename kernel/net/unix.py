@@ -41,6 +41,7 @@ from kernel.abi import (
 )
 from kernel.fs.vfs import error
 from kernel.net.inflight import InFlight
+from netstack.socket import beyond
 
 SNDBUF = 212992  # net.core.wmem_default
 MAX_DGRAM_QUEUE = 10  # net.unix.max_dgram_qlen
@@ -293,6 +294,12 @@ class UnixSocket:
             if ended or (self.type != SOCK_DGRAM and self._ended()):
                 return b"", [], None, 0, None
             raise error(EAGAIN)
+        offset = self.flags.get(abi.SO_PEEK_OFF, -1) if self.flags else -1
+        if offset >= 0:
+            return self._from_offset(n, now, flags, offset)
+        return self._take(n, flags)
+
+    def _take(self, n: int, flags: int) -> tuple[bytes, list[Any], bytes | None, int, Any]:
         if self.type == SOCK_STREAM:
             return self._take_stream(n, bool(flags & MSG_PEEK))
         data, name, parcel, _ = self.queue[0]
@@ -306,6 +313,34 @@ class UnixSocket:
             if parcel is not None:
                 files = parcel.unpack()
         return data[:n], files, self._cred(parcel), abi.MSG_TRUNC if len(data) > n else 0, name or None
+
+    def _from_offset(
+        self, n: int, now: int, flags: int, offset: int
+    ) -> tuple[bytes, list[Any], bytes | None, int, Any]:
+        """SO_PEEK_OFF: a peek begins there, and moves it on; what is taken moves it back."""
+        if not flags & MSG_PEEK:
+            whole = len(self.queue[0][0])
+            result = self._take(n, flags)
+            taken = len(result[0]) if self.type == SOCK_STREAM else whole
+            self.flags[abi.SO_PEEK_OFF] = max(offset - taken, 0)
+            return result
+        at, start = beyond([len(message[0]) - message[3] for message in self.queue], offset)
+        queue = self.queue
+        if at == len(queue):
+            if self.type != SOCK_DGRAM and (self.read_shut or self._ended()):
+                return b"", [], None, 0, None
+            raise error(EAGAIN)
+        data, name, parcel, read = queue[at]
+        if self.type == SOCK_STREAM:
+            self.queue = deque([[data, name, parcel, read + start], *list(queue)[at + 1 :]])
+        else:
+            self.queue = deque([[data[start:], name, parcel, 0]])
+        try:
+            result = self._take(n, flags)
+        finally:
+            self.queue = queue
+        self.flags[abi.SO_PEEK_OFF] = offset + len(result[0])
+        return result
 
     def _cred(self, parcel: Parcel | None) -> bytes | None:
         """Who has sent a message, where SO_PASSCRED asks for it."""
@@ -485,8 +520,10 @@ class UnixSocket:
             known = {
                 abi.SO_TYPE: self.type, abi.SO_DOMAIN: AF_UNIX, abi.SO_PROTOCOL: 0,
                 abi.SO_ACCEPTCONN: int(self.listening), abi.SO_SNDBUF: self.sndbuf, abi.SO_RCVBUF: SNDBUF,
-                abi.SO_RCVLOWAT: 1, abi.SO_PEEK_OFF: -1,
+                abi.SO_RCVLOWAT: 1,
             }  # fmt: skip
+            if name == abi.SO_PEEK_OFF and name not in self.flags:
+                return -1
             if name not in known and name not in self.flags and not 0 < name < 48:
                 raise error(ENOPROTOOPT)
             value = known.get(name, self.flags.get(name, 0))

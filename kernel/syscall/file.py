@@ -14,6 +14,7 @@ from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
 from kernel.fs.locks import fcntl_lock, flock_file
 from kernel.fs.namei import capable
+from kernel.fs.seals import add_seals, get_seals
 from kernel.fs.stat import Stat
 from kernel.fs.user import file_of, install, nofile, text
 from kernel.fs.vfs import Inode, StatFs, error
@@ -390,6 +391,10 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
         return pipe.resize(arg, capable(task.cred, abi.CAP_SYS_RESOURCE))
     if cmd in _LOCK_COMMANDS:
         return fcntl_lock(task, file, cmd, arg)
+    if cmd == abi.F_ADD_SEALS:
+        return add_seals(task, file, arg)
+    if cmd == abi.F_GET_SEALS:
+        return get_seals(file)
     if cmd == abi.F_GETOWN:
         return file.owner
     if cmd == abi.F_DUPFD_QUERY:

@@ -19,6 +19,10 @@ from kernel.abi import (
     EPERM,
     ESRCH,
     NSIG,
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_IS_SET,
+    PR_CAP_AMBIENT_RAISE,
     PR_CAPBSET_DROP,
     PR_CAPBSET_READ,
     PR_GET_CHILD_SUBREAPER,
@@ -27,6 +31,7 @@ from kernel.abi import (
     PR_GET_NAME,
     PR_GET_NO_NEW_PRIVS,
     PR_GET_PDEATHSIG,
+    PR_GET_SECUREBITS,
     PR_GET_TIMERSLACK,
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
@@ -34,6 +39,7 @@ from kernel.abi import (
     PR_SET_NAME,
     PR_SET_NO_NEW_PRIVS,
     PR_SET_PDEATHSIG,
+    PR_SET_SECUREBITS,
     PR_SET_TIMERSLACK,
 )
 from kernel.syscall.table import python, syscall
@@ -46,8 +52,11 @@ if TYPE_CHECKING:
 
 NGROUPS_MAX = 65536
 KEEP = (-1, 0xFFFFFFFF)
-_FS_CAPS = 0x100001F | 1 << 27 | 1 << 32
-"""CAP_CHOWN to CAP_FSETID, CAP_MKNOD, CAP_MAC_OVERRIDE: those that go with the filesystem uid."""
+_FS_CAPS = 0x1F | 1 << 9 | 1 << 27 | 1 << 32
+"""CAP_CHOWN to CAP_FSETID, CAP_LINUX_IMMUTABLE, CAP_MKNOD, CAP_MAC_OVERRIDE: those that go with the filesystem uid."""
+SECURE_NOROOT, SECURE_NO_SETUID_FIXUP, SECURE_KEEP_CAPS, SECURE_NO_CAP_AMBIENT_RAISE = 1, 4, 16, 64
+SECURE_BITS, SECURE_LOCKS = 0x555, 0xAAA
+"""All of SECBIT_*; the lock of each is the next bit."""
 TIMERSLACK = 50_000
 
 
@@ -78,13 +87,15 @@ def _put_uid(task: Task, new: Credentials) -> None:
     """The capabilities follow (cap_task_fix_setuid), and a signal at the parent's death is forgotten."""
     old = task.cred
     new.fsuid = new.euid
-    leaves_root = 0 in (old.uid, old.euid, old.suid) and 0 not in (new.uid, new.euid, new.suid)
-    if leaves_root and not new.keepcaps:
-        new.permitted = new.effective = 0
-    if old.euid == 0 != new.euid:
-        new.effective = 0
-    if old.euid != 0 == new.euid:
-        new.effective = new.permitted
+    if not new.securebits & SECURE_NO_SETUID_FIXUP:
+        if 0 in (old.uid, old.euid, old.suid) and 0 not in (new.uid, new.euid, new.suid):
+            if not new.securebits & SECURE_KEEP_CAPS:
+                new.permitted = new.effective = 0
+            new.ambient = 0
+        if old.euid == 0 != new.euid:
+            new.effective = 0
+        if old.euid != 0 == new.euid:
+            new.effective = new.permitted
     commit(task, new)
 
 
@@ -181,9 +192,10 @@ def sys_setfsuid(task: Task, uid: int) -> int:
     cred = task.cred.copy()
     if uid in (cred.uid, cred.euid, cred.suid, cred.fsuid) or (cred.capable(CAP_SETUID) and uid not in KEEP):
         cred.fsuid = uid
-        if before == 0 != uid:
+        fixup = not cred.securebits & SECURE_NO_SETUID_FIXUP
+        if fixup and before == 0 != uid:
             cred.effective &= ~_FS_CAPS
-        elif before != 0 == uid:
+        elif fixup and before != 0 == uid:
             cred.effective |= cred.permitted & _FS_CAPS
         commit(task, cred)
     return before
@@ -303,6 +315,7 @@ def sys_capset(task: Task, effective: int, permitted: int, inheritable: int) -> 
     if effective & ~permitted:
         raise _denied("capset: effective", cred)
     cred.effective, cred.permitted, cred.inheritable = effective, permitted, inheritable
+    cred.ambient &= permitted & inheritable
     commit(task, cred)
     return 0
 
@@ -346,12 +359,20 @@ def sys_prctl(task: Task, option: int, arg: Any = 0, arg3: int = 0, arg4: int = 
         return int(task.no_new_privs)
     elif option in (PR_SET_KEEPCAPS, PR_GET_KEEPCAPS):
         if option == PR_GET_KEEPCAPS:
-            return int(task.cred.keepcaps)
+            return int(bool(task.cred.securebits & SECURE_KEEP_CAPS))
         if arg not in (0, 1):
             raise OSError(EINVAL, f"prctl: keepcaps is {arg}")
+        if task.cred.securebits & SECURE_KEEP_CAPS << 1:
+            raise _denied("prctl: keepcaps is locked", task.cred)
         cred = task.cred.copy()
-        cred.keepcaps = bool(arg)
+        cred.securebits = cred.securebits & ~SECURE_KEEP_CAPS | (SECURE_KEEP_CAPS if arg else 0)
         commit(task, cred)
+    elif option == PR_GET_SECUREBITS:
+        return task.cred.securebits
+    elif option == PR_SET_SECUREBITS:
+        set_securebits(task, arg)
+    elif option == PR_CAP_AMBIENT:
+        return ambient(task, arg, arg3, arg4, arg5)
     elif option in (PR_CAPBSET_READ, PR_CAPBSET_DROP):
         if not 0 <= arg <= CAP_LAST:
             raise OSError(EINVAL, f"{arg} is no capability")
@@ -368,6 +389,38 @@ def sys_prctl(task: Task, option: int, arg: Any = 0, arg3: int = 0, arg4: int = 
         return task.timerslack_ns
     else:
         raise OSError(EINVAL, f"prctl {option}")
+    return 0
+
+
+def set_securebits(task: Task, bits: int) -> None:
+    """What is locked stays as it is, and stays locked."""
+    old = task.cred.securebits
+    changed = (old & SECURE_LOCKS) >> 1 & (old ^ bits) or old & SECURE_LOCKS & ~bits
+    if changed or bits & ~(SECURE_BITS | SECURE_LOCKS) or not task.cred.capable(CAP_SETPCAP):
+        raise _denied(f"prctl: securebits {bits:#x}", task.cred)
+    cred = task.cred.copy()
+    cred.securebits = bits
+    commit(task, cred)
+
+
+def ambient(task: Task, what: int, cap: int, arg4: int, arg5: int) -> int:
+    """PR_CAP_AMBIENT: look at the ambient set, change one of it or clear it."""
+    cred = task.cred.copy()
+    if what == PR_CAP_AMBIENT_CLEAR_ALL and not (cap or arg4 or arg5):
+        cred.ambient = 0
+        commit(task, cred)
+        return 0
+    if not 0 <= cap <= CAP_LAST or arg4 or arg5 or what not in (1, 2, 3):
+        raise OSError(EINVAL, f"prctl: ambient {what}, {cap}")
+    if what == PR_CAP_AMBIENT_IS_SET:
+        return cred.ambient >> cap & 1
+    if what == PR_CAP_AMBIENT_RAISE:
+        if not cred.permitted & cred.inheritable & 1 << cap or cred.securebits & SECURE_NO_CAP_AMBIENT_RAISE:
+            raise _denied(f"prctl: ambient capability {cap}", cred)
+        cred.ambient |= 1 << cap
+    else:
+        cred.ambient &= ~(1 << cap)
+    commit(task, cred)
     return 0
 
 
@@ -392,10 +445,12 @@ def after_exec(task: Task, mode: int, uid: int, gid: int, trusted: bool) -> None
     task.group.dumpable = int((cred.euid, cred.egid) == (cred.uid, cred.gid))
     cred.suid = cred.fsuid = cred.euid
     cred.sgid = cred.fsgid = cred.egid
-    root = 0 in (cred.uid, cred.euid)
-    cred.permitted = cred.inheritable & cred.bounding | cred.bounding if root else 0
-    cred.effective = cred.permitted if cred.euid == 0 else 0
-    cred.keepcaps = False
+    root = 0 in (cred.uid, cred.euid) and not cred.securebits & SECURE_NOROOT
+    if (cred.euid, cred.egid) != (task.cred.euid, task.cred.egid):
+        cred.ambient = 0
+    cred.permitted = (cred.bounding | cred.inheritable if root else 0) | cred.ambient
+    cred.effective = cred.permitted if root and cred.euid == 0 else cred.ambient
+    cred.securebits &= ~SECURE_KEEP_CAPS
     task.cred = cred
 
 

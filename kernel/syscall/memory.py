@@ -32,6 +32,7 @@ from kernel.abi import (
     PROT_READ,
     PROT_WRITE,
 )
+from kernel.fs.seals import NO_WRITE
 from kernel.mm import user as _user
 from kernel.mm.space import BRK_START, SHIFT, TASK_SIZE, Area, Fault, Mapped, Mm, OutOfMemory, Shared
 from kernel.syscall.table import python, syscall
@@ -121,6 +122,8 @@ def sys_mmap(task: Task, addr: int, length: int, prot: int, flags: int, fd: int 
 def _mappable(file: Any, prot: int, shared: bool) -> None:
     if not file.readable or (shared and prot & PROT_WRITE and not file.writable):
         raise OSError(EACCES, "mmap: the file was not opened for that")
+    if shared and prot & PROT_WRITE and file.inode is not None and file.inode.seals & NO_WRITE:
+        raise OSError(EPERM, "mmap: the file is sealed")
     if file.inode is None or getattr(file.inode, "mapping", None) is None or not file.inode.is_reg:
         raise OSError(ENODEV, "mmap: the file has no pages")
 
@@ -155,7 +158,7 @@ def sys_mprotect(task: Task, addr: int, length: int, prot: int) -> int:
         if area.start > reached:
             break
         backing = area.backing
-        if prot & PROT_WRITE and area.shared and isinstance(backing, Mapped) and not backing.file.writable:
+        if prot & PROT_WRITE and area.shared and isinstance(backing, Mapped) and not backing.may_write:
             error = OSError(EACCES, "mprotect: the file was not opened for writing")
             break
         reached = min(area.end, end)

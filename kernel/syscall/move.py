@@ -362,6 +362,8 @@ def sys_copy_file_range(
     to = target.pos if off_out is None else off_out
     if start < 0 or to < 0:
         raise error(abi.EOVERFLOW if start < 0 <= start + n or to < 0 <= to + n else EINVAL, "negative offset")
+    if to >= regular.MAX_FILE_SIZE:
+        raise error(abi.EFBIG, "copy_file_range")
     assert source.inode is not None
     n = min(room(task, n), max(source.inode.size - start, 0))
     if source.inode is target.inode and start < to + n and to < start + n and n:
@@ -390,7 +392,7 @@ def sys_copy_file_range(
 @syscall(279, "memfd_create", "path", "int")
 def sys_memfd_create(task: Any, name: str | bytes, flags: int = 0) -> int:
     """A file in memory without a name in any directory."""
-    if flags & ~MFD_FLAGS:
+    if flags & ~MFD_FLAGS or (flags & abi.MFD_NOEXEC_SEAL and flags & abi.MFD_EXEC):
         raise error(EINVAL, "memfd_create flags")
     label = pathname(name)
     if len(label) > MFD_NAME_MAX:
@@ -401,6 +403,11 @@ def sys_memfd_create(task: Any, name: str | bytes, flags: int = 0) -> int:
         fs = Tmpfs(vfs.new_dev(), vfs.now, mode=0o777, max_pages=task.machine.frames)
         mount = vfs.memfd = Mount(0, fs, Dentry(b"", None, fs.root), 0, b"memfd")
     inode = mount.fs.make_unnamed(S_IFREG | 0o777, task.cred.fsuid, task.cred.fsgid)
+    if flags & abi.MFD_NOEXEC_SEAL:
+        inode.mode &= ~0o111
+        inode.seals = inode.seals & ~abi.F_SEAL_SEAL | abi.F_SEAL_EXEC
+    elif flags & abi.MFD_ALLOW_SEALING:
+        inode.seals &= ~abi.F_SEAL_SEAL
     dentry = Dentry(b"memfd:" + label, mount.root, inode)
     dentry.hashed = False
     file = File(regular.REGULAR, O_RDWR | abi.O_LARGEFILE, inode, Path(mount, dentry))

@@ -15,7 +15,7 @@ from kernel.fs.timerfd import TIMERFD, TimerFd
 from kernel.fs.user import file_of, install, limit
 from kernel.fs.vfs import error
 from kernel.syscall.table import python, syscall
-from kernel.syscall.time import in_past
+from kernel.syscall.time import CLOCK_BOOTTIME_ALARM, CLOCK_REALTIME_ALARM, in_past
 from kernel.task import Task
 
 
@@ -271,13 +271,19 @@ def sys_eventfd2(task: Any, initial: int = 0, flags: int = 0) -> int:
     return install(task, file, bool(flags & abi.EFD_CLOEXEC))
 
 
+CAP_WAKE_ALARM = 35
+
+
 @syscall(85, "timerfd_create", "clock", "timerfd_flags")
 def sys_timerfd_create(task: Any, clock: int, flags: int = 0) -> int:
     if flags & ~(abi.TFD_CLOEXEC | abi.TFD_NONBLOCK):
         raise error(EINVAL, "timerfd_create flags")
-    if clock not in (abi.CLOCK_REALTIME, abi.CLOCK_MONOTONIC, abi.CLOCK_BOOTTIME):
+    alarms = (CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM)
+    if clock not in (abi.CLOCK_REALTIME, abi.CLOCK_MONOTONIC, abi.CLOCK_BOOTTIME, *alarms):
         raise error(EINVAL, "clock")
-    offset = task.machine.realtime_offset() if clock == abi.CLOCK_REALTIME else 0
+    if clock in alarms and not task.cred.capable(CAP_WAKE_ALARM):
+        raise error(abi.EPERM, "this clock needs CAP_WAKE_ALARM")
+    offset = task.machine.realtime_offset() if clock in (abi.CLOCK_REALTIME, CLOCK_REALTIME_ALARM) else 0
     timer = TimerFd(task.machine.timeline, offset)
     file = File(TIMERFD, abi.O_RDWR | flags & O_NONBLOCK, _anon(task), None, timer)
     return install(task, file, bool(flags & abi.TFD_CLOEXEC))

@@ -42,6 +42,7 @@ from kernel.abi import (
     RLIM_INFINITY,
     RLIMIT_CPU,
     RLIMIT_NOFILE,
+    RLIMIT_RTTIME,
     SIGCHLD,
     SIGCONT,
     WCONTINUED,
@@ -296,8 +297,9 @@ def exit_thread(task: Task, status: int = 0) -> None:
 # ---- waiting ----
 
 
-def _waitable(parent: ThreadGroup, pid: int, options: int) -> list[ThreadGroup]:
+def _waitable(task: Task, pid: int, options: int) -> list[ThreadGroup]:
     """The children that the call asks for. Those of clone with another exit signal need __WALL or __WCLONE."""
+    parent = task.group
     children = parent.children
     if pid > 0:
         child = children.get(pid)
@@ -307,9 +309,19 @@ def _waitable(parent: ThreadGroup, pid: int, options: int) -> list[ThreadGroup]:
     else:
         group = -pid if pid < -1 else parent.pgid
         found = [c for c in children.values() if c.pgid == group]
+    if options & WNOTHREAD:
+        found = [c for c in found if made_by(c, parent) is task]
     if options & WALL:
         return found
     return [c for c in found if (c.exit_signal != SIGCHLD) == bool(options & WCLONE)]
+
+
+def made_by(child: ThreadGroup, parent: ThreadGroup) -> Task | None:
+    """The thread of the parent whose child it is: another one's when the one that made it is gone."""
+    maker = child.maker
+    if maker is not None and parent.threads.get(maker.tid) is maker:
+        return maker
+    return next(iter(parent.threads.values()), None)
 
 
 def _report(machine: Machine, child: ThreadGroup, options: int) -> int | None:
@@ -347,7 +359,7 @@ def _wait(task: Task, pid: int, options: int) -> tuple[ThreadGroup, int] | None:
     """The first child with something to report, and its status; None with WNOHANG when there is none."""
     parent = task.group
     while True:
-        children = _waitable(parent, pid, options)
+        children = _waitable(task, pid, options)
         if not children:
             raise OSError(ECHILD, f"pid {parent.pid} has no child to wait for (asked for {pid})")
         for child in children:
@@ -533,7 +545,7 @@ def sys_prlimit64(task: Task, pid: int, resource: int, limits: Any = None) -> tu
         if resource == RLIMIT_NOFILE and not 0 <= hard <= NR_OPEN:
             raise OSError(EPERM, f"prlimit64: RLIMIT_NOFILE is at most {NR_OPEN}")
         group.rlimits[resource] = (soft, hard)
-        if resource == RLIMIT_CPU:
+        if resource in (RLIMIT_CPU, RLIMIT_RTTIME):
             cpu_timers(task.machine, group).limits_changed()
     return old
 

@@ -18,8 +18,8 @@ from kernel.abi import (
     EOPNOTSUPP,
     SIGALRM,
 )
-from kernel.cputimer import cpu_timers
-from kernel.sched.wait import Interrupted
+from kernel.cputimer import CpuAlarm, cpu_timers
+from kernel.sched.wait import Interrupted, WaitQueue
 from kernel.signal import SigInfo
 from kernel.syscall.table import NO_HANDLER_RULE, python, syscall
 
@@ -32,8 +32,16 @@ SECOND = 1_000_000_000
 LONGEST = (1 << 63) - 1
 SI_KERNEL = 0x80
 
+CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM = 8, 9
+"""Good for timerfds only: the rest wants a clock that wakes a machine, which there is not."""
+CPUCLOCK_VIRT, CLOCKFD, CPUCLOCK_PERTHREAD = 1, 3, 4
 _MONOTONIC = (CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME)
 _REALTIME = (CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI)
+
+UNTIMED = (
+    CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME_COARSE, CLOCK_REALTIME_ALARM, CLOCK_BOOTTIME_ALARM,
+)  # fmt: skip
+"""Clocks that have no timers."""
 
 
 def read_clock(task: Task, clock: int) -> int:
@@ -43,13 +51,31 @@ def read_clock(task: Task, clock: int) -> int:
         return machine.timeline.now
     if clock in _REALTIME:
         return machine.timeline.now + machine.realtime_offset()
+    whose = cpu_clock(task, clock)
+    if whose is None:
+        raise OSError(EINVAL, f"no clock {clock}")
+    group, thread, user_only = whose
+    machine.meter.book()
+    user, system = group.times() if thread is None else thread.times()
+    return user if user_only else user + system
+
+
+def cpu_clock(task: Task, clock: int) -> tuple[ThreadGroup, Task | None, bool] | None:
+    """Whose CPU time the clock counts: (process, the thread or None, user time only). None for other clocks. A negative
+    number is a clock of any process (its id is in ~clock >> 3) or thread of one's own.
+    """
     if clock == CLOCK_PROCESS_CPUTIME_ID:
-        machine.meter.book()
-        return sum(task.group.times())
+        return task.group, None, False
     if clock == CLOCK_THREAD_CPUTIME_ID:
-        machine.meter.book()
-        return sum(task.times())
-    raise OSError(EINVAL, f"no clock {clock}")
+        return task.group, task, False
+    if not isinstance(clock, int) or clock >= 0 or clock & 3 == CLOCKFD:
+        return None
+    ident, user_only = ~(clock >> 3), clock & 3 == CPUCLOCK_VIRT
+    if clock & CPUCLOCK_PERTHREAD:
+        thread = task.machine.tasks.get(ident) if ident else task
+        return (thread.group, thread, user_only) if thread is not None and thread.group is task.group else None
+    group = task.machine.processes.groups.get(ident) if ident else task.group
+    return (group, None, user_only) if group is not None else None
 
 
 @syscall(113, "clock_gettime", "clock", "result:timespec", returns="zero")
@@ -82,6 +108,30 @@ def sleep_until(task: Task, deadline: int) -> int:
     return 0
 
 
+def cpu_sleep(
+    task: Task, group: ThreadGroup, thread: Task | None, ns: int, absolute: bool, remaining: list[int] | None
+) -> int:
+    """Sleep until the process, or the thread, has used that much CPU time."""
+    queue = WaitQueue()
+    alarm = CpuAlarm(cpu_timers(task.machine, group), thread, lambda _: queue.wake_all())
+    deadline = ns if absolute else alarm.now() + ns
+
+    def sleep() -> int:
+        try:
+            while alarm.now() < deadline:
+                alarm.arm(deadline)
+                queue.sleep(task)
+        except Interrupted:
+            if remaining is not None and not absolute:
+                remaining[:] = [task.now + max(deadline - alarm.now(), 0)]
+            raise Interrupted(sleep) from None
+        finally:
+            alarm.disarm()
+        return 0
+
+    return sleep()
+
+
 def in_past(ns: int) -> bool:
     """Whether an absolute time below 0 is one that has passed. A virtual machine's clocks begin at 0, so what a program
     reckons from now may lie before that; Linux has been up for longer, and takes what is below 0 for a mistake. Here
@@ -108,11 +158,12 @@ def sys_nanosleep(task: Task, ns: int, remaining: list[int] | None = None) -> in
 def sys_clock_nanosleep(task: Task, clock: int, flags: int, ns: int, remaining: list[int] | None = None) -> int:
     if not (flags & TIMER_ABSTIME and in_past(ns)):
         _checked(ns)
-    if clock == CLOCK_THREAD_CPUTIME_ID:
-        raise OSError(EINVAL, "clock_nanosleep: a thread's own CPU time does not pass while it sleeps")
-    if clock == CLOCK_PROCESS_CPUTIME_ID:
-        raise OSError(EOPNOTSUPP, "clock_nanosleep on CPU time is not implemented")
-    if clock in (CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC_COARSE, CLOCK_REALTIME_COARSE):
+    whose = cpu_clock(task, clock)
+    if whose is not None:
+        if whose[1] is task:
+            raise OSError(EINVAL, "clock_nanosleep: a thread's own CPU time does not pass while it sleeps")
+        return cpu_sleep(task, whose[0], whose[1], ns, bool(flags & TIMER_ABSTIME), remaining)
+    if clock in UNTIMED:
         raise OSError(EOPNOTSUPP, f"nobody can sleep by clock {clock}")
     now = read_clock(task, clock)
     deadline = task.now + (ns - now if flags & TIMER_ABSTIME else ns)

@@ -22,11 +22,13 @@ from kernel.abi import (
     SI_TIMER,
     SIGALRM,
 )
+from kernel.cputimer import CpuAlarm, cpu_timers
 from kernel.signal import SIGPENDING_MAX, SigInfo
 from kernel.syscall.table import python, syscall
-from kernel.syscall.time import LONGEST, TIMER_ABSTIME, in_past
+from kernel.syscall.time import LONGEST, TIMER_ABSTIME, UNTIMED, cpu_clock, in_past
 
 if TYPE_CHECKING:
+    from drivers.clock import Timer
     from kernel.task import Task
 
 SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID = 0, 1, 4
@@ -37,14 +39,15 @@ OVERRUN_MAX = (1 << 31) - 1
 class PosixTimer:
     """One timer of a process."""
 
-    __slots__ = ("fired", "group", "ident", "interval", "machine", "notify", "overrun", "realtime", "signum", "thread",
-                 "timer", "value")  # fmt: skip
+    __slots__ = ("fired", "group", "ident", "interval", "machine", "notify", "overrun", "realtime", "sent",
+                 "signum", "thread", "timer", "value")  # fmt: skip
 
     def __init__(
         self, task: Task, ident: int, clock: int, notify: int, signum: int, value: int, thread: Task | None
     ) -> None:
         self.machine = task.machine
         self.group = task.group
+        whose = cpu_clock(task, clock)
         self.ident = ident
         self.realtime = clock in (CLOCK_REALTIME, CLOCK_TAI)
         self.notify = notify
@@ -56,7 +59,18 @@ class PosixTimer:
         """Expirations beside the one whose signal was taken last."""
         self.fired: int | None = None
         """When it expired whose signal is still pending."""
-        self.timer = task.machine.timeline.timer(self._expire)
+        self.sent: SigInfo | None = None
+        """The signal that is on its way; one that was sent before the timer was set anew is not delivered any more."""
+        self.timer: Timer | CpuAlarm
+        if whose is None:
+            self.timer = task.machine.timeline.timer(self._expire)
+        else:
+            self.timer = CpuAlarm(cpu_timers(task.machine, whose[0]), whose[1], self._expire)
+
+    @property
+    def now(self) -> int:
+        """The timer's clock: the timeline's, or CPU time."""
+        return self.timer.now() if isinstance(self.timer, CpuAlarm) else self.machine.timeline.now
 
     def _expire(self, now: int) -> None:
         if self.notify == SIGEV_NONE:
@@ -66,51 +80,58 @@ class PosixTimer:
         self.fired = now
         info = SigInfo(self.signum, SI_TIMER, si_value=self.value)
         info.timer = self
+        self.sent = info
         if self.thread is not None:
             self.machine.signals.send_thread(self.thread, info)
         else:
             self.machine.signals.send_process(self.group, info)
 
-    def taken(self) -> None:
-        """The signal was dequeued: what expired meanwhile is the overrun, and the next period begins."""
+    def taken(self, info: SigInfo) -> bool:
+        """The signal was dequeued: what expired meanwhile is the overrun, and the next period begins. False when it is
+        not to be delivered.
+        """
+        if self.sent is not info:
+            return False
+        self.sent = None
         if self.fired is None:
-            return
+            return True
         self.overrun = 0
         if self.interval:
-            now = self.machine.timeline.now
+            now = self.now
             missed = (now - self.fired) // self.interval
             self.overrun = min(missed, OVERRUN_MAX)
             self.timer.arm(self.fired + (missed + 1) * self.interval)
         self.fired = None
+        return True
 
     def get(self) -> tuple[int, int]:
         """(time left, interval)."""
-        now = self.machine.timeline.now
+        now = self.now
         deadline = self.timer.deadline
         if deadline is None and self.fired is not None and self.interval:
             deadline = self.fired + ((now - self.fired) // self.interval + 1) * self.interval
         return (max(deadline - now, 1) if deadline is not None else 0), self.interval
 
     def set(self, value: int, interval: int, absolute: bool) -> None:
-        self.fired = None
+        self.fired = self.sent = None
         self.overrun = 0
         self.interval = interval
         if not value:
             self.timer.disarm()
             return
-        offset = self.machine.timeline.now if not absolute else 0
+        offset = self.now if not absolute else 0
         if absolute and self.realtime:
             offset = -self.machine.realtime_offset()
-        self.timer.arm(max(offset + value, self.machine.timeline.now))
+        self.timer.arm(max(offset + value, self.now))
 
 
 @syscall(107, "timer_create", "clock", "sigevent", "result:timer_id", returns="zero")
 def sys_timer_create(task: Task, clock: int, event: Any = None) -> int:
     """The new timer's id. `event` is (SIGEV_*, signal, value[, tid]); None is SIGALRM with the id as its value."""
     timers = task.group.posix_timers
-    if clock in (2, 3):
-        raise OSError(EOPNOTSUPP, "timer_create on CPU time is not implemented")
-    if clock not in _CLOCKS:
+    if clock in UNTIMED:
+        raise OSError(EOPNOTSUPP, f"timer_create: clock {clock} has no timers")
+    if clock not in _CLOCKS and cpu_clock(task, clock) is None:
         raise OSError(EINVAL, f"timer_create: clock {clock}")
     ident = task.group.next_timer
     notify, signum, value, tid = SIGEV_SIGNAL, SIGALRM, ident, 0
@@ -173,7 +194,7 @@ def sys_timer_getoverrun(task: Task, ident: int) -> int:
 def sys_timer_delete(task: Task, ident: int) -> int:
     timer = _timer(task, ident)
     timer.timer.disarm()
-    timer.fired = None
+    timer.fired = timer.sent = None
     del task.group.posix_timers[ident]
     return 0
 
