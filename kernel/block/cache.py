@@ -313,8 +313,9 @@ class BufferCache:
                 if task.now - buffer.dirty_ns < EXPIRE_NS:
                     break
                 due.append(index)
+        busy = [buffer.writing for buffer in self.dirty.values() if buffer.writing is not None]
         bios = self._start_writing(task, due)
-        for bio in bios:
+        for bio in bios or busy[:1]:  # what is dirty again while it is written comes after that
             bio.wait(task)
         if self.dirty:
             self._timer.arm(task.now + PERIOD_NS)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kernel.sched.wait import Interrupted
 from kernel.signal import SignalState
 from kernel.task import SLEEPING, Killed, Task, ThreadGroup
 
@@ -50,5 +51,5 @@ class Worker:
                     self._work.popleft()(task)
                 else:
                     task.block(None)
-        except Killed:
+        except (Killed, Interrupted):  # the machine is closed; nobody sends it signals
             return 0
