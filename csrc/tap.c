@@ -409,3 +409,15 @@ int trl_tap_write(struct trl_tap *tap, const struct trl_tx *tx, uint32_t n, cons
     }
     return (int)n;
 }
+
+int trl_tap_put(struct trl_tap *tap, const uint8_t *frame, uint32_t len, uint16_t gso_size, uint16_t csum_start,
+                uint16_t csum_offset, uint8_t *scratch, size_t scratch_cap)
+{
+    const struct trl_tx x = {0, len, 0, gso_size, csum_start, csum_offset, 0};
+    const struct trl_iov p = {frame, len};
+    if (len == 0) {
+        tap->tx_malformed++;
+        return 1;
+    }
+    return send_frame(tap, &x, &p, 1, len, scratch, scratch_cap) != WOULD_BLOCK;
+}

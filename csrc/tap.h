@@ -75,4 +75,8 @@ struct trl_tx {
  */
 int trl_tap_write(struct trl_tap *tap, const struct trl_tx *tx, uint32_t n, const uint8_t *heads,
                   const uint8_t *const *frags, const uint32_t *frag_lens, uint8_t *scratch, size_t scratch_cap);
+
+/* One frame in one piece, sent as trl_tap_write would. Returns 1 when it is done with, 0 when the device would block. */
+int trl_tap_put(struct trl_tap *tap, const uint8_t *frame, uint32_t len, uint16_t gso_size, uint16_t csum_start,
+                uint16_t csum_offset, uint8_t *scratch, size_t scratch_cap);
 #endif

@@ -8,13 +8,14 @@ from __future__ import annotations
 import errno
 import socket
 from functools import lru_cache
+from typing import Final
 
 AF_INET = 2
 AF_INET6 = 10
 ETH_BROADCAST = b"\xff" * 6
 ETH_ZERO = bytes(6)
-ANY4 = bytes(4)
-ANY6 = bytes(16)
+ANY4: Final = bytes(4)
+ANY6: Final = bytes(16)
 BROADCAST4 = b"\xff" * 4
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NONE, INCOMPLETE, REACHABLE, STALE, DELAY, PROBE, FAILED, PERMANENT = range(8)
 SENDABLE = (REACHABLE, PERMANENT, DELAY, PROBE)
+SENDABLE_BITS = 1 << REACHABLE | 1 << PERMANENT | 1 << DELAY | 1 << PROBE
 STATE_NAMES = ("NONE", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED", "PERMANENT")
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -94,9 +95,9 @@ class Neighbour:
 
     def _send(self, frame: Frame) -> bool:
         data = frame.data
-        try:
+        if isinstance(data, bytearray):
             data[0:6] = self.mac
-        except TypeError:
+        else:
             frame.data = self.mac + bytes(data[6:])
         table = self.table
         return table.stack.enqueue(table.interface, frame)

@@ -23,6 +23,7 @@ from netstack.address import (
     multicast_mac,
     network_of,
 )
+from netstack.neighbour import SENDABLE_BITS
 from netstack.source import select_source6
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class Path:
 
     __slots__ = (
         "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop",
-        "pinned", "route", "src", "stack", "template", "unicast", "version",
+        "pinned", "route", "src", "stack", "stamped", "template", "unicast", "version",
     )  # fmt: skip
 
     def __init__(
@@ -231,7 +232,8 @@ class Path:
             header[8:24] = src
             header[24:40] = dst
         self.template = bytearray(ethernet) + header
-        self.pinned: Any = None  # the template as C is given it, once it does not change any more (`pin`)
+        self.pinned: Any = None  # the template as C is given it, once its length does not change any more (`pin`)
+        self.stamped = b""  # the neighbour's MAC that stands in the template
 
     def pin(self) -> Any:
         """The template for C. From now on its length is fixed."""
@@ -263,6 +265,38 @@ class Path:
             return stack.enqueue(interface, frame)
         neighbour = self.neighbour
         return neighbour.output(frame, now) if neighbour is not None and neighbour.state else self.transmit(frame, now)
+
+    def leave(self, frame: Frame, now: int) -> bool:
+        """`output` for a frame that was just made from the template (`pin`): where the neighbour's MAC stands in that,
+        nothing is left to do."""
+        neighbour = self.neighbour
+        if neighbour is None or neighbour.mac is not self.stamped or not SENDABLE_BITS >> neighbour.state & 1:
+            done = self.output(frame, now)
+            neighbour = self.neighbour
+            if neighbour is not None and self.l3 and SENDABLE_BITS >> neighbour.state & 1:
+                self.stamped = self.template[0:6] = neighbour.mac
+            return done
+        stack = self.stack
+        counters = stack.counters
+        if self.version == 4:
+            ip = counters.ip
+            ip.OutRequests += 1
+            ip.OutTransmits += 1
+            counters.ipext.OutOctets += frame.length - self.l3
+        else:
+            ip6 = counters.ip6
+            ip6.OutRequests += 1
+            ip6.OutTransmits += 1
+            ip6.OutOctets += frame.length - self.l3
+        neighbour.used = now
+        interface = self.interface
+        queue = interface.queue
+        if queue or stack.watched or not interface.txqueuelen:
+            return stack.enqueue(interface, frame)
+        queue.append(frame)
+        if stack.on_output is not None:
+            stack.on_output()
+        return True
 
     def transmit(self, frame: Frame, now: int) -> bool:
         """`output` without IP's counters: fragments, and packets that were counted before."""

@@ -19,7 +19,7 @@ import os
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
 
@@ -121,8 +121,8 @@ def option_text(value: int | bytes | str) -> str:
     return bytes(value).split(b"\0")[0].decode("latin-1")
 
 
-NO_FLAGS: dict[int, int] = {}
-NO_ERRORS: deque[Any] = deque(maxlen=0)  # the error queue of a socket that asked for none
+NO_FLAGS: Final[dict[int, int]] = {}
+NO_ERRORS: Final[deque[Any]] = deque(maxlen=0)  # the error queue of a socket that asked for none
 
 
 class Socket:

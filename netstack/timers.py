@@ -10,9 +10,12 @@ first.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
-from typing import Any
+from typing import Any, Final
+
+_heappush: Final = heapq.heappush
+_heappop: Final = heapq.heappop
 
 
 def _nobody(now: int) -> None:
@@ -88,7 +91,7 @@ class Timers:
         self._order += 1
         entry: Entry = (at_ns, self._order, timer)
         timer._entry = entry
-        heappush(self.heap, entry)
+        _heappush(self.heap, entry)
         if self._dead > 64:
             self._sweep()
 
@@ -105,7 +108,7 @@ class Timers:
                 else:
                     live.append(entry)
         self.heap[:] = live
-        heapify(self.heap)
+        heapq.heapify(self.heap)
         self._dead = 0
 
     def _settle(self) -> Timer | None:
@@ -115,14 +118,14 @@ class Timers:
             entry = heap[0]
             timer: Timer = entry[2]
             if timer._entry is not entry:
-                heappop(heap)
+                _heappop(heap)
                 self._dead -= 1
             elif timer.deadline is None:
-                heappop(heap)
+                _heappop(heap)
                 self._dead -= 1
                 timer._entry = None
             elif timer.deadline > entry[0]:
-                heappop(heap)
+                _heappop(heap)
                 self._push(timer, timer.deadline)
             else:
                 return timer
@@ -154,7 +157,7 @@ class Timers:
             timer = self._settle()
             if timer is None or timer.deadline is None or timer.deadline > now:
                 break
-            heappop(self.heap)
+            _heappop(self.heap)
             timer._entry = None
             if timer._armed_in == run:
                 waiting.append(timer)

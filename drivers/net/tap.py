@@ -20,10 +20,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from errno import EBADFD, EBUSY, EINVAL, ENODEV
 from sys import getrefcount
-from typing import Any
+from typing import Any, Final
 
 from csrc.frame import Frame
-from csrc.tap import OFFLOAD_ALL, SLOT, TX, ffi, lib
+from csrc.tap import OFFLOAD_ALL, SINGLE, SINGLE_TCP4, SLOT, TX, ffi, lib, many
 from drivers.net import hostif
 from drivers.net.device import new_counters
 
@@ -37,6 +37,7 @@ PLAIN_BATCH = 90  # plain frames per read: two super-segments of 45
 COPY_BELOW = 4096
 HEAD_MOST = 2048  # a linear part longer than this is sent from where it is
 FRAGS = 1024  # pieces per write
+FEW = 4  # small frames that are written one by one rather than gathered and described
 POOL = 128  # lent buffers that are remembered; those beyond belong to whoever holds them
 PROBES = 4  # how many of the lent buffers are looked at before a new one is made
 SUPER_QUEUE = 4096  # frames that may wait for us: 40 ms of a flood of 100,000 a second
@@ -44,10 +45,20 @@ PLAIN_QUEUE = 8192  # frames that may wait for us: more than a TCP window of sma
 WORK_BYTES = 4 * 65536
 GRO_HOLD_NS = 20_000_000  # after the next tick of any kernel, so that its timer is not set anew for each frame
 
-_BYTES = ffi.typeof("uint8_t[]")
-_from_buffer = ffi.from_buffer
-_pack_tx = TX.pack_into
+TCP4_AT, CHECKSUM_AT = 34, 16  # where TCP begins in an Ethernet frame with IPv4, and in it the checksum
+
+_BYTES: Final = ffi.typeof("uint8_t[]")
+_from_buffer: Final = ffi.from_buffer
+_buffer: Final = ffi.buffer
+_pack_tx: Final = TX.pack_into
+_slot: Final = SLOT.unpack_from
+_slots: Final = [many(n).unpack_from for n in range(SUPER_BATCH + 1)]
+_read: Final = lib.trl_tap_read
+_read_gro: Final = lib.trl_tap_read_gro
+_put: Final = lib.trl_tap_put
+_write: Final = lib.trl_tap_write
 TX_SIZE = TX.size
+SLOT_SIZE = SLOT.size
 _Held = tuple[bytearray, Any]  # a buffer, and the pointer that pins it
 
 
@@ -161,6 +172,8 @@ class TapDevice:
             self._pool = Pool(SUPER_BYTES)
             self._held = [self._pool.take() for _ in range(SUPER_BATCH)]
             self._bufs = ffi.new("uint8_t *[]", [pointer for _, pointer in self._held])
+            # A slice of one of these is a copy of what its buffer holds there.
+            self._windows = [_buffer(pointer) for _, pointer in self._held]
         else:
             self._pool = Pool(PLAIN_BATCH * self._plain_bytes)
             self._held = [self._pool.take()]
@@ -187,46 +200,47 @@ class TapDevice:
         if self._final is not None:
             return frames
         if self.vnet:
-            count = lib.trl_tap_read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
-            if count == 1:  # mostly one small frame
-                start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(self._slot_bytes)
-                if length < COPY_BELOW:
-                    data = bytes(memoryview(self._held[0][0])[start : start + length])
-                    frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
-                    frame.gso_segs = segs
-                    frame.csum_ok = ok != 0
-                    return [frame]
-            self._receive_super(frames, count, budget)
+            self._receive_super(frames, budget)
         else:
             self._receive_plain(frames, budget)
         if not frames and self._tap.error in (EBADFD, ENODEV):
             raise OSError(ENODEV, f"the interface {self.name!r} was removed from the host")
         return frames
 
-    def _receive_super(self, frames: list[Frame], count: int, budget: int) -> None:
-        """Frames of the `count` that have been read, and then more, while there are."""
-        held, pool, slots = self._held, self._pool, self._slot_bytes
+    def _receive_super(self, frames: list[Frame], budget: int) -> None:
+        held, pool, windows, slots = self._held, self._pool, self._windows, self._slot_bytes
         while True:
+            count: int = _read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
+            fields: tuple[int, ...] = _slots[count](slots)
+            at = 0
             for i in range(count):
-                start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(
-                    slots, i * SLOT.size
-                )
-                buffer = held[i]
-                data: Any = memoryview(buffer[0])[start : start + length]
+                length = fields[at]
+                offload = fields[at + 1]
                 if length < COPY_BELOW:
-                    data = bytes(data)
+                    data: Any = windows[i][VNET_BYTES : VNET_BYTES + length]
                 else:
+                    buffer = held[i]
+                    data = memoryview(buffer[0])[VNET_BYTES : VNET_BYTES + length]
                     pool.lend(buffer)
                     held[i] = buffer = pool.take()
                     self._bufs[i] = buffer[1]
-                frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
-                frame.gso_segs = segs
-                frame.csum_ok = ok != 0
+                    windows[i] = _buffer(buffer[1])
+                if offload == SINGLE_TCP4:
+                    frame = Frame(data, (), length, True, 0, TCP4_AT, CHECKSUM_AT)
+                    budget -= 1
+                elif offload == SINGLE:
+                    frame = Frame(data, (), length)
+                    budget -= 1
+                else:
+                    _, _, gso_size, segs, csum_start, csum_offset, _, _, _ = _slot(slots, i * SLOT_SIZE)
+                    frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
+                    frame.gso_segs = segs
+                    budget -= segs
+                frame.csum_ok = fields[at + 2] != 0
+                at += 3
                 frames.append(frame)
-                budget -= segs
             if count < SUPER_BATCH or budget <= 0:
                 return
-            count = lib.trl_tap_read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
 
     def _receive_plain(self, frames: list[Frame], budget: int) -> None:
         slots, size = self._slot_bytes, self._plain_bytes
@@ -234,12 +248,10 @@ class TapDevice:
             held = self._held[0]
             want = min(budget, PLAIN_BATCH)
             before = self._tap.rx_frames
-            count = lib.trl_tap_read_gro(self._tap, want, size, held[1], PLAIN_BATCH * size, self._slots)
+            count: int = _read_gro(self._tap, want, size, held[1], PLAIN_BATCH * size, self._slots)
             lent = False
             for i in range(count):
-                start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = SLOT.unpack_from(
-                    slots, i * SLOT.size
-                )
+                start, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = _slot(slots, i * SLOT_SIZE)
                 data: Any = memoryview(held[0])[start : start + length]
                 if length < COPY_BELOW:
                     data = bytes(data)
@@ -260,14 +272,23 @@ class TapDevice:
         if self._final is not None:
             self._final["tx_dropped"] += sum(map(_wire_frames, frames))
             return
-        if len(frames) == 1:
-            frame = frames[0]
-            size = len(frame.data)
-            if not frame.frags and size <= HEAD_MOST:  # one small frame
-                TX.pack_into(self._tx, 0, 0, size, 0, frame.gso_size, frame.csum_start, frame.csum_offset, 0)
-                self._heads[:size] = frame.data
-                self._write(frames)
+        if len(frames) <= FEW:
+            for i, frame in enumerate(frames):
+                data = frame.data
+                size = len(data)
+                if frame.frags or size > HEAD_MOST:
+                    break
+                if not isinstance(data, bytes):
+                    self._heads[:size] = data
+                    data = self._heads_at
+                if not _put(
+                    self._tap, data, size, frame.gso_size, frame.csum_start, frame.csum_offset, self._work, WORK_BYTES
+                ):
+                    self._tap.tx_dropped += sum(map(_wire_frames, frames[i:]))  # as in _write
+                    return
+            else:
                 return
+            frames = frames[i:]
         heads, records, lens, at = self._heads, self._tx, self._frag_lens, self._frag_at
         pinned: list[Any] = []  # pointers into the senders' buffers, alive until the call has returned
         batch: list[Frame] = []
@@ -303,7 +324,7 @@ class TapDevice:
 
     def _write(self, batch: Sequence[Frame]) -> None:
         count = len(batch)
-        done = lib.trl_tap_write(
+        done: int = _write(
             self._tap,
             self._tx_at,
             count,

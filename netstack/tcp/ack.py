@@ -333,6 +333,6 @@ def update_pacing_rate(c: Connection) -> None:
     srtt = c.srtt_us
     settings = c.settings
     ratio = settings.tcp_pacing_ss_ratio if c.cwnd < c.ssthresh >> 1 else settings.tcp_pacing_ca_ratio
-    size = c.mss_cache * ratio * 80_000 * (c.cwnd if c.cwnd > c.packets_out else c.packets_out)
+    size = (c.mss_cache * ratio) * (80_000 * (c.cwnd if c.cwnd > c.packets_out else c.packets_out))
     size = size // srtt if srtt else size
     c.pacing_rate = size if not c.paced or size < c.max_pacing_rate else c.max_pacing_rate

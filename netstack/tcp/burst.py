@@ -11,7 +11,7 @@ sockets, a neighbour that is not known, anybody who watches what is sent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from csrc import Frame, ffi, lib
 from netstack.neighbour import SENDABLE
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MOST = 64
 HEADER_MOST = 128
 
-_headers = ffi.new("uint8_t[]", MOST * HEADER_MOST)
-_window = ffi.buffer(_headers)
+_headers: Final = ffi.new("uint8_t[]", MOST * HEADER_MOST)
+_window: Final = ffi.buffer(_headers)
 
 
 def plain(c: Connection) -> bool:
@@ -44,7 +44,7 @@ def room(c: Connection, goal: int) -> int:
     return min(window // goal, (c.cwnd - c.in_flight()) // segs, MOST)
 
 
-def run(c: Connection, rec: Sent, header: bytearray, wnd_end: int, now: int, most: int) -> int:
+def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: int, most: int) -> int:
     """Send what may follow `rec`, which was just sent under `header`, in super-segments of its size. How many."""
     size, pcount = rec.length, rec.pcount
     snd_nxt = c.snd_nxt

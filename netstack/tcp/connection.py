@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from csrc import ffi
 from netstack.tcp import (
@@ -71,10 +71,13 @@ from netstack.tcp.tcb import (
 if TYPE_CHECKING:
     from netstack.route import Path
     from netstack.tcp.engine import Tcp
+    from netstack.tcp.listener import Listener
     from netstack.tcp.segment import Segment
+    from netstack.tcp.socket import TcpSocket
 
-_from_buffer = ffi.from_buffer
-_new = ffi.new
+_from_buffer: Final = ffi.from_buffer
+_new: Final = ffi.new
+_TCP_OUT: Final = ffi.typeof("struct trl_tcp_out *")
 NEVER = (1 << 62) - 1
 GSO_MAX = 65_215  # of one buffer: 64 KiB less the headers
 WRITE_OVERHEAD = 832  # what a buffer costs beyond its bytes
@@ -105,8 +108,8 @@ class Connection(Tcb):
         self.counters = engine.tcpext
         self.tcp_counters = engine.counters
         self.send = engine.send
-        self.sock: Any = None
-        self.listener: Any = None
+        self.sock: TcpSocket | None = None
+        self.listener: Listener | None = None
         self.orphan = False
         self.log: Callable[..., None] | None = engine.log
         self.debug: Callable[..., None] | None = None
@@ -114,7 +117,7 @@ class Connection(Tcb):
         self.ts_head = NOTHING_SENT
         self.key = key
         self.state = CLOSED
-        self.out = _new("struct trl_tcp_out *")
+        self.out = _new(_TCP_OUT)
         self.out.sport = lport
         self.out.dport = rport
         self.out.dont_fragment = 1
@@ -157,7 +160,7 @@ class Connection(Tcb):
         self.l4 = path.l3 + (20 if path.version == 4 else 40)
         self.mtu = path.mtu
         metrics = path.metrics
-        rto_min = metrics.get("rto_min", 0) if metrics else 0
+        rto_min: int = metrics.get("rto_min", 0) if metrics else 0
         self.quickack_user = bool(metrics and metrics.get("quickack"))
         self.rto_min_us = rto_min * 1000 if rto_min else self.settings.tcp_rto_min_us
         sock = self.sock
@@ -188,7 +191,8 @@ class Connection(Tcb):
 
     def init_cwnd(self) -> int:
         metrics = self.path.metrics
-        return int((metrics.get("initcwnd", 0) if metrics else 0) or self.settings.tcp_init_cwnd)
+        wanted: int = metrics.get("initcwnd", 0) if metrics else 0
+        return wanted or self.settings.tcp_init_cwnd
 
     def sync_mss(self) -> None:
         """The MSS to send with, after path, window or options changed."""
@@ -300,7 +304,7 @@ class Connection(Tcb):
         if not self.sndbuf_locked:
             self.expand_sndbuf()
         full = window.win_from_space(self, self.rcvbuf)
-        self.rcvq_space = min(self.rcv_ssthresh, self.rcv_wnd, 10 * self.advmss)
+        self.rcvq_space = min(min(self.rcv_ssthresh, self.rcv_wnd), 10 * self.advmss)
         self.rcvq_space_ns = now
         self.rcvq_space_seq = self.copied_seq
         if self.window_clamp >= full:
@@ -310,7 +314,7 @@ class Connection(Tcb):
         if settings.tcp_app_win and self.window_clamp > 2 * self.advmss and self.window_clamp + self.advmss > full:
             self.window_clamp = max(2 * self.advmss, full - self.advmss)
         self.rcv_ssthresh = min(self.rcv_ssthresh, self.window_clamp)
-        self.rcv_mss = max(88, min(self.advmss, self.mss_cache, self.rcv_wnd // 2, opt.MSS_DEFAULT))
+        self.rcv_mss = max(88, min(min(self.advmss, self.mss_cache), min(self.rcv_wnd // 2, opt.MSS_DEFAULT)))
         self.cwnd_stamp_ns = now
         self.lrcvtime_ns = self.rcv_tstamp_ns = now
         if not self.srtt_us:
@@ -347,7 +351,7 @@ class Connection(Tcb):
         """Room for twice the congestion window (Linux's tcp_sndbuf_expand)."""
         per_mss = max(self.mss_clamp, self.mss_cache) + 320 + 320
         per_mss = (1 << (per_mss - 1).bit_length()) + 256
-        segs = max(self.cwnd, 10, self.reordering + 1)
+        segs = max(max(self.cwnd, 10), self.reordering + 1)
         size = min(2 * segs * per_mss, self.settings.tcp_wmem[2])
         if size > self.sndbuf:
             self.sndbuf = size

@@ -25,12 +25,13 @@ ACK_SCHED = 1  # of ack_pending: `delack.SCHED`
 
 _image: Final = bytearray(SCRATCH)
 _scratch: Final = ffi.from_buffer("uint8_t[]", _image)
+_written: Final = ffi.buffer(_scratch)  # a slice of it is a copy, as `bytes`
 _tcp_emit: Final = lib.trl_tcp_emit
 _emit_small: Final = lib.trl_tcp_emit_small
 _complete: Final = lib.trl_checksum_complete
 
 
-def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: int, now: int) -> bytearray:
+def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: int, now: int) -> bytes:
     """A whole segment of at most JOIN_BELOW bytes of text, without SACK blocks, ECN and urgent pointer."""
     path = c.path
     if path.generation != path.stack.routes.generation:
@@ -51,7 +52,7 @@ def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: 
     )  # fmt: skip
     if length < 0:
         raise ValueError(f"trl_tcp_emit_small refused a segment of {size} bytes")
-    data = _image[:length]
+    data: bytes = _written[:length]
     if size:
         frame = Frame(data, (), length, c.l3 != 0, 0, c.l4, 16)
     else:  # so short that its checksum is complete
@@ -60,16 +61,18 @@ def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: 
     c.tcp_counters.OutSegs += 1
     if flags & ACK and (c.ack_pending or c.ack_quick or c.compressed_ack or c.comp_sack_ns):
         acknowledged(c)
-    if c.send is c.engine.straight:
-        path.output(frame, now)
-    else:
+    if c.send is not c.engine.straight:
         c.send(path, frame, now)
+    elif c.tmpl is path.pinned:
+        path.leave(frame, now)
+    else:
+        path.output(frame, now)
     return data
 
 
 def emit(
     c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0
-) -> bytearray:
+) -> bytes | bytearray:
     """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. The
     linear part of what was sent."""
     if not (gso or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up):
@@ -158,7 +161,7 @@ def answer(
     )  # fmt: skip
     if length < 0:
         raise ValueError(f"trl_tcp_emit_small refused a segment with the options {options:#x}")
-    return Frame(_image[:length], (), length, path.l3 != 0)
+    return Frame(_written[:length], (), length, path.l3 != 0)
 
 
 def urgent_pointer(c: Connection, seq: int, flags: int) -> int:

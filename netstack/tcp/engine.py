@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from csrc import Frame, ffi, lib
 from netstack import control
-from netstack.address import ANY4
+from netstack.address import ANY4, ANY6
 from netstack.tcp import emit, output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
@@ -32,7 +32,9 @@ from netstack.tcp.tunables import Tunables
 if TYPE_CHECKING:
     from netstack.counters import Counters
     from netstack.interface import Interface
+    from netstack.route import Path
     from netstack.tcp.why import Observer
+    from netstack.timers import Timers
 
 _siphash: Final = lib.trl_siphash
 _timestamp_offset: Final = lib.trl_timestamp_offset
@@ -45,24 +47,24 @@ class Tcp:
     """Everything TCP of one stack."""
 
     __slots__ = (
-        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_route", "_seg", "_tw_queue",
-        "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "secret", "send",
-        "settings", "straight", "table", "tcpext", "timers", "tw_count", "why",
+        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_requests", "_requests_timer", "_route",
+        "_seg", "_tw_queue", "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "secret",
+        "send", "settings", "straight", "table", "tcpext", "timers", "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
         self,
         *,
         route: Callable[..., Any],
-        timers: Any,
+        timers: Timers,
         settings: Any,
         counters: Counters,
         rng: Any,
         send: Callable[[Any, Any, int], Any],
     ) -> None:
         self._route = route
-        self._paths: dict[tuple[bytes, bytes | None], Any] = {}
-        self.timers = timers
+        self._paths: dict[tuple[bytes, bytes | None], Path] = {}
+        self.timers: Timers = timers
         self.settings = Tunables(settings)
         self.counters = counters.tcp
         self.tcpext = counters.tcpext
@@ -82,6 +84,8 @@ class Tcp:
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
+        self._requests: deque[tuple[int, Request]] = deque()
+        self._requests_timer = timers.timer(self._expire_requests)
         self._challenge_ns = -1
         self._challenge_count = 0
         self._cookies_ns = -COOKIE_MEMORY_NS
@@ -91,7 +95,7 @@ class Tcp:
 
         return TcpSocket(stack, family, proto)
 
-    def route(self, dst: bytes, src: bytes | None = None) -> Any:
+    def route(self, dst: bytes, src: bytes | None = None) -> Path:
         """The path between two addresses, shared by all their connections; OSError when there is none."""
         path = self._paths.get((dst, src))
         if path is not None and path.mtu < path.link_mtu:
@@ -103,7 +107,8 @@ class Tcp:
         return path
 
     def below(self, n: int) -> int:
-        return int(self.rng.random() * n)
+        part: float = self.rng.random()
+        return int(part * n)
 
     # Input.
 
@@ -177,7 +182,7 @@ class Tcp:
                 continue
             if address == local:
                 here = 2
-            elif not any(address) and (len(address) == n or (n == 4 and not listener.sock.v6only)):
+            elif address in (ANY4, ANY6) and (len(address) == n or (n == 4 and not listener.sock.v6only)):
                 here = 1 if len(address) == n else 0
             else:
                 continue
@@ -219,7 +224,7 @@ class Tcp:
 
     def reply(
         self,
-        path: Any,
+        path: Path,
         lport: int,
         rport: int,
         seq: int,
@@ -248,7 +253,7 @@ class Tcp:
         frame = emit.answer(out, path, seq, ack, flags, window, options, tsval, tsecr)
         self.counters.OutSegs += 1
         if self.send is self.straight:
-            path.output(frame, now)
+            path.leave(frame, now)
         else:
             self.send(path, frame, now)
 
@@ -279,7 +284,8 @@ class Tcp:
         return True
 
     def keyed(self, data: bytes) -> int:
-        return int(_siphash(self.secret, data, len(data))) & MASK
+        value: int = _siphash(self.secret, data, len(data))
+        return value & MASK
 
     def isn(self, key: bytes, now: int) -> int:
         """RFC 6528: M + F(addresses, ports, secret), M counting 64 ns as Linux does."""
@@ -288,7 +294,8 @@ class Tcp:
     def ts_offset(self, key: bytes) -> int:
         """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses and ports, as on Linux,
         so that PAWS holds from one connection between two ports to the next, and other ports say nothing."""
-        return int(_timestamp_offset(self.secret, key, len(key)))
+        offset: int = _timestamp_offset(self.secret, key, len(key))
+        return offset
 
     def cookies_sent(self, now: int) -> bool:
         """Whether a cookie may still be on its way."""
@@ -340,6 +347,38 @@ class Tcp:
             if entry is None or (entry.__class__ is TimeWait and entry.reusable_at(now)):
                 return int(port)
         return 0
+
+    # SYN-ACKs sent for the first time all wait equally long: one queue and one timer serve them.
+
+    def queue_request(self, request: Request, at: int) -> bool:
+        """False where the request needs a timer of its own: the setting has changed."""
+        queue = self._requests
+        if queue and at < queue[-1][0]:
+            return False
+        request.deadline_ns = at
+        queue.append((at, request))
+        if len(queue) == 1:
+            self._requests_timer.arm(at)
+        return True
+
+    def request_over(self) -> None:
+        """Some request waits no more."""
+        queue = self._requests
+        while queue and queue[0][1].deadline_ns != queue[0][0]:
+            queue.popleft()
+        if queue:
+            self._requests_timer.arm(queue[0][0])
+        else:
+            self._requests_timer.disarm()
+
+    def _expire_requests(self, now: int) -> None:
+        queue = self._requests
+        while queue and queue[0][0] <= now:
+            at, request = queue.popleft()
+            if request.deadline_ns == at:
+                request.deadline_ns = 0
+                request.on_timer(now)
+        self.request_over()
 
     # TIME-WAIT.
 
@@ -414,7 +453,7 @@ class Tcp:
         timeouts.unreachable(c, error, seq, now)
         sock = c.sock
         wanted = sock is not None and control.wants_errors(sock, error.version)
-        if wanted:
+        if wanted and sock is not None:
             control.queue_icmp(sock, error, len(error.l4), c.out.dport)
         if c.state in (SYN_SENT, SYN_RECEIVED):
             c.fail(code, now)

@@ -8,7 +8,7 @@ RFC 793 rules for RST, SYN and old ACKs. In front of it all is header prediction
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netstack.tcp import ack as acking
 from netstack.tcp import delack, options, output, predict, rack, reassembly, rto, window
@@ -38,23 +38,21 @@ if TYPE_CHECKING:
     from netstack.tcp.segment import Segment
 
 # Events.
-OPEN_ACTIVE, OPEN_PASSIVE, RCV_SYN, RCV_SYN_ACK, ACK_OF_SYN, CLOSE, RCV_FIN, ACK_OF_FIN, RCV_RST, TIMEOUT, ABORT = (
-    "active open",
-    "passive open",
-    "rcv SYN",
-    "rcv SYN,ACK",
-    "rcv ACK of SYN",
-    "CLOSE",
-    "rcv FIN",
-    "rcv ACK of FIN",
-    "rcv RST",
-    "timeout",
-    "ABORT",
-)
+OPEN_ACTIVE: Final = "active open"
+OPEN_PASSIVE: Final = "passive open"
+RCV_SYN: Final = "rcv SYN"
+RCV_SYN_ACK: Final = "rcv SYN,ACK"
+ACK_OF_SYN: Final = "rcv ACK of SYN"
+CLOSE: Final = "CLOSE"
+RCV_FIN: Final = "rcv FIN"
+ACK_OF_FIN: Final = "rcv ACK of FIN"
+RCV_RST: Final = "rcv RST"
+TIMEOUT: Final = "timeout"
+ABORT: Final = "ABORT"
 
 _GONE = {RCV_RST: CLOSED, TIMEOUT: CLOSED, ABORT: CLOSED}
 
-TRANSITIONS: dict[int, dict[str, int]] = {
+TRANSITIONS: Final[dict[int, dict[str, int]]] = {
     CLOSED: {OPEN_ACTIVE: SYN_SENT, OPEN_PASSIVE: LISTEN},
     LISTEN: {RCV_SYN: SYN_RECEIVED, CLOSE: CLOSED, ABORT: CLOSED},
     SYN_SENT: {RCV_SYN_ACK: ESTABLISHED, RCV_SYN: SYN_RECEIVED, CLOSE: CLOSED, **_GONE},
@@ -68,7 +66,7 @@ TRANSITIONS: dict[int, dict[str, int]] = {
     TIME_WAIT: {TIMEOUT: CLOSED, RCV_RST: CLOSED, ABORT: CLOSED},
 }
 
-TEXT_STATES = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2)  # where the peer may still send data
+TEXT_STATES = 1 << ESTABLISHED | 1 << FIN_WAIT_1 | 1 << FIN_WAIT_2  # where the peer may still send data
 WITHOUT_PLAIN_ACK = ~(PSH | ECE | CWR)
 PAWS_24_DAYS_NS = 24 * 86_400 * SECOND
 PAWS_WINDOW_MS = 1
@@ -333,10 +331,10 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         return
     state = c.state
     # Sixth, the URG bit.
-    if (flags & URG or c.urg_data == URGENT_AHEAD) and state in TEXT_STATES:
+    if (flags & URG or c.urg_data == URGENT_AHEAD) and TEXT_STATES >> state & 1:
         c.urgent(seg, seq)
     # Seventh and eighth: the text and the FIN.
-    if state in TEXT_STATES or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
+    if TEXT_STATES >> state & 1 or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
         beyond = (length or flags & FIN) and end - (flags & FIN) > c.rcv_nxt
         if beyond and (unread(c) if state in (FIN_WAIT_1, FIN_WAIT_2) else c.fin_received and seq < c.rcv_nxt):
             # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more. Nor what lies behind a FIN.
@@ -347,7 +345,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         if length or flags & FIN:
             if c.ts_ok:
                 c.rtt_from_ts(seg, now)
-            if state in TEXT_STATES:
+            if TEXT_STATES >> state & 1:
                 reassembly.receive(c, seg, seq, now)
             elif seq < c.rcv_nxt and end <= c.rcv_nxt:
                 reassembly.receive(c, seg, seq, now)  # its FIN again: say so

@@ -32,8 +32,11 @@ from netstack.tcp.seq import HALF, MASK, unwrap
 from netstack.tcp.tcb import MS, SECOND, SYN_RECEIVED
 
 if TYPE_CHECKING:
+    from netstack.route import Path
     from netstack.tcp.engine import Tcp
     from netstack.tcp.segment import Segment
+    from netstack.tcp.socket import TcpSocket
+    from netstack.timers import Timer
 
 COOKIE_MSS = (536, 1300, 1440, 1460)  # of IPv4 and IPv6 alike
 COOKIE_PERIOD_NS = 60 * SECOND
@@ -49,6 +52,7 @@ class Request:
         "advmss",
         "clamp",
         "cookie",
+        "deadline_ns",
         "ecn_ok",
         "engine",
         "irs",
@@ -77,7 +81,7 @@ class Request:
         "wscale_ok",
     )  # fmt: skip
 
-    def __init__(self, listener: Listener, seg: Segment, path: Any, iss: int, now: int) -> None:
+    def __init__(self, listener: Listener, seg: Segment, path: Path, iss: int, now: int) -> None:
         engine = self.engine = listener.engine
         sock = listener.sock
         settings = engine.settings
@@ -112,7 +116,8 @@ class Request:
         self.cookie = False
         self.last_oow_ns = 0
         self.tsecr = 0  # what the last ACK of the handshake echoes
-        self.timer: Any = None
+        self.timer: Timer | None = None  # once the SYN-ACK was sent again; until then the engine's serves all
+        self.deadline_ns = 0
 
     def init_window(self, mss: int = 0) -> None:
         """The window to offer, in whole segments of our MSS (or of `mss`: all that a cookie tells)."""
@@ -149,10 +154,14 @@ class Request:
 
     def arm(self, now: int) -> None:
         engine = self.engine
-        if self.timer is None:
-            self.timer = engine.timers.timer(self.on_timer)
         rto = engine.settings.tcp_timeout_init_ms * MS << self.timeouts
-        self.timer.arm(now + min(rto, engine.settings.tcp_rto_max_ms * MS))
+        at = now + min(rto, engine.settings.tcp_rto_max_ms * MS)
+        if self.timer is None:
+            if not self.timeouts and engine.queue_request(self, at):
+                return
+            self.deadline_ns = 0
+            self.timer = engine.timers.timer(self.on_timer)
+        self.timer.arm(at)
 
     def on_timer(self, now: int) -> None:
         """Send the SYN-ACK again: tcp_synack_retries times, and not while TCP_DEFER_ACCEPT only waits for data."""
@@ -180,10 +189,14 @@ class Request:
         if self.timer is not None:
             self.timer.close()
             self.timer = None
-        self.listener.requests.pop(self.key, None)
-        table = self.engine.table
+        engine = self.engine
+        if self.deadline_ns:
+            self.deadline_ns = 0
+            engine.request_over()
+        table = engine.table
         if table.get(self.key) is self:
             del table[self.key]
+            self.listener.waiting -= 1
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """3.10.7.4 for SYN-RECEIVED, as far as a request can answer; the rest is the connection's."""
@@ -286,13 +299,13 @@ def ports(key: bytes) -> tuple[int, int]:
 class Listener:
     """The queues of a listening socket."""
 
-    __slots__ = ("accept_queue", "backlog", "engine", "local", "requests", "sock")
+    __slots__ = ("accept_queue", "backlog", "engine", "local", "sock", "waiting")
 
-    def __init__(self, engine: Tcp, sock: Any, backlog: int) -> None:
+    def __init__(self, engine: Tcp, sock: TcpSocket, backlog: int) -> None:
         self.engine = engine
         self.sock = sock
         self.backlog = backlog
-        self.requests: dict[bytes, Request] = {}
+        self.waiting = 0  # requests
         self.accept_queue: deque[Connection] = deque()
         self.local: tuple[bytes, int] = sock.local
         """The local address of the last connection: the next one's is mostly the same."""
@@ -318,7 +331,7 @@ class Listener:
         settings = engine.settings
         ext = engine.tcpext
         cookie = settings.tcp_syncookies == 2
-        if isn is None and (cookie or len(self.requests) > self.backlog):
+        if isn is None and (cookie or self.waiting > self.backlog):
             if not settings.tcp_syncookies:
                 ext.TCPReqQFullDrop += 1
                 ext.ListenDrops += 1
@@ -340,12 +353,12 @@ class Listener:
             return
         if (
             not settings.tcp_syncookies
-            and settings.tcp_max_syn_backlog - len(self.requests) < settings.tcp_max_syn_backlog >> 2
+            and settings.tcp_max_syn_backlog - self.waiting < settings.tcp_max_syn_backlog >> 2
         ):
             ext.ListenDrops += 1
             return
         request = Request(self, seg, path, isn if isn is not None else engine.isn(seg.key, now), now)
-        self.requests[seg.key] = request
+        self.waiting += 1
         engine.table[seg.key] = request
         request.arm(now)
         request.send_syn_ack(now)
@@ -378,7 +391,10 @@ class Listener:
         """A connection in SYN-RECEIVED with everything the request knows."""
         sock = self.sock
         engine = self.engine
-        c = engine.connection(engine, request.key, request.path, request.lport, request.rport)
+        if engine.connection is Connection:
+            c = Connection(engine, request.key, request.path, request.lport, request.rport)
+        else:
+            c = engine.connection(engine, request.key, request.path, request.lport, request.rport)
         c.listener = self
         sock.inherit(c)
         c.iss = request.iss
@@ -424,8 +440,9 @@ class Listener:
         """A connection ended before it was accepted: accept still gives it, and its user sees the error."""
 
     def close(self, now: int) -> None:
-        for request in list(self.requests.values()):
-            request.drop()
+        for request in self.engine.connections():
+            if isinstance(request, Request) and request.listener is self:
+                request.drop()
         while self.accept_queue:
             child = self.accept_queue.popleft()
             child.listener = None
@@ -434,7 +451,7 @@ class Listener:
 
     # SYN cookies.
 
-    def send_cookie(self, seg: Segment, path: Any, now: int) -> None:
+    def send_cookie(self, seg: Segment, path: Path, now: int) -> None:
         engine = self.engine
         request = Request(self, seg, path, 0, now)
         index = 0

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from netstack.tcp import delack, output, window
 from netstack.tcp.segment import COPY_BELOW, FIN
 from netstack.tcp.tcb import EMPTY
+from netstack.tcp.window import truesize
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.segment import Segment
 
-truesize = window.truesize
 BLOCKS_EXPECTED = 2
 JOINED_BELOW = 3_673  # beyond a page, segments are kept apart
 MAX_OOO = 20_000  # entries; memory is bounded by rcvbuf long before

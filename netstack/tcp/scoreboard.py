@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from netstack.tcp.segment import FIN, PSH, SYN
 from netstack.tcp.tcb import CA_LOSS, NO_RATE
@@ -94,7 +94,7 @@ class Head:
         self.next: Any = self
 
 
-NOTHING_SENT = Head()
+NOTHING_SENT: Final = Head()
 """The list of a connection that has not sent anything yet: `Connection.begin_flight` makes its own."""
 
 

@@ -7,7 +7,7 @@ instance again for every packet: who keeps something of it copies it. Sequence n
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from csrc import Frame, ffi, lib
 
@@ -22,7 +22,7 @@ OPT_SACK: int = lib.TRL_OPT_SACK
 # A payload shorter than this is copied out of its frame, so that the frame need not be kept for its sake.
 COPY_BELOW = 4096
 
-_buffer = ffi.buffer
+_buffer: Final = ffi.buffer
 
 
 class Segment:

@@ -12,7 +12,7 @@ counted by duplicate ACKs), lost_out deemed lost, and retrans_out retransmission
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections import deque
@@ -49,16 +49,16 @@ CA_OPEN, CA_DISORDER, CA_CWR, CA_RECOVERY, CA_LOSS = range(5)
 NO_TIMER, RETRANS, LOSS_PROBE, REO_TIMEOUT, PROBE0 = range(5)
 
 INFINITE_SSTHRESH = 0x7FFFFFFF
-EMPTY: tuple[Any, ...] = ()
+EMPTY: Final[tuple[Any, ...]] = ()
 """What a connection has in place of lists that it does not need yet, or never."""
-NO_RECORDS: list[Any] = []
+NO_RECORDS: Final[list[Any]] = []
 """The same where a list is wanted: replaced, never changed."""
 SECOND = 1_000_000_000
 MS = 1_000_000
 
 
 URGENT_AHEAD = 0x100  # urg_data: the urgent byte is announced, and not here yet
-NO_RATE = (0, 0, False)
+NO_RATE: Final = (0, 0, False)
 
 
 class Tcb:

@@ -44,7 +44,7 @@ class TimeWait:
     def __init__(self, c: Connection, now: int) -> None:
         self.engine: Tcp = c.engine
         self.key: bytes = c.key
-        self.path: Any = c.path
+        self.path = c.path
         self.lport: int = c.out.sport
         self.rport: int = c.out.dport
         self.state = TIME_WAIT

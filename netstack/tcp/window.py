@@ -58,7 +58,7 @@ def initial(
         rcv_wnd = min(rcv_wnd, init_rwnd * mss)
     wscale = 0
     if wscale_ok:
-        most = min(max(space, rmem_max, core_max), clamp)
+        most = min(max(max(space, rmem_max), core_max), clamp)
         wscale = min(max(most.bit_length() - 16, 0), 14)
     return rcv_wnd, min(65535 << wscale, clamp), wscale
 

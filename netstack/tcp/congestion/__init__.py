@@ -13,7 +13,7 @@ During recovery cwnd belongs to PRR (RFC 6937); an algorithm only says where it 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -65,7 +65,7 @@ def additive_increase(c: Connection, w: int, acked: int) -> None:
         c.cwnd = c.cwnd_clamp
 
 
-_registry: dict[str, type[CongestionControl]] = {}
+_registry: Final[dict[str, type[CongestionControl]]] = {}
 
 
 def register(algorithm: type[CongestionControl]) -> type[CongestionControl]:
@@ -110,7 +110,7 @@ class Unused:
         self.begin(c).event(c, kind, now)
 
 
-_unused: dict[type[CongestionControl], Unused] = {}
+_unused: Final[dict[type[CongestionControl], Unused]] = {}
 
 
 def choose(name: str) -> Any:

@@ -96,17 +96,37 @@ host.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
 host.settimeout(5)
 
 # Out: the kernel sees super-segments (vnet), or the wire frames that Frame.segments() gives.
-assert write(frames) == len(frames)
-got = []
 want = [f for frame in frames for f in frame.segments()]
-while len(got) < len(want):
-    data = host.recv(1 << 17)
-    flags, kind, _, size, start, offset = struct.unpack("=BBHHHH", data[:10])
-    if size:
-        assert VNET and kind & 0x7F == (1 if VERSION == 4 else 4), kind
-    got += Frame(data[10:], (), -1, True, size, start if flags & 1 else 0, offset if flags & 1 else 0).segments()
-assert got == want
+
+
+def received():
+    got = []
+    while len(got) < len(want):
+        data = host.recv(1 << 17)
+        flags, kind, _, size, start, offset = struct.unpack("=BBHHHH", data[:10])
+        if size:
+            assert VNET and kind & 0x7F == (1 if VERSION == 4 else 4), kind
+        got += Frame(data[10:], (), -1, True, size, start if flags & 1 else 0, offset if flags & 1 else 0).segments()
+    return got
+
+
+assert write(frames) == len(frames)
+assert received() == want
 assert (tap.tx_frames, tap.tx_malformed) == (len(want), 0), (tap.tx_frames, tap.tx_malformed)
+
+
+# One by one, each in one piece: the same.
+def put(f):
+    data = b"".join((f.data, *f.frags))
+    return lib.trl_tap_put(tap, data, len(data), f.gso_size, f.csum_start, f.csum_offset, scratch, 1 << 18)
+
+
+assert all(put(frame) == 1 for frame in frames)
+assert received() == want
+assert (tap.tx_frames, tap.tx_malformed) == (2 * len(want), 0), (tap.tx_frames, tap.tx_malformed)
+assert put(Frame(b"", ())) == put(Frame(bytes(100), gso_size=10)) == 1
+assert tap.tx_malformed == 2
+tap.tx_malformed = 0
 
 # A frame that cannot be split, or completed, is dropped and counted; the next one goes.
 bad = [Frame(bytes(100), gso_size=10), Frame(b"", ()), tcp(b"next")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
-from scapy.all import ARP, IP, UDP, Ether, Raw
+from scapy.all import ARP, IP, TCP, UDP, Ether, Raw
 
 from netstack.neighbour import DELAY, FAILED, INCOMPLETE, PROBE, REACHABLE, STALE, Neighbour
 from netstack.socket import SO_ERROR, SOCK_DGRAM, SOL_SOCKET
@@ -276,3 +276,32 @@ def test_packets_to_a_gateway_go_to_its_mac() -> None:
     udp(host).sendto(b"x", ("192.0.2.1", 9), 0)
     frame = Ether(host.take()[0])
     assert (frame.dst, frame[IP].dst) == (PEER_MAC, "192.0.2.1")
+
+
+def test_a_connection_follows_its_neighbour_to_another_station() -> None:
+    """The MAC stands in what a path's headers are made from: a new one has to get there, at once and for good."""
+    host = Host(resolve=False)
+    host.give(arp(1, PEER_MAC, PEER_IP, OUR_IP))
+    host.take()
+    listener = host.stack.socket(2, 1)
+    listener.bind((OUR_IP, 80))
+    listener.listen(1)
+    link = Ether(dst=OUR_MAC, src=PEER_MAC) / IP(src=PEER_IP, dst=OUR_IP)
+    host.give(link / TCP(sport=9, dport=80, flags="S", seq=0))
+    (syn_ack,) = [Ether(f) for f in host.take()]
+    assert syn_ack.dst == PEER_MAC
+    host.give(link / TCP(sport=9, dport=80, flags="A", seq=1, ack=syn_ack[TCP].seq + 1))
+    sock, _ = listener.accept(0)
+    sock.setsockopt(6, 1, 1)  # TCP_NODELAY
+    found = entry(host)
+    assert found is not None
+    where = []
+    for mac in (PEER_MAC, EVIL, EVIL, PEER_MAC):
+        found.update(bytes.fromhex(mac.replace(":", "")), REACHABLE, True, 0)
+        for _ in range(2):
+            sock.send(b"x", 0)
+            where += [(mac, Ether(f).dst) for f in host.take()]
+    assert len(where) == 8 and all(meant == got for meant, got in where)
+    found.state = FAILED  # and where nobody answers any more nothing goes to the old one
+    sock.send(b"x", 0)
+    assert all(Ether(f).type == 0x0806 for f in host.take())
