@@ -88,7 +88,8 @@ SYNCHRONOUS = bit(SIGSEGV) | bit(SIGBUS) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGF
 class SigInfo:
     """siginfo_t: what a handler is told."""
 
-    __slots__ = ("si_addr", "si_code", "si_pid", "si_signo", "si_status", "si_uid", "si_value", "timer", "unqueued")
+    __slots__ = ("si_addr", "si_band", "si_code", "si_fd", "si_pid", "si_signo", "si_status", "si_uid", "si_value",
+                 "timer", "unqueued")  # fmt: skip
 
     def __init__(
         self, si_signo: int, si_code: int = SI_KERNEL, si_pid: int = 0, si_uid: int = 0, si_status: int = 0,
@@ -101,6 +102,7 @@ class SigInfo:
         self.si_status = si_status
         self.si_value = si_value
         self.si_addr = si_addr
+        self.si_band = self.si_fd = 0
         self.timer: Any = None
         """The POSIX timer that sent it: it is told when the signal is taken."""
         self.unqueued = False

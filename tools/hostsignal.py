@@ -29,21 +29,27 @@ SA_NOCLDSTOP, SA_NOCLDWAIT, SA_SIGINFO, SA_ONSTACK = 1, 2, 4, 0x8000000
 SA_RESTART, SA_NODEFER, SA_RESETHAND = 0x10000000, 0x40000000, 0x80000000
 _SLOTS, _SLOT = 256, 128
 
+_OWN_CODES = tuple(host_signal.Signals["SIG" + name] for name in ("ILL", "TRAP", "BUS", "FPE", "SEGV", "CHLD", "SYS"))
+
 
 class SignalInfo:
     """siginfo_t."""
 
-    __slots__ = ("si_addr", "si_code", "si_errno", "si_pid", "si_signo", "si_status", "si_uid", "si_value")
+    __slots__ = ("si_addr", "si_band", "si_code", "si_errno", "si_fd", "si_pid", "si_signo", "si_status", "si_uid", "si_value")
 
     def __init__(self, signo: int, raw: bytes = b"") -> None:
         self.si_signo = signo
         self.si_errno = self.si_code = self.si_pid = self.si_uid = self.si_status = self.si_value = self.si_addr = 0
+        self.si_band = self.si_fd = 0
         if raw:
             _, self.si_errno, self.si_code = struct.unpack_from("=iii", raw)
             if signo in (host_signal.SIGSEGV, host_signal.SIGBUS, host_signal.SIGILL, host_signal.SIGFPE) and (
                 0 < self.si_code < 0x80
             ):
                 (self.si_addr,) = struct.unpack_from("=Q", raw, 16)
+                return
+            if (0 < self.si_code < 7 and signo not in _OWN_CODES) or self.si_code == -5:
+                self.si_band, self.si_fd = struct.unpack_from("=qi", raw, 16)
                 return
             self.si_pid, self.si_uid, last = struct.unpack_from("=iIi", raw, 16)
             if 0 < self.si_code < 0x80 and signo != host_signal.SIGIO:

@@ -202,6 +202,10 @@ class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
             ctypes.set_errno(0)
             owner: int = _libc.fcntl(fd, cmd, ctypes.c_long(0))
             return _fail() if ctypes.get_errno() else owner
+        if cmd in (15, 16):  # F_SETOWN_EX, F_GETOWN_EX: (kind, id)
+            raw = ctypes.create_string_buffer(struct.pack("=ii", *(arg or (0, 0))), 16)
+            result = self._call(_libc.fcntl, fd, cmd, raw)
+            return struct.unpack_from("=ii", raw.raw) if cmd == 16 else result
         return self._call(_libc.fcntl, fd, cmd, ctypes.c_long(arg))
 
     def flock(self, fd: int, operation: int) -> None:

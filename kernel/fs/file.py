@@ -47,6 +47,7 @@ class FileOps:
     __slots__ = ()
     seekable: ClassVar[bool] = False  # has an offset: lseek, pread, pwrite
     pidfd: ClassVar[bool] = False
+    asynchronous: ClassVar[bool] = False  # O_ASYNC means something
 
     def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
         raise error(abi.EINVAL, "read")
@@ -96,8 +97,8 @@ class File:
     """An open file description."""
 
     __slots__ = (
-        "_inode", "count", "epitems", "flags", "flock", "ops", "owner", "path", "pos", "private", "readable", "signum",
-        "writable",
+        "_inode", "asyncer", "count", "epitems", "flags", "flock", "ops", "owner", "path", "pos", "private", "readable",
+        "signum", "writable",
     )  # fmt: skip
 
     def __init__(
@@ -116,7 +117,8 @@ class File:
         self.writable = usable and mode in (O_WRONLY, O_RDWR)
         self.epitems: Any = None  # the first of the epoll items that watch it: they live as long as the description
         self.flock: Any = None
-        self.owner = 0  # F_SETOWN
+        self.owner: Any = None  # F_SETOWN (kernel/fs/fasync.py)
+        self.asyncer: Any = None  # while O_ASYNC is set
         self.signum = 0  # F_SETSIG
         if inode is not None:
             inode.users += 1
@@ -151,6 +153,9 @@ class File:
             return
         while self.epitems is not None:
             self.epitems.drop()
+        if self.asyncer is not None:
+            self.asyncer.drop()
+            self.asyncer = None
         inode = self._inode
         if inode is not None and inode.locks is not None:
             inode.locks.release_file(self)

@@ -126,6 +126,7 @@ def happened(dentry: Dentry | None, inode: Inode, mask: int) -> None:
 
 class InotifyOps(FileOps):
     __slots__ = ()
+    asynchronous = True
 
     def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
         held: Inotify = file.private

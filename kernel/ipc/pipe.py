@@ -100,6 +100,7 @@ class PipeOps(FileOps):
     """`file.private` is the pipe; the access mode of the description says which end it is."""
 
     __slots__ = ()
+    asynchronous = True
 
     def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:
         if not n:

@@ -189,6 +189,7 @@ class SocketOps(FileOps):
     """Operations on an open socket."""
 
     __slots__ = ()
+    asynchronous = True
 
     # ---- data ----
 

@@ -10,6 +10,7 @@ from kernel.abi import EBADF, EFAULT, EINVAL, MAX_RW_COUNT, PAGE_SIZE
 from kernel.fs import file as files
 from kernel.fs import operations
 from kernel.fs.devfs import URANDOM, fill
+from kernel.fs.fasync import owner_of, set_async, set_owner, signed_owner
 from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
 from kernel.fs.locks import fcntl_lock, flock_file
@@ -332,7 +333,7 @@ def dup2(task: Any, old: Any, new: Any) -> int:
 
 
 _LOCK_COMMANDS = (abi.F_GETLK, abi.F_SETLK, abi.F_SETLKW, abi.F_OFD_GETLK, abi.F_OFD_SETLK, abi.F_OFD_SETLKW)
-_SETTABLE = abi.O_APPEND | abi.O_NONBLOCK | abi.O_ASYNC | abi.O_DIRECT | abi.O_NOATIME
+_SETTABLE = abi.O_APPEND | abi.O_NONBLOCK | abi.O_DIRECT | abi.O_NOATIME
 
 
 def _direct(task: Any, file: File) -> bool:
@@ -370,6 +371,11 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
             raise
     if file.flags & abi.O_PATH:
         raise error(EBADF, f"{fd} was opened with O_PATH")
+    if cmd == abi.F_SETOWN_EX:
+        if not isinstance(arg, Sequence) or len(arg) != 2:
+            raise error(EFAULT, "F_SETOWN_EX takes (kind, id)")
+        set_owner(task, file, *arg)
+        return 0
     if not isinstance(arg, int) and cmd not in _LOCK_COMMANDS:
         raise error(EINVAL, "fcntl argument")
     if cmd == abi.F_SETFL:
@@ -381,6 +387,8 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
             raise error(EINVAL, "O_DIRECT")
         file.ops.set_flags(file, task, arg & _SETTABLE)
         file.flags = file.flags & ~_SETTABLE | arg & _SETTABLE
+        if bool(arg & abi.O_ASYNC) != (file.asyncer is not None) or arg & abi.O_ASYNC:
+            set_async(task, file, fd, bool(arg & abi.O_ASYNC))
         return 0
     if cmd in (abi.F_GETPIPE_SZ, abi.F_SETPIPE_SZ):
         pipe = file.private
@@ -396,13 +404,13 @@ def sys_fcntl(task: Any, fd: int, cmd: int, arg: Any = 0) -> Any:
     if cmd == abi.F_GET_SEALS:
         return get_seals(file)
     if cmd == abi.F_GETOWN:
-        return file.owner
+        return signed_owner(file)
+    if cmd == abi.F_GETOWN_EX:
+        return owner_of(file)
     if cmd == abi.F_DUPFD_QUERY:
         return int(table.get(arg) is file)
     if cmd == abi.F_SETOWN:
-        if arg > 0 and arg not in task.machine.tasks and arg not in task.machine.processes.groups:
-            raise error(abi.ESRCH, f"no process {arg}")
-        file.owner = arg
+        set_owner(task, file, abi.F_OWNER_PGRP if arg < 0 else abi.F_OWNER_PID, abs(arg))
         return 0
     if cmd == abi.F_GETSIG:
         return file.signum
@@ -423,6 +431,16 @@ def sys_ioctl(task: Any, fd: int, request: int, arg: Any = 0) -> Any:
     if request == abi.FIONBIO:
         file.flags = file.flags | abi.O_NONBLOCK if arg else file.flags & ~abi.O_NONBLOCK
         return 0
+    if request == abi.FIOASYNC:
+        if arg and not file.ops.asynchronous:
+            raise error(abi.ENOTTY, "nothing to wait for")
+        set_async(task, file, fd, bool(arg))
+        return 0
+    if request in (abi.FIOSETOWN, abi.SIOCSPGRP) and file.ops is SOCKET:
+        set_owner(task, file, abi.F_OWNER_PGRP if arg < 0 else abi.F_OWNER_PID, abs(arg))
+        return 0
+    if request in (abi.FIOGETOWN, abi.SIOCGPGRP) and file.ops is SOCKET:
+        return signed_owner(file)
     return file.ops.ioctl(file, task, request, arg)
 
 

@@ -122,6 +122,7 @@ class MasterOps(FileOps):
     """The master side of a pair."""
 
     __slots__ = ()
+    asynchronous = True
 
     def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
         pair: Pair = file.private
@@ -238,6 +239,7 @@ class PtsOps(FileOps):
     """Opens /dev/pts/N: what devices call `open` with."""
 
     __slots__ = ()
+    asynchronous = True
 
     def open(self, task: Any, inode: Inode, path: Path | None, flags: int) -> File:
         devpts: DevPts = task.machine.devpts

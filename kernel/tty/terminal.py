@@ -229,6 +229,7 @@ class TtyOps(FileOps):
     """Reading, writing and waiting as a process does."""
 
     __slots__ = ()
+    asynchronous = True
 
     def read(self, file: File, task: Any, sink: Sink, n: int, pos: int) -> int:
         tty: Tty = file.private
