@@ -131,7 +131,8 @@ def set_async(task: Task, file: File, fd: int, on: bool) -> None:
         file.flags |= O_ASYNC
         tty_group = getattr(file.private, "pgrp", None)
         if file.owner is None and tty_group is not None:
-            file.owner = Owner(*((F_OWNER_PGRP, tty_group) if tty_group else (F_OWNER_PID, task.pid)), task.cred)
+            kind = F_OWNER_PGRP if tty_group else F_OWNER_PID
+            file.owner = Owner(kind, tty_group or task.pid, task.cred)
 
 
 def set_owner(task: Task, file: File, kind: int, ident: int) -> None:
