@@ -150,6 +150,7 @@ class NetIf:
             for frame in frames:
                 capture.packet(ident, "in", frame, now)
         stack, name = network.stack, self.name
+        stack.tcp.batch = len(frames) > 1
         for frame in frames:
             stack.receive(name, frame, now)
         network.drive()

@@ -282,7 +282,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             check_sack_reordering(c, reord)
     elif rtx and measured and sack_rtt >= 0 and sack_rtt > (now - rtx[0].xmit_ns) // 1000:
         flag |= SET_XMIT_TIMER  # the SACK is for something sent after the head was: do not put the RTO off for ever
-    if acked and (ca_rtt >= 0 or prior_sacked):
+    if ca_rtt >= 0 or (acked and prior_sacked):
         c.cc.pkts_acked(c, acked, ca_rtt, now)
     st.flag = flag
 

@@ -2,8 +2,8 @@
 
 At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one
 full-sized segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). (Once
-segments have come out of order, a window that is far from closed need not follow: frames come in batches here,
-between which the application reads, and where a path loses ACKs too, one for a whole batch is too few: the first two
+segments have come out of order, a window that is far from closed need not follow where frames come in batches,
+between which the application reads: where a path loses ACKs too, one for a whole batch is too few: the first two
 segments of one are acknowledged, and then each sixteenth of what comes in a round trip, or every second segment where
 that is less, and what is left when it is read. So a flight has two ACKs at least: were there one and the path lost it,
 the peer would send a probe, and its ACK, of a single segment, be delayed.) Otherwise
@@ -97,7 +97,7 @@ def check(c: Connection, now: int) -> None:
         (
             ahead > c.rcv_mss
             and (
-                (c.rcv_ooopack and c.rcv_wnd - ahead > 2 * c.rcv_mss and early(c, ahead, now))
+                (c.rcv_ooopack and c.engine.batch and c.rcv_wnd - ahead > 2 * c.rcv_mss and early(c, ahead, now))
                 or c.rcv_nxt - c.copied_seq < c.rcvlowat
                 or window.candidate(c) >= c.rcv_wnd
             )

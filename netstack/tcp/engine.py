@@ -48,8 +48,8 @@ class Tcp:
 
     __slots__ = (
         "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_requests", "_requests_timer", "_route",
-        "_seg", "_tw_queue", "_tw_timer", "bound", "connection", "counters", "listeners", "log", "now", "rng", "secret",
-        "send", "settings", "straight", "table", "tcpext", "timers", "tw_count", "why",
+        "_seg", "_tw_queue", "_tw_timer", "batch", "bound", "connection", "counters", "listeners", "log", "now", "rng",
+        "secret", "send", "settings", "straight", "table", "tcpext", "timers", "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,8 @@ class Tcp:
         self.straight: Callable[[Any, Any, int], Any] | None = None
         """What `send` is where it does no more than `path.output`: then that is called at once."""
         self.log: Callable[..., None] | None = None  # given to new connections: one call per ACK
+        self.batch = False
+        """Whether what comes now is one of several frames that are taken before anybody reads."""
         self.connection: type[Connection] = Connection  # what new ones are made of (`why` has them observed)
         self.why: Observer | None = None
         self.secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(4))

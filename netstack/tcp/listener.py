@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from netstack.tcp.socket import TcpSocket
     from netstack.timers import Timer
 
-COOKIE_MSS = (536, 1300, 1440, 1460)  # of IPv4 and IPv6 alike
+COOKIE_MSS = {4: (536, 1300, 1440, 1460), 6: (536, 1220, 1420, 1440)}
 COOKIE_PERIOD_NS = 60 * SECOND
 TS_BITS = 6  # wscale 4, SACK 1, ECN 1
 NO_WSCALE = 15
@@ -455,7 +455,7 @@ class Listener:
         engine = self.engine
         request = Request(self, seg, path, 0, now)
         index = 0
-        for i, mss in enumerate(COOKIE_MSS):
+        for i, mss in enumerate(COOKIE_MSS[path.version]):
             if mss <= request.mss:
                 index = i
         request.iss = cookie(engine, seg.key, seg.seq, index, now)
@@ -494,7 +494,7 @@ class Listener:
         request = Request(self, seg, path, (seg.ack - 1) & MASK, now)
         request.cookie = True
         request.irs = irs
-        request.mss = COOKIE_MSS[index]
+        request.mss = COOKIE_MSS[path.version][index]
         request.sent_ns = 0
         request.ecn_ok = request.wscale_ok = request.sack_ok = False
         request.snd_wscale = 0

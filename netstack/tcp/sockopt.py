@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from netstack.socket import SO_OOBINLINE, error, option_int, option_text
-from netstack.tcp import beside, congestion, delack, output, window
+from netstack.tcp import beside, congestion, delack, output, timeouts, window
 from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
     elif name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
         if number not in (0, 1):
             raise error(errno.EINVAL)
+        if name == TCP_THIN_LINEAR_TIMEOUTS:
+            sock.flags = {**sock.flags, timeouts.THIN_FLAG: number}
     else:
         return False
     return True
@@ -203,7 +205,9 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
         return sock.stack.now // MS + (conn.ts_offset if conn is not None else 0) & 0x7FFFFFFF
     if name == TCP_CC_INFO:
         return b""  # none of the algorithms has anything to say of itself
-    if name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_SAVE_SYN, TCP_TX_DELAY):
+    if name == TCP_THIN_LINEAR_TIMEOUTS:
+        return sock.flags.get(timeouts.THIN_FLAG, 0)
+    if name in (TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_SAVE_SYN, TCP_TX_DELAY):
         return 0
     raise error(errno.ENOPROTOOPT, f"no TCP option {name}")
 

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 from netstack.tcp import output, recovery, rto
 from netstack.tcp.emit import emit
 from netstack.tcp.segment import ACK
-from netstack.tcp.tcb import CLOSED, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import CLOSED, ESTABLISHED, INFINITE_SSTHRESH, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
+
+
+THIN_FLAG = 6 << 16 | 16  # TCP_THIN_LINEAR_TIMEOUTS among a socket's flags, beside those of level SOL_SOCKET
+THIN_BELOW = 4
+THIN_RETRIES = 6
 
 
 def orphan_retries(c: Connection, alive: bool) -> int:
@@ -104,10 +109,21 @@ def window_timed_out(c: Connection, now: int) -> bool:
     return bool(c.retrans_stamp_ns and now - c.retrans_stamp_ns > timeout)
 
 
+def thin(c: Connection) -> bool:
+    """Whether so little is under way that nothing but a timeout finds a loss, and who sends it wants no backoff then
+    (tcp_thin_linear_timeouts). Not for ever: the path may be gone."""
+    wanted = c.settings.tcp_thin_linear_timeouts or (c.sock is not None and c.sock.flags.get(THIN_FLAG))
+    few = c.packets_out < THIN_BELOW and c.ssthresh < INFINITE_SSTHRESH
+    return bool(wanted and few and c.state == ESTABLISHED and c.retransmits <= THIN_RETRIES)
+
+
 def next_rto(c: Connection, now: int) -> None:
     """RFC 6298 (5.5): back off, but linearly for the first SYNs."""
     settings = c.settings
-    if c.state != SYN_SENT or c.total_rto > settings.tcp_syn_linear_timeouts:
+    if thin(c):
+        c.backoff = 0
+        c.rto_ns = max(rto.computed_ns(c), c.rto_min_us * 1000)
+    elif c.state != SYN_SENT or c.total_rto > settings.tcp_syn_linear_timeouts:
         c.backoff += 1
         c.rto_ns = min(c.rto_ns << 1, settings.tcp_rto_max_ms * MS)
     rto.arm(c, RETRANS, rto.clamp_to_user_timeout(c, now), now)

@@ -179,6 +179,8 @@ class Recorder(Runner):
             if flow is None:
                 self.note("packet", "stray " + packet_text(packet), now)
                 continue
+            if packet.flags & (SYN | ACK) == SYN | ACK and flow.isn_seen and packet.seq != flow.live_local_isn:
+                flow.isn_seen = False  # the ports are used again, and the ISN is anybody's guess
             flow.saw_outbound(packet)
             bare = packet.flags & RST and not packet.seq
             packet = flow.to_script(packet, None)

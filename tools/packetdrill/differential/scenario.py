@@ -416,7 +416,8 @@ class Builder:
         else:
             if self.wscale is None:
                 self.wscale = 7  # Linux scales its windows here even for a peer that cannot: RFC 7323 section 2.2
-            self.step(self.rtt, f"< S{ecn} 0:0(0) win {window}{self.syn_options(False)}")
+            # At once: what Linux takes for the round trip, from its SYN-ACK on, is then nearly what it is from the SYN.
+            self.step(2 * MS, f"< S{ecn} 0:0(0) win {window}{self.syn_options(False)}")
             if rng.random() < 0.5:
                 self.step(self.gap(), f"< S. 0:0(0) ack 1 win {window}{self.syn_options(True)}")
             else:

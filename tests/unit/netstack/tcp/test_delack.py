@@ -38,8 +38,9 @@ def test_an_ack_that_would_not_move_the_window_waits() -> None:
 
 
 def test_where_segments_have_been_lost_it_does_not_wait() -> None:
-    """RFC 5681 section 4.2: every second full-sized segment is acknowledged."""
+    """RFC 5681 section 4.2: every second full-sized segment is acknowledged, where frames come in batches."""
     peer = Peer()
+    peer.stack.tcp.batch = True
     conn, at = filled(peer)
     peer.send(f". {at + MSS}:{at + 2 * MSS}({MSS}) ack 1 win 512")
     peer.send(f". {at}:{at + MSS}({MSS}) ack 1 win 512")
@@ -54,8 +55,9 @@ def test_where_segments_have_been_lost_it_does_not_wait() -> None:
 
 
 def lossy(space: int) -> tuple[Peer, Any, int]:
-    """A connection that has seen a segment come out of order, and so much come in a round trip."""
+    """A connection that has seen a segment come out of order, and so much come in a round trip, in batches."""
     peer = Peer()
+    peer.stack.tcp.batch = True
     conn, at = filled(peer)
     peer.send(f". {at + MSS}:{at + 2 * MSS}({MSS}) ack 1 win 512")
     peer.send(f". {at}:{at + MSS}({MSS}) ack 1 win 512")
