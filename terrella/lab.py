@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
 from drivers.capture import Pcapng
 from drivers.clock import VirtualTimeline
 from drivers.console import MemoryConsole
+from drivers.disk.device import Disk
+from drivers.disk.image import ImageDisk
 from drivers.net.device import NetDevice
 from drivers.net.impairments import Impairments, parse_time
 from drivers.net.switch import Switch
@@ -158,6 +160,16 @@ class Host:
         return f"<Host {self.name} {' '.join(self.addresses)}>"
 
 
+def _disks(disk: Disk | Sequence[Disk] | str | os.PathLike[str]) -> Sequence[Disk]:
+    if isinstance(disk, str):
+        return (ImageDisk(disk),)
+    if isinstance(disk, os.PathLike):
+        return (ImageDisk(os.fspath(disk)),)
+    if isinstance(disk, Sequence):
+        return disk
+    return (disk,)
+
+
 class Lab:
     """A small world. Close it (or use `with`): tasks that sleep at the end are killed, in pid order."""
 
@@ -186,8 +198,12 @@ class Lab:
         cpus: int = 1,
         policy: str = "eevdf",
         settings: Settings | dict[str, Any] | None = None,
+        disk: Disk | Sequence[Disk] | str | os.PathLike[str] = (),
     ) -> Host:
-        """A machine with these addresses on its first network card. `settings`: sysctls, {"net.ipv4.tcp_sack": 0}."""
+        """A machine with these addresses on its first network card. `settings`: sysctls, {"net.ipv4.tcp_sack": 0}.
+        `disk`: what /dev/vda is, an image file or a disk of `drivers.disk`; several are vda, vdb ... They are SSDs;
+        `host.machine.attach_disk` knows others.
+        """
         if name in self.hosts:
             raise LabError(
                 f"there is a host {name!r} already: names are what randomness is drawn by, so they must differ"
@@ -199,6 +215,8 @@ class Lab:
             console=MemoryConsole(),
         )  # fmt: skip
         self._cpus += cpus
+        for one in _disks(disk):
+            machine.attach_disk(one)
         host = self.hosts[name] = Host(self, len(self.hosts) + 1, name, cidrs, machine)
         return host
 

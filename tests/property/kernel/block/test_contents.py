@@ -1,5 +1,5 @@
-"""What is written is what is read: through the cache, directly, from several tasks, in whatever order requests are done;
-and what was made durable survives a power cut.
+"""What is written is what is read: through the cache, directly, from several tasks, in whatever order requests are
+done; and what was made durable survives a power cut.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ VERBS = [
 ]  # fmt: skip
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(VERBS), st.integers(0, 5000), st.integers(0, 200), st.sampled_from([0, 0, 1_000, 200_000, 7_000_000])
+        st.sampled_from(VERBS), st.integers(0, 5000), st.integers(0, 200),
+        st.sampled_from([0, 0, 1_000, 200_000, 7_000_000]),
     ),
     min_size=1, max_size=25,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Schedulers of requests: everything comes out once, in a bounded time, and the deadline one in the order it promises."""
+"""Schedulers of requests: everything comes out once, in a bounded time, the deadline one as it promises."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from kernel.block.request import READ, WRITE, Bio, Request
 
 SERVICE_NS = 5_000_000
 ARRIVALS = st.lists(
-    st.tuples(st.sampled_from([READ, READ, WRITE]), st.integers(0, 100_000), st.integers(0, 3)), min_size=1, max_size=400
-)
+    st.tuples(st.sampled_from([READ, READ, WRITE]), st.integers(0, 100_000), st.integers(0, 3)),
+    min_size=1, max_size=400,
+)  # fmt: skip
 """(kind, sector, how many are issued before the next arrives)."""
 
 
 def drive(name: str, arrivals: list[tuple[int, int, int]]) -> list[tuple[int, Request, list[Request]]]:
     """Everything issued: (when, what, those that waited then)."""
     queue = elevator(name)
-    now = number = 0
+    now = 0
     waiting: list[Request] = []
     issued: list[tuple[int, Request, list[Request]]] = []
 
@@ -36,8 +37,7 @@ def drive(name: str, arrivals: list[tuple[int, int, int]]) -> list[tuple[int, Re
         request.gone = True
         now += SERVICE_NS
 
-    for op, sector, gap in arrivals:
-        number += 1
+    for number, (op, sector, gap) in enumerate(arrivals):
         request = Request(Bio(op, sector, 8), number, now)
         waiting.append(request)
         queue.add(request)

@@ -1,8 +1,8 @@
 """A machine with a disk and tasks that read and write it as a case says: what the properties of the block layer run.
 
-Each task owns blocks of the disk (those whose number is its own, modulo the number of tasks) and keeps, for each sector
-of these, what it last wrote, and every version that may be on the medium after a power cut: the one that was made durable
-last, and those written since. The buffered tasks also share blocks, of which each owns one sector.
+Each task owns blocks of the disk (those whose number is its own, modulo the number of tasks) and keeps, for each
+sector of these, what it last wrote, and every version that may be on the medium after a power cut: the one that was
+made durable last, and those written since. The buffered tasks also share blocks, of which each owns one sector.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Owner:
         self.number = number
         self.count = len(case.tasks)
         shared = [(case.blocks - 1) * 8 + number] if number < 8 else []
-        mine = [b for b in range(number, case.blocks - 1, self.count)]
+        mine = list(range(number, case.blocks - 1, self.count))
         self.runs = mine
         self.shared = shared
         self.now: dict[int, bytes] = {}
@@ -198,7 +198,8 @@ def run(case: Case) -> Ran:
         ran.finished = machine.run()
         for group in groups:
             if group.exit_status != 0:
-                ran.wrong.append(f"{group.pid}: {group.exit_status} {bytes(machine.console.output)!r}")  # type: ignore[attr-defined]
+                said = bytes(machine.console.output)  # type: ignore[attr-defined]
+                ran.wrong.append(f"{group.pid}: {group.exit_status} {said!r}")
         if device.queue.queued or device.queue.issued or device.cache.under_way:
             timeline.run(timeline.now + 10_000_000_000)
         if device.queue.queued or device.queue.issued or device.cache.under_way:
