@@ -124,10 +124,10 @@ class SenderSillyWindow(Oracle):
         everything = end >= state.write_seq - state.iss - (1 if state.fin_queued or seg.flags & FIN else 0)
         probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)
         outstanding = flow.acked < self.small[side.name]
-        at_edge = seg.segs > 1 and end == flow.edge and not (outstanding and not state.nonagle)
+        urged = loss_probe(state, seg, self.pair.now) or state.phase == LOSS
+        at_edge = seg.segs > 1 and end == flow.edge and not (outstanding and not state.nonagle and not urged)
         if not everything and not probing and not at_edge and seg.length < state.max_window // 2:
             self.fail(side, f"{seg}: {tail} bytes of a segment of {full}, and more waits to be sent", state)
-        urged = loss_probe(state, seg, self.pair.now) or state.phase == LOSS
         nagle = not state.nonagle and not seg.flags & FIN and not urged
         if everything and nagle and outstanding and not probing and not state.fin_queued:
             self.fail(

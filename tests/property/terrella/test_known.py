@@ -6,7 +6,7 @@ import pytest
 
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case
-from terrella.testing.links import DROP, MS, ClampMss, Fate, Link, ShiftSequence, Way
+from terrella.testing.links import DROP, MS, ClampMss, Fate, Link, ShiftSequence, StripOptions, Way
 from terrella.testing.running import run
 
 PIECES = (Piece(214), Piece(1448, 3000 * MS), Piece(5000, 300 * MS))
@@ -84,6 +84,25 @@ FALSE_BLOCKS = exchange(
     Application((Piece(1208), Piece(1, 300 * MS)), 1000, 5 * MS, options=(("TCP_QUICKACK", 0),)), 0, both=False,
 )  # fmt: skip
 """A firewall renumbers and leaves the SACK blocks as they were: it looks as if the receiver had reneged."""
+
+NEW_DATA_OF_FRTO_TO_THE_EDGE = exchange(
+    Link(
+        Way(0, duplicate=0.05, corrupt=0.01),
+        Way(0, 100_000_000, boxes=(StripOptions(kinds=(2,), syn_only=True),)),
+    ),
+    Application(
+        (Piece(500_000, 3000 * MS), *[Piece(500_000)] * 11), read_every_ns=200 * MS, options=(("TCP_NODELAY", 0),)
+    ),
+    Application(
+        (
+            Piece(11_034), Piece(5000, 3000 * MS), Piece(2896, MS), Piece(500_000, 300 * MS), Piece(159),
+            Piece(2026, 3000 * MS), Piece(412, 30 * MS),
+        ),
+        options=(("TCP_CORK", 0), ("SO_SNDBUF", 20_000)),
+    ),
+    92, tcp_rmem=(4096, 8192, 16384), tcp_sack=0, tcp_slow_start_after_idle=0,
+)  # fmt: skip
+"""New data after a timeout fills the window to its edge behind a small segment: Nagle's algorithm is off for it."""
 
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
