@@ -160,14 +160,10 @@ class Host:
         return f"<Host {self.name} {' '.join(self.addresses)}>"
 
 
-def _disks(disk: Disk | Sequence[Disk] | str | os.PathLike[str]) -> Sequence[Disk]:
-    if isinstance(disk, str):
+def _disks(disk: Any) -> Sequence[Disk]:
+    if isinstance(disk, str | os.PathLike):
         return (ImageDisk(disk),)
-    if isinstance(disk, os.PathLike):
-        return (ImageDisk(os.fspath(disk)),)
-    if isinstance(disk, Sequence):
-        return disk
-    return (disk,)
+    return disk if isinstance(disk, Sequence) else (disk,)
 
 
 class Lab:
