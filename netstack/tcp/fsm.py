@@ -146,7 +146,7 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                             c.rtt_from_ts(seg, now)
                         c.counters.TCPHPHits += 1
                         reassembly.in_order(c, seg, now)
-                        if ack != una or c.snd_nxt < c.write_seq:
+                        if ack != una:
                             after_ack(c, now)
                         delack.after_telling(c, now)
                         return
@@ -298,8 +298,8 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         ack = c.snd_nxt
     if seq == c.rcv_nxt:
         seq = c.rcv_nxt
-    if ts and seq <= c.rcv_wup and ack <= c.snd_nxt:
-        # RFC 7323 section 4.3: a segment that holds Last.ACK.sent or comes before it (and acknowledges nothing unsent).
+    if ts and seq <= c.rcv_wup and (c.snd_una <= ack or predicted(c, seg, seq)) and ack <= c.snd_nxt:
+        # RFC 7323 section 4.3: a segment that holds Last.ACK.sent, or comes before it (and whose SEG.ACK is good).
         expired = now - c.ts_recent_ns >= PAWS_24_DAYS_NS  # section 5.5
         if (seg.tsval - c.ts_recent) & MASK < HALF or expired or not c.ts_recent:
             c.ts_recent = seg.tsval
@@ -361,6 +361,12 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             delack.after_telling(c, now)
         else:
             delack.check(c, now)
+
+
+def predicted(c: Connection, seg: Segment, seq: int) -> bool:
+    """Of an overtaken ACK Linux takes the timestamp where nothing else about it is out of the ordinary."""
+    plain = c.state == ESTABLISHED and seg.flags & ~PSH == ACK and not c.ooo and c.urg_data != URGENT_AHEAD
+    return bool(plain and seq == c.rcv_nxt and seg.window << c.snd_wscale == c.snd_wnd)
 
 
 def unread(c: Connection) -> bool:

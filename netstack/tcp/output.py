@@ -442,8 +442,6 @@ def collapse(c: Connection, i: int, room: int) -> None:
             break
         if rec.length + other.length > room or other.end > c.snd_una + c.snd_wnd:
             break
-        if not other.length:
-            break
         rec.frags += other.frags
         rec.length += other.length
         rec.end = other.end

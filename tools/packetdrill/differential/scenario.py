@@ -48,6 +48,7 @@ class Builder:
         self.scale = 0
         self.gone = False
         self.group_seen = self.came_seen = 0
+        self.quiet = 0  # when the stack last said something, and so may have set a timer
         self.written = 0
         # Room enough: how much memory a segment takes is each kernel's own.
         setup = ["--tolerance_usecs=0", '`sysctl -q net.ipv4.tcp_wmem="4096 262144 4194304"`']
@@ -74,17 +75,16 @@ class Builder:
         if self.scenario.steps and "< F" in self.scenario.steps[-1][1]:
             gap = max(gap, 10 * MS)  # its ACK may be due at the kernel's next tick
         due = recorder.due + gap
-        if gap:
-            for _ in range(8):
-                recorder.host.advance(due - GUARD_NS)
-                assert isinstance(recorder.host, Host)
-                deadline = recorder.host.timeline.peek()
-                if deadline is None:
-                    break
-                late = GUARD_NS + (52 * MS if deadline - recorder.due < 1500 * MS else 300 * MS)
-                if deadline - GUARD_NS >= due or deadline + late <= due:
-                    break
-                due = deadline + late + MS
+        assert isinstance(recorder.host, Host)
+        while gap:
+            deadline = recorder.host.timeline.peek()
+            if deadline is None or deadline - GUARD_NS >= due:
+                break
+            # The kernel's timers are late by up to an eighth of what they were set to.
+            late = GUARD_NS + max(52 * MS, (deadline - self.quiet) // 6)
+            due = max(due, deadline + late + MS)
+            recorder.host.advance(deadline)
+            self.learn()
         gap = (due - recorder.due + MS - 1) // MS * MS
         self.scenario.steps.append((gap, line))
         recorder.step(gap, line)
@@ -97,9 +97,10 @@ class Builder:
             came = groups[self.group_seen].came
             while self.came_seen < len(came):
                 packet = came[self.came_seen].packet
-                self.came_seen += 1
                 if packet is not None:
+                    self.quiet = groups[self.group_seen].due + came[self.came_seen].after_ns
                     self.saw(packet)
+                self.came_seen += 1
             if self.group_seen == len(groups) - 1:
                 return
             self.group_seen += 1
