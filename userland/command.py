@@ -42,7 +42,11 @@ class Options:
 
 
 class UsageError(Exception):
-    """The options are wrong."""
+    """The options are wrong: the message is followed by where help is."""
+
+
+class BadValue(UsageError):
+    """A value cannot be: only that is said."""
 
 
 def parse(
@@ -99,16 +103,28 @@ Work = Callable[[System, str, Options, list[str]], int]
 
 def command(
     sys: System, argv: list[str], short: str, work: Work, long: dict[str, str] | None = None, trouble: int = 1,
-    permute: bool = True,
+    permute: bool = True, synopsis: str = "",
 ) -> int:  # fmt: skip
-    """Runs a program; `trouble` is the status for wrong usage."""
+    """Runs a program; `trouble` is the status for wrong usage, after which some show a synopsis."""
     name = (argv[0] if argv else "?").rpartition("/")[2]
+    if argv[1:] == ["--help"]:
+        say(sys, "Usage: " + str(work.__globals__.get("__doc__") or name).strip())
+        return 0
     try:
         options, operands = parse(argv[1:], short, long, permute)
         return work(sys, name, options, operands)
     except UsageError as why:
-        say(sys, f"{name}: {why}", fd=2)
+        mistake(sys, name, why, synopsis)
         return trouble
+
+
+def mistake(sys: System, name: str, why: UsageError, synopsis: str = "") -> None:
+    """What GNU's programs say of wrong usage."""
+    lines = [f"{name}: {why}"] if str(why) else []
+    if not isinstance(why, BadValue):
+        lines += [synopsis] if synopsis else []
+        lines.append(f"Try '{name} --help' for more information.")
+    say(sys, "\n".join(lines), fd=2)
 
 
 def wrong(sys: System, name: str, file: str, why: OSError | str) -> int:
@@ -144,9 +160,11 @@ class Output:
             write_all(self.sys, self.fd, data)
 
 
-def inputs(sys: System, name: str, operands: list[str], failed: Callable[[], None]) -> Iterator[tuple[str, int]]:
+def inputs(
+    sys: System, name: str, operands: list[str], failed: Callable[[], None], saying: str = "{}"
+) -> Iterator[tuple[str, int]]:
     """(name, descriptor) of each file, `-` and none being standard input; closed afterwards. `failed()` for each that
-    can't be opened.
+    can't be opened, which is said as the program does.
     """
     for operand in operands or ["-"]:
         if operand == "-":
@@ -155,7 +173,7 @@ def inputs(sys: System, name: str, operands: list[str], failed: Callable[[], Non
         try:
             fd = sys.open(operand, abi.O_RDONLY)
         except OSError as why:
-            wrong(sys, name, operand, why)
+            wrong(sys, name, saying.format(operand), why)
             failed()
             continue
         try:
@@ -176,13 +194,15 @@ class Failed:
         self.status = 1
 
 
-def blocks(sys: System, name: str, file: str, fd: int, failed: Callable[[], None]) -> Iterator[bytes]:
+def blocks(
+    sys: System, name: str, file: str, fd: int, failed: Callable[[], None], saying: str = "{}"
+) -> Iterator[bytes]:
     """The contents of a file; what cannot be read is said."""
     while True:
         try:
             data = sys.read(fd, BLOCK)
         except OSError as why:
-            wrong(sys, name, file, why)
+            wrong(sys, name, saying.format(file), why)
             failed()
             return
         if not data:
@@ -207,7 +227,7 @@ def number(text: str, what: str) -> int:
     scale = {"b": 512, "k": 1024, "K": 1024, "M": 1 << 20, "G": 1 << 30}
     digits = text[:-1] if text[-1:] in scale else text
     if not digits.lstrip("+-").isdigit():
-        raise UsageError(f"invalid {what}: '{text}'")
+        raise BadValue(f"invalid {what}: '{text}'")
     return int(digits) * scale.get(text[-1:] if digits != text else "", 1)
 
 

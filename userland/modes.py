@@ -6,8 +6,8 @@ import re
 
 from userland import abi
 
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
-_ACTION = re.compile(r"([-+=])([rwxXst]*|[ugo])")
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _KINDS = {
     abi.S_IFDIR: "d", abi.S_IFLNK: "l", abi.S_IFREG: "-", abi.S_IFCHR: "c", abi.S_IFBLK: "b", abi.S_IFIFO: "p",
     abi.S_IFSOCK: "s",

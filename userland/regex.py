@@ -16,7 +16,6 @@ _SHORT = {"w": r"[0-9A-Za-z_]", "W": r"[^0-9A-Za-z_]", "s": r"\s", "S": r"\S", "
 
 def bracket(text: str, at: int) -> tuple[str, int]:
     """The bracket expression whose `[` is at `at`; (Python's, where it ends). ValueError when it has no end."""
-    start = at
     at += 1
     negated = text[at : at + 1] == "^"
     at += negated
@@ -28,11 +27,11 @@ def bracket(text: str, at: int) -> tuple[str, int]:
         if kind in ("[:", "[.", "[="):
             end = text.find(kind[1] + "]", at + 2)
             if end < 0:
-                raise ValueError("unmatched [, [^, [:, [., or [=")
+                raise ValueError("Invalid regular expression")
             name = text[at + 2 : end]
             if kind == "[:":
                 if name not in CLASSES:
-                    raise ValueError("invalid character class")
+                    raise ValueError("Invalid character class name")
                 out += CLASSES[name]
             else:
                 out += re.escape(name)
@@ -48,7 +47,7 @@ def bracket(text: str, at: int) -> tuple[str, int]:
         out += re.escape(text[at])
         at += 1
     if at >= len(text):
-        raise ValueError(f"unmatched [, [^, [:, [., or [= in {text[start:]!r}")
+        raise ValueError("Invalid regular expression")
     return f"[{'^' if negated else ''}{out}]", at + 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from userland.command import Names, Options, UsageError, command, entries, is_directory, join, wrong
+from userland.command import BadValue, Names, Options, UsageError, command, entries, is_directory, join, wrong
 from userland.lib import System
 
 
@@ -19,9 +19,9 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
     uid = names.uid(user) if user else -1
     gid = names.gid(group) if group else -1
     if uid is None:
-        raise UsageError(f"invalid user: '{owner}'")
+        raise BadValue(f"invalid user: '{owner}'")
     if gid is None:
-        raise UsageError(f"invalid group: '{owner}'")
+        raise BadValue(f"invalid group: '{owner}'")
     status = 0
     for path in files:
         status |= change(sys, name, path, uid, gid, options)

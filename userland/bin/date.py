@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from userland.bin.touch import given
-from userland.command import Options, UsageError, command
+from userland.command import BadValue, Options, command
 from userland.lib import System, say
 from userland.times import moment
 
@@ -20,7 +20,7 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
     shape = "%a %b %e %H:%M:%S UTC %Y"
     if operands:
         if operands[0][:1] != "+":
-            raise UsageError(f"invalid date '{operands[0]}'")
+            raise BadValue(f"invalid date '{operands[0]}'")
         shape = operands[0][1:]
     elif "R" in options:
         shape = "%a, %d %b %Y %H:%M:%S +0000"

@@ -13,7 +13,7 @@ from typing import Any
 from userland import abi
 from userland.bin.env import execute
 from userland.bin.stat import formatted
-from userland.command import Names, Output, UsageError, entries, join, wrong
+from userland.command import BadValue, Names, Output, UsageError, entries, join, wrong
 from userland.lib import System, say
 from userland.modes import symbolic
 from userland.sh.pattern import regex
@@ -88,7 +88,7 @@ class Find:
 
     def next(self, of: str) -> str:
         if self.at >= len(self.words):
-            raise UsageError(f"missing argument to `{of}'")
+            raise BadValue(f"missing argument to `{of}'")
         self.at += 1
         return self.words[self.at - 1]
 
@@ -119,7 +119,7 @@ class Find:
         if word == "(":
             test = self.any()
             if self.next("(") != ")":
-                raise UsageError("expected )")
+                raise BadValue("expected )")
             return test
         if word in ("-name", "-iname", "-path", "-wholename", "-ipath"):
             pattern = self.next(word)
@@ -149,7 +149,7 @@ class Find:
     def amount(self, word: str, text: str) -> Test:
         match = re.fullmatch(r"([-+]?)(\d+)([cwbkMG]?)", text)
         if match is None:
-            raise UsageError(f"invalid argument `{text}' to `{word}'")
+            raise BadValue(f"invalid argument `{text}' to `{word}'")
         sign, wanted = match[1], int(match[2])
         unit = {"c": 1, "w": 2, "": 512, "b": 512, "k": 1024, "M": 1 << 20, "G": 1 << 30}[match[3]]
 
@@ -172,7 +172,7 @@ class Find:
         if word in ("-user", "-group"):
             wanted = self.names.uid(text) if word == "-user" else self.names.gid(text)
             if wanted is None:
-                raise UsageError(f"`{text}' is not the name of a known {word[1:]}")
+                raise BadValue(f"`{text}' is not the name of a known {word[1:]}")
             return lambda item: (item.st.st_uid if word == "-user" else item.st.st_gid) == wanted
         how = text[0] if text[0] in "-/" else ""
         mode = symbolic(text[len(how) :], 0, False, 0)
@@ -216,7 +216,7 @@ class Find:
             return self.delete
         if word in ("-exec", "-ok"):
             return self.exec()
-        raise UsageError(f"unknown predicate `{word}'")
+        raise BadValue(f"unknown predicate `{word}'")
 
     def write(self, text: str) -> bool:
         self.out.write(text)
@@ -303,7 +303,7 @@ def main(sys: System, argv: list[str]) -> int:
     try:
         test: Test = find.any() if words else lambda item: True
         if find.peek():
-            raise UsageError(f"paths must precede expression: `{find.peek()}'")
+            raise BadValue(f"paths must precede expression: `{find.peek()}'")
     except UsageError as why:
         say(sys, f"find: {why}", fd=2)
         return 1

@@ -24,7 +24,8 @@ LONG = {
 
 
 def main(sys: System, argv: list[str]) -> int:
-    return command(sys, argv, "EFGHLchilnoqrRsvwxaA:B:C:m:e:f:by", work, LONG, trouble=2)
+    return command(sys, argv, "EFGHLchilnoqrRsvwxaA:B:C:m:e:f:by", work, LONG, trouble=2,
+                   synopsis="Usage: grep [OPTION]... PATTERNS [FILE]...")  # fmt: skip
 
 
 class Grep:
@@ -128,7 +129,7 @@ def pattern(sys: System, name: str, options: Options, operands: list[str]) -> re
         given += text.removesuffix("\n").split("\n") if text else []
     if not options.all("e") and not options.all("f"):
         if not operands:
-            raise UsageError("usage: grep [OPTION]... PATTERNS [FILE]...")
+            raise UsageError("")
         given = operands.pop(0).split("\n")
     kind = options.last("EFG", "G")
     try:

@@ -18,12 +18,12 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
     failed = Failed()
     titled = "v" in options or (len(operands) > 1 and "q" not in options)
     first = True
-    for file, fd in inputs(sys, name, operands, failed):
+    for file, fd in inputs(sys, name, operands, failed, "cannot open '{}' for reading"):
         if titled:
             say(sys, f"{'' if first else chr(10)}==> {'standard input' if file == '-' else file} <==")
         first = False
         if count < 0:
-            data = b"".join(blocks(sys, name, file, fd, failed))
+            data = b"".join(blocks(sys, name, file, fd, failed, "error reading '{}'"))
             if unit == "c":
                 write_all(sys, 1, data[:count])
             else:
@@ -42,7 +42,7 @@ def _lines(data: bytes) -> list[bytes]:
 def _first(sys: System, name: str, file: str, fd: int, count: int, lines: bool, failed: Failed) -> None:
     if not count:
         return
-    for data in blocks(sys, name, file, fd, failed):
+    for data in blocks(sys, name, file, fd, failed, "error reading '{}'"):
         if lines:
             at = -1
             found = data.count(b"\n")

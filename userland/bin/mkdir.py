@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from userland import modes
-from userland.command import Options, UsageError, command, is_directory, wrong
+from userland.command import BadValue, Options, UsageError, command, is_directory, wrong
 from userland.lib import System, say
 
 
@@ -19,7 +19,7 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
         try:
             mode = modes.symbolic(options["m"], 0o777, True, 0)
         except ValueError:
-            raise UsageError(f"invalid mode '{options['m']}'") from None
+            raise BadValue(f"invalid mode '{options['m']}'") from None
     status = 0
     for path in operands:
         status |= make(sys, name, path, mode, "p" in options, "v" in options)

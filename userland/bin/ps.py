@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from userland.command import Names, Options, Output, UsageError, entries, parse
+from userland.command import BadValue, Names, Options, Output, UsageError, entries, parse
 from userland.lib import System, read_file, say
 from userland.terminal import isatty, window_size
 from userland.times import moment, now, span
@@ -170,7 +170,7 @@ def main(sys: System, argv: list[str]) -> int:
     try:
         options, operands = parse(words, "AaefjlxwHo:p:u:U:t:C:NT", long)
         if any(letter not in "auxwfljte" for letter in bsd):
-            raise UsageError("unsupported option (BSD syntax)")
+            raise BadValue("unsupported option (BSD syntax)")
         return show(sys, options, bsd, [*operands])
     except UsageError as why:
         say(sys, f"error: {why}", fd=2)
@@ -189,7 +189,7 @@ def show(sys: System, options: Options, bsd: str, operands: list[str]) -> int:
     ttys = [name.removeprefix("/dev/") for name in listed(options, "t", [])]
     comms, parents = listed(options, "C", []), listed(options, "P", [])
     if any(not pid.isdigit() for pid in pids):
-        raise UsageError("process ID list syntax error")
+        raise BadValue("process ID list syntax error")
     everything = "e" in options or "A" in options or ("a" in bsd and "x" in bsd)
     chosen = []
     for pid in sorted(int(name) for name in entries(sys, "/proc") if name.isdigit()):
@@ -227,7 +227,7 @@ def _shape(options: Options, bsd: str) -> tuple[list[tuple[str, str | None]], st
                 name, equals, title = word.strip().partition("=")
                 name = ALIASES.get(name, name)
                 if name not in COLUMNS:
-                    raise UsageError(f'unknown user-defined format specifier "{name}"')
+                    raise BadValue(f'unknown user-defined format specifier "{name}"')
                 chosen.append((name, title if equals else None))
         return chosen, "o"
     letter = "u" if "u" in bsd else "l" if "l" in options else "f" if "f" in options else "j" if "j" in options else ""

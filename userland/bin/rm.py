@@ -26,6 +26,7 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
             continue
         if recursive and not path.strip("/"):
             complain(sys, name, "it is dangerous to operate recursively on '/'")
+            complain(sys, name, "use --no-preserve-root to override this failsafe")
             status = 1
             continue
         if options.last("fi") == "i":

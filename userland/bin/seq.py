@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
-from userland.command import Options, UsageError, parse
-from userland.lib import System, say, write_all
+from userland.command import Options, UsageError, mistake, parse
+from userland.lib import System, write_all
 
 
 def main(sys: System, argv: list[str]) -> int:
@@ -16,17 +16,21 @@ def main(sys: System, argv: list[str]) -> int:
         options, _ = parse(words[:options_end], "ws:f:", {"equal-width": "w", "separator": "s:", "format": "f:"})
         return work(sys, options, words[options_end:])
     except UsageError as why:
-        say(sys, f"seq: {why}", fd=2)
+        mistake(sys, "seq", why)
         return 1
+
+
+def _number(word: str) -> Decimal:
+    try:
+        return Decimal(word)
+    except InvalidOperation:
+        raise UsageError(f"invalid floating point argument: '{word}'") from None
 
 
 def work(sys: System, options: Options, operands: list[str]) -> int:
     if not 1 <= len(operands) <= 3:
         raise UsageError("missing operand" if not operands else f"extra operand '{operands[-1]}'")
-    try:
-        numbers = [Decimal(word) for word in operands]
-    except InvalidOperation:
-        raise UsageError("invalid floating point argument") from None
+    numbers = [_number(word) for word in operands]
     first = numbers[0] if len(numbers) > 1 else Decimal(1)
     step = numbers[1] if len(numbers) == 3 else Decimal(1)
     last = numbers[-1]

@@ -8,7 +8,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from userland import abi
-from userland.command import Failed, Options, UsageError, blocks, command, inputs
+from userland.command import BadValue, Failed, Options, blocks, command, inputs
 from userland.lib import System, say, write_all
 
 _NUMBER = re.compile(rb"\s*(-?)(\d*)(?:\.(\d*))?")
@@ -53,7 +53,7 @@ class Key:
     def __init__(self, text: str) -> None:
         match = re.fullmatch(r"(\d+)(?:\.(\d+))?([bdfghinrMV]*)(?:,(\d+)(?:\.(\d+))?([bdfghinrMV]*))?", text)
         if match is None or match[1] == "0":
-            raise UsageError(f"invalid key: '{text}'")
+            raise BadValue(f"invalid key: '{text}'")
         self.start = (int(match[1]), int(match[2] or 1), "b" in match[3])
         self.end = (int(match[4]), int(match[5] or 0), "b" in (match[6] or "")) if match[4] else None
         self.flags = match[3] + (match[6] or "")
@@ -121,8 +121,8 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
     end = b"\0" if "z" in options else b"\n"
     failed = Failed()
     lines: list[bytes] = []
-    for file, fd in inputs(sys, name, operands, failed):
-        data = b"".join(blocks(sys, name, file, fd, failed))
+    for file, fd in inputs(sys, name, operands, failed, "cannot read: {}"):
+        data = b"".join(blocks(sys, name, file, fd, failed, "read failed: {}"))
         found = data.split(end)
         if not found[-1]:
             found.pop()

@@ -23,11 +23,11 @@ def work(sys: System, name: str, options: Options, operands: list[str]) -> int:
     failed = Failed()
     titled = "v" in options or (len(operands) > 1 and "q" not in options)
     first = True
-    for file, fd in inputs(sys, name, operands, failed):
+    for file, fd in inputs(sys, name, operands, failed, "cannot open '{}' for reading"):
         if titled:
             say(sys, f"{'' if first else chr(10)}==> {'standard input' if file == '-' else file} <==")
         first = False
-        data = b"".join(blocks(sys, name, file, fd, failed))
+        data = b"".join(blocks(sys, name, file, fd, failed, "error reading '{}'"))
         write_all(sys, 1, part(data, count, unit == "n", text[:1] == "+"))
         if "f" in options:
             _follow(sys, name, file, fd, failed)
@@ -64,7 +64,7 @@ def _follow(sys: System, name: str, file: str, fd: int, failed: Failed) -> None:
     except OSError:
         watch = -1
     while True:
-        for data in blocks(sys, name, file, fd, failed):
+        for data in blocks(sys, name, file, fd, failed, "error reading '{}'"):
             write_all(sys, 1, data)
         if watch >= 0:
             sys.read(watch, 4096)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from userland import abi
-from userland.command import Options, UsageError, command, wrong
+from userland.command import BadValue, Options, UsageError, command, wrong
 from userland.lib import System
 from userland.times import moment, now
 
@@ -67,4 +67,4 @@ def given(sys: System, text: str) -> int:
         except ValueError:
             continue
         return int(when.timestamp()) * 1_000_000_000
-    raise UsageError(f"invalid date format '{text}'")
+    raise BadValue(f"invalid date format '{text}'")

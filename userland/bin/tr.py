@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from userland.command import Failed, Options, UsageError, blocks, command
+from userland.command import BadValue, Failed, Options, UsageError, blocks, command
 from userland.lib import System, write_all
 
 _CLASSES = {
@@ -44,7 +44,7 @@ def expand(text: str, fill: int = 0) -> list[int]:
         match = re.compile(r"\[:(\w+):\]").match(data, at)
         if match:
             if match[1] not in _CLASSES:
-                raise UsageError(f"invalid character class '{match[1]}'")
+                raise BadValue(f"invalid character class '{match[1]}'")
             wanted = re.compile(_CLASSES[match[1]])
             out += [c for c in range(256) if wanted.match(bytes((c,)))]
             at = match.end()
@@ -60,7 +60,7 @@ def expand(text: str, fill: int = 0) -> list[int]:
             at += 1
             high = one()
             if high < low:
-                raise UsageError(f"range-endpoints of '{chr(low)}-{chr(high)}' are in reverse collating sequence order")
+                raise BadValue(f"range-endpoints of '{chr(low)}-{chr(high)}' are in reverse collating sequence order")
             out += range(low, high + 1)
         else:
             out.append(low)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from userland.bin.env import execute
-from userland.command import Failed, Options, UsageError, blocks, command
+from userland.command import BadValue, Failed, Options, blocks, command
 from userland.lib import System, say
 
 MOST = 100_000
@@ -32,7 +32,7 @@ def words_of(text: str) -> list[list[str]]:
         elif c in "'\"":
             end = text.find(c, at)
             if end < 0:
-                raise UsageError(f"unmatched {'single' if c == chr(39) else 'double'} quote")
+                raise BadValue(f"unmatched {'single' if c == chr(39) else 'double'} quote")
             word = (word or []) + [text[at:end]]
             at = end + 1
         else:

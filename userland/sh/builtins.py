@@ -375,7 +375,7 @@ def command(shell: Shell, words: list[str]) -> int:
     if not rest:
         return 0
     if how:
-        return max([_say_what(shell, name, how == "v", path) for name in rest])
+        return _say_what(shell, rest[0], how == "v", path)
     if rest[0] in SPECIAL:
         try:
             return SPECIAL[rest[0]](shell, rest)
