@@ -44,7 +44,7 @@ class DriveCosts:
     """Emptying the cache onto the medium."""
     discard: int
     kib: int
-    """Transferring 1024 bytes."""
+    """Transferring 1024 bytes, one command's after the other's."""
     channels: int = 1
     """Commands worked on at once."""
     settle: int = 0
@@ -92,7 +92,18 @@ class Command(Protocol):
 class Drive:
     """The time of one disk of `sectors` sectors."""
 
-    __slots__ = ("_active", "_serial", "_timer", "_waiting", "costs", "head", "on_done", "sectors", "timeline")
+    __slots__ = (
+        "_active",
+        "_line_free",
+        "_serial",
+        "_timer",
+        "_waiting",
+        "costs",
+        "head",
+        "on_done",
+        "sectors",
+        "timeline",
+    )
 
     def __init__(self, timeline: Timeline, sectors: int, costs: DriveCosts = SSD) -> None:
         self.timeline = timeline
@@ -106,6 +117,8 @@ class Drive:
         self._active: list[tuple[int, int, Command]] = []
         """A heap of those that are worked on: (when done, number, command)."""
         self._serial = 0
+        self._line_free = 0
+        """Until when bytes are on their way."""
         self._timer = timeline.timer(self._fire)
 
     def start(self, command: Command, now: int) -> None:
@@ -125,16 +138,18 @@ class Drive:
         self._timer.disarm()
         return held
 
-    def service_ns(self, command: Command, now: int) -> int:
-        """How long the command takes when it begins now."""
+    def _end(self, command: Command, now: int) -> int:
+        """When the command is done if it begins now: all channels share one line for the bytes."""
         costs = self.costs
-        ns = costs.flush * command.flushes
+        flush = costs.flush * command.flushes
         if command.op == FLUSH:
-            return ns
+            return now + flush
         if command.op == DISCARD:
-            return ns + costs.discard
-        ns += costs.read if command.op == READ else costs.write
-        return ns + self._position_ns(command.sector, now + ns) + (command.count * costs.kib >> 1)
+            return now + costs.discard + flush
+        ready = now + (costs.read if command.op == READ else costs.write)
+        ready += self._position_ns(command.sector, ready)
+        self._line_free = max(ready, self._line_free) + (command.count * costs.kib >> 1)
+        return self._line_free + flush
 
     def _position_ns(self, sector: int, at: int) -> int:
         """How long the arm and the platter take to `sector`, from `at` on."""
@@ -163,7 +178,7 @@ class Drive:
         active = self._active
         while self._waiting and len(active) < self.costs.channels:
             _, command = self._waiting.pop(self._pick(now))
-            end = now + self.service_ns(command, now)
+            end = self._end(command, now)
             if command.op in (READ, WRITE):
                 self.head = command.sector + command.count
             self._serial += 1
