@@ -74,6 +74,8 @@ class Request:
         "state",
         "timeouts",
         "timer",
+        "ts_first",
+        "ts_last",
         "ts_offset",
         "ts_ok",
         "ts_recent",
@@ -115,6 +117,7 @@ class Request:
         self.acked = False
         self.cookie = False
         self.last_oow_ns = 0
+        self.ts_first = self.ts_last = -1  # the timestamps of our SYN-ACKs
         self.tsecr = 0  # what the last ACK of the handshake echoes
         self.timer: Timer | None = None  # once the SYN-ACK was sent again; until then the engine's serves all
         self.deadline_ns = 0
@@ -147,6 +150,9 @@ class Request:
         ts = None
         if self.ts_ok:
             ts = (tsval if tsval >= 0 else (now // MS + self.ts_offset) & MASK, self.ts_recent)
+            self.ts_last = ts[0]
+            if self.ts_first < 0:
+                self.ts_first = self.ts_last
         self.engine.reply(
             self.path, self.lport, self.rport, self.iss, self.irs + 1, flags, min(self.rcv_wnd, 65535), now, ts=ts,
             options=bits, mss=self.advmss, wscale=self.rcv_wscale, tos=self.listener.sock.tos & 0xFC,
@@ -206,8 +212,10 @@ class Request:
         seq = unwrap(seg.seq, self.irs + 1)
         end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
         ts = self.ts_ok and seg.options & OPT_TIMESTAMP
-        paws_reject = False
+        paws_reject = tsecr_reject = False
         if ts:
+            if seg.tsecr:  # it echoes one of our SYN-ACKs (RFC 7323 section 3.2)
+                tsecr_reject = (seg.tsecr - self.ts_first) & MASK > (self.ts_last - self.ts_first) & MASK
             behind = (self.ts_recent - seg.tsval) & MASK
             paws_reject = 0 < behind < HALF and not flags & RST
         # A SYN again: the SYN-ACK again.
@@ -222,11 +230,13 @@ class Request:
             engine.reset_for(seg, now)
             return
         right = self.irs + 1 + self.rcv_wnd
-        if paws_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
+        if paws_reject or tsecr_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
             if not flags & RST:
                 self.acknowledge(now, bool(seg.length or flags & FIN) and not flags & SYN)
             if paws_reject:
                 ext.PAWSEstab += 1
+            elif tsecr_reject:
+                ext.TSEcrRejected += 1
             return
         if flags & (RST | SYN):
             if seq == self.irs and flags & (SYN | ACK | RST) == SYN | ACK:
@@ -251,11 +261,6 @@ class Request:
             return
         if ts and seq <= self.irs + 1:
             self.ts_recent = seg.tsval
-        if seg.options & OPT_TIMESTAMP and self.ts_ok and seg.tsecr:
-            late = (seg.tsecr - ((now // MS + self.ts_offset) & MASK)) & MASK
-            if 0 < late < HALF and not self.cookie:
-                ext.TSEcrRejected += 1
-                return
         defer = self.listener.sock.defer_accept
         if defer and self.timeouts < defer and not seg.length and not flags & FIN:
             self.acked = True

@@ -59,7 +59,7 @@ def acceptable_seq(c: Connection) -> int:
     """SND.NXT; where the peer has taken its window back below that, the window's edge: beyond it the peer would not
     accept the segment (RFC 9293 section 3.10.7.4)."""
     beyond = c.snd_nxt - c.snd_una - c.snd_wnd
-    if beyond <= 0 or (c.wscale_ok and beyond < 1 << c.snd_wscale):
+    if beyond <= 0 or (c.wscale_ok and beyond < 1 << c.rcv_wscale):
         return int(c.snd_nxt)
     return int(c.snd_nxt - beyond)
 

@@ -391,8 +391,8 @@ def process_loss(c: Connection, flag: int, dupacks: int, now: int) -> int:
                 c.frto = False  # step 3.a: the loss was real
         elif flag & SND_UNA_ADVANCED and not recovered:
             c.high_seq = c.snd_nxt
-            if c.unsent_bytes and c.snd_una + c.snd_wnd > c.snd_nxt:
-                return REXMIT_NEW  # step 2.b: new data first
+            if c.snd_nxt < c.write_seq and c.snd_una + c.snd_wnd > c.snd_nxt:
+                return REXMIT_NEW  # step 2.b: new data, or the FIN, first
             c.frto = False
     if recovered:
         try_undo_recovery(c, now)

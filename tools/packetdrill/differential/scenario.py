@@ -208,7 +208,7 @@ class Builder:
                 if rng.random() < 0.08:
                     continue  # this ACK is lost
                 self.acknowledge(wait, dsack)
-                wait = rng.choice([0, 0, 1, 2]) * MS
+                wait = rng.choice([0, 0, 3, 6]) * MS  # not a millisecond: what was sent so long ago may be put off or not
                 count = 0
 
     def data(self) -> None:
@@ -270,7 +270,7 @@ class Builder:
             self.say(gap, flags, nxt, rng.choice([0, 10]), stale=rng.choice([50, 5000]))
         elif choice == 9:
             for _ in range(rng.choice([1, 3, 4])):
-                self.say(rng.choice([0, 1, 10]) * MS, ".", nxt, ack=una, sack=self.blocks())
+                self.say(rng.choice([0, 3, 10]) * MS, ".", nxt, ack=una, sack=self.blocks())
         elif choice == 10 and self.sack:
             left = rng.choice([una - 1000, una, una + 1000, top, top + 1])
             right = left + rng.choice([1, 1000, 3000])
