@@ -208,7 +208,7 @@ class Builder:
                 if rng.random() < 0.08:
                     continue  # this ACK is lost
                 self.acknowledge(wait, dsack)
-                wait = rng.choice([0, 0, 3, 6]) * MS  # not a millisecond: what was sent so long ago may be put off or not
+                wait = rng.choice([0, 0, 3, 6]) * MS  # not a millisecond: for so long segments may be put off
                 count = 0
 
     def data(self) -> None:
