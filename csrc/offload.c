@@ -503,3 +503,44 @@ uint32_t trl_gro_line_end(struct trl_gro_line *g)
     settle(g);
     return g->count;
 }
+
+/* ---- GRO of neighbours ---- */
+
+void trl_gro_settle(struct trl_gro_group *a, uint8_t *first, struct trl_slot *of_first)
+{
+    if (a->count > 1) {
+        complete(a, first);
+        describe(a, of_first->off, (size_t)a->header + a->payload, of_first);
+    }
+    a->count = 0;
+}
+
+int trl_gro_behind(struct trl_gro_group *a, uint8_t *first, size_t cap, struct trl_slot *of_first, const uint8_t *f, struct trl_slot *s,
+                   uint32_t flags)
+{
+    struct trl_pkt k;
+    uint32_t parse = (flags & ~TRL_GRO_ACKS) | (s->csum_ok ? TRL_PARSE_L4_TRUSTED : 0);
+    int verdict = trl_parse(f, s->len, parse, &k), tcp = verdict == TRL_OK && k.proto == 6;
+    int whole = tcp && s->len == (size_t)k.payload + k.payload_len;    /* nothing behind the packet */
+    if (a->count > 0 && whole && k.ip_options == 0 && k.ip_version == a->version
+        && (size_t)a->header + a->payload + k.payload_len <= cap) {
+        size_t at = k.ip_version == 4 ? 12 : 8, n = k.ip_version == 4 ? 8 : 32;
+        if (memcmp(first + a->l3 + at, f + k.l3 + at, n) == 0 && memcmp(first + a->l4, f + k.l4, 4) == 0
+            && follows(a, first, f, &k)) {
+            memcpy(first + a->header + a->payload, f + k.payload, k.payload_len);
+            grow(a, &k);
+            return 1;
+        }
+    }
+    if (a->count > 0)
+        trl_gro_settle(a, first, of_first);
+    if (verdict == TRL_OK)
+        s->csum_ok = 1;
+    memset(a, 0, sizeof *a);
+    if (whole) {
+        found(a, &k);
+        a->count = 1;
+        a->csum_ok = 1;
+    }
+    return 0;
+}

@@ -64,4 +64,14 @@ uint8_t *trl_gro_line_place(struct trl_gro_line *g, size_t room);
 void trl_gro_line_add(struct trl_gro_line *g, size_t len);
 void trl_gro_line_skip(struct trl_gro_line *g);
 uint32_t trl_gro_line_end(struct trl_gro_line *g);
+
+/*
+ * GRO of neighbours that were read to places of their own: whether the frame at f, with slot s, continues the group *a, whose first
+ * frame is at first, with cap bytes there. Then its payload has been copied behind that of the group. If it does not,
+ * the group has been settled in its slot, and *a is a new one of f alone (count 0: it is nothing that could be continued). The checksum
+ * of f has been verified, and s says so. Begin with a count of 0; settle the last one.
+ */
+int trl_gro_behind(struct trl_gro_group *a, uint8_t *first, size_t cap, struct trl_slot *of_first, const uint8_t *f, struct trl_slot *s,
+                   uint32_t flags);
+void trl_gro_settle(struct trl_gro_group *a, uint8_t *first, struct trl_slot *of_first);
 #endif

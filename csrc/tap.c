@@ -145,6 +145,7 @@ static int guarded(struct trl_tap *tap, uint8_t *f, size_t len, const struct trl
 
 int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct trl_slot *res, uint32_t max, uint32_t budget)
 {
+    struct trl_gro_group newest = {.count = 0};     /* of slot n - 1, where it can be continued */
     uint32_t n = 0, segs = 0;
     while (n < max && segs < budget) {
         size_t got = read_one(tap, bufs[n], cap);
@@ -170,11 +171,21 @@ int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct
         if (n > 0 && superseded(tap, bufs[n - 1], s - 1, bufs[n], s)) {
             memcpy(bufs[n - 1] + s->off, bufs[n] + s->off, s->len);
             s->gso_segs = (uint16_t)(s->gso_segs + s[-1].gso_segs);
+            s->csum_ok = 1;
             s[-1] = *s;
             continue;
         }
+        if ((tap->flags & TRL_GRO_ACKS) && s->gso_size == 0) {
+            uint8_t *first = n > 0 ? bufs[n - 1] + tap->vnet : NULL;
+            if (trl_gro_behind(&newest, first, cap - tap->vnet, n > 0 ? s - 1 : NULL, bufs[n] + s->off, s, tap->flags))
+                continue;
+        } else if (newest.count > 0) {
+            trl_gro_settle(&newest, bufs[n - 1] + tap->vnet, s - 1);
+        }
         n++;
     }
+    if (newest.count > 0)
+        trl_gro_settle(&newest, bufs[n - 1] + tap->vnet, &res[n - 1]);
     return (int)n;
 }
 
