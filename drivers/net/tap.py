@@ -179,9 +179,9 @@ class TapDevice:
             self._held = [self._pool.take()]
 
     def thin_acks(self, on: bool) -> None:
-        """Whether of the pure acknowledgements that wait at once only the newest of a flow is handed up, and segments that
-        follow each other as one (off at first; plain frames are coalesced always): for a stack that wants what they
-        say, not for a wire or a capture that wants each.
+        """Whether of the pure acknowledgements that wait at once only the newest of a flow is handed up, and segments
+        that follow each other as one (off at first; plain frames are coalesced always): for a stack that wants what
+        they say, not for a wire or a capture that wants each.
         """
         flags = self._tap.flags & ~lib.TRL_GRO_ACKS
         self._tap.flags = flags | lib.TRL_GRO_ACKS if on else flags
