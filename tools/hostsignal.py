@@ -35,7 +35,8 @@ _OWN_CODES = tuple(host_signal.Signals["SIG" + name] for name in ("ILL", "TRAP",
 class SignalInfo:
     """siginfo_t."""
 
-    __slots__ = ("si_addr", "si_band", "si_code", "si_errno", "si_fd", "si_pid", "si_signo", "si_status", "si_uid", "si_value")
+    __slots__ = ("si_addr", "si_band", "si_code", "si_errno", "si_fd", "si_pid", "si_signo", "si_status", "si_uid",
+                 "si_value")  # fmt: skip
 
     def __init__(self, signo: int, raw: bytes = b"") -> None:
         self.si_signo = signo

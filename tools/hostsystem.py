@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tools.hostfiles import HostFiles
+from tools.hostipc import HostIpc
 from tools.hostmemory import HostMemory
 from tools.hostmessage import iovec
 from tools.hostprocess import HostProcess
@@ -82,7 +83,7 @@ class Rusage:
          self.ru_nivcsw) = raw.counts  # fmt: skip
 
 
-class HostSystem(HostFiles, HostMemory, HostProcess, HostSignals, HostSockets):
+class HostSystem(HostFiles, HostIpc, HostMemory, HostProcess, HostSignals, HostSockets):
     """The ABI object `sys`, on the host. Methods are system calls: see signatures in DESIGN, "The Python ABI"."""
 
     def __init__(self, environ: dict[str, str] | None = None) -> None:

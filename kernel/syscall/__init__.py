@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 FAMILIES = (
     "process", "sched", "identity", "time", "signal", "file", "move",
-    "memory", "futex", "system", "timer", "pidfd",
+    "memory", "futex", "system", "timer", "pidfd", "sysv",
     "path", "xattr", "inotify", "pipe", "socket", "poll", "legacy",
 )
 
