@@ -6,6 +6,7 @@ value: a program may pass anything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -437,7 +438,10 @@ def _stat(value: Any, args: tuple[Any, ...]) -> str:
         0o020000: "S_IFCHR", 0o010000: "S_IFIFO",
     }.get(value.st_mode & 0o170000, "0")  # fmt: skip
     bits = f"0{value.st_mode & 0o7777:o}"
-    size = f", st_size={value.st_size}" if kind not in ("S_IFCHR", "S_IFBLK") else ""
+    size = f", st_size={value.st_size}"
+    if kind in ("S_IFCHR", "S_IFBLK"):
+        major, minor = os.major(value.st_rdev), os.minor(value.st_rdev)
+        size = f", st_rdev=makedev({major and hex(major)}, {minor and hex(minor)})"
     return f"{{st_mode={kind}|{bits}{size}, ...}}"
 
 

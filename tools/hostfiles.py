@@ -22,13 +22,18 @@ _GETLOCK = (5, 36)
 _FLOCK = struct.Struct("=hh4xqqi4x")
 _INT_OUT = {
     0x541B, 0x5411, 0x540F, 0x5429, 0x80045430, 0x8905, 0x5424, 0x80045432, 0x80045438, 0x80045439, 0x80045440, 0x894B,
-    0x8903, 0x8904,
+    0x8903, 0x8904, 0x125E, 0x1267, 0x1268, 0x80081270, 0x1278, 0x1279, 0x127A, 0x127B, 0x127C, 0x127E,
 }  # fmt: skip
 """ioctls that answer with an int: FIONREAD, TIOCOUTQ, TIOCGPGRP, TIOCGSID, TIOCGPTN, SIOCATMARK, TIOCGETD, TIOCGDEV,
-TIOCGPKT, TIOCGPTLCK, TIOCGEXCL, SIOCOUTQNSD, FIOGETOWN, SIOCGPGRP.
+TIOCGPKT, TIOCGPTLCK, TIOCGEXCL, SIOCOUTQNSD, FIOGETOWN, SIOCGPGRP; BLKROGET, BLKSECTGET, BLKSSZGET, BLKBSZGET,
+BLKIOMIN, BLKIOOPT, BLKALIGNOFF, BLKPBSZGET, BLKDISCARDZEROES, BLKROTATIONAL.
 """
-_INT_IN = {0x5410, 0x40045431, 0x5421, 0x5452, 0x5420, 0x8901, 0x8902}
-"""ioctls that point to an int: TIOCSPGRP, TIOCSPTLCK, FIONBIO, FIOASYNC, TIOCPKT, FIOSETOWN, SIOCSPGRP."""
+_LONG_OUT = {0x1260, 0x1263, 0x1265, 0x80081272, 0x80081280}
+"""ioctls that answer with a long: BLKGETSIZE, BLKRAGET, BLKFRAGET, BLKGETSIZE64, BLKGETDISKSEQ."""
+_INT_IN = {0x5410, 0x40045431, 0x5421, 0x5452, 0x5420, 0x8901, 0x8902, 0x125D}
+"""ioctls that point to an int: TIOCSPGRP, TIOCSPTLCK, FIONBIO, FIOASYNC, TIOCPKT, FIOSETOWN, SIOCSPGRP,
+BLKROSET.
+"""
 _STRUCT_OUT = {0x5401: 36, 0x802C542A: 44, 0x5413: 8}
 """ioctls that answer with a structure: TCGETS, TCGETS2, TIOCGWINSZ."""
 
@@ -282,7 +287,7 @@ class HostFiles:
         buffer: Any = None
         if isinstance(arg, (bytes, bytearray)):
             buffer = ctypes.create_string_buffer(bytes(arg), max(len(arg), 64))
-        elif request in _INT_OUT or request in _INT_IN:
+        elif request in _INT_OUT or request in _INT_IN or request in _LONG_OUT:
             buffer = ctypes.create_string_buffer(struct.pack("=i", arg if request in _INT_IN else 0), 64)
         elif request in _STRUCT_OUT:
             buffer = ctypes.create_string_buffer(64)
@@ -290,6 +295,8 @@ class HostFiles:
         result = _done(libc.ioctl(fd, ctypes.c_ulong(request), value), fd)
         if request in _INT_OUT and not isinstance(arg, (bytes, bytearray)):
             return struct.unpack_from("=i", buffer.raw)[0]
+        if request in _LONG_OUT:
+            return struct.unpack_from("=q", buffer.raw)[0]
         if request in _STRUCT_OUT:
             return buffer.raw[: _STRUCT_OUT[request]]
         return result
