@@ -19,7 +19,8 @@ its own; this one then serves its metadata, or gives way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from errno import EIO
 from functools import partial
 from typing import TYPE_CHECKING
@@ -63,14 +64,14 @@ class BufferCache:
 
     __slots__ = (
         "_cleaned", "_flusher", "_given", "_timer", "_unseen", "buffers", "device", "dirty", "errors", "hits", "misses",
-        "size", "under_way",
+        "size", "writing",
     )  # fmt: skip
 
     def __init__(self, device: BlockDevice, size: int) -> None:
         self.device = device
         self.size = max(size, 64)
         """How many buffers are kept, about."""
-        self.buffers: dict[int, Buffer] = {}
+        self.buffers: OrderedDict[int, Buffer] = OrderedDict()
         """By block; the one used longest ago is first."""
         self.dirty: dict[int, Buffer] = {}
         """The one dirty for longest is first."""
@@ -78,8 +79,8 @@ class BufferCache:
         """Writes from the cache that failed."""
         self._unseen = False
         """Nobody has been told of the last one."""
-        self.under_way = 0
-        """Blocks that are being written back."""
+        self.writing: dict[int, Buffer] = {}
+        """Those that are being written back."""
         self.hits = self.misses = 0
         self._cleaned = WaitQueue()
         self._flusher: Worker | None = None
@@ -120,8 +121,8 @@ class BufferCache:
             bios += self._reads([index for index in range(max(ahead, end), ahead_end) if index not in buffers], RAHEAD)
         held = []
         for index in range(first, end):
-            buffer = buffers[index] = buffers.pop(index)  # the one used last
-            held.append(buffer)
+            held.append(buffers[index])
+            buffers.move_to_end(index)
         self.misses += len(missing)
         self.hits += end - first - len(missing)
         if bios:
@@ -209,7 +210,7 @@ class BufferCache:
         """Not faster than the disk, when the cache is full of what it has not got yet."""
         if len(self.dirty) > self.size // 10:
             self._kick()
-        while len(self.dirty) + self.under_way > self.size // 5:
+        while len(self.dirty) + len(self.writing) > self.size // 5:
             self._kick()
             self._cleaned.sleep(task, interruptible=False)
 
@@ -220,7 +221,7 @@ class BufferCache:
         An errno, or 0. What becomes dirty meanwhile is left alone.
         """
         due = [buffer.index for buffer in self._range(self.dirty, first, end)]
-        bios = {id(b.writing): b.writing for b in self._range(self.buffers, first, end) if b.writing is not None}
+        bios = {id(b.writing): b.writing for b in self._range(self.writing, first, end) if b.writing is not None}
         dirty = self.dirty
         while due:
             ready = [index for index in due if index in dirty and dirty[index].writing is None]
@@ -238,7 +239,7 @@ class BufferCache:
             failed = failed or bio.error
         return failed
 
-    def _range(self, buffers: dict[int, Buffer], first: int, end: int | None) -> list[Buffer]:
+    def _range(self, buffers: Mapping[int, Buffer], first: int, end: int | None) -> list[Buffer]:
         if end is not None and end - first < len(buffers):
             return [buffers[index] for index in range(first, end) if index in buffers]
         return [b for index, b in buffers.items() if index >= first and (end is None or index < end)]
@@ -256,19 +257,16 @@ class BufferCache:
             for buffer in buffers:
                 buffer.dirty_ns = None
                 buffer.writing = bio
-            self.under_way += len(run)
+                self.writing[buffer.index] = buffer
             bios.append(bio)
         if bios:
             self.device.queue.submit(task, *bios)
         return bios
 
     def _was_written(self, bio: Bio, now: int) -> None:
-        first, blocks = bio.sector // SECTORS, -(-bio.count // SECTORS)
-        self.under_way -= blocks
-        for index in range(first, first + blocks):
-            buffer = self.buffers.get(index)
-            if buffer is not None and buffer.writing is bio:
-                buffer.writing = None
+        first = bio.sector // SECTORS
+        for index in range(first, first - (-bio.count // SECTORS)):
+            self.writing.pop(index).writing = None
         if bio.error:
             self.errors += 1
             self._unseen = True
@@ -329,9 +327,11 @@ class BufferCache:
         looks = _LOOKS
         while len(buffers) > self.size and looks:
             index = next(iter(buffers))
-            buffer = buffers.pop(index)
-            if buffer.dirty_ns is not None or buffer.reading is not None or buffer.writing is not None:
-                buffers[index] = buffer
+            buffer = buffers[index]
+            if buffer.dirty_ns is None and buffer.reading is None and buffer.writing is None:
+                del buffers[index]
+            else:
+                buffers.move_to_end(index)
                 looks -= 1
 
     def invalidate(self, first: int = 0, end: int | None = None) -> None:

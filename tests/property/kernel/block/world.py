@@ -200,9 +200,9 @@ def run(case: Case) -> Ran:
             if group.exit_status != 0:
                 said = bytes(machine.console.output)  # type: ignore[attr-defined]
                 ran.wrong.append(f"{group.pid}: {group.exit_status} {said!r}")
-        if device.queue.queued or device.queue.issued or device.cache.under_way:
+        if device.queue.queued or device.queue.issued or device.cache.writing:
             timeline.run(timeline.now + 10_000_000_000)
-        if device.queue.queued or device.queue.issued or device.cache.under_way:
+        if device.queue.queued or device.queue.issued or device.cache.writing:
             ran.wrong.append("something is left in the queue")
     else:
         machine.run(until=case.cut_at)

@@ -128,7 +128,7 @@ def test_a_writer_is_as_fast_as_the_disk_once_the_cache_is_full_of_dirt() -> Non
         begin: int = sys.clock_gettime(CLOCK_MONOTONIC)
         for i in range(600):
             sys.pwrite64(fd, bytes(BLOCK), i * BLOCK)
-            most = max(most, len(inside.device.cache.dirty) + inside.device.cache.under_way)
+            most = max(most, len(inside.device.cache.dirty) + len(inside.device.cache.writing))
         return sys.clock_gettime(CLOCK_MONOTONIC) - begin
 
     with Inside(RamDisk(8000), drive=HDD, memory=4 * 200) as inside:
