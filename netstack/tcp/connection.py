@@ -566,13 +566,14 @@ class Connection(Tcb):
             self.ecn_demand_cwr = False
             self.ack_pending |= delack.NOW  # its cwnd may be one segment
         mark = seg.tos & 3
-        if mark == 3:
-            if not self.ecn_demand_cwr:
-                delack.enter_quickack(self)
-                self.ecn_demand_cwr = True
+        if mark == 3 and not self.ecn_demand_cwr:
+            delack.enter_quickack(self)
+            self.ecn_demand_cwr = True
+        if mark:
             self.ecn_seen = True
-        elif mark:
-            self.ecn_seen = True
+            got = self.ecn_received = self.ecn_received or [0, 0, 0, 0]
+            got[mark] += seg.length
+            got[0] += seg.gso_segs if mark == 3 else 0
 
     def urgent(self, seg: Segment, seq: int) -> None:
         """The urgent pointer (RFC 6093: it points to the byte after the urgent one, as everybody has it)."""

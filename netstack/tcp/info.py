@@ -31,7 +31,10 @@ FIELDS: tuple[tuple[str, str], ...] = (
     ("tcpi_delivered", "I"), ("tcpi_delivered_ce", "I"), ("tcpi_bytes_sent", "Q"), ("tcpi_bytes_retrans", "Q"),
     ("tcpi_dsack_dups", "I"), ("tcpi_reord_seen", "I"), ("tcpi_rcv_ooopack", "I"), ("tcpi_snd_wnd", "I"),
     ("tcpi_rcv_wnd", "I"), ("tcpi_rehash", "I"), ("tcpi_total_rto", "H"), ("tcpi_total_rto_recoveries", "H"),
-    ("tcpi_total_rto_time", "I"),
+    ("tcpi_total_rto_time", "I"), ("tcpi_received_ce", "I"), ("tcpi_delivered_e1_bytes", "I"),
+    ("tcpi_delivered_e0_bytes", "I"), ("tcpi_delivered_ce_bytes", "I"), ("tcpi_received_e1_bytes", "I"),
+    ("tcpi_received_e0_bytes", "I"), ("tcpi_received_ce_bytes", "I"), ("tcpi_accecn_fail_mode", "H"),
+    ("tcpi_accecn_opt_seen", "H"),
 )  # fmt: skip
 FORMAT = "=" + "".join(code for _, code in FIELDS)
 
@@ -153,6 +156,9 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], 
     info.tcpi_total_rto = c.total_rto
     info.tcpi_total_rto_recoveries = c.total_rto_recoveries
     info.tcpi_total_rto_time = (c.total_rto_ns + (now - c.rto_stamp_ns if c.rto_stamp_ns else 0)) // MS
+    received = c.ecn_received or (0, 0, 0, 0)
+    info.tcpi_received_ce, info.tcpi_received_e1_bytes = received[0], received[1]
+    info.tcpi_received_e0_bytes, info.tcpi_received_ce_bytes = received[2], received[3]
     return info
 
 

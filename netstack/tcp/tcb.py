@@ -79,7 +79,8 @@ class Tcb:
         # Sizes and options.
         "mss_cache", "advmss", "mss_clamp", "user_mss", "mtu", "safe_mss", "ts_ok", "sack_ok", "wscale_ok", "ts_offset",
         "ts_recent",
-        "ts_recent_ns", "rcv_tsecr", "saw_ts", "ecn_ok", "ecn_demand_cwr", "ecn_queue_cwr", "ecn_seen", "option_bytes",
+        "ts_recent_ns", "rcv_tsecr", "saw_ts", "ecn_ok", "ecn_demand_cwr", "ecn_queue_cwr", "ecn_seen", "ecn_received",
+        "option_bytes",
         # Acknowledgments owed.
         "ack_pending", "ack_quick", "ack_pingpong", "ato_ns", "lrcvtime_ns", "rcv_mss", "last_seg_size", "delack_ns",
         "comp_sack_ns", "quickack_user", "early_ack_ns",
@@ -153,6 +154,7 @@ class Tcb:
         self.ts_recent = self.ts_recent_ns = self.rcv_tsecr = self.option_bytes = 0
         self.ts_ok = self.sack_ok = self.wscale_ok = self.saw_ts = self.ecn_ok = self.ecn_demand_cwr = False
         self.ecn_queue_cwr = self.ecn_seen = False
+        self.ecn_received: list[int] | None = None  # segments with CE, bytes with ECT(1), ECT(0), CE
         # Acknowledgments owed.
         self.ack_pending = self.ack_quick = self.ack_pingpong = self.ato_ns = self.lrcvtime_ns = self.rcv_mss = 0
         self.last_seg_size = self.delack_ns = self.comp_sack_ns = 0
@@ -210,4 +212,3 @@ class Tcb:
         """What is left of the window last advertised."""
         left = self.rcv_wup + self.rcv_wnd - self.rcv_nxt
         return left if left > 0 else 0
-

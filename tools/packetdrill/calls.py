@@ -41,6 +41,8 @@ class Endpoints:
     remote: str
     bind_port: int
     connect_port: int
+    mapped: bool = False
+    """IPv6 sockets and IPv4 packets: `::ffff:192.168.0.1`."""
 
 
 @dataclass
@@ -88,6 +90,8 @@ class Caller:
 
     def address(self, expression: Expression, port: int, host: str) -> tuple[str, int]:
         """A destination, or a name to bind: what a sockaddr leaves open is the test's own."""
+        if self.ends.mapped:
+            host = "::ffff:" + host
         if not isinstance(expression, Struct):
             return host, port
         text, number = address_of(expression)
@@ -129,7 +133,7 @@ class Caller:
 
     def do_socket(self, call: SystemCall) -> int:
         domain, kind, protocol = call.args
-        default = abi.AF_INET6 if self.ends.v6 else abi.AF_INET
+        default = abi.AF_INET6 if self.ends.v6 or self.ends.mapped else abi.AF_INET
         family = default if isinstance(domain, Dots) else integer(domain)
         return int(self.sys.socket(family, integer(kind), integer(protocol)))
 

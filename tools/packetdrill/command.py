@@ -15,7 +15,7 @@ from tools.packetdrill.runner import Verdict, run_file
 OPTIONS = {
     "tolerance_usecs": "how late or early an event may be",
     "tolerance_percent": "the same, as a part of the time since the event before",
-    "ip_version": "ipv4 or ipv6",
+    "ip_version": "ipv4, ipv6 or ipv4-mapped-ipv6",
     "local_ip": "address of the side under test",
     "remote_ip": "address of the peer",
     "bind_port": "port that bind() gives",

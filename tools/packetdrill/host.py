@@ -28,7 +28,7 @@ from tools.packetdrill.script import SystemCall
 from tools.packetdrill.values import CallMismatch, UnsupportedCall
 
 FREE = Costs(**{field.name: 0 for field in fields(Costs) if field.name != "slice"})
-TCP_INFO_SIZE = 256
+TCP_INFO_SIZE = 280
 
 
 class Call:

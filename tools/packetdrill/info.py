@@ -25,7 +25,9 @@ _INFO_REST = (
     ("Q", "bytes_sent bytes_retrans"),
     ("I", "dsack_dups reord_seen rcv_ooopack snd_wnd rcv_wnd rehash"),
     ("H", "total_rto total_rto_recoveries"),
-    ("I", "total_rto_time"),
+    ("I", "total_rto_time received_ce delivered_e1_bytes delivered_e0_bytes delivered_ce_bytes"),
+    ("I", "received_e1_bytes received_e0_bytes received_ce_bytes"),
+    ("H", "accecn_fail_mode accecn_opt_seen"),
 )
 
 
@@ -39,6 +41,7 @@ def tcp_info(data: bytes) -> dict[str, int]:
         out["tcpi_" + name] = data[i]
     out["tcpi_snd_wscale"], out["tcpi_rcv_wscale"] = data[6] & 15, data[6] >> 4
     out["tcpi_delivery_rate_app_limited"] = data[7] & 1
+    out["tcpi_fastopen_client_fail"] = data[7] >> 1 & 3
     at = 8
     plan = [("I", name) for name in _INFO_U32]
     for code, text in _INFO_REST:

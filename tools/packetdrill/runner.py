@@ -165,12 +165,13 @@ class Runner:
         self.mss = self.option("mss", 0)
         self.ecr_scaled = "tcp_ts_ecr_scaled" in options
         version = options.get("ip_version", "ipv4")
-        if version not in ("ipv4", "ipv6"):
+        if version not in ("ipv4", "ipv6", "ipv4-mapped-ipv6"):
             raise ScriptError(script.path, 1, f"option --ip_version={version}", "unsupported")
         v6 = version == "ipv6"
         local = options.get("local_ip", "fd3d:0a0b:17d6::1" if v6 else "192.168.0.1")
         remote = options.get("remote_ip", "fd3d:fa7b:d17d::1" if v6 else "192.0.2.1")
-        self.ends = Endpoints(v6, local, remote, self.option("bind_port", 8080), self.option("connect_port", 8080))
+        bind_port, connect_port = self.option("bind_port", 8080), self.option("connect_port", 8080)
+        self.ends = Endpoints(v6, local, remote, bind_port, connect_port, version == "ipv4-mapped-ipv6")
         self.local, self.remote = self.parse_address(local), self.parse_address(remote)
         self.flow: Flow | None = None
         self.flows: dict[tuple[int, int], Flow] = {}  # those that packets with ports name
