@@ -227,6 +227,8 @@ def _write_stats(path: str | None, machine: Machine, device: NetDevice) -> None:
         return
     groups: dict[str, dict[str, int]] = dict(machine.stack.counters.as_dict())
     groups[device.name] = dict(device.counters)
+    for disk_device in machine.disks.values():
+        groups[disk_device.name] = disk_device.counters()
     from tools.live import live
 
     groups["Live"] = live(machine)

@@ -17,7 +17,7 @@ from drivers.disk.drive import DEPTH, DISCARD, FLUSH, READ, WRITE, Drive, DriveC
 from kernel.abi import S_IFBLK
 from kernel.block.cache import BufferCache
 from kernel.block.queue import RequestQueue
-from kernel.block.request import FUA, SYNC, Bio
+from kernel.block.request import FUA, OP_NAMES, SYNC, Bio
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +101,18 @@ class BlockDevice:
         return failed
 
     # ---- from outside ----
+
+    def counters(self) -> dict[str, int]:
+        """What it has done, for reports: requests, sectors and errors by kind, and what the cache did."""
+        stat, cache = self.queue.stat, self.cache
+        found: dict[str, int] = {}
+        for op, name in OP_NAMES.items():
+            found |= {
+                f"{name}_requests": stat.ios[op],
+                f"{name}_sectors": stat.sectors[op],
+                f"{name}_errors": stat.errors[op],
+            }
+        return found | {"cache_hits": cache.hits, "cache_misses": cache.misses, "lost_writes": cache.errors}
 
     def power_cut(self, survives: Callable[[int, int], bool] | None = None) -> None:
         """The power of a faulty disk goes, in the midst of whatever is under way. Every request fails from now on,
