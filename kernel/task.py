@@ -285,7 +285,7 @@ class Task:
 
         Call it with the condition just checked and the waker already told, and nothing spent in between.
         """
-        if timeout_ns.__class__ is float:
+        if timeout_ns is not None and type(timeout_ns) is float:
             raise OSError(EINVAL, f"times are whole nanoseconds, not {timeout_ns}")
         return self.cpu.scheduler.block(self, timeout_ns, interruptible)
 

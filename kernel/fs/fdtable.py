@@ -28,6 +28,14 @@ class FdTable:
 
     def get(self, fd: Any) -> File:
         """The description behind `fd`, which is whatever a program gave; EBADF."""
+        if type(fd) is int:
+            number: int = fd
+            files = self.files
+            if 0 <= number < len(files):
+                found = files[number]
+                if found is not None:
+                    return found
+            raise error(EBADF, fd)
         try:
             if fd >= 0:
                 file = self.files[fd]

@@ -224,17 +224,18 @@ class EventPoll:
         if not batch:
             return events
         if len(batch) == 1:  # mostly there is one, which stays on the list or leaves it
-            item = next(iter(batch))
-            wanted = item.events
-            mask = item.file.ops.ready(item.file, (wanted | ALWAYS) & 0xFFFF) if item.armed else 0
-            if mask:
-                events.append((item.data, mask))
-                if wanted & EPOLLONESHOT:
-                    item.armed = False
-            if not mask or wanted & (EPOLLONESHOT | EPOLLET):
-                item.queued = False
-                del batch[item]
-            return events
+            for item in batch:
+                wanted = item.events
+                file = item.file
+                mask = file.ops.ready(file, (wanted | ALWAYS) & 0xFFFF) if item.armed else 0
+                if mask:
+                    events.append((item.data, mask))
+                    if wanted & EPOLLONESHOT:
+                        item.armed = False
+                if not mask or wanted & (EPOLLONESHOT | EPOLLET):
+                    item.queued = False
+                    del batch[item]
+                return events
         ready: dict[EpItem, None] = {}
         self.ready = ready
         again: list[EpItem] = []
@@ -304,7 +305,7 @@ def _depth(ep: EventPoll, target: EventPoll, level: int) -> int:
 
 def epoll_control(ep_file: File, op: int, fd: int, file: File, events: int, data: Any) -> None:
     """epoll_ctl(2) on descriptions."""
-    if isinstance(file.ops, (RegularOps, DirectoryOps)):
+    if isinstance(file.ops, (RegularOps, DirectoryOps)) or not file.ops.pollable:
         raise error(EPERM, "always ready: epoll does not take it")
     ep = ep_file.private
     if file is ep_file or not isinstance(ep, EventPoll):

@@ -278,7 +278,7 @@ class SocketOps(FileOps):
         done = 0
         deadline: int | None = None
         chunk: Any = source.peek(_SEND_CHUNK if stream else n)
-        if chunk.__class__ is not bytes:
+        if type(chunk) is not bytes:
             chunk = steady(chunk) if stream else own(chunk)
         try:
             while True:

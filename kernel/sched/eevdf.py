@@ -22,7 +22,8 @@ it: a task that has had its share is not eligible, however short its request. Sl
 Who waits is in one of two lazy heaps: `ready` by deadline (eligible when last seen) and `waiting` by age. Whoever V has
 passed moves over; whoever has become ineligible (V goes back when a late-comer is owed time) moves back when met at the
 top. Each operation is O(log n) of those that are runnable, amortized; sleepers cost nothing. Sums are exact integers:
-ages count in 2^-10 ns of a task of nice 0.
+ages count in 2^-10 ns of a task of nice 0. Their sum counts from `base`, the age at which the queue was last empty: so
+its numbers stay small, and V is the same to the last digit.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Eevdf:
     """The fair tasks of one CPU."""
 
     __slots__ = (
-        "_dead", "_order", "_shorts", "base_ns", "count", "current", "floor", "load", "mass", "ready", "waiting",
-        "wake_ns",
+        "_dead", "_order", "_shorts", "base", "base_ns", "count", "current", "floor", "load", "mass", "ready",
+        "waiting", "wake_ns",
     )  # fmt: skip
 
     def __init__(self, costs: Costs, cpus: int) -> None:
@@ -60,8 +61,9 @@ class Eevdf:
         self.wake_ns = min(costs.wake_request, self.base_ns)
         self.count = 0
         self.load = 0
+        self.base = 0
         self.mass = 0
-        """The sum of weight x age."""
+        """The sum of weight x (age - base)."""
         self.floor = 0
         """V while nobody is here."""
         self.current: Task | None = None
@@ -76,11 +78,11 @@ class Eevdf:
 
     def average(self) -> int:
         """V."""
-        return self.mass // self.load if self.load else self.floor
+        return self.base + self.mass // self.load if self.load else self.floor
 
     def eligible(self, task: Task) -> bool:
         """Whether the task, one of those here, has a lag of 0 or more."""
-        return task.vruntime * self.load <= self.mass
+        return (task.vruntime - self.base) * self.load <= self.mass
 
     def charge(self, task: Task, ran_ns: int) -> None:
         weight = task.weight
@@ -98,7 +100,10 @@ class Eevdf:
     def enqueue(self, task: Task, reason: str) -> None:
         weight = task.weight
         load = self.load
-        age = self.mass // load if load else self.floor
+        if load:
+            age = self.base + self.mass // load
+        else:
+            age = self.base = self.floor
         home = task.lag_home
         if home is not None:
             task.lag_home = None
@@ -125,7 +130,7 @@ class Eevdf:
             asked = (request << SHIFT) // weight
             task.deadline = age + (asked >> 1 if reason == CREATED else asked)
         self.load = load + weight
-        self.mass += age * weight
+        self.mass += (age - self.base) * weight
         self._push(task)
 
     def _push(self, task: Task) -> None:
@@ -134,7 +139,7 @@ class Eevdf:
         if task.request < self.base_ns:
             self._shorts += 1
         self._order = order = self._order + 1
-        eligible = task.vruntime * self.load <= self.mass
+        eligible = (task.vruntime - self.base) * self.load <= self.mass
         entry: Entry = (task.deadline if eligible else task.vruntime, order, task)
         task.turn = entry
         heappush(self.ready if eligible else self.waiting, entry)
@@ -143,7 +148,7 @@ class Eevdf:
         self.current = None
         if reason == YIELDED:
             asked = (task.request << SHIFT) // task.weight
-            if task.vruntime * self.load <= self.mass and task.deadline > task.vruntime:
+            if self.eligible(task) and task.deadline > task.vruntime:
                 self.mass += (task.deadline - task.vruntime) * task.weight
                 task.vruntime = task.deadline
             task.deadline = max(task.deadline, task.vruntime) + asked
@@ -175,7 +180,7 @@ class Eevdf:
             self.load = self.mass = 0
             task.vlag = 0
         else:
-            average = self.mass // self.load
+            average = self.base + self.mass // self.load
             lag = average - age
             limit = (max(2 * task.request, TICK_NS) << SHIFT) // weight
             if lag > limit:
@@ -184,7 +189,7 @@ class Eevdf:
                 lag = -limit
             task.vlag = lag
             self.load = load
-            self.mass -= age * weight
+            self.mass -= (age - self.base) * weight
             age = average - lag
         task.lag_home = self
         task.rest = 0 if sleeps else max(task.deadline - task.vruntime, 0)
@@ -201,14 +206,14 @@ class Eevdf:
     def _best(self) -> Task | None:
         """Of those that wait: eligible, with the earliest deadline. It is at the top of `ready`."""
         ready, waiting = self.ready, self.waiting
-        load, mass = self.load, self.mass
+        load, mass, base = self.load, self.mass, self.base
         while waiting:
             entry = waiting[0]
             task: Task = entry[2]
             if task.turn is not entry:
                 heappop(waiting)
                 self._dead -= 1
-            elif entry[0] * load <= mass:
+            elif (entry[0] - base) * load <= mass:
                 heappop(waiting)
                 moved: Entry = (task.deadline, entry[1], task)
                 task.turn = moved
@@ -221,7 +226,7 @@ class Eevdf:
             if task.turn is not entry:
                 heappop(ready)
                 self._dead -= 1
-            elif task.vruntime * load <= mass:
+            elif (task.vruntime - base) * load <= mass:
                 return task
             else:
                 heappop(ready)

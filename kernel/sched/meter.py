@@ -253,7 +253,6 @@ def virtual_meter(
 def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_return: UserReturn) -> Meter:
     """The meter of a machine in real time."""
     TICK, TRAP = costs.tick, costs.trap
-    clock = wall_ns
     current: Task | None = None
     on: Cpu | None = None
     user = system = turns = 0
@@ -267,10 +266,10 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
         task, cpu = current, on
         if task is None or cpu is None:
             return
-        cpu.account(clock())
-        if cpu.slice_end <= clock():
+        cpu.account(wall_ns())
+        if cpu.slice_end <= wall_ns():
             task.work |= WORK_RESCHED
-        scheduler.park(task, clock())
+        scheduler.park(task, wall_ns())
 
     def tick() -> None:
         nonlocal fuel
@@ -281,7 +280,7 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
     def expire() -> None:
         nonlocal fuel, grain, user, looked
         task = current
-        now = clock()
+        now = wall_ns()
         took = now - looked
         if took > POLL_NS and grain > 4:
             grain >>= 1
@@ -294,14 +293,14 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
             return
         if now >= poll_at:
             poll()
-            looked = clock()
+            looked = wall_ns()
         if task.work:
             user_return(task)
 
     def trap() -> None:
         nonlocal system
         system += TRAP
-        if clock() >= poll_at:
+        if wall_ns() >= poll_at:
             poll()
         if current is not None and current.work & WORK_DIE:
             raise Killed
@@ -322,7 +321,7 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
             task.burn_left = 0
             task.burning = True
             user += left
-            scheduler.park(task, clock() + left)
+            scheduler.park(task, wall_ns() + left)
             task.burning = False
             left = task.burn_left
             user -= left
@@ -343,7 +342,7 @@ def real_meter(scheduler: Scheduler, timeline: RealTimeline, costs: Costs, user_
 
     def polled() -> None:
         nonlocal poll_at, fuel, looked
-        looked = clock()
+        looked = wall_ns()
         fuel = grain
         poll_at = looked + POLL_NS
 

@@ -30,6 +30,7 @@ from kernel.task import RUNNABLE, RUNNING, SLEEPING, STOPPED, WORK_DIE, WORK_RES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from drivers.clock import Timer
     from kernel.task import Task
     from kernel.trace import SchedulerTrace
 
@@ -148,9 +149,8 @@ class Scheduler:
         if parent is not self.hub:
             getcurrent().parent = self.hub
 
-    def _switch_away(self, task: Task, reason: str, cpu: Cpu) -> None:
+    def _switch_away(self, task: Task, reason: str, cpu: Cpu, now: int) -> None:
         """On the greenlet of `task`, which has given up `cpu`: run the next one; return when it is its turn again."""
-        now = self.timeline.now
         debt = self.meter.end()
         if debt and self.virtual:
             cpu.busy_until = now + debt
@@ -195,7 +195,7 @@ class Scheduler:
             if not cpu.renew(now):
                 task.owe = end - now
                 cpu.release(task, EXPIRED, now)
-                self._switch_away(task, EXPIRED, cpu)
+                self._switch_away(task, EXPIRED, cpu, now)
                 return
         if end <= cpu.slice_end and timeline.advance(end, cpu.rank):
             return
@@ -229,7 +229,7 @@ class Scheduler:
         cpu.release(task, reason, now)
         if self.many and reason == PREEMPTED:
             self._push(task)
-        self._switch_away(task, reason, cpu)
+        self._switch_away(task, reason, cpu, now)
 
     def yield_cpu(self, task: Task) -> None:
         """sched_yield: behind everybody else."""
@@ -238,7 +238,7 @@ class Scheduler:
         cpu.account(now)
         if cpu.queue.count and not self.draining:
             cpu.release(task, YIELDED, now)
-            self._switch_away(task, YIELDED, cpu)
+            self._switch_away(task, YIELDED, cpu, now)
 
     # ---- sleep and wakeup ----
 
@@ -254,7 +254,7 @@ class Scheduler:
                 return False
             timer = task.timer
             if timer is None:
-                timer = task.timer = self.timeline.timer(lambda now: self._timeout(task))
+                timer = self._timer(task)
             timer.arm(self.timeline.now + timeout_ns)
         task.interruptible = interruptible
         load = self.load
@@ -270,6 +270,11 @@ class Scheduler:
             raise Interrupted
         return outcome == BY_WAKEUP
 
+    def _timer(self, task: Task) -> Timer:
+        """What ends the sleeps of the task that have a timeout."""
+        timer = task.timer = self.timeline.timer(lambda now: self._timeout(task))
+        return timer
+
     def _sleep(self, task: Task, state: int, reason: str) -> None:
         cpu = task.cpu
         now = self.timeline.now
@@ -279,7 +284,7 @@ class Scheduler:
         task.state = state
         if self.trace is not None:
             self.trace.wait(task, reason if state == STOPPED else here(), now)
-        self._switch_away(task, reason, cpu)
+        self._switch_away(task, reason, cpu, now)
 
     def _depart(self, task: Task, cpu: Cpu, now: int) -> None:
         """The task, which runs on `cpu`, is not runnable any more."""
@@ -587,7 +592,7 @@ class Scheduler:
             cpu.current = None
             if task is self.running:
                 self._migrate(task, self._place(task), "affinity", now)
-                self._switch_away(task, MIGRATED, cpu)
+                self._switch_away(task, MIGRATED, cpu, now)
             else:
                 task.owe = max(cpu.until - now, 0)
                 cpu.next(now, MIGRATED)

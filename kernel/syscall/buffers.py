@@ -54,7 +54,7 @@ class BytesSink:
             size = self.room
             chunk = memoryview(chunk)[:size]
         self.room -= size
-        if chunk.__class__ is not bytes:
+        if type(chunk) is not bytes:
             chunk = bytes(chunk)
         if self.more is not None:
             self.more.append(chunk)

@@ -66,8 +66,8 @@ def sys_read(task: Task, fd: int, sink: Sink, count: int) -> int:
 
 
 @python("read")
-def read(task: Any, fd: Any, n: Any) -> bytes:
-    if n.__class__ is not int or not 0 <= n <= MAX_RW_COUNT or n > task.machine.frames * PAGE_SIZE:
+def read(task: Task, fd: Any, n: Any) -> bytes:
+    if type(n) is not int or not 0 <= n <= MAX_RW_COUNT or n > task.machine.frames * PAGE_SIZE:
         n = room(task, n)
     sink = BytesSink(n)
     sys_read(task, fd, sink, n)

@@ -221,10 +221,10 @@ def sys_epoll_ctl(task: Task, ep: int, op: int, fd: int, events: int = 0, data: 
 def sys_epoll_pwait(
     task: Task, ep: int, maxevents: int, timeout_ms: int = -1, sigmask: Any = None
 ) -> list[tuple[Any, int]]:
-    if timeout_ms == -1 and sigmask is None and maxevents.__class__ is int and 0 < maxevents <= _MOST_EVENTS:
+    if timeout_ms == -1 and sigmask is None and type(maxevents) is int and 0 < maxevents <= _MOST_EVENTS:
         table: FdTable = task.files
         file = table.get(ep)
-        if file.private.__class__ is EventPoll:
+        if isinstance(file.private, EventPoll):
             return epoll_collect(task, file, maxevents, None)
     if not isinstance(timeout_ms, int):
         raise error(EINVAL, "timeout")

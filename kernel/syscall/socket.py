@@ -235,7 +235,7 @@ def sys_sendto(task: Task, fd: int, source: Source, count: int, flags: int = 0, 
     table: FdTable = task.files
     file = table.get(fd)
     state = file.private
-    if state.__class__ is not SocketState:
+    if not isinstance(state, SocketState):
         file, _ = _socket(task, fd)
     file.count += 1
     try:
