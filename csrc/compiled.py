@@ -23,6 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from _cffi_backend import __version__ as cffi_version  # type: ignore[import-untyped]
+
 ROOT = Path(__file__).resolve().parents[1]
 DIRECTORY = ROOT / "build" / "fast" / str(sys.implementation.cache_tag)
 MANIFEST = "manifest.json"
@@ -34,7 +36,7 @@ RENEW = "`make fast` compiles it again"
 def form() -> str:
     """What this interpreter is and what compiled code depends on beyond the sources."""
     machine = getattr(sys.implementation, "_multiarch", sys.platform)
-    return f"{sys.implementation.cache_tag}{sys.abiflags} {machine} {sys.version}"
+    return f"{sys.implementation.cache_tag}{sys.abiflags} {machine} {sys.version} cffi {cffi_version}"
 
 
 def digest(path: Path) -> str:

@@ -32,6 +32,7 @@ from typing import Any
 
 from csrc import compiled
 from drivers.clock import wall_ns
+from tools.straight import STRAIGHT_H, go_straight, leaves
 
 ROOT = compiled.ROOT
 ROOMS = ("csrc", "drivers", "netstack", "kernel", "userland", "terrella")
@@ -65,13 +66,25 @@ def modules() -> list[str]:
 
 DIRECT = ("-Wl,-Bsymbolic-functions", "-Wl,-z,now")
 """For the linker: within the library, calls go to their functions and not through a table."""
+FLAGS = ("-O2", "-fPIC", "-fno-semantic-interposition", "-fwrapv", "-DNDEBUG", "-w")
+COUNTING = ("-fprofile-generate", "-fprofile-update=single")
+COUNTED = ("-fprofile-use", "-Wno-error=coverage-mismatch")
+"""With the second the counts of a function that has changed since are passed over."""
+TRAINING_S = 300
+"""It takes some seconds."""
+PROFILE = "profile.json"
+MOSTLY = 0.75
+"""While so much of the C is what was counted, a profile is kept: so an edit is compiled in seconds."""
 OPEN = ("Reno", "Cubic")
 """Classes that programs of others derive from."""
 
 MODULES = modules()
 MYPY = "[mypy]\npython_version = 3.11\nignore_missing_imports = True\n"
-BESIDE = ("tools/compile.py", "csrc/trl.h", "csrc/build.py", "kernel/abi.py")
-"""What else the result depends on: this file, and where the leaves' and Linux's constants come from."""
+BESIDE = (
+    "tools/compile.py", "tools/straight.py", "tools/training.py", "csrc/build.py", "kernel/abi.py",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").glob("*.[ch]") if path.stem[0] != "_"),
+)  # fmt: skip
+"""What else the result depends on: how it is made, the leaves, and where Linux's constants come from."""
 NUMBERS = "kernel.abi"
 """The module whose integers are written out where they are used, though it is not compiled itself."""
 
@@ -136,6 +149,7 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
     imports = set()
     at = 0
     write_out(tree, values, lines)
+    straight = leaves(values)
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             at = statement.lineno
@@ -164,6 +178,9 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
             continue
         parts = target.elts if isinstance(target, ast.Tuple) else [target]
         names = [part.id for part in parts if isinstance(part, ast.Name)]
+        if names[:1] and names[0] in straight and count[names[0]] == 1 and statement.value is not None:
+            lines[statement.lineno - 1] = f"{names[0]}: _Final[_Callable[..., int]] = {ast.unparse(statement.value)}"
+            imports.update(["from typing import Final as _Final", "from collections.abc import Callable as _Callable"])
         if len(names) != len(parts) or any(count[name] != 1 for name in names):
             continue
         if any(type(values.get(name)) not in (int, bool) for name in names):
@@ -283,6 +300,7 @@ def translate(source: Path, c: Path) -> list[Any]:
     from mypyc.build import mypycify
 
     widen()
+    write(c / STRAIGHT_H, go_straight([module_name(name) for name in MODULES]))
     said = io.StringIO()
     try:
         with inside(source), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -296,16 +314,29 @@ def translate(source: Path, c: Path) -> list[Any]:
     return found
 
 
-def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[str, str]:
-    """Compile and link. What was compiled before from the same text is not compiled again. {module: file}"""
+Profiles = dict[Path, Path]
+"""For each file of C the counts of a run."""
+
+
+def build(
+    extensions: list[Any], source: Path, objects: Path, to: Path, counts: bool = False, profiles: Profiles | None = None
+) -> tuple[dict[str, str], dict[Path, Path]]:
+    """Compile and link: {module: file}, {file of C: object}. What was compiled before from the same is not compiled
+    again. With `counts` the result counts which way it goes; `profiles` tells the compiler what was counted.
+    """
     import mypyc.build
+
+    from csrc.build import LEAVES
 
     runtime = Path(mypyc.build.__file__).parent / "lib-rt"
     config = sysconfig.get_config_vars()
-    include = ["-I" + str(runtime), "-I" + sysconfig.get_paths()["include"]]
-    flags = [os.environ.get("FASTOPT", "-O2"), "-fPIC", "-fno-semantic-interposition", "-fwrapv", "-DNDEBUG", "-w"]
+    csrc = ROOT / "csrc"
+    include = ["-I" + str(runtime), "-I" + sysconfig.get_paths()["include"], "-I" + str(csrc)]
+    straight = source.parent / "c" / STRAIGHT_H
     # Of what these declare mypyc includes the code but, with several files, not the declarations.
-    flags += ["-include", "CPy.h", "-include", "bytes_extra_ops.h", "-include", "bytearray_extra_ops.h"]
+    flags = [*FLAGS, *(COUNTING if counts else [])]
+    for header in ("CPy.h", "bytes_extra_ops.h", "bytearray_extra_ops.h", str(straight)):
+        flags += ["-include", header]
     suffix = config["EXT_SUFFIX"]
     compiler = c_compiler()
     objects.mkdir(parents=True, exist_ok=True)
@@ -313,41 +344,55 @@ def build(extensions: list[Any], source: Path, objects: Path, to: Path) -> dict[
     for extension in extensions:
         for header in sorted(extension.depends):
             seen.update((source / header).read_bytes())
+    for path in (straight, *sorted(csrc.glob("*.h"))):
+        seen.update(path.read_bytes())
+    beside = [csrc / name for name in (*LEAVES, "tap.c", "direct.c")] if straight.stat().st_size else []
 
     def compiled_object(path: Path, more: list[str]) -> Path:
-        command = [*compiler, *flags, *more, *include, "-c", str(path), "-o"]
+        leaf = path.parent == csrc and path.name != "direct.c"  # not counted: some run before the library is ready
+        command = [*compiler, *([*FLAGS, "-O3"] if leaf else flags), *more, *include]
+        profile = profiles.get(path) if profiles is not None else None
         key = seen.copy()
         key.update(path.read_bytes())
         key.update("\0".join(command).encode())
+        if profile is not None:
+            key.update(profile.read_bytes())
+            command += COUNTED
         made = objects / f"{key.hexdigest()[:32]}.o"
         if not made.exists():
-            partial = made.with_suffix(".tmp")
-            run([*command, str(partial)])
-            partial.rename(made)
+            with tempfile.TemporaryDirectory(dir=objects) as partial:
+                into = Path(partial, made.name)
+                if profile is not None:  # it is looked for beside the object
+                    shutil.copy(profile, into.with_suffix(".gcda"))
+                run([*command, "-c", str(path), "-o", str(into)])
+                into.rename(made)
         made.touch()
         return made
 
     files: dict[str, str] = {}
-    used: set[Path] = set()
+    used: dict[Path, Path] = {}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         jobs = []
         for extension in extensions:
             more = ["-I" + str(source / d) for d in extension.include_dirs]
             paths = [source / path for path in extension.sources]
+            if extension.name.endswith("__mypyc"):
+                paths += beside
             paths.sort(key=lambda path: -path.stat().st_size)
-            jobs.append((extension, [pool.submit(compiled_object, path, more) for path in paths]))
+            jobs.append((extension, [(path, pool.submit(compiled_object, path, more)) for path in paths]))
         for extension, waiting in jobs:
             file = extension.name.replace(".", "/") + suffix
-            made = [job.result() for job in waiting]
+            made = {path: job.result() for path, job in waiting}
             used.update(made)
             (to / file).parent.mkdir(parents=True, exist_ok=True)
             shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared", *DIRECT]
-            run([*compiler, *shared, *map(str, made), "-o", str(to / file)])
+            run([*compiler, *shared, *(COUNTING if counts else []), *map(str, made.values()), "-o", str(to / file)])
             files[extension.name] = file
+    kept = {*used.values()}
     for path in objects.iterdir():
-        if path not in used:
+        if path not in kept and path.is_file():
             path.unlink()
-    return files
+    return files, used
 
 
 def c_compiler() -> list[str]:
@@ -365,9 +410,9 @@ def up_to_date(directory: Path) -> bool:
     return not why and sorted(manifest["sources"]) == sorted([*MODULES, *BESIDE])
 
 
-def compile_all(directory: Path) -> None:
-    """What is there stays in use until the new is complete, and also afterwards for who runs with it: libraries lie in
-    folders of their own, and the last two are kept.
+def compile_all(directory: Path, profile: bool = True, anew: bool = False) -> None:
+    """With a profile, counted `anew` or kept from before. What is there stays in use until the new is complete, and
+    also afterwards for who runs with it: libraries lie in folders of their own, and the last two are kept.
     """
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
         raise SystemExit("Python.h is needed to compile (Debian: python3-dev)")
@@ -378,30 +423,108 @@ def compile_all(directory: Path) -> None:
     stats = copy_sources(source)
     write(source / "mypy.ini", MYPY)
     extensions = translate(source, directory / "c")
+    profiles = profile_of(extensions, source, directory / "training", stats, anew) if profile else None
     fresh = directory / "fresh"
     shutil.rmtree(fresh, ignore_errors=True)
-    files = build(extensions, source, directory / "o", fresh)
-    library = next(name for name in files if name.endswith("__mypyc"))
+    files, _ = build(extensions, source, directory / "o", fresh, profiles=profiles)
     digest = hashlib.sha256(b"".join((fresh / file).read_bytes() for file in files.values())).hexdigest()[:16]
     where = directory / f"lib-{digest}"
     if where.exists():
         shutil.rmtree(fresh)
     else:
         fresh.rename(where)
+    before = compiled.state(directory)[0]
+    record(directory, where, files, stats)
+    last = before.get("modules", {}).get(before.get("library"), "").split("/")[0]
+    (directory / compiled.TOLD).unlink(missing_ok=True)
+    for old in directory.glob("lib-*"):
+        if old.name not in (where.name, last):
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def record(directory: Path, where: Path, files: dict[str, str], stats: dict[str, tuple[int, int, str]]) -> None:
+    """The manifest: from now on `files`, which lie in `where`, are what is used."""
+    library = next(name for name in files if name.endswith("__mypyc"))
     modules = {name.removesuffix(".__init__"): f"{where.name}/{file}" for name, file in files.items()}
     manifest = {
         "form": compiled.form(), "sources": stats, "modules": modules, "library": library,
         "files": {file: (directory / file).stat().st_size for file in modules.values()},
     }  # fmt: skip
-    record = directory / compiled.MANIFEST
-    before = compiled.state(directory)[0].get("modules", {}).get(library, "").split("/")[0]
-    partial = record.with_suffix(".tmp")
+    path = directory / compiled.MANIFEST
+    partial = path.with_suffix(".tmp")
     partial.write_text(json.dumps(manifest, indent=1) + "\n")
-    partial.rename(record)
-    (directory / compiled.TOLD).unlink(missing_ok=True)
-    for old in directory.glob("lib-*"):
-        if old.name not in (where.name, before):
-            shutil.rmtree(old, ignore_errors=True)
+    partial.rename(path)
+
+
+# The profile.
+
+
+def profile_of(
+    extensions: list[Any], source: Path, directory: Path, stats: dict[str, tuple[int, int, str]], anew: bool
+) -> Profiles | None:
+    """What was counted: before, while most of the C is as it was then (a function that is not has no counts, and is
+    compiled without), else now. None where that cannot be.
+    """
+    texts = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in c_files(extensions, source)}
+    form = [compiled.form(), *c_compiler(), *FLAGS, compiled.digest(ROOT / "tools" / "training.py")]
+    try:
+        kept = json.loads((directory / PROFILE).read_text())
+        same = sum(kept["texts"].get(str(path)) == text for path, text in texts.items())
+        if not anew and kept["form"] == form and same >= MOSTLY * len(texts):
+            found = {Path(path): directory / "counts" / name for path, name in kept["counts"].items()}
+            return {path: counts for path, counts in found.items() if counts.exists()}
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        pass  # there is none
+    objects = trained(extensions, source, directory, stats)
+    if objects is None:
+        return None
+    found = {path: directory / "counts" / made.with_suffix(".gcda").name for path, made in objects.items()}
+    found = {path: counts for path, counts in found.items() if counts.exists()}
+    made = {
+        "form": form, "texts": {str(path): text for path, text in texts.items()},
+        "counts": {str(path): counts.name for path, counts in found.items()},
+    }  # fmt: skip
+    (directory / PROFILE).write_text(json.dumps(made))
+    return found
+
+
+def trained(
+    extensions: list[Any], source: Path, directory: Path, stats: dict[str, tuple[int, int, str]]
+) -> dict[Path, Path] | None:
+    """Build what counts, and run tools/training.py with it: the objects of the files of C. None, and a line that says
+    why, where the compiler does not do that, or the run fails.
+    """
+    counts = directory / "counts"
+    try:
+        if not is_gcc():
+            raise SystemExit(f"{c_compiler()[0]} is not gcc")
+        files, objects = build(extensions, source, directory / "o", directory / "lib", counts=True)
+        record(directory, directory / "lib", files, stats)
+        (directory / PROFILE).unlink(missing_ok=True)
+        shutil.rmtree(counts, ignore_errors=True)
+        counts.mkdir()
+        environ = {
+            **os.environ, "TERRELLA_COMPILED": "0", "PYTHONHASHSEED": "0",
+            "GCOV_PREFIX": str(counts), "GCOV_PREFIX_STRIP": "99",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "tools.training", str(directory)]
+        done = subprocess.run(command, env=environ, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=TRAINING_S)
+        if done.returncode:
+            raise SystemExit(f"the training ended with status {done.returncode}")
+    except (SystemExit, OSError, subprocess.TimeoutExpired) as why:
+        print(f"compiling without a profile: {why}", file=sys.stderr, flush=True)
+        return None
+    return objects
+
+
+def c_files(extensions: list[Any], source: Path) -> list[Path]:
+    return [source / path for extension in extensions for path in extension.sources]
+
+
+def is_gcc() -> bool:
+    """Whether the compiler takes gcc's profiles (clang, which has others, calls itself gcc 4)."""
+    said = subprocess.run([*c_compiler(), "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True).stdout
+    return "__GNUC__" in said and "__clang__" not in said
 
 
 @contextlib.contextmanager
@@ -425,7 +548,8 @@ def main() -> int:
     about = "Compile the hot modules with mypyc; they are used from then on, while their sources stay as they are."
     parser = argparse.ArgumentParser(prog="python -m tools.compile", description=about)
     parser.add_argument("--check", action="store_true", help="only see whether mypyc takes the modules")
-    parser.add_argument("--force", action="store_true", help="compile also when nothing has changed")
+    parser.add_argument("--force", action="store_true", help="compile also when nothing has changed, and train anew")
+    parser.add_argument("--no-profile", action="store_true", help="without a training run: faster to build")
     args = parser.parse_args()
     if os.environ.get("TERRELLA_COMPILED") != "0":  # the values of constants come from the Python
         environ = {**os.environ, "TERRELLA_COMPILED": "0"}
@@ -448,7 +572,7 @@ def main() -> int:
         if args.force or not up_to_date(compiled.DIRECTORY):
             start = wall_ns()
             print(f"compiling {len(MODULES)} modules (some minutes)", file=sys.stderr, flush=True)
-            compile_all(compiled.DIRECTORY)
+            compile_all(compiled.DIRECTORY, not args.no_profile, args.force)
             print(f"compiled in {(wall_ns() - start) / 1e9:.0f} s", file=sys.stderr)
     return 0
 

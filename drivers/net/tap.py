@@ -98,7 +98,8 @@ class TapDevice:
 
     `vnet=None` takes offloads if the kernel grants them, True insists (OSError), False forces plain frames.
     `host_ip` is the host's address on the link, as "10.0.0.1/24". `mac` is this side's; it follows from the name.
-    Opening waits, a second at most, while a previous holder is still letting go (EBUSY).
+    Opening waits, a second at most, while a previous holder is still letting go (EBUSY). With `fd` nothing is opened or
+    set up: it is a TAP's, or one end of a pair of sockets that keeps frames apart, and `vnet` says what it carries.
     """
 
     gso = True
@@ -110,6 +111,7 @@ class TapDevice:
         vnet: bool | None = None,
         host_ip: str | None = None,
         mac: bytes | None = None,
+        fd: int | None = None,
     ) -> None:
         hostif.check_name(name)
         self.mtu = mtu
@@ -117,10 +119,13 @@ class TapDevice:
         self._final: dict[str, int] | None = None
         self._tap = ffi.new("struct trl_tap *")
         self._coalesced = True  # as long as nothing speaks against it
-        self.name = hostif.when_free(lambda: self._open(name, vnet))
+        self.name = hostif.when_free(lambda: self._open(name, vnet)) if fd is None else self._take(fd, name, vnet)
         self._fd = int(self._tap.fd)
         self.vnet = bool(self._tap.vnet)
         self.mac: bytes | None = mac or hostif.stable_mac(self.name)
+        if fd is not None:
+            self._prepare()
+            return
         try:
             hostif.configure(self.name, mtu, host_ip, SUPER_QUEUE if self.vnet else PLAIN_QUEUE)
         except OSError as error:
@@ -155,6 +160,12 @@ class TapDevice:
             if error != EINVAL:
                 break
         raise OSError(error, f"cannot open the TAP {name!r} through /dev/net/tun: {os.strerror(error)}")
+
+    def _take(self, fd: int, name: str, vnet: bool | None) -> str:
+        self._tap.fd = fd
+        self._tap.vnet = VNET_BYTES if vnet else 0
+        self._tap.flags = lib.TRL_PARSE_ETHERNET
+        return name
 
     def _prepare(self) -> None:
         """Everything that is allocated once."""

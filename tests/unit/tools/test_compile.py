@@ -115,6 +115,48 @@ def test_what_is_missing_is_said_before_anything_is_made(tmp_path: Path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_without_gcc_there_is_no_profile_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fast, "is_gcc", lambda: False)
+    assert fast.trained([], tmp_path, tmp_path, {}) is None
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "without a profile" in said and "is not gcc" in said
+
+
+def test_a_profile_is_kept_while_most_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Extension:
+        sources = tuple(f"{i}.c" for i in range(8))
+
+    trainings = []
+
+    def trained(extensions: object, source: Path, directory: Path, stats: object) -> dict[Path, Path]:
+        trainings.append(1)
+        (directory / "counts").mkdir(exist_ok=True)
+        for name in Extension.sources[1:]:  # of one there are no counts
+            (directory / "counts" / name).with_suffix(".gcda").write_text("")
+        return {source / name: Path(name).with_suffix(".o") for name in Extension.sources}
+
+    monkeypatch.setattr(fast, "trained", trained)
+    for name in Extension.sources:
+        (tmp_path / name).write_text(name)
+
+    def profiled(anew: bool = False) -> int:
+        found = fast.profile_of([Extension], tmp_path, tmp_path, {}, anew)
+        assert found is not None and sorted(path.name for path in found) == sorted(Extension.sources[1:])
+        return len(trainings)
+
+    assert profiled() == 1 and profiled() == 1
+    assert profiled(anew=True) == 2
+    for name in Extension.sources[:2]:
+        (tmp_path / name).write_text("edited")
+    assert profiled() == 2
+    (tmp_path / Extension.sources[2]).write_text("edited")
+    assert profiled() == 3, "more than a quarter"
+    (tmp_path / fast.PROFILE).write_text("{")
+    assert profiled() == 4
+
+
 def test_a_checkout_that_is_read_only_is_said(tmp_path: Path) -> None:
     (tmp_path / "build").write_text("a file, which nothing can lie below")
     with pytest.raises(SystemExit, match="Not a directory"), fast.alone(tmp_path / "build" / "fast"):
