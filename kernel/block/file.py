@@ -56,6 +56,7 @@ class BlockOps(FileOps):
 
     __slots__ = ("device",)
     seekable = True
+    pollable = False
 
     def __init__(self, device: BlockDevice) -> None:
         self.device = device

@@ -47,6 +47,7 @@ class FileOps:
     __slots__ = ()
     seekable: ClassVar[bool] = False  # has an offset: lseek, pread, pwrite
     pidfd: ClassVar[bool] = False
+    pollable: ClassVar[bool] = True  # epoll takes it; what is always ready can only be polled
     asynchronous: ClassVar[bool] = False  # O_ASYNC means something
 
     def read(self, file: File, task: Task, sink: Sink, n: int, pos: int) -> int:

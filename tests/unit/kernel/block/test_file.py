@@ -95,6 +95,8 @@ def test_offsets_and_the_end() -> None:
         assert fails(sys.ftruncate, fd, 0) == EINVAL
         assert fails(sys.fallocate, fd, 0, 0, 4096) in (ENODEV, EOPNOTSUPP, ESPIPE)
         assert fails(sys.getdents64, fd) == ENOTDIR
+        assert fails(sys.epoll_ctl, sys.epoll_create1(), 1, fd, 1) == EPERM
+        assert sys.ppoll([(fd, 5)], 0) == [(fd, 5)]
         end = sys.open("/dev/vda", O_WRONLY | O_APPEND | O_TRUNC)
         assert sys.write(end, b"begin") == 5 and sys.pread64(fd, 5, 0) == b"begin", "O_APPEND means nothing"
 
