@@ -11,7 +11,6 @@ What is answered is checked, as a build that answers wrongly must not be learnt 
 from __future__ import annotations
 
 import importlib.util
-import random
 import socket
 import sys
 import tempfile
@@ -56,10 +55,11 @@ class Host:
     """A bare stack at one end of the wire, and what it asks of the other."""
 
     def __init__(self, device: Any, address: str, other: Callable[[bool], object]) -> None:
+        from drivers.clock import VirtualTimeline
         from netstack.stack import Stack
 
         self.device = device
-        self.stack: Any = Stack(random.Random(1))
+        self.stack: Any = Stack(VirtualTimeline(1).stream("training"))
         self.other = other
         mac = ":".join(f"{byte:02x}" for byte in device.mac)
         self.stack.add_interface(device.name, mac=mac, mtu=device.mtu, gso=device.gso)
