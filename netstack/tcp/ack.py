@@ -317,7 +317,7 @@ def window_opened(c: Connection, now: int) -> None:
     """Nothing was out: a window that now takes the next segment ends probing (RFC 9293 section 3.8.6.1)."""
     if c.snd_nxt >= c.write_seq:
         return
-    size = min(c.unsent_bytes, output.current_mss(c))
+    size = min(c.unsent_bytes, c.size_goal())  # the first buffer that waits
     if c.snd_nxt + size <= c.snd_una + c.snd_wnd:
         c.backoff = 0
         c.probes_stamp_ns = 0

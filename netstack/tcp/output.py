@@ -402,6 +402,11 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     if rec.length:
         c.data_segs_out += pcount
         c.bytes_sent += rec.length
+        if not c.in_flight():
+            c.cc.event(c, TX_START, now)
+        c.lsndtime_ns = now
+        if now - c.lrcvtime_ns < c.ato_ns:
+            c.ack_pingpong += 1
     if c.debug is not None:
         c.debug("retransmit", rec, now)
     frags = rec.frags
@@ -581,6 +586,8 @@ def force(c: Connection, size: int, mss: int, now: int) -> None:
         c.data_segs_out += rec.pcount
         c.bytes_sent += size
         c.counters.TCPOrigDataSent += rec.pcount
+        if now - c.lrcvtime_ns < c.ato_ns:
+            c.ack_pingpong += 1
     c.lsndtime_ns = now
     if not prior or c.pending == PROBE0:
         rto.rearm(c, now)
