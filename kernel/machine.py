@@ -74,9 +74,9 @@ class Machine:
 
     __slots__ = (
         "_clock_step", "closed", "console", "costs", "devpts", "disks", "domainname", "frames", "fs_sharers", "futexes",
-        "hostname", "ipc", "library", "lines", "log", "lost_reports", "meter", "missing_calls", "name", "network",
-        "on_log", "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler", "signal_wait",
-        "signals", "stack", "sys", "tasks", "timeline", "trace", "vfs",
+        "hostname", "ipc", "library", "lines", "log", "lost_reports", "meter", "missing_calls", "mqueues", "name",
+        "network", "on_log", "on_process_end", "ooms", "processes", "programs", "ram", "real", "rng", "scheduler",
+        "signal_wait", "signals", "stack", "sys", "tasks", "timeline", "trace", "vfs",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +107,8 @@ class Machine:
         """Frames of memory, 4 KiB each. No buffer of a Python program is larger than all of it."""
         self.ram = Ram(memory)
         self.futexes = Futexes()
+        self.mqueues: Any = None
+        """POSIX message queues by name, once there was one (kernel/ipc/mqueue.py)."""
         self.ipc: Any = None
         """System V objects, once there is one (kernel/ipc/sysv.py)."""
         self.hostname = name

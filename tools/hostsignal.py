@@ -50,8 +50,7 @@ class SignalInfo:
                 (self.si_addr,) = struct.unpack_from("=Q", raw, 16)
                 return
             if (0 < self.si_code < 7 and signo not in _OWN_CODES) or self.si_code == -5:
-                self.si_band, self.si_fd = struct.unpack_from("=qi", raw, 16)
-                return
+                self.si_band, self.si_fd = struct.unpack_from("=qi", raw, 16)  # in the same place as what follows
             self.si_pid, self.si_uid, last = struct.unpack_from("=iIi", raw, 16)
             if 0 < self.si_code < 0x80 and signo != host_signal.SIGIO:
                 self.si_status = last

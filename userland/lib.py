@@ -6,7 +6,7 @@ Every function takes the ABI object `sys` first, so the same code serves a machi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from userland import abi
@@ -15,6 +15,17 @@ System = Any  # the ABI object: its calls are those of DESIGN, "The Python ABI"
 Address = Any
 
 BLOCK = 256 * 1024
+
+
+# ---- answers ----
+
+
+def outcome(call: Callable[..., Any], *args: Any, **words: Any) -> Any:
+    """What the call gives, or the name of its errno: for programs that show how calls fail."""
+    try:
+        return call(*args, **words)
+    except OSError as failure:
+        return abi.errno_name(failure.errno or 0)
 
 
 # ---- text ----

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 FAMILIES = (
     "process", "sched", "identity", "time", "signal", "file", "move",
-    "memory", "futex", "system", "timer", "pidfd", "sysv",
+    "memory", "futex", "system", "timer", "pidfd", "sysv", "mqueue",
     "path", "xattr", "inotify", "pipe", "socket", "poll", "legacy",
 )
 

@@ -276,10 +276,17 @@ def _drain(task: Any, source: File, target: File, off_out: int | None, n: int, f
     data = b"".join(taken)
     done = 0
     try:
-        if off_out is not None:
-            done = files.pwrite(target, task, BytesSource(data), len(data), off_out)
-        else:
-            done = files.write(target, task, BytesSource(data), len(data))
+        while done < len(data):
+            rest = BytesSource(memoryview(data)[done:])
+            if off_out is not None:
+                done += files.pwrite(target, task, rest, rest.left, off_out + done)
+            else:
+                done += files.write(target, task, rest, rest.left)
+            if rest.left == len(data):
+                break
+    except OSError:
+        if not done:
+            raise
     finally:
         if done < len(data):
             for at in reversed(range(done, len(data), PAGE_SIZE)):

@@ -1,15 +1,9 @@
 """Names and flags of open: slashes, links, O_PATH, O_TMPFILE, what may not be made or removed."""
 
 from userland.abi import *
+from userland.lib import outcome as e
 
 MS = 1_000_000
-
-
-def e(call, *a, **k):
-    try:
-        return call(*a, **k)
-    except OSError as x:
-        return errno_name(x.errno)
 
 
 def main(sys, argv):

@@ -1,15 +1,9 @@
 """Holes, fallocate, appending, RLIMIT_FSIZE, times."""
 
 from userland.abi import *
+from userland.lib import outcome as e
 
 MS = 1_000_000
-
-
-def e(call, *a, **k):
-    try:
-        return call(*a, **k)
-    except OSError as x:
-        return errno_name(x.errno)
 
 
 def main(sys, argv):

@@ -1,15 +1,9 @@
 """POSIX, OFD and BSD locks: ranges, deadlock, who keeps them; the other things of fcntl."""
 
 from userland.abi import *
+from userland.lib import outcome as e
 
 MS = 1_000_000
-
-
-def e(call, *a, **k):
-    try:
-        return call(*a, **k)
-    except OSError as x:
-        return errno_name(x.errno)
 
 
 def main(sys, argv):

@@ -1,15 +1,9 @@
 """Extended attributes, user and group ids, single capabilities, chroot."""
 
 from userland.abi import *
+from userland.lib import outcome as e
 
 MS = 1_000_000
-
-
-def e(call, *a, **k):
-    try:
-        return call(*a, **k)
-    except OSError as x:
-        return errno_name(x.errno)
 
 
 def main(sys, argv):

@@ -1,15 +1,9 @@
 """/proc of a living, a stopped and a dead process, tables; /dev."""
 
 from userland.abi import *
+from userland.lib import outcome as e
 
 MS = 1_000_000
-
-
-def e(call, *a, **k):
-    try:
-        return call(*a, **k)
-    except OSError as x:
-        return errno_name(x.errno)
 
 
 def rd(sys, p):
