@@ -13,6 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from drivers.clock import VirtualTimeline
+from drivers.disk.drive import HDD, SSD
+from drivers.disk.faulty import FaultyDisk
+from drivers.disk.ram import RamDisk
 from kernel import abi
 from kernel.machine import Machine
 from kernel.strace import Strace
@@ -36,10 +39,12 @@ PATHS = (
     "/", ".", "..", "/tmp", "/tmp/a", "/tmp/a/b", "/tmp/f", "/tmp/g", "/tmp/link", "/dev/null", "/dev/zero",
     "/dev/full", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/proc/self/stat", "/proc/self/fd/0", "/proc/self/mem",
     "/proc/1/status", "/proc/sys/kernel/hostname", "/proc/self/task", "/tmp/fifo", "/tmp/sock", b"/tmp/\xff",
+    "/dev/vda",
 )  # fmt: skip
 FLAGS = (
     abi.O_RDWR | abi.O_CREAT, abi.O_RDONLY, abi.O_WRONLY | abi.O_APPEND, abi.O_NONBLOCK, abi.O_PATH, abi.O_DIRECTORY,
-    abi.O_CREAT | abi.O_EXCL | abi.O_RDWR, abi.O_TMPFILE | abi.O_RDWR, abi.O_CLOEXEC, 0x80000,
+    abi.O_RDWR | abi.O_DIRECT | abi.O_EXCL, abi.O_RDWR | abi.O_SYNC, abi.O_CREAT | abi.O_EXCL | abi.O_RDWR,
+    abi.O_TMPFILE | abi.O_RDWR, abi.O_CLOEXEC, 0x80000,
 )  # fmt: skip
 
 
@@ -220,6 +225,11 @@ def campaign(seed: int, steps: int = 60) -> list[str]:
 
     cpus = rng.choice((1, 1, 2, 4))
     with Machine("m", VirtualTimeline(seed), cpus=cpus, memory=MEMORY) as machine:
+        if rng.random() < 0.5:
+            disk = FaultyDisk(RamDisk(300), machine.timeline.stream("disk"))
+            disk.fail(rng.randrange(280), rng.randrange(1, 20), read=rng.random() < 0.5, times=rng.choice((None, 3)))
+            drive, scheduler = rng.choice((SSD, HDD, None)), rng.choice(("none", "deadline"))
+            machine.attach_disk(disk, drive=drive, scheduler=scheduler, depth=rng.choice((1, 32)))
         if rng.random() < 0.3:
             machine.trace.append(Strace(lambda text: None, follow=rng.random() < 0.5, durations=True))
         for i in range(rng.randrange(1, 4)):
