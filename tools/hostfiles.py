@@ -301,6 +301,22 @@ class HostFiles:
             return buffer.raw[: _STRUCT_OUT[request]]
         return result
 
+    def fcntl(self, fd: int, cmd: int, arg: Any = 0) -> Any:
+        if cmd in (5, 6, 7, 36, 37, 38):
+            if cmd not in (7, 38):
+                result = self.fcntl_lock(fd, cmd, arg)
+                return fail() if result == -1 else result
+            return self._call(self.fcntl_lock, fd, cmd, arg)
+        if cmd == 9:  # F_GETOWN: a process group is a negative answer
+            ctypes.set_errno(0)
+            owner: int = libc.fcntl(fd, cmd, ctypes.c_long(0))
+            return fail() if ctypes.get_errno() else owner
+        if cmd in (15, 16):  # F_SETOWN_EX, F_GETOWN_EX: (kind, id)
+            raw = ctypes.create_string_buffer(struct.pack("=ii", *(arg or (0, 0))), 16)
+            result = self._call(libc.fcntl, fd, cmd, raw)
+            return struct.unpack_from("=ii", raw.raw) if cmd == 16 else result
+        return self._call(libc.fcntl, fd, cmd, ctypes.c_long(arg))
+
     def fcntl_lock(self, fd: int, cmd: int, arg: Any) -> Any:
         """`arg` is (type, whence, start, length); F_GETLK gives the same with the holder's pid."""
         kind, whence, start, length = tuple(arg)[:4]

@@ -193,22 +193,6 @@ class HostSystem(HostFiles, HostIpc, HostMemory, HostProcess, HostSignals, HostS
     def pipe(self) -> tuple[int, int]:
         return self.pipe2(0)
 
-    def fcntl(self, fd: int, cmd: int, arg: Any = 0) -> Any:
-        if cmd in (5, 6, 7, 36, 37, 38):
-            if cmd not in (7, 38):
-                result = self.fcntl_lock(fd, cmd, arg)
-                return _fail() if result == -1 else result
-            return self._call(self.fcntl_lock, fd, cmd, arg)
-        if cmd == 9:  # F_GETOWN: a process group is a negative answer
-            ctypes.set_errno(0)
-            owner: int = _libc.fcntl(fd, cmd, ctypes.c_long(0))
-            return _fail() if ctypes.get_errno() else owner
-        if cmd in (15, 16):  # F_SETOWN_EX, F_GETOWN_EX: (kind, id)
-            raw = ctypes.create_string_buffer(struct.pack("=ii", *(arg or (0, 0))), 16)
-            result = self._call(_libc.fcntl, fd, cmd, raw)
-            return struct.unpack_from("=ii", raw.raw) if cmd == 16 else result
-        return self._call(_libc.fcntl, fd, cmd, ctypes.c_long(arg))
-
     def flock(self, fd: int, operation: int) -> None:
         self._call(_libc.flock, fd, operation)
 
