@@ -359,15 +359,10 @@ int trl_parse_plain(const uint8_t *buf, size_t len, uint32_t flags, const uint8_
     out->tsval = k.tsval;
     out->tsecr = k.tsecr;
     out->payload_len = length - header;
-    out->l3_len = total;
-    out->window = get16(tcp + 14);
-    out->payload = (uint16_t)(l3 + 20 + header);
-    out->tcp_flags = tcp_flags;
-    out->tcp_options = k.tcp_options;
-    out->mss = k.mss;
-    out->wscale = k.wscale;
-    out->ttl = ip[8];
-    out->tos = ip[1];
+    out->what = tcp_flags | (uint32_t)k.tcp_options << 16;
+    out->where = get16(tcp + 14) | (uint32_t)(l3 + 20 + header) << 16;
+    out->ip = ip[8] | (uint32_t)ip[1] << 8;
+    out->syn = k.mss | (uint32_t)k.wscale << 16;
     return 1;
 }
 
@@ -491,20 +486,16 @@ int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len,
     return (int)(tmpl_len + header);
 }
 
-int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, struct trl_tcp_out *seg,
-                       uint32_t seq, uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval,
-                       uint32_t tsecr, uint32_t ip_id, const uint8_t *payload, uint32_t payload_len)
+int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint32_t ports, uint32_t seq,
+                       uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval, uint32_t tsecr,
+                       uint32_t syn, uint32_t ip, const uint8_t *payload, uint32_t payload_len)
 {
-    seg->seq = seq;
-    seg->ack = ack;
-    seg->window = window;
-    seg->tcp_flags = tcp_flags;
-    seg->tcp_options = tcp_options & (uint16_t)~TRL_OPT_SACK;
-    seg->tsval = tsval;
-    seg->tsecr = tsecr;
-    seg->ip_id = ip_id;
-    seg->payload_len = payload_len;
-    int header = trl_tcp_emit(out, cap, tmpl, tmpl_len, l3, seg);
+    const struct trl_tcp_out seg = {
+        .sport = (uint16_t)(ports >> 16), .dport = (uint16_t)ports, .seq = seq, .ack = ack, .window = window, .tcp_flags = tcp_flags,
+        .tcp_options = tcp_options & (uint16_t)~TRL_OPT_SACK, .mss = (uint16_t)syn, .wscale = (uint8_t)(syn >> 16), .tsval = tsval,
+        .tsecr = tsecr, .payload_len = payload_len, .ip_id = ip & 0xffff, .tos = (uint8_t)(ip >> 16), .dont_fragment = 1,
+    };
+    int header = trl_tcp_emit(out, cap, tmpl, tmpl_len, l3, &seg);
     if (header < 0 || cap - (size_t)header < payload_len)
         return -1;
     if (payload_len == 0)

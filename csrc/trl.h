@@ -100,11 +100,11 @@ struct trl_plain {
     uint8_t  addresses[8];          /* src addr, dst addr, as in the header */
     uint8_t  key[12];               /* as in struct trl_pkt */
     uint32_t seq, ack, tsval, tsecr;
-    uint32_t payload_len, l3_len;
-    uint16_t window, payload;
-    uint16_t tcp_flags, tcp_options;
-    uint16_t mss;                   /* as wscale, of a SYN that has the option; else 0 */
-    uint8_t  ttl, tos, wscale;
+    uint32_t payload_len;
+    uint32_t what;                  /* tcp_flags | tcp_options << 16 */
+    uint32_t where;                 /* window | payload << 16 */
+    uint32_t ip;                    /* ttl | tos << 8 */
+    uint32_t syn;                   /* mss | wscale << 16, of a SYN that has the options; else 0 */
 };
 
 /*
@@ -146,13 +146,13 @@ struct trl_tcp_out {
 int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, const struct trl_tcp_out *seg);
 
 /*
- * One whole small frame: as trl_tcp_emit, of a segment without SACK blocks, and the payload behind it. What changes from one to the
- * next comes as arguments, the rest (mss and wscale, where tcp_options has them) from seg, in which it is also noted. Returns the
+ * One whole small frame: as trl_tcp_emit, of a segment without SACK blocks and urgent pointer, not to be fragmented, and the payload
+ * behind it. ports is sport << 16 | dport, syn mss | wscale << 16 (where tcp_options has them), ip ip_id | tos << 16. Returns the
  * frame's length, or -1. The TCP checksum is partial, as above; where there is no payload it is complete.
  */
-int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, struct trl_tcp_out *seg,
-                       uint32_t seq, uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval,
-                       uint32_t tsecr, uint32_t ip_id, const uint8_t *payload, uint32_t payload_len);
+int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint32_t ports, uint32_t seq,
+                       uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval, uint32_t tsecr,
+                       uint32_t syn, uint32_t ip, const uint8_t *payload, uint32_t payload_len);
 
 /*
  * The headers of what follows a segment whose header trl_tcp_emit wrote: count copies of its len bytes back to back, each

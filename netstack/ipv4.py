@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from netstack.stack import Stack
 
 HEADER_LEN = 20
+ETHERNET_BYTES = 14
 MAX_TOTAL = 65535
 ACCEPTED_MAX = 4096
 QUOTED = 576  # bytes of a first fragment kept for an ICMP error
@@ -40,8 +41,8 @@ LIMITED_BROADCAST = b"\xff" * 4
 OPT_END, OPT_NOOP, OPT_LSRR, OPT_SSRR = 0, 1, 131, 137
 
 _from_buffer: Final = ffi.from_buffer
-# struct trl_plain; ffi's sizes and Python's are of the same machine, and the struct has no holes but at its end.
-_plain_fields: Final = struct.Struct("=8s12sIIIIIIHHHHHBBB3x").unpack
+# struct trl_plain; ffi's sizes and Python's are of the same machine, and the struct has no holes.
+_plain_fields: Final = struct.Struct("=8s12s9I").unpack
 
 
 class Ipv4:
@@ -70,7 +71,9 @@ class Ipv4:
         ip.InReceives += 1
         ip.InDelivers += 1
         ext = counters.ipext
-        ext.InOctets += fields[7]
+        length: int = fields[6]
+        where: int = fields[8]
+        ext.InOctets += length + (where >> 16) - ETHERNET_BYTES
         ext.InNoECTPkts += frame.gso_segs
         stack.tcp.plain_input(fields, frame, interface, now)
         return True

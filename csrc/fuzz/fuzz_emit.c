@@ -78,8 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < HEAD)
         return 0;
-    struct trl_tcp_out seg = {.sport = get16(data), .dport = get16(data + 2), .urgent = get16(data + 4), .mss = get16(data + 6),
-                              .wscale = data[8], .tos = data[9], .dont_fragment = data[10] & 1, .nsack = data[11]};
+    struct trl_tcp_out seg = {.sport = get16(data), .dport = get16(data + 2), .mss = get16(data + 6), .wscale = data[8],
+                              .tos = data[9]};
     uint32_t seq = get32(data + 12), ack = get32(data + 16), tsval = get32(data + 20), tsecr = get32(data + 24);
     uint16_t window = get16(data + 28), flags = get16(data + 30), options = get16(data + 32), id = get16(data + 34);
     size_t l3 = data[36] & 31, tmpl_len = data[37], cap = get16(data + 38) & 0x3ff, rest = size - HEAD;
@@ -89,13 +89,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t length = (uint32_t)(rest - tmpl_len);
     uint8_t *tmpl = copy_of(data + HEAD, tmpl_len), *payload = copy_of(data + HEAD + tmpl_len, length);
     uint8_t *out = malloc(cap ? cap : 1);
-    int n = trl_tcp_emit_small(out, cap, tmpl, tmpl_len, l3, &seg, seq, ack, window, flags, options, tsval, tsecr, id, payload, length);
+    int n = trl_tcp_emit_small(out, cap, tmpl, tmpl_len, l3, get32(data), seq, ack, window, flags, options, tsval, tsecr,
+                               seg.mss | (uint32_t)seg.wscale << 16, id | (uint32_t)seg.tos << 16, payload, length);
     if (n > (int)cap || n < -1)
         abort();
     if (n >= 0) {
         size_t header = (size_t)n - length;
-        if (seg.seq != seq || seg.tcp_options != (options & NO_SACK) || seg.payload_len != length)
-            abort();
+        seg.seq = seq;
+        seg.ack = ack;
+        seg.window = window;
+        seg.tcp_flags = flags;
+        seg.tcp_options = options & NO_SACK;
+        seg.tsval = tsval;
+        seg.tsecr = tsecr;
+        seg.payload_len = length;
         if (memcmp(out + header, payload, length) != 0)
             abort();
         repeat(out, header, l3, count, step, ids);

@@ -14,13 +14,11 @@ static void compare(const struct trl_plain *p, const struct trl_pkt *k)
         abort();
     if (memcmp(p->addresses, k->src, 4) != 0 || memcmp(p->addresses + 4, k->dst, 4) != 0 || memcmp(p->key, k->key, 12) != 0)
         abort();
-    if (p->seq != k->seq || p->ack != k->ack || p->tsval != k->tsval || p->tsecr != k->tsecr || p->window != k->window)
+    if (p->seq != k->seq || p->ack != k->ack || p->tsval != k->tsval || p->tsecr != k->tsecr || p->payload_len != k->payload_len)
         abort();
-    if (p->payload != k->payload || p->payload_len != k->payload_len || p->l3_len != k->l3_len)
+    if (p->what != (k->tcp_flags | (uint32_t)k->tcp_options << 16) || p->where != (k->window | (uint32_t)k->payload << 16))
         abort();
-    if (p->tcp_flags != k->tcp_flags || p->tcp_options != k->tcp_options || p->ttl != k->ttl || p->tos != k->tos)
-        abort();
-    if (p->mss != k->mss || p->wscale != k->wscale || k->nsack != 0)
+    if (p->ip != (k->ttl | (uint32_t)k->tos << 8) || p->syn != (k->mss | (uint32_t)k->wscale << 16) || k->nsack != 0)
         abort();
 }
 

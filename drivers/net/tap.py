@@ -59,6 +59,7 @@ _put: Final = lib.trl_tap_put
 _write: Final = lib.trl_tap_write
 TX_SIZE = TX.size
 SLOT_SIZE = SLOT.size
+COMPLETE, PARTIAL = SINGLE, SINGLE_TCP4  # what is left to be done of nearly all frames
 _Held = tuple[bytearray, Any]  # a buffer, and the pointer that pins it
 
 
@@ -237,10 +238,10 @@ class TapDevice:
                     held[i] = buffer = pool.take()
                     self._bufs[i] = buffer[1]
                     windows[i] = _buffer(buffer[1])
-                if offload == SINGLE_TCP4:
+                if offload == PARTIAL:
                     frame = Frame(data, (), length, True, 0, TCP4_AT, CHECKSUM_AT)
                     budget -= 1
-                elif offload == SINGLE:
+                elif offload == COMPLETE:
                     frame = Frame(data, (), length)
                     budget -= 1
                 else:

@@ -263,7 +263,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
         if c.snd_nxt >= c.write_seq:
             chrono.turn(c, chrono.IDLE, now)
     if c.snd_up and prior_una <= c.snd_up <= ack:
-        c.snd_up = c.out.urgent = 0
+        c.snd_up = 0
     seq_rtt = sack_rtt = ca_rtt = -1
     if first_ns >= 0 and not flag & RETRANS_DATA_ACKED:
         seq_rtt = (now - first_ns) // 1000

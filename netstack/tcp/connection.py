@@ -76,8 +76,6 @@ if TYPE_CHECKING:
     from netstack.tcp.socket import TcpSocket
 
 _from_buffer: Final = ffi.from_buffer
-_new: Final = ffi.new
-_TCP_OUT: Final = ffi.typeof("struct trl_tcp_out *")
 NEVER = (1 << 62) - 1
 GSO_MAX = 65_215  # of one buffer: 64 KiB less the headers
 WRITE_OVERHEAD = 832  # what a buffer costs beyond its bytes
@@ -117,10 +115,7 @@ class Connection(Tcb):
         self.ts_head = NOTHING_SENT
         self.key = key
         self.state = CLOSED
-        self.out = _new(_TCP_OUT)
-        self.out.sport = lport
-        self.out.dport = rport
-        self.out.dont_fragment = 1
+        self.ports = lport << 16 | rport
         self.ip_id = engine.below(65536)
         self.set_path(path)
         self.cc = congestion.choose(settings.tcp_congestion_control)
@@ -169,7 +164,8 @@ class Connection(Tcb):
 
     def set_ip(self, tos: int, ttl: int) -> None:
         """IP_TOS and IP_TTL of the socket."""
-        self.tos_now = self.out.tos = tos & 0xFC
+        self.tos_now = tos & 0xFC
+        self.out = None
         if ttl >= 0:
             template = bytearray(self.path.template)
             template[self.l3 + (8 if self.path.version == 4 else 7)] = ttl
@@ -260,20 +256,17 @@ class Connection(Tcb):
 
     def resend_syn(self, rec: Sent, now: int, again: bool = True) -> bool:
         """Put a SYN or SYN-ACK on the wire; `again` when it is a retransmission."""
-        out = self.out
         bits = OPT_MSS
-        out.mss = self.advmss + (opt.TIMESTAMP_BYTES if self.state == SYN_RECEIVED and self.ts_ok else 0)
+        syn = self.advmss + (opt.TIMESTAMP_BYTES if self.state == SYN_RECEIVED and self.ts_ok else 0)
         offered = self.settings
         crossed = self.state == SYN_RECEIVED  # our SYN, with ACK now: it still says what that SYN said
         if self.wscale_ok or (crossed and offered.tcp_window_scaling):
             bits |= OPT_WSCALE
-            out.wscale = self.rcv_wscale if self.wscale_ok else self.offered_wscale
+            syn |= (self.rcv_wscale if self.wscale_ok else self.offered_wscale) << 16
         if self.sack_ok or (crossed and offered.tcp_sack):
             bits |= OPT_SACK_PERMITTED
         if crossed and offered.tcp_timestamps and not self.ts_ok:
             bits |= OPT_TIMESTAMP
-            out.tsval = (now // 1_000_000 + self.ts_offset) & MASK
-            out.tsecr = 0
         flags = rec.flags
         if self.ecn_ok:
             if flags & ACK:
@@ -293,7 +286,7 @@ class Connection(Tcb):
             self.retrans_out = 1
             if not self.retrans_stamp_ns:
                 self.retrans_stamp_ns = now or 1
-        emit(self, self.iss, flags, (), 0, now, options=bits)
+        emit(self, self.iss, flags, (), 0, now, options=bits, syn=syn)
         return True
 
     def established(self, now: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from csrc import Frame, ffi, lib
 from netstack.tcp import window
-from netstack.tcp.segment import ACK, CWR, ECE, OPT_SACK, OPT_TIMESTAMP, RST, SYN, URG
+from netstack.tcp.segment import ACK, CWR, ECE, OPT_MSS, OPT_SACK, OPT_TIMESTAMP, RST, SYN, URG
 from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import MS
 
@@ -26,13 +26,16 @@ ACK_SCHED = 1  # of ack_pending: `delack.SCHED`
 _image: Final = bytearray(SCRATCH)
 _scratch: Final = ffi.from_buffer("uint8_t[]", _image)
 _written: Final = ffi.buffer(_scratch)  # a slice of it is a copy, as `bytes`
+_new: Final = ffi.new
+_TCP_OUT: Final = ffi.typeof("struct trl_tcp_out *")
 _tcp_emit: Final = lib.trl_tcp_emit
 _emit_small: Final = lib.trl_tcp_emit_small
 _complete: Final = lib.trl_checksum_complete
 
 
-def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: int, now: int) -> bytes:
-    """A whole segment of at most JOIN_BELOW bytes of text, without SACK blocks, ECN and urgent pointer."""
+def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: int, now: int, syn: int = 0) -> bytes:
+    """A whole segment of at most JOIN_BELOW bytes of text, without SACK blocks, ECN and urgent pointer. Of a SYN, `syn`
+    is its MSS | window scale << 16."""
     path = c.path
     if path.generation != path.stack.routes.generation:
         c.reroute(now)
@@ -47,8 +50,8 @@ def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: 
         field = window.select(c)
     ip_id = c.ip_id = (c.ip_id + 1) & 0xFFFF
     length: int = _emit_small(
-        _scratch, SCRATCH, c.tmpl, c.tmpl_len, c.l3, c.out, seq & MASK, c.rcv_nxt & MASK if flags & ACK else 0, field,
-        flags, options, tsval, c.ts_recent, ip_id, text, size,
+        _scratch, SCRATCH, c.tmpl, c.tmpl_len, c.l3, c.ports, seq & MASK, c.rcv_nxt & MASK if flags & ACK else 0, field,
+        flags, options, tsval, c.ts_recent, syn, ip_id | c.tos_now << 16, text, size,
     )  # fmt: skip
     if length < 0:
         raise ValueError(f"trl_tcp_emit_small refused a segment of {size} bytes")
@@ -71,21 +74,37 @@ def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: 
 
 
 def emit(
-    c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int = 0, options: int = 0
+    c: Connection,
+    seq: int,
+    flags: int,
+    frags: tuple[Any, ...],
+    length: int,
+    now: int,
+    gso: int = 0,
+    options: int = 0,
+    syn: int = 0,
 ) -> bytes | bytearray:
     """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. The
     linear part of what was sent."""
     if not (gso or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up):
         if not length:
-            return small(c, seq, flags, options, b"", 0, now)
+            return small(c, seq, flags, options, b"", 0, now, syn)
         if length <= JOIN_BELOW and len(frags) == 1:
             text: Any = frags[0]
             return small(c, seq, flags, options, text if isinstance(text, bytes) else bytes(text), length, now)
-    return by_fields(c, seq, flags, frags, length, now, gso, options)
+    return by_fields(c, seq, flags, frags, length, now, gso, options, syn)
 
 
 def by_fields(
-    c: Connection, seq: int, flags: int, frags: tuple[Any, ...], length: int, now: int, gso: int, options: int
+    c: Connection,
+    seq: int,
+    flags: int,
+    frags: tuple[Any, ...],
+    length: int,
+    now: int,
+    gso: int,
+    options: int,
+    syn: int = 0,
 ) -> bytearray:
     """Any segment: its fields are set one by one."""
     path = c.path
@@ -93,6 +112,12 @@ def by_fields(
         c.reroute(now)
         path = c.path
     out = c.out
+    if out is None:
+        out = c.out = _new(_TCP_OUT)
+        out.sport = c.ports >> 16
+        out.dport = c.ports & 0xFFFF
+        out.tos = c.tos_now
+        out.dont_fragment = 1
     out.seq = seq & MASK
     out.ack = c.rcv_nxt & MASK if flags & ACK else 0
     out.window = window.select(c) if not flags & SYN else min(c.rcv_wnd, 65535)
@@ -118,6 +143,11 @@ def by_fields(
         flags = ecn(c, seq, flags, length)
     if c.snd_up:
         flags = urgent_pointer(c, seq, flags)
+    elif out.urgent:
+        out.urgent = 0
+    if options & OPT_MSS:
+        out.mss = syn & 0xFFFF
+        out.wscale = syn >> 16
     out.tcp_flags = flags
     out.tcp_options = options
     out.payload_len = length
@@ -151,13 +181,23 @@ def by_fields(
 
 
 def answer(
-    out: Any, path: Path, seq: int, ack: int, flags: int, window: int, options: int, tsval: int, tsecr: int
+    path: Path,
+    ports: int,
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int,
+    options: int,
+    tsval: int,
+    tsecr: int,
+    syn: int,
+    tos: int,
 ) -> Frame:
-    """A segment without text that no connection sends: ports, MSS, window scale and TOS are in `out`."""
+    """A segment without text that no connection sends: `ports` is local << 16 | remote, `syn` as for `small`."""
     template = path.pin()
     length: int = _emit_small(
-        _scratch, SCRATCH, template, len(path.template), path.l3, out, seq & MASK, ack & MASK, window, flags, options,
-        tsval, tsecr, 0, b"", 0,
+        _scratch, SCRATCH, template, len(path.template), path.l3, ports, seq & MASK, ack & MASK, window, flags, options,
+        tsval, tsecr, syn, tos << 16, b"", 0,
     )  # fmt: skip
     if length < 0:
         raise ValueError(f"trl_tcp_emit_small refused a segment with the options {options:#x}")

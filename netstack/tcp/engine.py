@@ -16,14 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from csrc import Frame, ffi, lib
+from csrc import Frame, lib
 from netstack import control
 from netstack.address import ANY4, ANY6
 from netstack.tcp import emit, output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts
-from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MSS, OPT_TIMESTAMP, RST, SYN, Segment
+from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
@@ -47,7 +47,7 @@ class Tcp:
     """Everything TCP of one stack."""
 
     __slots__ = (
-        "_challenge_count", "_challenge_ns", "_cookies_ns", "_out", "_paths", "_requests", "_requests_timer", "_route",
+        "_challenge_count", "_challenge_ns", "_cookies_ns", "_paths", "_requests", "_requests_timer", "_route",
         "_seg", "_tw_queue", "_tw_timer", "batch", "bound", "connection", "counters", "listeners", "log", "now", "rng",
         "secret", "send", "settings", "straight", "table", "tcpext", "timers", "tw_count", "why",
     )  # fmt: skip
@@ -82,7 +82,6 @@ class Tcp:
         self.bound: dict[int, dict[Any, None]] = {}  # sockets by local port, in the order of binding
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
-        self._out = ffi.new("struct trl_tcp_out *", {"dont_fragment": 1})
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
@@ -128,10 +127,20 @@ class Tcp:
     def plain_input(self, fields: tuple[Any, ...], frame: Frame, interface: Interface, now: int) -> None:
         """The same for a segment in the fields of `struct trl_plain`: loaded here, without a call for it."""
         seg = self._seg
-        (
-            _, key, seg.seq, seg.ack, seg.tsval, seg.tsecr, length, _, seg.window, start, seg.flags, seg.options,
-            seg.mss, seg.ttl, seg.tos, seg.wscale,
-        ) = fields  # fmt: skip
+        length: int
+        what: int
+        where: int
+        ip: int
+        syn: int
+        _, key, seg.seq, seg.ack, seg.tsval, seg.tsecr, length, what, where, ip, syn = fields
+        seg.flags = what & 0xFFFF
+        seg.options = what >> 16
+        seg.window = where & 0xFFFF
+        start = where >> 16
+        seg.ttl = ip & 0xFF
+        seg.tos = ip >> 8
+        seg.mss = syn & 0xFFFF
+        seg.wscale = syn >> 16
         seg.key = key
         seg.interface = interface
         seg.length = length
@@ -241,18 +250,13 @@ class Tcp:
         tos: int = 0,
     ) -> None:
         """A segment without payload that no connection sends."""
-        out = self._out
-        out.sport = lport
-        out.dport = rport
-        out.tos = tos
         tsval = tsecr = 0
         if ts is not None:
             options |= OPT_TIMESTAMP
             tsval, tsecr = ts
-        if options & OPT_MSS:
-            out.mss = mss
-            out.wscale = wscale
-        frame = emit.answer(out, path, seq, ack, flags, window, options, tsval, tsecr)
+        frame = emit.answer(
+            path, lport << 16 | rport, seq, ack, flags, window, options, tsval, tsecr, mss | wscale << 16, tos
+        )
         self.counters.OutSegs += 1
         if self.send is self.straight:
             path.leave(frame, now)
@@ -456,7 +460,7 @@ class Tcp:
         sock = c.sock
         wanted = sock is not None and control.wants_errors(sock, error.version)
         if wanted and sock is not None:
-            control.queue_icmp(sock, error, len(error.l4), c.out.dport)
+            control.queue_icmp(sock, error, len(error.l4), c.ports & 0xFFFF)
         if c.state in (SYN_SENT, SYN_RECEIVED):
             c.fail(code, now)
         elif not wanted:

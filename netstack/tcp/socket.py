@@ -207,7 +207,7 @@ class TcpSocket(Socket):
         sock = TcpSocket(self.stack, self.family)
         sock.conn = conn
         sock.local = local
-        sock.remote = (path.dst, conn.out.dport)
+        sock.remote = (path.dst, conn.ports & 0xFFFF)
         sock.copy_options(self)
         if conn.state == CLOSED:
             sock.so_error = errno.ECONNRESET

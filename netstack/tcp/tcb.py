@@ -66,7 +66,7 @@ class Tcb:
 
     __slots__ = (  # noqa: RUF023
         # Who and where.
-        "key", "state", "path", "out", "tmpl", "tmpl_len", "l3", "l4", "ip_id", "tos_now",
+        "key", "state", "path", "ports", "out", "tmpl", "tmpl_len", "l3", "l4", "ip_id", "tos_now",
         # SND.* and what waits to be sent.
         "iss", "snd_una", "snd_nxt", "snd_wnd", "snd_wl1", "max_window", "write_seq", "pushed_seq", "snd_sml", "snd_up",
         "unsent", "unsent_bytes", "fin_queued", "rtx", "ts_head", "snd_wscale", "lsndtime_ns",
@@ -124,9 +124,10 @@ class Tcb:
 
     def __init__(self) -> None:
         # Who and where.
+        self.ports = 0  # local << 16 | remote
         self.state = self.tmpl_len = self.l3 = self.l4 = self.ip_id = self.tos_now = 0
         self.key = b""
-        self.out: Any = None
+        self.out: Any = None  # struct trl_tcp_out, once a segment is out of the ordinary (see `emit`)
         self.tmpl: Any = None
         # SND.* and what waits to be sent.
         self.iss = self.snd_una = self.snd_nxt = self.snd_wnd = self.snd_wl1 = self.max_window = 0

@@ -45,8 +45,8 @@ class TimeWait:
         self.engine: Tcp = c.engine
         self.key: bytes = c.key
         self.path = c.path
-        self.lport: int = c.out.sport
-        self.rport: int = c.out.dport
+        self.lport = c.ports >> 16
+        self.rport = c.ports & 0xFFFF
         self.state = TIME_WAIT
         self.rcv_nxt: int = c.rcv_nxt
         self.snd_nxt: int = c.snd_nxt

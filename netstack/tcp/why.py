@@ -104,9 +104,9 @@ class Observer:
         if self.explained:
             return self.send(path, frame, now)
         engine = self.engine
-        out = engine._out
-        flags = out.tcp_flags
-        key = path.src + path.dst + out.sport.to_bytes(2, "big") + out.dport.to_bytes(2, "big")
+        header = bytes(frame.data[len(path.template) :])
+        flags = header[13]
+        key = path.src + path.dst + header[:4]
         owner = engine.table.get(key)
         if flags & RST:
             reason = "RST: no connection has these addresses and ports, and nobody listens"
@@ -339,10 +339,10 @@ class Observed(Connection):
 
     def told(self, path: Any, frame: Any, now: int) -> Any:
         """In the place of `send`: find the reason, then send."""
-        out = self.out
-        flags = out.tcp_flags
-        length = out.payload_len
-        seq = unwrap(out.seq, self.snd_nxt)
+        header = bytes(frame.data[len(path.template) :][:20])
+        flags = header[13]
+        length = frame.length - len(path.template) - (header[12] >> 4) * 4
+        seq = unwrap(int.from_bytes(header[4:8], "big"), self.snd_nxt)
         reason, special = self.reason(seq, length, flags, now)
         comment = reason if special else ""
         if self.notes:

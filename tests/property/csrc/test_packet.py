@@ -494,9 +494,8 @@ def template(draw: st.DrawFn) -> tuple[bytes, int]:
 def test_a_small_frame_is_its_header_and_its_payload(f: dict[str, Any], tmpl: tuple[bytes, int], missing: int) -> None:
     """trl_tcp_emit_small against what trl_tcp_emit makes of the same fields, and the payload behind it."""
     image, l3 = tmpl
-    static, seg = ffi.new("struct trl_tcp_out *"), ffi.new("struct trl_tcp_out *")
-    for name in ("sport", "dport", "urgent", "tos", "dont_fragment", "mss", "wscale"):
-        setattr(static, name, f[name])
+    seg = ffi.new("struct trl_tcp_out *")
+    f = {**f, "urgent": 0, "dont_fragment": 1}
     for name in f.keys() - {"sack", "payload"}:
         setattr(seg, name, f[name])
     seg.tcp_options = f["tcp_options"] & ~SACK
@@ -510,8 +509,9 @@ def test_a_small_frame_is_its_header_and_its_payload(f: dict[str, Any], tmpl: tu
     size = want + len(payload)
     out = ffi.new("uint8_t[]", size)
     got = lib.trl_tcp_emit_small(
-        out, size - missing, exactly(image), len(image), l3, static, f["seq"], f["ack"], f["window"], f["tcp_flags"],
-        f["tcp_options"], f["tsval"], f["tsecr"], f["ip_id"], payload, len(payload),
+        out, size - missing, exactly(image), len(image), l3, f["sport"] << 16 | f["dport"], f["seq"], f["ack"],
+        f["window"], f["tcp_flags"], f["tcp_options"], f["tsval"], f["tsecr"], f["mss"] | f["wscale"] << 16,
+        f["ip_id"] | f["tos"] << 16, payload, len(payload),
     )  # fmt: skip
     if missing:
         assert got == -1

@@ -15,7 +15,9 @@ ETHERNET = int(lib.TRL_PARSE_ETHERNET)
 FIN, SYN, PSH, ACK = 1, 2, 8, 16
 OF_A_SYN = int(lib.TRL_OPT_MSS | lib.TRL_OPT_WSCALE | lib.TRL_OPT_SACK_PERMITTED | lib.TRL_OPT_TIMESTAMP)
 PLAIN_OPTIONS = b"\1\1\x08\x0a"
-FIELDS = "seq ack tsval tsecr payload_len l3_len window payload tcp_flags tcp_options ttl tos mss wscale"
+FIELDS = "seq ack tsval tsecr payload_len"
+PAIRS = {"what": ("tcp_flags", "tcp_options", 16), "where": ("window", "payload", 16), "ip": ("ttl", "tos", 8),
+         "syn": ("mss", "wscale", 16)}  # fmt: skip
 
 
 OPTIONS = [  # MSS, SACK permitted, timestamp, NOP, window scale; SACK, one unknown, two malformed, the end of the list
@@ -59,6 +61,8 @@ def check(data: bytes, flags: int) -> bool:
     assert bool(lib.trl_parse_plain(exactly(data), len(data), flags, MAC, out)) == want
     if want:
         assert [getattr(out, name) for name in FIELDS.split()] == [getattr(pkt, name) for name in FIELDS.split()]
+        for name, (low, high, shift) in PAIRS.items():
+            assert getattr(out, name) == getattr(pkt, low) | getattr(pkt, high) << shift
         assert bytes(ffi.buffer(out.key)) == bytes(ffi.buffer(pkt.key, pkt.key_len))
         assert bytes(ffi.buffer(out.addresses)) == data[pkt.l3 + 12 : pkt.l3 + 20]
     return want

@@ -116,8 +116,8 @@ def test_a_segment_in_one_call_or_field_by_field(
 ) -> None:
     in_one = hold(config, fates, steps)
 
-    def by_fields(c: Any, seq: int, flags: int, options: int, text: bytes, size: int, now: int) -> Any:
-        return emit.by_fields(c, seq, flags, (text,) if size else (), size, now, 0, options)
+    def by_fields(c: Any, seq: int, flags: int, options: int, text: bytes, size: int, now: int, syn: int = 0) -> Any:
+        return emit.by_fields(c, seq, flags, (text,) if size else (), size, now, 0, options, syn)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(emit, "small", by_fields)
