@@ -310,12 +310,17 @@ def named_address(value: Any, args: tuple[Any, ...]) -> str:
     return f"{sockaddr(value, args)}, {address_length(value).strip('[]')}"
 
 
+SEALS = names_of("F_SEAL_")
+
+
 def fcntl_argument(value: Any, args: tuple[Any, ...]) -> str:
     command = args[1] if len(args) > 1 else None
     if command == abi.F_SETFD:
         return "FD_CLOEXEC" if value == 1 else plain(value, args)
     if command == abi.F_SETFL:
         return open_flags(value, args)
+    if command == abi.F_ADD_SEALS:
+        return flags_text(value, SEALS)
     return plain(value, args)
 
 
@@ -531,7 +536,7 @@ DECODERS: dict[str, Decoder] = {
     "sol": lambda value, args: LEVELS.get(value, plain(value, args)) if isinstance(value, int) else plain(value, args),
     "sockopt": socket_option,
     "optval": option_in,
-    "msg_flags": _flags("MSG_"),
+    "msg_flags": _flags("MSG_", ("MSG_NOERROR", "MSG_EXCEPT", "MSG_COPY")),
     "accept_flags": lambda value, args: flags_text(value, SOCKET_FLAGS),
     "fcntl_arg": fcntl_argument,
     "msghdr": message,
@@ -550,7 +555,7 @@ DECODERS: dict[str, Decoder] = {
     "clock": _one("CLOCK_"),
     "timerflags": lambda value, args: "TIMER_ABSTIME" if value == 1 else plain(value, args),
     "whence": _one("SEEK_"),
-    "fcntl_cmd": _one("F_", drop=("F_OK", "F_RDLCK", "F_WRLCK", "F_UNLCK")),
+    "fcntl_cmd": _one("F_", drop=("F_OK", "F_RDLCK", "F_WRLCK", "F_UNLCK", "F_OWNER", "F_SEAL")),
     "flock_op": _flags("LOCK_"),
     "ioctl_cmd": lambda value, args: IOCTLS.get(value, f"{value:#x}") if isinstance(value, int) else plain(value, args),
     "rename_flags": _flags("RENAME_"),

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from kernel import abi
 from kernel.abi import AT_FDCWD, errno_name, signal_name
-from kernel.decode import BUFFER_KINDS, DECODERS, LONGEST, OUTPUTS, RESULTS, buffer, signal_info
+from kernel.decode import BUFFER_KINDS, DECODERS, LONGEST, OUTPUTS, RESULTS, SEALS, buffer, flags_text, signal_info
 from kernel.decodeblock import ANSWERS, ioctl_argument
-from kernel.decodemm import WHOLE
+from kernel.decodeipc import WHOLE
 from kernel.straceopts import Options
 from kernel.trace import Unfinished
 
@@ -408,7 +408,7 @@ def _text(decoder: Callable[[Any, tuple[Any, ...]], str], value: Any, args: tupl
         return repr_value(value, args)
 
 
-NO_ARGUMENT = (abi.F_GETFD, abi.F_GETFL, abi.F_GETOWN, abi.F_GETSIG, abi.F_GETPIPE_SZ)
+NO_ARGUMENT = (abi.F_GETFD, abi.F_GETFL, abi.F_GETOWN, abi.F_GETSIG, abi.F_GETPIPE_SZ, abi.F_GET_SEALS)
 """Commands of fcntl."""
 
 MAKES_DESCRIPTORS = (
@@ -436,6 +436,8 @@ def returned(
             return f"{result:#x} (flags {DECODERS['open_flags'](result, args)})"
         if args[1] == abi.F_GETFD and result:
             return f"{result:#x} (flags FD_CLOEXEC)"
+        if args[1] == abi.F_GET_SEALS and result:
+            return f"{result:#x} (seals {flags_text(result, SEALS)})"
     if call.name == "ioctl" and len(args) > 1 and args[1] in ANSWERS:
         return "0"
     if call.name == "umask":
@@ -473,6 +475,7 @@ RETURNED: dict[str, Callable[[Any, tuple[Any, ...]], str]] = {
     "zero": lambda result, args: "0",
     "none": lambda result, args: "?",
     "first": lambda result, args: str(result[0]),
+    "message": lambda result, args: str(len(result[1] if isinstance(result[1], bytes) else result[0])),
     "signo": lambda result, args: f"{result.si_signo} ({signal_name(result.si_signo)})",
     "bytes": lambda result, args: str(len(result)),
     "cwd": lambda result, args: str(len(result) + 1),

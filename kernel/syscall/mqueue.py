@@ -155,7 +155,7 @@ def sys_mq_timedsend(task: Task, fd: int, data: Any, prio: int = 0, timeout_ns: 
     return 0
 
 
-@syscall(183, "mq_timedreceive", "fd", "size", "timespec", returns="first")
+@syscall(183, "mq_timedreceive", "fd", "size", "timespec", returns="message")
 def sys_mq_timedreceive(task: Task, fd: int, size: int, timeout_ns: int | None = None) -> tuple[bytes, int]:
     """(data, priority) of the oldest of the highest priority."""
     deadline = _deadline(task, timeout_ns)

@@ -119,7 +119,7 @@ def sys_msgsnd(task: Task, msqid: int, mtype: int, data: Any, flags: int = 0) ->
             raise OSError(EIDRM, "the queue was removed")
 
 
-@syscall(188, "msgrcv", "int", "size", "int", "hex", restart=NO_HANDLER_RULE, returns="first")
+@syscall(188, "msgrcv", "int", "size", "int", "hex", restart=NO_HANDLER_RULE, returns="message")
 def sys_msgrcv(task: Task, msqid: int, size: int, mtype: int = 0, flags: int = 0) -> tuple[int, bytes]:
     """(type, data)."""
     if flags & MSG_COPY:
