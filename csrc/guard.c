@@ -108,7 +108,8 @@ static int allowed(struct trl_guard *g, unsigned class)
 /* Writes the SYN-ACK that carries a cookie, to the station the SYN came from. Its length. */
 static int answer(struct trl_guard *g, const struct trl_guard_port *p, const struct trl_pkt *k, uint8_t *out, size_t cap)
 {
-    static const uint16_t sizes[4] = {536, 1300, 1440, 1460};
+    static const uint16_t both[2][4] = {{536, 1300, 1440, 1460}, {536, 1220, 1420, 1440}};
+    const uint16_t *sizes = both[k->ip_version == 6];
     uint8_t template[54] = {0};
     size_t l3 = k->l3, alen = k->ip_version == 4 ? 4 : 16, length = l3 + (k->ip_version == 4 ? 20 : 40);
     uint8_t *ip = template + l3;
