@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel import abi
 from kernel.abi import (
+    EFAULT,
     EINVAL,
     ESRCH,
     F_OWNER_PGRP,
@@ -138,6 +139,8 @@ def set_async(task: Task, file: File, fd: int, on: bool) -> None:
 def set_owner(task: Task, file: File, kind: int, ident: int) -> None:
     """F_SETOWN, F_SETOWN_EX; nobody for 0."""
     machine = task.machine
+    if not isinstance(kind, int) or not isinstance(ident, int):
+        raise error(EFAULT, "an owner is (kind, id)")
     if kind not in (F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP):
         raise error(EINVAL, f"kind of owner {kind}")
     if not ident:

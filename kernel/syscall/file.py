@@ -437,6 +437,8 @@ def sys_ioctl(task: Any, fd: int, request: int, arg: Any = 0) -> Any:
         set_async(task, file, fd, bool(arg))
         return 0
     if request in (abi.FIOSETOWN, abi.SIOCSPGRP) and file.ops is SOCKET:
+        if not isinstance(arg, int):
+            raise error(EFAULT, "an owner is a number")
         set_owner(task, file, abi.F_OWNER_PGRP if arg < 0 else abi.F_OWNER_PID, abs(arg))
         return 0
     if request in (abi.FIOGETOWN, abi.SIOCGPGRP) and file.ops is SOCKET:

@@ -261,7 +261,9 @@ def sys_semctl(task: Task, semid: int, number: int, cmd: int, arg: Any = None) -
     if semid < 0 or cmd not in (*_READING, IPC_SET, IPC_RMID, SETVAL, SETALL):
         raise OSError(EINVAL, f"semctl: set {semid}, command {cmd}")
     wanted = _settings(arg) if cmd == IPC_SET else ()
-    if cmd == SETVAL and not 0 <= int(arg or 0) <= SEMVMX:
+    if cmd == SETVAL and not isinstance(arg, int | None):
+        raise OSError(EFAULT, f"semctl: {arg!r:.40}")
+    if cmd == SETVAL and not 0 <= (arg or 0) <= SEMVMX:
         raise OSError(ERANGE, f"semctl: {arg}")
     semaphores: SemaphoreSet = table.get(semid)
     if cmd in (IPC_SET, IPC_RMID):

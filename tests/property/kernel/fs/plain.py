@@ -75,7 +75,7 @@ def lone_machine(max_pages: int | None = 65536) -> Any:
     signals = SimpleNamespace(set_blocked=lambda task, mask: setattr(task, "blocked", mask))
     machine = SimpleNamespace(
         frames=65536, timeline=timeline, costs=Costs(), signals=signals, stack=Stack(Random(1)),
-        realtime_offset=lambda: timeline.epoch_ns,
+        realtime_offset=lambda: timeline.epoch_ns, tasks={}, processes=SimpleNamespace(groups={}), disks={},
     )  # fmt: skip
 
     def clock() -> int:
