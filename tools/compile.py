@@ -390,7 +390,9 @@ def build(
             files[extension.name] = file
     kept = {*used.values()}
     for path in objects.iterdir():
-        if path not in kept and path.is_file():
+        if path.is_dir():  # of a build that was cut short
+            shutil.rmtree(path)
+        elif path not in kept:
             path.unlink()
     return files, used
 
