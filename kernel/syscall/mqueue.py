@@ -182,9 +182,10 @@ def sys_mq_notify(task: Task, fd: int, event: Any = None) -> int:
     if event is not None:
         try:
             wanted = tuple(int(part) for part in event)[:3]
+            notify, signum, _ = wanted
         except (TypeError, ValueError):
             raise OSError(EFAULT, "mq_notify takes (notify, signal, value)") from None
-        if wanted[0] not in (SIGEV_SIGNAL, SIGEV_NONE) or (wanted[0] == SIGEV_SIGNAL and not 0 <= wanted[1] < abi.NSIG):
+        if notify not in (SIGEV_SIGNAL, SIGEV_NONE) or (notify == SIGEV_SIGNAL and not 0 <= signum < abi.NSIG):
             raise OSError(EINVAL, f"mq_notify: {wanted}")
     file, queue = _queue(task, fd)
     if queue.notify is not None and not queue.notify[0].threads:
