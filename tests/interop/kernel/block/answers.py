@@ -18,15 +18,22 @@ def main(sys, argv):
 
     def aligned(function, *args):
         """A direct transfer of one sector: the host's fails too where Python's buffer crosses a page."""
-        junk = []
+        junk = []  # of the same size: it takes the place of the buffer that crossed a page
         for i in range(100):
             try:
                 return function(*args)
             except OSError as why:
                 if why.errno != EINVAL:
                     raise
-                junk.append([bytes(479 + 16 * (i + j)) for j in range(3)])
+                junk += [bytes(b"%d" % i * 512)[:512], bytes(bytearray(512))]
         raise OSError(EINVAL, "each time")
+
+    kept = []
+
+    def another(data):
+        """A copy somewhere else in memory."""
+        kept.append(bytes(bytearray(data)))
+        return kept[-1]
 
     fd = sys.open(device, O_RDWR)
     st = sys.fstat(fd)
@@ -72,7 +79,7 @@ def main(sys, argv):
     direct = sys.open(device, O_RDWR | O_DIRECT)
     for count, pos in ((512, 0), (100, 0), (512, 100), (4096, size - 512), (512, size), (100, size), (512, 512)):
         say(f"direct read {count} {pos}", lambda: len(aligned(lambda: sys.pread64(direct, count, pos))))
-        say(f"direct write {count} {pos}", aligned, lambda: sys.pwrite64(direct, bytes(b"z" * count), pos))
+        say(f"direct write {count} {pos}", aligned, lambda: sys.pwrite64(direct, another(b"z" * count), pos))
     say("what direct wrote", sys.pread64, fd, 6, 0)
     for request in ("BLKZEROOUT", "BLKDISCARD"):
         for start, length in ((0, 100), (100, 512), (size, 512), (0, size + 512)):
@@ -105,7 +112,7 @@ def main(sys, argv):
             count = 512
         data = (b"%05d" % (state % 100000) * (count // 5 + 1))[:count]
         if kind:
-            say("w", aligned, lambda: sys.pwrite64(which, bytes(bytearray(data)), pos))
+            say("w", aligned, lambda: sys.pwrite64(which, another(data), pos))
         else:
             say("r", aligned, lambda: sys.pread64(which, count, pos))
     data = sys.pread64(fd, size, 0)
