@@ -44,7 +44,7 @@ def test_the_first_offer_fits_the_buffer_and_its_scale(
 ) -> None:
     offer, clamp, scale = window.initial(space, mss, 0, scaled, segments, rmem, core)
     assert 0 <= offer <= space and 0 <= scale <= 14
-    # The last unit of the scale is more than a header can say: a SYN says at most 65535, the rest is only reckoned with.
+    # The last unit of the scale is more than a header can say (a SYN says 65535 at most): it is only reckoned with.
     assert offer <= clamp or offer < 65536 << scale or not scaled
     assert scaled or scale == 0
     if segments:
