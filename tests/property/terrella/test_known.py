@@ -104,6 +104,15 @@ NEW_DATA_OF_FRTO_TO_THE_EDGE = exchange(
 )  # fmt: skip
 """New data after a timeout fills the window to its edge behind a small segment: Nagle's algorithm is off for it."""
 
+BLOCKS_OF_WHAT_JUST_LEFT = exchange(
+    Link(
+        Way(boxes=(ShiftSequence(1448),), fates=only(".xxx")),
+        Way(20 * MS, boxes=(ShiftSequence(1448, back=True),)),
+    ),
+    Application((Piece(500_000),)), Application(()), 0, both=False,
+)  # fmt: skip
+"""A firewall's SACK blocks are one segment too far: for one that left a moment ago, and SRTT with it."""
+
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
 

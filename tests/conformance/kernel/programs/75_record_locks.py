@@ -196,6 +196,7 @@ def main(sys, argv):
         k = sys.open(n, O_RDWR)
         sys.nanosleep(i * 20 * MS)
         r = e(sys.fcntl, k, F_SETLKW, (kind, 0, s, l))
+        sys.nanosleep(i * 10 * MS)  # who wakes together on different processors says so in turn
         sys.write(log_w, b"%d got %s;" % (i, str(r).encode()))
         sys.nanosleep(100 * MS if kind == W else 30 * MS)
 
