@@ -51,12 +51,12 @@ def main(sys, argv):
 
     def echo():
         out = b""
-        while sys.ppoll([(m, POLLIN)], 5 * MS):
+        while sys.ppoll([(m, POLLIN)], 25 * MS):
             out += sys.read(m, 1000)
         return out
 
     def rd(k=100):
-        return sys.read(s, k) if sys.ppoll([(s, POLLIN)], 5 * MS) else "-"
+        return sys.read(s, k) if sys.ppoll([(s, POLLIN)], 25 * MS) else "-"
 
     def T(x, k=100):
         sys.write(m, x)
@@ -140,7 +140,7 @@ def main(sys, argv):
     for vmin, vtime in ((0, 0), (1, 0), (3, 0), (0, 1), (2, 1), (5, 1)):
         setf(cc={VMIN: vmin, VTIME: vtime}, l=0)
         sys.write(m, b"ab")
-        sys.nanosleep(10 * MS)
+        sys.nanosleep(40 * MS)
         if not (vmin > 2 and not vtime):
             r1 = sys.read(s, 100)
         else:
@@ -156,13 +156,13 @@ def main(sys, argv):
     # switching modes with data there
     setf(l=0, cc={VMIN: 1, VTIME: 0})
     sys.write(m, b"raw\nmore")
-    sys.nanosleep(10 * MS)
+    sys.nanosleep(40 * MS)
     setf(l=base[3])
     print("to canon", rd(), rd(), T(b"\n"), rd())
     setf(cc={VEOF: 4, VMIN: 4})
     setf(l=base[3])
     sys.write(m, b"partial")
-    sys.nanosleep(10 * MS)
+    sys.nanosleep(40 * MS)
     setf(l=base[3] & ~ICANON, cc={VMIN: 1})
     print("to raw", rd(), echo())
     setf(l=base[3], cc={VEOF: 4})
@@ -172,6 +172,7 @@ def main(sys, argv):
     sys.fcntl(m, F_SETFL, O_NONBLOCK)
     print("long", w, e(sys.write, m, b"M" * 10), sys.write(m, b"\n") if False else "", e(sys.ioctl, s, FIONREAD))
     sys.fcntl(m, F_SETFL, 0)
+    sys.nanosleep(40 * MS)  # the host takes what was written when it comes to it
     setf(l=base[3])
     print("flush", e(sys.ioctl, s, TCFLSH, 0), e(sys.ioctl, s, TCFLSH, 7), e(sys.ioctl, s, FIONREAD), T(b"ok\n"))
     print(
@@ -205,7 +206,7 @@ def main(sys, argv):
     sys.ioctl(m, TIOCPKT, 0)
     # ends
     sys.write(m, b"last")
-    sys.nanosleep(10 * MS)
+    sys.nanosleep(40 * MS)
     sys.close(s)
     print("slave closed", e(sys.read, m, 10), [hex(x) for _, x in sys.ppoll([(m, 0x1F)], 0)], e(sys.write, m, b"x"))
     s = sys.open("/dev/pts/%d" % n, O_RDWR | O_NOCTTY)
