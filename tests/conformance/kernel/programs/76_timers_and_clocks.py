@@ -246,7 +246,7 @@ def main(sys, argv):
     woken = []
     tt = sys.clone(th2, flags=CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
     t0 = sys.clock_gettime(P)
-    print("process cpu sleep", e(sys.clock_nanosleep, P, 0, 30 * MS), 29 * MS <= sys.clock_gettime(P) - t0)
+    print("process cpu sleep", e(sys.clock_nanosleep, P, 0, 30 * MS), sys.clock_gettime(P) - t0 >= 29 * MS)
     woken.append(1)
     sys.nanosleep(100 * MS)
     pid = sys.getpid()
