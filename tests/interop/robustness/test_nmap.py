@@ -17,8 +17,8 @@ pytestmark = pytest.mark.interop
 
 
 def scan(run: Callable[..., str], address: str, *options: str) -> ElementTree.Element:
-    """The <host> of nmap's report."""
-    report = run("nmap", "-n", "-Pn", "-sS", "--max-os-tries", "1", "-oX", "-", *options, address, timeout=400)
+    """The <host> of nmap's report. All probes take a quarter of an hour: discard answers none."""
+    report = run("nmap", "-n", "-Pn", "-sS", "--max-os-tries", "1", "-oX", "-", *options, address, timeout=2400)
     host = ElementTree.fromstring(report).find("host")
     assert host is not None, report
     return host
