@@ -18,14 +18,14 @@ def main(sys, argv):
 
     def aligned(function, *args):
         """A direct transfer of one sector: the host's fails too where Python's buffer crosses a page."""
-        junk = []  # of the same size: it takes the place of the buffer that crossed a page
+        junk = []  # of the same sizes: it takes the place of the buffer that crossed a page
         for i in range(100):
             try:
                 return function(*args)
             except OSError as why:
                 if why.errno != EINVAL:
                     raise
-                junk += [bytes(b"%d" % i * 512)[:512], bytes(bytearray(512))]
+                junk += [bytes(b"%d" % i * 512)[:512], bytes(bytearray(512)), bytes(bytearray(4096))]
         raise OSError(EINVAL, "each time")
 
     kept = []
