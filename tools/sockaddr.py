@@ -13,7 +13,9 @@ Address = Any
 
 
 def pack_address(family: int, address: Address) -> bytes:
-    """A `struct sockaddr`. Names are not resolved: hosts are numeric, and "" is the wildcard."""
+    """A `struct sockaddr`. Names are not resolved: hosts are numeric, and "" is the wildcard; None is AF_UNSPEC."""
+    if address is None:
+        return struct.pack("=H14x", socket.AF_UNSPEC)
     if family == socket.AF_UNIX:
         path = os.fsencode(address)
         if not path:

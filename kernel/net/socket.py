@@ -323,6 +323,11 @@ class SocketOps(FileOps):
         """connect(2): waits for the handshake unless O_NONBLOCK."""
         state: SocketState = file.private
         sock = state.sock
+        if addr is None and isinstance(sock, TcpSocket):  # AF_UNSPEC
+            state.connecting = False
+            sock.disconnect(task.now)
+            state.network.drive()
+            return
         deadline = task.now + sock.sndtimeo_ns if sock.sndtimeo_ns else None
         if state.connecting and sock.family != abi.AF_UNIX and sock.type == SOCK_STREAM:
             conn = sock.conn

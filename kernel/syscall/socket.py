@@ -203,7 +203,7 @@ def sys_connect(task: Any, fd: int, addr: Address) -> int:
                 if file.flags & abi.O_NONBLOCK:
                     raise
                 file.private.wait(task, file.private.writers, None)
-    SOCKET.connect(file, task, None if addr is None and sock.type != abi.SOCK_STREAM else _inet(addr))
+    SOCKET.connect(file, task, None if addr is None else _inet(addr))
     return 0
 
 

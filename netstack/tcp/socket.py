@@ -45,9 +45,11 @@ from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
     CLOSE_WAIT,
     CLOSED,
+    CLOSING,
     ESTABLISHED,
     FIN_WAIT_1,
     FIN_WAIT_2,
+    LAST_ACK,
     LISTEN,
     SYN_RECEIVED,
     SYN_SENT,
@@ -270,6 +272,20 @@ class TcpSocket(Socket):
         if not self.pinned:
             self.release_port()
             self.local = (bytes(len(self.local[0])), 0)
+
+    def disconnect(self, now: int) -> None:
+        """connect(2) with AF_UNSPEC: ABORT (RFC 9293 section 3.10.5), and the socket may connect or listen again."""
+        self.check_open()
+        self.stop_listening(now)
+        conn = self.conn
+        if conn is not None and conn.state not in (CLOSED, TIME_WAIT):
+            if conn.state in (CLOSING, LAST_ACK) and conn.snd_nxt == conn.write_seq:
+                conn.done(now)
+            else:
+                conn.abort(now)
+                self.so_error = errno.ECONNRESET
+        self.forget()
+        self.wake()
 
     def connect(self, addr: SockAddr, now: int) -> None:
         """Always BlockingIOError(EINPROGRESS) when the SYN has gone out; the outcome is in SO_ERROR and readiness."""
@@ -534,13 +550,7 @@ class TcpSocket(Socket):
             self.wake()
             raise error(errno.ENOTCONN)
         if conn.state == SYN_SENT:  # the attempt is given up, whatever was to be shut
-            conn.done(now)
-            self.conn = self.remote = None
-            self.so_error, self.shutdown_mask = errno.ECONNRESET, 0
-            if not self.pinned:
-                self.release_port()
-                self.local = (bytes(len(self.local[0])), 0)
-            self.wake()
+            self.disconnect(now)
             return
         if how in (SHUT_RD, SHUT_RDWR):
             self.shutdown_mask |= 1
