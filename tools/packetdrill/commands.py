@@ -3,7 +3,9 @@
 Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings); any path to
 `defaults.sh` (the settings under which the public suites were written: `DEFAULTS`) or `sysctl_restore_*.sh` (a machine
 serves one script only);
-`tc qdisc replace dev tun0 root fq` (pacing);
+`tc qdisc replace dev tun0 root fq` (pacing) or `pfifo` (nothing to do: a virtual device has no queue); `ethtool -K tun0
+tso off` (GSO makes the same packets) and `ip tcp_metrics flush` (none are kept) the same; `echo VALUE >
+/sys/module/tcp_cubic/parameters/NAME` with the value that CUBIC here has (`CUBIC`);
 `dd if=/dev/zero of=FILE bs=N count=N` and `rm -f FILE` (files of the machine, not of the host);
 `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...).
 Anything else is unsupported, and the script does not pass.
@@ -40,6 +42,12 @@ DEFAULTS = {
 }
 """Where `defaults.sh` of the public suites differs from the defaults of Linux 6.18, and so from this stack's."""
 
+CUBIC = {
+    "beta": "717", "bic_scale": "41", "fast_convergence": "1", "hystart": "1", "hystart_ack_delta_us": "2000",
+    "hystart_detect": "3", "hystart_low_window": "16", "initial_ssthresh": "0", "tcp_friendliness": "1",
+}  # fmt: skip
+"""The parameters of Linux's module, which are constants here."""
+
 _NUMBERS = {"mtu", "advmss", "initcwnd", "initrwnd", "window", "reordering", "quickack", "cwnd"}
 _UNITS = {"": 1_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1, "s": 1_000_000_000, "msec": 1_000_000, "usec": 1_000}
 _WITH_VALUE = {"dev", "via", "src", "proto", "protocol", "scope", "table", "metric", "realm", "type"}
@@ -72,6 +80,9 @@ def run(line: str, set_sysctl: Callable[[str, str], None], route: Route) -> None
         statement = arithmetic(statement.split("#")[0].strip())
         if not statement:
             continue
+        told = re.fullmatch(r"echo\s+(\d+)\s*>\s*/sys/module/tcp_cubic/parameters/(\w+)", statement)
+        if told is not None and CUBIC.get(told.group(2)) == told.group(1):
+            continue
         words = shlex.split(re.sub(r"\d?>+\s*(?:/dev/null|&\d)", "", statement))
         if words and not _one(words, set_sysctl, route):
             raise UnsupportedCommand(f"command {statement!r}")
@@ -97,6 +108,12 @@ def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route)
         return True
     if name == "tc" and words[-2:] == ["root", "fq"] and words[1] == "qdisc" and words[2] in ("add", "replace"):
         set_sysctl("net.core.default_qdisc", "fq")  # TCP does itself what that discipline is for: pacing
+        return True
+    if name == "tc" and words[-2:] == ["root", "pfifo"] and words[1] == "qdisc" and words[2] in ("add", "replace"):
+        return True
+    if name == "ethtool" and words[1:2] == ["-K"] and words[3:] in (["tso", "off"], ["tso", "on"]):
+        return True
+    if words[:3] == ["ip", "tcp_metrics", "flush"]:
         return True
     if name == "rm" and words[1:2] == ["-f"] and len(words) == 3:
         route.files.pop(words[2], None)

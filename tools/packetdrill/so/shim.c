@@ -4,41 +4,31 @@
  * packetdrill loads a shared object, calls packetdrill_interface_init() and from then on makes every system call, and
  * sends and sniffs every packet, through the functions it finds in `struct packetdrill_interface` (its packetdrill.h).
  * Here each of them is a request to a Python process (`tools.packetdrill.so.server`) that owns the machine, over a
- * socket pair: one pair per calling thread, as packetdrill makes the calls that block from a thread of its own. There is
- * no policy in this file.
- *
- * Time. The server says what time it is with each answer; gettimeofday() needs no request. Nothing else makes time
- * pass, so packetdrill's busy waiting would last for ever: from the fourth reading in a row each one takes 1 us. A
- * usleep() lasts 20 us longer than asked, the time for which packetdrill would spin after it: so its events happen
- * exactly at their instant.
- *
- * Preloaded as well (LD_PRELOAD), the library answers the two calls that packetdrill makes past the interface:
- * getsockopt() on a machine's descriptor (for %{ }% code), and system(), as far as the command is one that a terrella
- * script may use (sysctl, ip route): it then acts on the machine, not on the host.
+ * socket pair: one pair per calling thread, as packetdrill makes the calls that block from a thread of its own (which
+ * also waits there for the moment of the call). There is no policy in this file. packetdrill runs the scripts of one
+ * command line one after the other, with an init and a free each: each has a machine of its own. `channel.c` carries
+ * the requests, and says what time it is; `preload.c` is for what packetdrill asks of the C library itself.
  */
 
-#define _GNU_SOURCE
-#include <dlfcn.h>
+#include "channel.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/sockios.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
-#include <sys/types.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef TERRELLA_PYTHON
-#define TERRELLA_PYTHON "python3"
-#endif
+#define SPIN_US 20
+#define OPTION_MAX 65536
 
 /* The layout that packetdrill's packetdrill.h gives it. */
 struct packetdrill_interface {
@@ -77,126 +67,6 @@ struct packetdrill_interface {
     int (*splice)(void *, int, loff_t *, int, loff_t *, size_t, unsigned int);
 };
 
-enum {
-    OP_SOCKET = 1, OP_BIND, OP_LISTEN, OP_ACCEPT, OP_CONNECT, OP_RECV, OP_RECVMSG, OP_SEND, OP_SENDMSG, OP_FCNTL,
-    OP_IOCTL, OP_CLOSE, OP_SHUTDOWN, OP_GETSOCKOPT, OP_SETSOCKOPT, OP_POLL, OP_NETDEV_SEND, OP_NETDEV_RECEIVE,
-    OP_USLEEP, OP_EPOLL_CREATE, OP_EPOLL_CTL, OP_EPOLL_WAIT, OP_PIPE, OP_SPLICE, OP_SYSTEM, OP_READ, OP_WRITE
-};
-
-struct request {
-    uint32_t op;
-    int32_t fd;
-    int64_t now_us;
-    int64_t a[3];
-    uint32_t size; /* of what follows */
-    uint32_t room; /* for what comes back */
-};
-
-struct answer {
-    int64_t result;
-    int64_t now_us;
-    int32_t error;
-    uint32_t size; /* of what follows */
-};
-
-#define CHANNELS 8
-#define SPIN_US 20
-#define FREE_READINGS 3
-#define FIRST_FD 1000 /* descriptors of the machine begin here: none of the host's can be meant */
-#define MESSAGE_MAX (1 << 22)
-
-static int channels[CHANNELS];
-static int taken;
-static pid_t server;
-static int64_t clock_us;
-static int readings;
-static pthread_t main_thread;
-static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
-static __thread int own_channel = -1;
-static __thread int64_t own_us;
-
-static void die(const char *what)
-{
-    fprintf(stderr, "terrella: packetdrill interface: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static void put(int fd, const void *data, size_t size)
-{
-    const char *at = data;
-    while (size) {
-        ssize_t n = send(fd, at, size, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            die("the machine is gone");
-        at += n;
-        size -= n;
-    }
-}
-
-static void get(int fd, void *data, size_t size)
-{
-    char *at = data;
-    while (size) {
-        ssize_t n = recv(fd, at, size, 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            die("the machine is gone");
-        at += n;
-        size -= n;
-    }
-}
-
-/* One request and its answer. `out` is filled up to `room` bytes; *got says how many came. Sets errno. */
-static int64_t call(int op, int fd, int64_t a0, int64_t a1, int64_t a2, const void *in, size_t size, void *out,
-                    size_t room, size_t *got)
-{
-    if (own_channel < 0) {
-        pthread_mutex_lock(&guard);
-        own_channel = taken < CHANNELS ? channels[taken++] : -1;
-        pthread_mutex_unlock(&guard);
-        if (own_channel < 0)
-            die("too many threads");
-    }
-    struct request request = {.op = op, .fd = fd, .a = {a0, a1, a2}, .size = size, .room = room};
-    pthread_mutex_lock(&guard);
-    request.now_us = clock_us;
-    readings = 0;
-    pthread_mutex_unlock(&guard);
-    put(own_channel, &request, sizeof request);
-    if (size)
-        put(own_channel, in, size);
-    struct answer answer;
-    get(own_channel, &answer, sizeof answer);
-    if (answer.size > room)
-        die("an answer is too long");
-    if (answer.size)
-        get(own_channel, out, answer.size);
-    if (got)
-        *got = answer.size;
-    pthread_mutex_lock(&guard);
-    if (pthread_equal(pthread_self(), main_thread)) {
-        if (answer.now_us > clock_us)
-            clock_us = answer.now_us;
-        readings = 0;
-    } else {
-        own_us = answer.now_us;
-    }
-    pthread_mutex_unlock(&guard);
-    if (answer.error) {
-        errno = answer.error;
-        return -1;
-    }
-    return answer.result;
-}
-
-static int simple(int op, int fd, int64_t a0, int64_t a1, int64_t a2)
-{
-    return call(op, fd, a0, a1, a2, NULL, 0, NULL, 0, NULL);
-}
-
 static int missing(void)
 {
     errno = EFAULT;
@@ -212,21 +82,20 @@ static void give_address(const char *from, size_t size, struct sockaddr *addr, s
     }
 }
 
+/* The end of the machine. Its process stays, for the commands that may still come (packetdrill cleans up after it has
+ * freed the interface), until the next one or the end of this. */
 static void t_free(void *u)
 {
     (void)u;
-    for (int i = 0; i < CHANNELS; i++)
-        if (channels[i] >= 0)
-            close(channels[i]);
-    if (server > 0)
-        waitpid(server, NULL, 0);
-    server = 0;
+    simple(OP_FREE, -1, 0, 0, 0);
+    for (int i = 0; i < MANY; i++)
+        release(FIRST_FD + i);
 }
 
 static int t_socket(void *u, int domain, int type, int protocol)
 {
     (void)u;
-    return simple(OP_SOCKET, -1, domain, type, protocol);
+    return hold(simple(OP_SOCKET, -1, domain, type, protocol));
 }
 
 static int t_bind(void *u, int fd, const struct sockaddr *addr, socklen_t size)
@@ -249,7 +118,7 @@ static int t_accept(void *u, int fd, struct sockaddr *addr, socklen_t *length)
     int result = call(OP_ACCEPT, fd, 0, 0, 0, NULL, 0, raw, sizeof raw, &got);
     if (result >= 0)
         give_address(raw, got, addr, length);
-    return result;
+    return hold(result);
 }
 
 static int t_connect(void *u, int fd, const struct sockaddr *addr, socklen_t size)
@@ -261,6 +130,8 @@ static int t_connect(void *u, int fd, const struct sockaddr *addr, socklen_t siz
 static ssize_t t_read(void *u, int fd, void *buf, size_t count)
 {
     (void)u;
+    if (is_hosts(fd))
+        return read(fd, buf, count);
     return call(OP_READ, fd, count, buf == NULL, 0, NULL, 0, buf, buf ? count : 0, NULL);
 }
 
@@ -301,6 +172,8 @@ static char *gather(const struct iovec *iov, int count, size_t before, size_t *s
 static ssize_t t_readv(void *u, int fd, const struct iovec *iov, int count)
 {
     (void)u;
+    if (is_hosts(fd))
+        return readv(fd, iov, count);
     size_t room = total(iov, count), got = 0;
     char *data = malloc(room + 1);
     if (!data)
@@ -370,12 +243,16 @@ static ssize_t t_recvmsg(void *u, int fd, struct msghdr *msg, int flags)
 static ssize_t t_write(void *u, int fd, const void *buf, size_t count)
 {
     (void)u;
+    if (is_hosts(fd))
+        return write(fd, buf, count);
     return call(OP_WRITE, fd, count, buf == NULL, 0, buf, buf ? count : 0, NULL, 0, NULL);
 }
 
 static ssize_t t_writev(void *u, int fd, const struct iovec *iov, int count)
 {
     (void)u;
+    if (is_hosts(fd))
+        return writev(fd, iov, count);
     size_t size;
     char *data = gather(iov, count, 0, &size);
     ssize_t result = call(OP_WRITE, fd, size, 0, 0, data, size, NULL, 0, NULL);
@@ -422,30 +299,60 @@ static ssize_t t_sendmsg(void *u, int fd, const struct msghdr *msg, int flags)
     return result;
 }
 
+/* packetdrill passes an int or nothing. */
 static int t_fcntl(void *u, int fd, int command, ...)
 {
     (void)u;
     va_list rest;
     va_start(rest, command);
-    long argument = va_arg(rest, long);
+    int argument = va_arg(rest, int);
     va_end(rest);
-    return simple(OP_FCNTL, fd, command, (int)argument, 0);
+    if (is_hosts(fd))
+        return fcntl(fd, command, argument);
+    int result = simple(OP_FCNTL, fd, command, argument, 0);
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? hold(result) : result;
 }
 
+/* packetdrill passes a pointer to an int, or nothing: only what these requests want is looked at. */
 static int t_ioctl(void *u, int fd, unsigned long request, ...)
 {
     (void)u;
     va_list rest;
     va_start(rest, request);
-    int *argument = va_arg(rest, int *);
+    int *argument = va_arg(rest, int *), value = 0;
     va_end(rest);
-    return call(OP_IOCTL, fd, request, 0, 0, NULL, 0, argument, argument ? sizeof *argument : 0, NULL);
+    request = (uint32_t)request;
+    if (is_hosts(fd))
+        return ioctl(fd, request, argument);
+    size_t out = 0;
+    switch (request) {
+    case SIOCINQ: /* and FIONREAD */
+    case SIOCOUTQ:
+    case SIOCOUTQNSD:
+    case SIOCATMARK:
+        out = sizeof value;
+        break;
+    case FIONBIO:
+    case FIOASYNC:
+        value = *argument;
+    }
+    int result = call(OP_IOCTL, fd, request, value, 0, NULL, 0, &value, out, NULL);
+    if (!result && out)
+        *argument = value;
+    return result;
 }
 
-static int t_close(void *u, int fd)
+int t_close(void *u, int fd)
 {
     (void)u;
-    return simple(OP_CLOSE, fd, 0, 0, 0);
+    if (is_hosts(fd)) {
+        shut(fd);
+        return 0;
+    }
+    int result = simple(OP_CLOSE, fd, 0, 0, 0);
+    if (!result)
+        release(fd);
+    return result;
 }
 
 static int t_shutdown(void *u, int fd, int how)
@@ -454,11 +361,15 @@ static int t_shutdown(void *u, int fd, int how)
     return simple(OP_SHUTDOWN, fd, how, 0, 0);
 }
 
-static int t_getsockopt(void *u, int fd, int level, int name, void *value, socklen_t *length)
+int t_getsockopt(void *u, int fd, int level, int name, void *value, socklen_t *length)
 {
     (void)u;
     if (!value || !length)
         return missing();
+    if (*length > INT_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
     size_t got = 0;
     int result = call(OP_GETSOCKOPT, fd, level, name, *length, NULL, 0, value, *length, &got);
     if (result >= 0)
@@ -469,6 +380,10 @@ static int t_getsockopt(void *u, int fd, int level, int name, void *value, sockl
 static int t_setsockopt(void *u, int fd, int level, int name, const void *value, socklen_t length)
 {
     (void)u;
+    if (length > OPTION_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
     return value || !length ? call(OP_SETSOCKOPT, fd, level, name, 0, value, length, NULL, 0, NULL) : missing();
 }
 
@@ -490,9 +405,9 @@ static int t_netdev_receive(void *u, void *packet, size_t *size, long long *time
     (void)u;
     size_t got = 0;
     int64_t when = call(OP_NETDEV_RECEIVE, -1, 0, 0, 0, NULL, 0, packet, *size, &got);
-    *size = got;
-    if (when < 0)
-        return -1;
+    if (!got)
+        fprintf(stderr, "terrella: a packet is expected, and none will ever be sent\n");
+    *size = got; /* 0: packetdrill takes it for a bad packet; an error would make it ask again, for ever */
     *time_usecs = when;
     return 0;
 }
@@ -507,16 +422,7 @@ static int t_gettimeofday(void *u, struct timeval *tv, struct timezone *tz)
 {
     (void)u;
     (void)tz;
-    pthread_mutex_lock(&guard);
-    int64_t now;
-    if (pthread_equal(pthread_self(), main_thread) || !own_us) {
-        if (++readings > FREE_READINGS)
-            clock_us++;
-        now = clock_us;
-    } else {
-        now = own_us; /* when the call that this thread made came back */
-    }
-    pthread_mutex_unlock(&guard);
+    int64_t now = read_clock();
     tv->tv_sec = now / 1000000;
     tv->tv_usec = now % 1000000;
     return 0;
@@ -525,7 +431,7 @@ static int t_gettimeofday(void *u, struct timeval *tv, struct timezone *tz)
 static int t_epoll_create(void *u, int size)
 {
     (void)u;
-    return simple(OP_EPOLL_CREATE, -1, size, 0, 0);
+    return hold(simple(OP_EPOLL_CREATE, -1, size, 0, 0));
 }
 
 static int t_epoll_ctl(void *u, int ep, int op, int fd, struct epoll_event *event)
@@ -547,56 +453,27 @@ static int t_epoll_wait(void *u, int ep, struct epoll_event *events, int most, i
 static int t_pipe(void *u, int ends[2])
 {
     (void)u;
-    return call(OP_PIPE, -1, 0, 0, 0, NULL, 0, ends, 2 * sizeof(int), NULL);
+    int result = call(OP_PIPE, -1, 0, 0, 0, NULL, 0, ends, 2 * sizeof(int), NULL);
+    for (int i = 0; i < 2 && !result; i++)
+        hold(ends[i]);
+    return result;
 }
 
 static int t_splice(void *u, int in, loff_t *in_at, int out, loff_t *out_at, size_t size, unsigned int flags)
 {
     (void)u;
-    (void)in_at;
-    (void)out_at;
+    if ((in_at && *in_at) || (out_at && *out_at)) { /* packetdrill points at what the script has: 0 stands for NULL */
+        errno = ESPIPE;
+        return -1;
+    }
     return simple(OP_SPLICE, in, out, size, flags);
 }
 
-static void start(const char *flags)
+EXPORTED void packetdrill_interface_init(const char *flags, struct packetdrill_interface *ifc)
 {
-    int theirs[CHANNELS];
-    for (int i = 0; i < CHANNELS; i++) {
-        int ends[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
-            die("socketpair");
-        channels[i] = ends[0];
-        theirs[i] = ends[1];
-    }
-    const char *python = getenv("TERRELLA_PYTHON");
-    if (!python || !*python)
-        python = TERRELLA_PYTHON;
-    server = fork();
-    if (server < 0)
-        die("fork");
-    if (!server) {
-        char list[CHANNELS * 12] = "";
-        for (int i = 0; i < CHANNELS; i++) {
-            fcntl(theirs[i], F_SETFD, 0);
-            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%d", i ? "," : "", theirs[i]);
-        }
-        unsetenv("LD_PRELOAD");
-        execlp(python, python, "-m", "tools.packetdrill.so.server", list, flags ? flags : "", (char *)NULL);
-        fprintf(stderr, "terrella: cannot start %s: %s (set TERRELLA_PYTHON)\n", python, strerror(errno));
-        _exit(127);
-    }
-    for (int i = 0; i < CHANNELS; i++)
-        close(theirs[i]);
-}
-
-__attribute__((visibility("default")))
-void packetdrill_interface_init(const char *flags, struct packetdrill_interface *ifc)
-{
-    main_thread = pthread_self();
     start(flags);
-    simple(OP_USLEEP, -1, 0, 0, 0); /* it is up, and we have its time */
     *ifc = (struct packetdrill_interface){
-        .userdata = &server, .free = t_free, .socket = t_socket, .bind = t_bind, .listen = t_listen,
+        .userdata = NULL, .free = t_free, .socket = t_socket, .bind = t_bind, .listen = t_listen,
         .accept = t_accept, .connect = t_connect, .read = t_read, .readv = t_readv, .recv = t_recv,
         .recvfrom = t_recvfrom, .recvmsg = t_recvmsg, .write = t_write, .writev = t_writev, .send = t_send,
         .sendto = t_sendto, .sendmsg = t_sendmsg, .fcntl = t_fcntl, .ioctl = t_ioctl, .close = t_close,
@@ -605,24 +482,4 @@ void packetdrill_interface_init(const char *flags, struct packetdrill_interface 
         .gettimeofday = t_gettimeofday, .epoll_create = t_epoll_create, .epoll_ctl = t_epoll_ctl,
         .epoll_wait = t_epoll_wait, .pipe = t_pipe, .splice = t_splice,
     };
-}
-
-/* What packetdrill asks of the C library, when this is preloaded. */
-
-__attribute__((visibility("default")))
-int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
-{
-    if (server > 0 && fd >= FIRST_FD)
-        return t_getsockopt(NULL, fd, level, name, value, length);
-    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
-    return real(fd, level, name, value, length);
-}
-
-__attribute__((visibility("default")))
-int system(const char *line)
-{
-    if (server > 0 && line && !call(OP_SYSTEM, -1, 0, 0, 0, line, strlen(line), NULL, 0, NULL))
-        return 0;
-    int (*real)(const char *) = dlsym(RTLD_NEXT, "system");
-    return real(line);
 }
