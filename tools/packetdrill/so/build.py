@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 NAME = "libterrella-packetdrill.so"
-SOURCE = Path(__file__).with_name("shim.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("shim.c", "channel.c", "preload.c")]
 
 
 def build(out: Path) -> Path:
@@ -21,7 +21,7 @@ def build(out: Path) -> Path:
     compiler = os.environ.get("CC", "cc")
     command = [
         compiler, "-std=gnu11", "-O1", "-Wall", "-Wextra", "-fPIC", "-shared", "-fvisibility=hidden", "-pthread",
-        f'-DTERRELLA_PYTHON="{sys.executable}"', str(SOURCE), "-o", str(out), "-ldl",
+        f'-DTERRELLA_PYTHON="{sys.executable}"', *map(str, SOURCES), "-o", str(out), "-ldl",
     ]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True)

@@ -1,7 +1,8 @@
 /* The way to the machine: its process, a socket pair for each thread that makes requests, and the clock.
  *
  * Time. There is one clock for all threads: what the server said last. Nothing else makes time pass, so packetdrill's
- * busy waiting would last for ever: after FREE_READINGS readings in a row each one takes 1 us. Only the reading that
+ * busy waiting would last for ever: after FREE_READINGS readings in a row every eighth takes 1 us (the one that ends a
+ * wait is followed by others, to check the time and to count from, and they are to say the same). Only the reading that
  * follows a call of packetdrill's other thread is of the past: when that call came back. packetdrill begins a script
  * 250 us after it first read the clock; the machine is 750 us old then, so the script begins at a full ms.
  *
@@ -15,7 +16,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +47,7 @@ struct answer {
 
 #define CHANNELS 8
 #define FREE_READINGS 16 /* packetdrill makes ten to find its start, up to seven from one call to the next */
+#define SLOW 8
 #define START_US 750
 #define MANY 16384 /* descriptors of the machine are held */
 
@@ -109,9 +110,8 @@ static void get(int fd, void *data, size_t size)
     }
 }
 
-/* One request and its answer. `out` is filled up to `room` bytes; *got says how many came. Sets errno. */
-int64_t call(int op, int fd, int64_t a0, int64_t a1, int64_t a2, const void *in, size_t size, void *out,
-                    size_t room, size_t *got)
+int64_t call(int op, int fd, int64_t a0, int64_t a1, int64_t a2, const void *in, size_t size, void *out, size_t room,
+             size_t *got)
 {
     if (!server) {
         errno = EBADF;
@@ -167,7 +167,7 @@ int64_t read_clock(void)
     int64_t now = end_us;
     if (!now) {
         if (++readings > FREE_READINGS)
-            clock_us++;
+            clock_us += (readings - FREE_READINGS) % SLOW == 1;
         now = clock_us;
     }
     end_us = 0;
@@ -212,18 +212,26 @@ int is_up(void)
     return server && owner == getpid();
 }
 
+/* There was a machine, and packetdrill has freed it. */
+int is_past(void)
+{
+    return !server && owner == getpid();
+}
+
 void release_all(void)
 {
     for (int i = 0; i < MANY; i++)
         release(FIRST_FD + i);
 }
 
-static void stop(void)
+void stop(void)
 {
     if (!server)
         return;
-    for (int i = 0; i < CHANNELS; i++)
+    for (int i = 0; i < CHANNELS; i++) {
+        shutdown(channels[i], SHUT_RDWR); /* also when another thread is in the middle of a request */
         shut(channels[i]);
+    }
     waitpid(server, NULL, 0);
     server = 0;
 }

@@ -16,7 +16,7 @@ enum {
     OP_SOCKET = 1, OP_BIND, OP_LISTEN, OP_ACCEPT, OP_CONNECT, OP_RECV, OP_RECVMSG, OP_SEND, OP_SENDMSG, OP_FCNTL,
     OP_IOCTL, OP_CLOSE, OP_SHUTDOWN, OP_GETSOCKOPT, OP_SETSOCKOPT, OP_POLL, OP_NETDEV_SEND, OP_NETDEV_RECEIVE,
     OP_USLEEP, OP_EPOLL_CREATE, OP_EPOLL_CTL, OP_EPOLL_WAIT, OP_PIPE, OP_SPLICE, OP_SYSTEM, OP_READ, OP_WRITE,
-    OP_SENDFILE, OP_FREE
+    OP_SENDFILE
 };
 
 /* One request and its answer. `out` is filled up to `room` bytes; *got says how many came. Sets errno. */
@@ -24,6 +24,7 @@ int64_t call(int op, int fd, int64_t a0, int64_t a1, int64_t a2, const void *in,
              size_t *got);
 int simple(int op, int fd, int64_t a0, int64_t a1, int64_t a2);
 void start(const char *flags);
+void stop(void);
 int64_t read_clock(void);
 __attribute__((noreturn)) void die(const char *what);
 
@@ -34,6 +35,7 @@ void release_all(void);
 int is_hosts(int fd);
 int is_machines(int fd);
 int is_up(void);
+int is_past(void);
 void shut(int fd);
 
 int t_getsockopt(void *u, int fd, int level, int name, void *value, socklen_t *length);

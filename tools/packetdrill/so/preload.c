@@ -45,13 +45,11 @@ EXPORTED ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
     if (!is_machines(out))
         return syscall(SYS_sendfile, out, in, offset, count);
-    off_t at = offset ? *offset : lseek(in, 0, SEEK_CUR);
-    off_t end = lseek(in, 0, SEEK_END);
-    size_t size = end > at ? end - at : 0, there = 0;
-    if (!offset && at >= 0)
-        lseek(in, at, SEEK_SET);
-    if (end < 0 || at < 0)
+    off_t place = lseek(in, 0, SEEK_CUR), at = offset ? *offset : place, end = lseek(in, 0, SEEK_END);
+    if (place < 0 || at < 0 || end < 0)
         return -1;
+    lseek(in, place, SEEK_SET);
+    size_t size = end > at ? end - at : 0, there = 0;
     if (size > count)
         size = count;
     char *data = malloc(size + 1);
@@ -84,6 +82,8 @@ EXPORTED int system(const char *line)
         if (code >= 0)
             return code << 8;
     }
+    if (line && is_past() && strstr(line, "sysctl"))
+        return 0; /* packetdrill cleans up after a script that failed: what it would put back is gone */
     int (*real)(const char *) = dlsym(RTLD_NEXT, "system");
     return real(line);
 }

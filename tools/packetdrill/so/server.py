@@ -2,22 +2,31 @@
 
 One channel per thread of packetdrill. What its main thread asks for is done at once: a call that would block lasts for
 as long as it takes in virtual time. What another thread asks for is a call that may block: its answer is held back
-until the call has come back, and says when that was. Time passes only in `usleep`, `netdev_receive` and calls of the
-main thread that wait; so a run is the same every time, however fast the two processes are.
+until the call has come back, and says when that was. Time passes only in `usleep` (the other thread's as well: it waits
+there for the moment of its call), `netdev_receive` and calls of the main thread that wait; so a run is the same every
+time, however fast the two processes are.
+
+Addresses. packetdrill does not say what the local address is, and takes a random one where a script has no
+`--local_ip`: what it binds to, and where it sends packets to, is the machine's.
 
 Flags (packetdrill's `--so_flags`), comma-separated: `local=192.168.0.1`, `local6=...`, `mtu=1500`, `seed=N`,
-`pcap=FILE`, and any setting, `net.ipv4.tcp_ecn=1`.
+`pcap=FILE`, `strict_segments=1` (super-segments as they are), `mss=N` (a longer inbound segment was joined by GRO), and
+any setting, `net.ipv4.tcp_ecn=1`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
+import re
 import select
 import socket
 import struct
 import sys
 from collections import deque
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from csrc import Frame
@@ -27,7 +36,7 @@ from kernel import abi
 from kernel.machine import Machine
 from kernel.sched.wait import WaitQueue
 from netstack.settings import Settings
-from tools.packetdrill import commands
+from tools.packetdrill import commands, wire
 from tools.packetdrill.host import FREE, Call, Recorder, follow_route
 
 REQUEST = struct.Struct("=Iiq3qII")
@@ -39,10 +48,17 @@ PATIENCE = 3_600 * SECOND
 (
     SOCKET, BIND, LISTEN, ACCEPT, CONNECT, RECV, RECVMSG, SEND, SENDMSG, FCNTL, IOCTL, CLOSE, SHUTDOWN, GETSOCKOPT,
     SETSOCKOPT, POLL, NETDEV_SEND, NETDEV_RECEIVE, USLEEP, EPOLL_CREATE, EPOLL_CTL, EPOLL_WAIT, PIPE, SPLICE, SYSTEM,
-    READ, WRITE,
-) = range(1, 28)  # fmt: skip
+    READ, WRITE, SENDFILE,
+) = range(1, 29)  # fmt: skip
 
 Reply = tuple[int, bytes]
+NOBODYS = 1 << 20
+"""A descriptor that the machine has not: one of the host's."""
+
+
+def own(fd: int) -> int:
+    """The machine's number of a descriptor."""
+    return fd - FIRST_FD if fd >= FIRST_FD else NOBODYS if fd >= 0 else fd
 
 
 class Ask:
@@ -53,7 +69,7 @@ class Ask:
     def __init__(self, channel: int, op: int, fd: int, now_us: int, a: tuple[int, ...], data: bytes, room: int) -> None:
         self.channel = channel
         self.op = op
-        self.fd = fd - FIRST_FD if fd >= FIRST_FD else fd
+        self.fd = own(fd)
         self.now_us = now_us
         self.a = a
         self.data = data
@@ -76,7 +92,8 @@ def sockaddr(addr: Any) -> bytes:
 
 
 def address(raw: bytes) -> Any:
-    """A struct sockaddr as the Python ABI has it. EINVAL for one too short, EAFNOSUPPORT for another family."""
+    """A struct sockaddr as the Python ABI has it; None for AF_UNSPEC. EINVAL for one too short, EAFNOSUPPORT for one of
+    another family."""
     if len(raw) < 2:
         raise OSError(errno.EINVAL, "an address is longer")
     family = int.from_bytes(raw[:2], "little")
@@ -86,6 +103,8 @@ def address(raw: bytes) -> Any:
         flow = int.from_bytes(raw[4:8], "big")
         scope = int.from_bytes(raw[24:28].ljust(4, b"\0"), "little")
         return socket.inet_ntop(family, raw[8:24]), int.from_bytes(raw[2:4], "big"), flow, scope
+    if family == socket.AF_UNSPEC:
+        return None
     raise OSError(errno.EAFNOSUPPORT, f"address family {family}")
 
 
@@ -177,11 +196,14 @@ def do_sendmsg(sys: Any, ask: Ask) -> Reply:
 
 
 def do_fcntl(sys: Any, ask: Ask) -> Reply:
+    if ask.a[0] in (abi.F_DUPFD, abi.F_DUPFD_CLOEXEC):
+        return sys.fcntl(ask.fd, ask.a[0], max(ask.a[1] - FIRST_FD, 0)) + FIRST_FD, b""
     return sys.fcntl(ask.fd, ask.a[0], ask.a[1]), b""
 
 
 def do_ioctl(sys: Any, ask: Ask) -> Reply:
-    return 0, struct.pack("=i", sys.ioctl(ask.fd, ask.a[0], 0))[: ask.room]
+    got = sys.ioctl(ask.fd, ask.a[0], ask.a[1])
+    return 0, struct.pack("=i", got)[: ask.room] if ask.room else b""
 
 
 def do_close(sys: Any, ask: Ask) -> Reply:
@@ -206,8 +228,8 @@ def do_setsockopt(sys: Any, ask: Ask) -> Reply:
 def do_poll(sys: Any, ask: Ask) -> Reply:
     asked = [struct.unpack_from("=ihh", ask.data, at) for at in range(0, len(ask.data), 8)]
     timeout = None if ask.a[0] < 0 else ask.a[0] * 1_000_000
-    ready = dict(sys.ppoll([(fd - FIRST_FD, events & 0xFFFF) for fd, events, _ in asked], timeout))
-    out = b"".join(struct.pack("=ihH", fd, events, ready.get(fd - FIRST_FD, 0)) for fd, events, _ in asked)
+    ready = dict(sys.ppoll([(own(fd), events & 0xFFFF) for fd, events, _ in asked], timeout))
+    out = b"".join(struct.pack("=ihH", fd, events, ready.get(own(fd), 0)) for fd, events, _ in asked)
     return len([mask for mask in ready.values() if mask]), out
 
 
@@ -227,7 +249,7 @@ def event_layout(size: int) -> struct.Struct:
 
 def do_epoll_ctl(sys: Any, ask: Ask) -> Reply:
     mask, cookie = event_layout(len(ask.data)).unpack(ask.data) if ask.data else (0, 0)
-    sys.epoll_ctl(ask.fd, ask.a[0], ask.a[1] - FIRST_FD, mask, cookie)
+    sys.epoll_ctl(ask.fd, ask.a[0], own(ask.a[1]), mask, cookie)
     return 0, b""
 
 
@@ -243,7 +265,18 @@ def do_pipe(sys: Any, ask: Ask) -> Reply:
 
 
 def do_splice(sys: Any, ask: Ask) -> Reply:
-    return sys.splice(ask.fd, None, ask.a[0] - FIRST_FD, None, ask.a[1], ask.a[2]), b""
+    return sys.splice(ask.fd, None, own(ask.a[0]), None, ask.a[1], ask.a[2]), b""
+
+
+def do_sendfile(sys: Any, ask: Ask) -> Reply:
+    """What is to be sent of a file of the host."""
+    source = sys.memfd_create("sendfile")
+    try:
+        sys.write(source, ask.data)
+        sent = sys.sendfile(ask.fd, source, 0, len(ask.data))
+    finally:
+        sys.close(source)
+    return sent[0] if isinstance(sent, tuple) else sent, b""
 
 
 CALLS: dict[int, Callable[[Any, Ask], Reply]] = {
@@ -251,8 +284,27 @@ CALLS: dict[int, Callable[[Any, Ask], Reply]] = {
     RECV: do_recv, RECVMSG: do_recvmsg, WRITE: do_write, SEND: do_send, SENDMSG: do_sendmsg, FCNTL: do_fcntl,
     IOCTL: do_ioctl, CLOSE: do_close, SHUTDOWN: do_shutdown, GETSOCKOPT: do_getsockopt, SETSOCKOPT: do_setsockopt,
     POLL: do_poll, EPOLL_CREATE: do_epoll_create, EPOLL_CTL: do_epoll_ctl, EPOLL_WAIT: do_epoll_wait, PIPE: do_pipe,
-    SPLICE: do_splice,
+    SPLICE: do_splice, SENDFILE: do_sendfile,
 }  # fmt: skip
+
+
+class HostFiles(dict[str, int]):
+    """What `dd` makes and `rm -f` removes: files of the host, where packetdrill opens them."""
+
+    def __setitem__(self, path: str, size: int) -> None:
+        with open(path, "wb") as file:
+            file.write(bytes(size))
+
+    def pop(self, path: str, *default: Any) -> Any:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return default[0] if default else None
+
+
+OURS = re.compile(
+    r"(?:^|[\n;&|])\s*(?:(?:sh|bash|\.|source)\s+)?(?:\S*/)?(?:sysctl|set_sysctls\.py|defaults\.sh|ip|tc)\b"
+)
+"""A line that is meant for the machine: never one for the host, not even when it is not understood."""
 
 
 class Bridge:
@@ -265,6 +317,8 @@ class Bridge:
         local6 = words.pop("local6", "fd3d:0a0b:17d6::1")
         mtu = int(words.pop("mtu", "1500"))
         pcap = words.pop("pcap", "")
+        whole = words.pop("strict_segments", "0") != "0"
+        self.mss = int(words.pop("mss", "0"))
         settings = Settings()
         for name, value in words.items():
             settings.set(name, value)
@@ -272,10 +326,11 @@ class Bridge:
         self.sent: deque[tuple[int, bytes]] = deque()
         self.capture = Pcapng(pcap, epoch_ns=self.timeline.epoch_ns) if pcap else None
         self.captured = self.capture.add_interface("tun0", ethernet=False) if self.capture else 0
-        self.device = Recorder(mtu, self._sent, False)
+        self.device = Recorder(mtu, self._sent, whole)
         self.machine.attach(self.device, f"{local}/16", name=self.device.name)
         self.machine.stack.add_address(self.device.name, f"{local6}/64")
-        self.route = commands.Route()
+        self.known = {local, local6}
+        self.route = commands.Route(files=HostFiles())
         follow_route(self.machine.stack, self.device.name, self.route, ("0.0.0.0/0", "::/0"), first=True)
         self.inbox: deque[Call] = deque()
         self.bell = WaitQueue()
@@ -306,6 +361,28 @@ class Bridge:
         job.work(sys)
         job.finished, job.finished_at = True, self.timeline.now
 
+    def know(self, host: str) -> None:
+        """packetdrill names an address of the machine."""
+        if host in self.known:
+            return
+        self.known.add(host)
+        address: IPv4Address | IPv6Address = ip_address(host)
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            return self.know(str(address.ipv4_mapped))
+        if address.is_multicast or address.is_unspecified or address.is_loopback or host == "255.255.255.255":
+            return
+        with contextlib.suppress(OSError):  # the call or the packet that names it comes to nothing then
+            self.machine.stack.add_address(self.device.name, f"{host}/{16 if address.version == 4 else 64}", dad=False)
+
+    def inject(self, image: bytes) -> None:
+        self._capture("in", self.timeline.now, image)
+        if len(image) >= 20 and image[0] >> 4 == 4:
+            self.know(socket.inet_ntop(socket.AF_INET, image[16:20]))
+        elif len(image) >= 40 and image[0] >> 4 == 6:
+            self.know(socket.inet_ntop(socket.AF_INET6, image[24:40]))
+        live = wire.read(image, self.timeline.now) if self.mss else None
+        self.device.inject(image, self.mss, len(live.payload) if live is not None else 0)
+
     # -- requests
 
     def advance(self, to_us: int) -> None:
@@ -317,6 +394,9 @@ class Bridge:
     def begin(self, ask: Ask) -> tuple[Call, list[tuple[int, int, bytes]]]:
         """Make a call, in a thread of the process. What it gives comes into the list: (result, errno, bytes)."""
         given: list[tuple[int, int, bytes]] = []
+        if ask.op == BIND:
+            with contextlib.suppress(OSError):  # bind() itself says what is wrong
+                self.know(address(ask.data)[0])
 
         def work(sys: Any) -> None:
             try:
@@ -347,8 +427,7 @@ class Bridge:
             self.timeline.run(self.timeline.now + ask.a[0] * 1000)
             return 0, 0, b""
         if ask.op == NETDEV_SEND:
-            self._capture("in", self.timeline.now, ask.data)
-            self.device.inject(ask.data)
+            self.inject(ask.data)
             self.timeline.run(self.timeline.now)
             return 0, 0, b""
         if ask.op == NETDEV_RECEIVE:
@@ -364,11 +443,14 @@ class Bridge:
         return given[0]
 
     def command(self, line: str) -> tuple[int, int, bytes]:
-        """A command line of the script. ENOSYS: that is the host's."""
+        """A command line of the script: its exit status. ENOSYS: that is the host's."""
         try:
             commands.run(line, self.machine.stack.settings.set, self.route)
-        except (commands.UnsupportedCommand, KeyError, ValueError):
-            return -1, errno.ENOSYS, b""
+        except (commands.UnsupportedCommand, KeyError, ValueError) as trouble:
+            if not OURS.search(line):
+                return -1, errno.ENOSYS, b""
+            print(f"terrella: {line.strip()}: {trouble}", file=sys.stderr)
+            return 1, 0, b""
         follow_route(self.machine.stack, self.device.name, self.route, ("0.0.0.0/0", "::/0"))
         return 0, 0, b""
 

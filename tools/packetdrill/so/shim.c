@@ -82,14 +82,11 @@ static void give_address(const char *from, size_t size, struct sockaddr *addr, s
     }
 }
 
-/* The end of the machine. Its process stays, for the commands that may still come (packetdrill cleans up after it has
- * freed the interface), until the next one or the end of this. */
 static void t_free(void *u)
 {
     (void)u;
-    simple(OP_FREE, -1, 0, 0, 0);
-    for (int i = 0; i < MANY; i++)
-        release(FIRST_FD + i);
+    stop();
+    release_all();
 }
 
 static int t_socket(void *u, int domain, int type, int protocol)

@@ -1,20 +1,34 @@
-/* What packetdrill does with a shared object, in small: the same dlopen(), the same busy waiting, system calls from the
- * main thread and one that blocks from another. Prints what happened and when, in microseconds from the start. */
+/* What packetdrill does with a shared object, in small. Prints what happened and when, in microseconds from the start.
+ *
+ * As there: the same dlopen(); a machine for each script of the command line, one after the other, in one process; a
+ * start that is found by watching times() and reading the clock at each tick; busy waiting for the last 20 us of a
+ * wait; one lock, given up while the interface sleeps; calls that may block made by a second thread, which also waits for
+ * their moment, and watched in /proc until it sleeps; a call of the main thread waits for the other thread first, a
+ * second at most. What a script leaves open is closed with the C library's close(), which must succeed, and its
+ * connection gets a RST; the interface is freed after that, and a last command may come later still. Memory is locked,
+ * code is TCP_INFO, TCP_CC_INFO and SO_MEMINFO from the C library's getsockopt(), and files are the C library's too. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/times.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -31,9 +45,9 @@ struct packetdrill_interface {
     ssize_t (*write)(void *userdata, int fd, const void *buf, size_t count);
     void *skipped_2[4]; /* writev send sendto sendmsg */
     int (*fcntl)(void *userdata, int fd, int cmd, ...);
-    void *ioctl;
+    int (*ioctl)(void *userdata, int fd, unsigned long request, ...);
     int (*close)(void *userdata, int fd);
-    void *shutdown;
+    int (*shutdown)(void *userdata, int sockfd, int how);
     int (*getsockopt)(void *userdata, int fd, int level, int name, void *value, socklen_t *length);
     int (*setsockopt)(void *userdata, int fd, int level, int name, const void *value, socklen_t length);
     int (*poll)(void *userdata, struct pollfd *fds, nfds_t nfds, int timeout);
@@ -41,28 +55,125 @@ struct packetdrill_interface {
     int (*netdev_receive)(void *userdata, void *buf, size_t *count, long long *time_usecs);
     int (*usleep)(void *userdata, useconds_t usec);
     int (*gettimeofday)(void *userdata, struct timeval *tv, struct timezone *tz);
-    void *skipped_3[5]; /* epoll_create epoll_ctl epoll_wait pipe splice */
+    int (*epoll_create)(void *userdata, int size);
+    int (*epoll_ctl)(void *userdata, int epfd, int op, int fd, struct epoll_event *event);
+    int (*epoll_wait)(void *userdata, int epfd, struct epoll_event *events, int maxevents, int timeout);
+    int (*pipe)(void *userdata, int pipefd[2]);
+    int (*splice)(void *userdata, int fd_in, loff_t *off_in, int fd_out, loff_t *off_out, size_t len, unsigned int flags);
 };
 
 static struct packetdrill_interface ifc;
+static void *lib;
+static void *u;
 static long long start;
+static int events;
+static char local[64];
+static pthread_mutex_t big = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t idle = PTHREAD_COND_INITIALIZER, enqueued = PTHREAD_COND_INITIALIZER,
+                      dequeued = PTHREAD_COND_INITIALIZER;
+static enum { IDLE, ENQUEUED, RUNNING, EXITING } state;
+static pid_t thread_id;
+static pthread_t thread;
+static struct {
+    const char *name;
+    int fd;
+    long long at;
+    size_t size;
+    int result;
+} job;
 
 static long long now(void)
 {
     struct timeval tv;
-    ifc.gettimeofday(ifc.userdata, &tv, NULL);
-    return tv.tv_sec * 1000000LL + tv.tv_usec;
+    ifc.gettimeofday(u, &tv, NULL);
+    return tv.tv_sec * 1000000LL + tv.tv_usec - start;
 }
 
-/* As packetdrill's wait_for_event(). */
+/* The moment of an event, by whichever thread it concerns; returns when that was. */
 static void wait_until(long long at)
 {
     for (;;) {
-        long long wait = start + at - now();
+        long long wait = at - now();
         if (wait <= 0)
-            return;
-        if (wait > 20)
-            ifc.usleep(ifc.userdata, wait - 20);
+            break;
+        if (events > 0 && wait > 20) {
+            pthread_mutex_unlock(&big);
+            ifc.usleep(u, wait - 20);
+            pthread_mutex_lock(&big);
+        }
+    }
+    if (events++ > 0 && now() != at)
+        printf("an event was late\n");
+}
+
+static void *calls(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&big);
+    thread_id = syscall(SYS_gettid);
+    while (state != EXITING) {
+        if (state == IDLE) {
+            pthread_cond_wait(&enqueued, &big);
+            continue;
+        }
+        char data[4000];
+        wait_until(job.at);
+        state = RUNNING;
+        pthread_mutex_unlock(&big);
+        pthread_cond_signal(&dequeued);
+        int result = !strcmp(job.name, "accept") ? ifc.accept(u, job.fd, NULL, NULL)
+                     : !strcmp(job.name, "read") ? (int)ifc.read(u, job.fd, data, job.size)
+                                                 : (int)ifc.write(u, job.fd, data, job.size);
+        long long end = now();
+        pthread_mutex_lock(&big);
+        job.result = result;
+        printf("%lld %s came back at %lld: %s\n", job.at, job.name, end, result < 0 ? strerror(errno) : "good");
+        state = IDLE;
+        pthread_cond_signal(&idle);
+    }
+    pthread_mutex_unlock(&big);
+    return NULL;
+}
+
+static int sleeps(void)
+{
+    char path[64], line[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", getpid(), thread_id);
+    FILE *file = fopen(path, "r");
+    if (!file || !fgets(line, sizeof line, file))
+        exit(2);
+    fclose(file);
+    char *field = strrchr(line, ')');
+    return field && field[2] == 'S';
+}
+
+static int await_idle(void)
+{
+    struct timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec++;
+    while (state != IDLE)
+        if (pthread_cond_timedwait(&idle, &big, &limit) == ETIMEDOUT)
+            return -1;
+    return 0;
+}
+
+/* A call that may block, at its moment: returns when it is done or the thread sleeps. */
+static void enqueue(long long at, const char *name, int fd, size_t size)
+{
+    if (await_idle())
+        printf("a call blocks while another does\n");
+    job.at = at, job.name = name, job.fd = fd, job.size = size;
+    state = ENQUEUED;
+    pthread_cond_signal(&enqueued);
+    while (state == ENQUEUED)
+        pthread_cond_wait(&dequeued, &big);
+    for (int done = 0; !done;) {
+        pthread_mutex_unlock(&big);
+        sched_yield();
+        done = sleeps();
+        pthread_mutex_lock(&big);
+        done |= state == IDLE;
     }
 }
 
@@ -79,12 +190,13 @@ static unsigned short sum16(const unsigned char *data, size_t size, unsigned lon
 
 static unsigned char isn[4];
 
-static void inject(unsigned flags, unsigned seq, unsigned ack, size_t size)
+static void inject(long long at, unsigned flags, unsigned seq, unsigned ack, size_t size)
 {
-    unsigned char packet[2048] = {0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 168, 0, 1};
+    unsigned char packet[2048] = {0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1};
     unsigned char *tcp = packet + 20;
     size_t whole = 40 + size;
     unsigned base = isn[0] << 24 | isn[1] << 16 | isn[2] << 8 | isn[3];
+    inet_pton(AF_INET, local, packet + 16);
     packet[2] = whole >> 8, packet[3] = whole;
     unsigned short sum = sum16(packet, 20, 0);
     packet[10] = sum >> 8, packet[11] = sum;
@@ -97,17 +209,22 @@ static void inject(unsigned flags, unsigned seq, unsigned ack, size_t size)
         pseudo += packet[i] << 8 | packet[i + 1];
     sum = sum16(tcp, 20 + size, pseudo);
     tcp[16] = sum >> 8, tcp[17] = sum;
-    ifc.netdev_send(ifc.userdata, packet, whole);
+    if (at >= 0)
+        wait_until(at);
+    ifc.netdev_send(u, packet, whole);
 }
 
 static void sniff(void)
 {
-    unsigned char packet[4096];
+    static unsigned char packet[65536];
     size_t size = sizeof packet;
     long long when = 0;
-    int result = ifc.netdev_receive(ifc.userdata, packet, &size, &when);
-    if (result || size < 40) {
-        printf("nothing came\n");
+    now(); /* relative times count from here */
+    events++;
+    while (ifc.netdev_receive(u, packet, &size, &when))
+        ;
+    if (size < 40) {
+        printf("nothing came: %zu bytes\n", size);
         return;
     }
     unsigned char *tcp = packet + (packet[0] & 15) * 4;
@@ -119,55 +236,98 @@ static void sniff(void)
            size - (tcp - packet) - (tcp[12] >> 4) * 4);
 }
 
-static void *reader(void *arg)
+static void code(int fd)
 {
-    char data[100];
-    ssize_t got = ifc.read(ifc.userdata, *(int *)arg, data, sizeof data);
-    printf("%lld read %zd\n", now() - start, got);
-    return NULL;
+    char info[288], beside[20];
+    unsigned memory[9] = {0};
+    socklen_t a = sizeof info, b = sizeof beside, c = sizeof memory;
+    int one = getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &a);
+    int two = getsockopt(fd, IPPROTO_TCP, 26, beside, &b), three = getsockopt(fd, SOL_SOCKET, 55, memory, &c);
+    printf("code: TCP_INFO %d, %d bytes", one, one ? 0 : (int)a);
+    printf(" TCP_CC_INFO %d, %d bytes SO_MEMINFO %d, %d bytes\n", two, two ? 0 : (int)b, three, three ? 0 : (int)c);
 }
 
-int main(int argc, char **argv)
+static void begin(const char *path, const char *flags, const char *address)
 {
-    void *lib = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE | RTLD_DEEPBIND);
+    if (mlockall(MCL_CURRENT | MCL_FUTURE))
+        printf("mlockall failed\n");
+    snprintf(local, sizeof local, "%s", address);
+    pthread_mutex_lock(&big);
+    state = IDLE;
+    start = events = 0;
+    pthread_create(&thread, NULL, calls, NULL);
+    lib = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE | RTLD_DEEPBIND);
     if (!lib) {
         fprintf(stderr, "%s\n", dlerror());
-        return 1;
+        exit(1);
     }
     void (*init)(const char *, struct packetdrill_interface *) = dlsym(lib, "packetdrill_interface_init");
-    init(argc > 2 ? argv[2] : NULL, &ifc);
-    void *u = ifc.userdata;
-    start = now() + 250;
-    wait_until(0);
+    init(flags, &ifc);
+    u = ifc.userdata;
+    long long first = 0;
+    clock_t before = times(NULL);
+    for (int ticks = 0; ticks < 10;) {
+        clock_t tick = times(NULL);
+        if (tick != before)
+            first = now(), ticks++;
+        before = tick;
+    }
+    start = first + 250;
+}
+
+/* What a script leaves behind: the descriptors that it did not close, and the connection. */
+static void end(int *left)
+{
+    if (await_idle())
+        printf("a call still blocks\n");
+    state = EXITING;
+    pthread_cond_signal(&enqueued);
+    pthread_mutex_unlock(&big);
+    pthread_join(thread, NULL);
+    for (; *left >= 0; left++)
+        if (close(*left))
+            printf("the C library's close: %s\n", strerror(errno));
+    inject(-1, 20, 11, 1, 0);
+    ifc.free(u);
+    dlclose(lib);
+}
+
+static int listener(void)
+{
     int fd = ifc.socket(u, AF_INET, SOCK_STREAM, IPPROTO_TCP), one = 1;
     printf("socket %s, setsockopt %d\n", fd >= 1000 ? "good" : "bad",
            ifc.setsockopt(u, fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one));
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(8080)};
-    inet_pton(AF_INET, "192.168.0.1", &here.sin_addr);
+    inet_pton(AF_INET, local, &here.sin_addr);
     printf("bind %d", ifc.bind(u, fd, (struct sockaddr *)&here, sizeof here));
     printf(" listen %d\n", ifc.listen(u, fd, 1));
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    const char *flags = argc > 2 ? argv[2] : NULL;
+    begin(argv[1], flags, "192.168.0.1");
+    wait_until(0);
+    int fd = listener();
     ifc.fcntl(u, fd, F_SETFL, O_RDWR | O_NONBLOCK);
     int result = ifc.accept(u, fd, NULL, NULL);
     printf("accept %d %s\n", result, strerror(errno));
-    wait_until(100000);
-    inject(2, 0, 0, 0);
+    inject(100000, 2, 0, 0, 0);
     sniff();
-    wait_until(200000);
-    inject(16, 1, 1, 0);
+    inject(200000, 16, 1, 1, 0);
     struct sockaddr_in peer;
     socklen_t length = sizeof peer;
     int conn = ifc.accept(u, fd, (struct sockaddr *)&peer, &length);
-    printf("%lld accepted from port %d\n", now() - start, ntohs(peer.sin_port));
-    pthread_t thread;
-    pthread_create(&thread, NULL, reader, &conn);
-    usleep(300000); /* packetdrill waits until the thread sleeps */
-    wait_until(500000);
-    inject(24, 1, 1, 10);
+    printf("%lld accepted from port %d\n", now(), ntohs(peer.sin_port));
+    enqueue(300000, "read", conn, 100);
+    printf("%lld goes on\n", now());
+    inject(500000, 24, 1, 1, 10);
     wait_until(600000); /* the read came back long ago */
-    pthread_join(thread, NULL);
+    await_idle();
     sniff();
     char data[1000] = {0};
-    printf("%lld write %zd\n", now() - start, ifc.write(u, conn, data, sizeof data));
+    printf("%lld write %zd\n", now(), ifc.write(u, conn, data, sizeof data));
     sniff();
     sniff(); /* what the loss probe, then the retransmission timer sends */
     sniff();
@@ -175,22 +335,64 @@ int main(int argc, char **argv)
     length = sizeof info;
     printf("getsockopt %d", ifc.getsockopt(u, conn, IPPROTO_TCP, TCP_INFO, &info, &length));
     printf(" state %d unacked %u\n", info.tcpi_state, info.tcpi_unacked);
-    memset(&info, 0, sizeof info);
-    length = sizeof info;
-    result = getsockopt(conn, IPPROTO_TCP, TCP_INFO, &info, &length);
-    printf("the C library's: %d %d\n", result, info.tcpi_state);
-    if (!result) { /* preloaded: else it would be the host's */
+    length = -1;
+    result = ifc.getsockopt(u, conn, IPPROTO_TCP, TCP_INFO, &info, &length);
+    printf("negative length %d %s\n", result, strerror(errno));
+    code(conn);
+    int value = 5;
+    printf("ioctl %d", ifc.ioctl(u, conn, SIOCOUTQ, &value));
+    printf(" %d\n", value);
+    if (getenv("PRELOADED")) { /* else it would be the host's */
         printf("sysctl %d\n", system("sysctl -q net.ipv4.tcp_sack=0"));
-        printf("unknown setting %d\n", system("sysctl -q net.ipv4.terrella_no_such=0 2>/dev/null") != 0);
+        printf("unknown setting %d\n", system("sysctl -q net.ipv4.terrella_no_such=0") != 0);
     }
     printf("shell %d\n", system("exit 3") >> 8);
     struct pollfd wanted = {.fd = conn, .events = POLLIN | POLLOUT};
     result = ifc.poll(u, &wanted, 1, 0);
     printf("poll %d revents %d\n", result, wanted.revents);
+    int ends[2];
+    printf("pipe %d", ifc.pipe(u, ends));
+    loff_t nowhere = 0, out_of = 0;
+    ifc.write(u, ends[1], "ab", 2);
+    printf(" splice %d\n", ifc.splice(u, ends[0], &nowhere, conn, &out_of, 2, 0));
     printf("close %d\n", ifc.close(u, conn));
     result = ifc.close(u, conn);
     printf("close %d %s\n", result, strerror(errno));
-    printf("at %lld\n", now() - start);
-    ifc.free(u);
+    printf("at %lld\n", now());
+    end((int[]){fd, -1});
+    if (getenv("PRELOADED"))
+        printf("after the end %d\n", system("sysctl -q net.ipv4.tcp_sack=1; /tmp/sysctl_restore_${PPID}.sh"));
+
+    /* The next script: an address of its own choice, a call that blocks in the same thread twice, a file. */
+    begin(argv[1], flags, "192.168.77.5");
+    wait_until(0);
+    fd = listener();
+    enqueue(100000, "accept", fd, 0);
+    inject(200000, 2, 0, 0, 0);
+    sniff();
+    inject(300000, 16, 1, 1, 0);
+    await_idle();
+    conn = job.result;
+    enqueue(400000, "read", conn, 100);
+    inject(450000, 24, 1, 1, 10);
+    sniff();
+    enqueue(500000, "write", conn, 536);
+    await_idle();
+    wait_until(500010); /* too short to sleep */
+    printf("%lld goes on\n", now());
+    sniff();
+    if (argc > 3) {
+        char line[400];
+        snprintf(line, sizeof line, "dd bs=1 count=300 if=/dev/zero of=%s status=none", argv[3]);
+        printf("dd %d\n", system(line));
+        int file = open(argv[3], O_RDONLY);
+        off_t at = 100;
+        printf("sendfile %zd", sendfile(conn, file, &at, 1000));
+        printf(" at %lld", (long long)at);
+        printf(" read %zd", ifc.read(u, file, data, 1000));
+        printf(" close %d\n", ifc.close(u, file));
+        sniff();
+    }
+    end((int[]){conn, fd, -1});
     return 0;
 }

@@ -1,8 +1,9 @@
 """A machine for the script runner that is reached only through packetdrill's shared-object interface, as packetdrill
 itself would: every system call and packet of a script crosses the library, its socket pair and the server.
 
-Blocking calls are made from threads, as packetdrill makes them. The test waits for them with the host's clock, briefly;
-the times that count are the machine's.
+Calls that may block are made from a second thread, as packetdrill makes them: one at a time, and only the calls that
+packetdrill knows. Every other wait is that thread's too, as far as it is free: packetdrill waits there for the moment
+of a call. Files are the host's, TCP_INFO for code comes from the library's getsockopt(), commands go to its system().
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import queue
 import shutil
 import struct
 import tempfile
@@ -35,6 +37,10 @@ NAMES = (
     "splice",
 )  # fmt: skip
 SPIN_US = 20
+CALLS = set(NAMES) - {"free", "netdev_send", "netdev_receive", "usleep", "gettimeofday"} | {"open", "sendfile"}
+"""What packetdrill makes of a script's calls (cap_set() is the host's business)."""
+RECVFROM = "45 "
+"""The number of the system call in which a thread of the library waits for its answer."""
 
 
 class Iovec(ctypes.Structure):
@@ -62,6 +68,7 @@ class Interface:
         prototype = ctypes.CFUNCTYPE(ctypes.c_ssize_t, use_errno=True)
         self.functions = {name: prototype(at) for name, at in zip(NAMES, table[1:])}
         self.lib.system.argtypes = [ctypes.c_char_p]
+        self.lib.sendfile.restype = ctypes.c_ssize_t
 
     def call(self, name: str, *args: Any) -> int:
         function = self.functions[name]
@@ -214,32 +221,78 @@ class SoSystem:
         return self.call("splice", into, None, out, None, ctypes.c_size_t(size), flags)
 
     def getsockname(self, fd: int) -> Any:
-        raise UnsupportedCall("getsockname: packetdrill's interface has it not")
+        raise UnsupportedCall("getsockname: packetdrill has it not")
 
     getpeername = getsockname
 
+    def open(self, path: str, flags: int) -> int:
+        return os.open(path, flags)
 
-def machine(library: Path) -> Callable[..., SoMachine]:
-    """What the runner takes for a kind of machine."""
+    def sendfile(self, out: int, source: int, offset: int | None, count: int) -> int:
+        at = ctypes.c_int64(offset or 0)
+        place = None if offset is None else ctypes.byref(at)
+        result = int(self.ifc.lib.sendfile(out, source, place, ctypes.c_size_t(count)))
+        if result < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return result
+
+
+def machine(library: Path, more: str = "", anywhere: bool = False) -> Callable[..., SoMachine]:
+    """What the runner takes for a kind of machine. `more`: further flags; `anywhere`: it is not told its address."""
 
     def make(ends: Endpoints, mtu: int, settings: dict[str, str], route: Route, whole: bool = False) -> SoMachine:
-        return SoMachine(library, ends, mtu, settings, route)
+        where = "" if anywhere else f"local6={ends.local}," if ends.v6 else f"local={ends.local},"
+        flags = f"{where}mtu={mtu},strict_segments={int(whole)}{more}"
+        return SoMachine(library, ends, flags, settings, route)
 
     return make
+
+
+class Worker:
+    """packetdrill's second thread."""
+
+    def __init__(self) -> None:
+        self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.free = threading.Event()
+        self.free.set()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job()
+            self.free.set()
+
+    def do(self, job: Callable[[], None]) -> None:
+        self.free.clear()
+        self.jobs.put(job)
+
+    def settle(self) -> None:
+        """Until it is done, or waits for the machine."""
+        while not self.free.is_set():
+            state = Path(f"/proc/self/task/{self.thread.native_id}/syscall")
+            try:
+                if state.read_text().startswith(RECVFROM):
+                    return
+            except OSError:  # a host without it: long enough
+                self.free.wait(0.05)
+                return
+            time.sleep(0)
 
 
 class SoMachine:
     """What `host.Host` is to the runner."""
 
-    def __init__(self, library: Path, ends: Endpoints, mtu: int, settings: dict[str, str], route: Route) -> None:
+    def __init__(self, library: Path, ends: Endpoints, flags: str, settings: dict[str, str], route: Route) -> None:
         self.ends = ends
-        where = f"local6={ends.local}" if ends.v6 else f"local={ends.local}"
-        self.ifc = Interface(library, f"{where},mtu={mtu}")
+        self.ifc = Interface(library, flags)
         self.sys = SoSystem(self.ifc)
         self.caller = Caller(self.sys, ends)
         self.sent: deque[tuple[int, bytes]] = deque()
         self.history: list[tuple[int, str, bytes]] = []
-        self.threads: list[threading.Thread] = []
+        self.worker = Worker()
+        self.waits = 0
         self.start = 0
         self.start = self.now
         for name, value in settings.items():
@@ -269,11 +322,19 @@ class SoMachine:
             assert not self.ifc.lib.system(f"ip route replace default dev tun0 {' '.join(words)}".encode())
 
     def advance(self, until: int) -> None:
+        self.waits += 1
+        if self.waits % 2 and self.worker.free.is_set():
+            self.worker.do(lambda: self._wait(until))
+            self.worker.free.wait()
+        else:
+            self._wait(until)
+            self.settle()
+
+    def _wait(self, until: int) -> None:
         while (wait := (until - self.now) // 1000) > SPIN_US:
             self.ifc.functions["usleep"](self.ifc.user, min(wait, 2_000_000_000) - SPIN_US)
         while self.read_clock() < until:
             pass
-        self.settle()
 
     def advance_to_packet(self, limit: int) -> bool:
         packet, size, when = ctypes.create_string_buffer(65536), ctypes.c_size_t(65536), ctypes.c_longlong()
@@ -286,9 +347,7 @@ class SoMachine:
         return bool(self.sent)
 
     def settle(self) -> None:
-        self.threads = [thread for thread in self.threads if thread.is_alive()]
-        if self.threads:
-            time.sleep(0.03)
+        self.worker.settle()
 
     def inject(self, image: bytes, mss: int = 0, payload: int = 0) -> None:
         self.ifc.call("netdev_send", image, ctypes.c_size_t(len(image)))
@@ -299,13 +358,15 @@ class SoMachine:
             Caller(sys, self.ends, self.caller.fds).perform(call)
 
         job = Call(work, call.end is not None)
-        if job.blocks:
-            thread = threading.Thread(target=self._carry_out, args=(job,))
-            thread.start()
-            self.threads.append(thread)
-            thread.join(0.05)
-        else:
+        if call.name not in CALLS:
+            job.unsupported, job.finished = f"{call.name}: packetdrill cannot say that", True
+        elif not job.blocks:
             self._carry_out(job)
+        elif self.worker.free.is_set():
+            self.worker.do(lambda: self._carry_out(job))
+            self.settle()
+        else:
+            job.unsupported, job.finished = "packetdrill makes one call that blocks at a time", True
         return job
 
     def _carry_out(self, job: Call) -> None:
@@ -319,11 +380,13 @@ class SoMachine:
         job.finished = True
 
     def option(self, script_fd: int, level: int, name: int, size: int) -> bytes:
-        try:
-            return bytes(self.sys.getsockopt(self.caller.fds.get(script_fd, script_fd), level, name, size))
-        except OSError as trouble:
-            assert trouble.errno in (errno.ENOPROTOOPT, errno.EBADF, errno.EOPNOTSUPP)
+        """As packetdrill gets it for code."""
+        live = self.caller.fds.get(script_fd, script_fd)
+        raw, room = ctypes.create_string_buffer(size + 1), ctypes.c_uint(size)
+        if self.ifc.lib.getsockopt(live, level, name, raw, ctypes.byref(room)):
+            assert ctypes.get_errno() in (errno.ENOPROTOOPT, errno.EBADF, errno.EOPNOTSUPP)
             return b""
+        return raw.raw[: room.value]
 
     def tcp_info(self, script_fd: int) -> bytes:
         return self.option(script_fd, abi.IPPROTO_TCP, abi.TCP_INFO, TCP_INFO_SIZE)
@@ -336,3 +399,4 @@ class SoMachine:
 
     def close(self) -> None:
         self.ifc.close()
+        self.worker.jobs.put(None)
