@@ -450,8 +450,11 @@ class Tcp:
             if mtu < c.mtu:
                 routes = c.path.stack.routes
                 routes.update_pmtu(error.dst, mtu, now, self.settings.route_mtu_expires * SECOND)
-                if c.sock is None or c.sock.ip_mtu_discover != 0:  # IP_PMTUDISC_DONT: what is out may be fragmented
+                if c.sock is None or c.sock.ip_mtu_discover != 0:
                     c.icmp_frag_needed(mtu, now)
+                else:  # IP_PMTUDISC_DONT: what is out may be fragmented, what follows is smaller
+                    c.mtu = mtu
+                    c.sync_mss()
             return
         code = error.errno
         if not code:
@@ -459,6 +462,9 @@ class Tcp:
         timeouts.unreachable(c, error, seq, now)
         sock = c.sock
         wanted = sock is not None and control.wants_errors(sock, error.version)
+        if sock is not None and c.state == SYN_SENT and not wanted:
+            sock.errors_wanted(True)  # Linux queues what ends an attempt, whether asked to or not
+            wanted = True
         if wanted and sock is not None:
             control.queue_icmp(sock, error, len(error.l4), c.ports & 0xFFFF)
         if c.state in (SYN_SENT, SYN_RECEIVED):

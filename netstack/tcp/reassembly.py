@@ -11,7 +11,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import delack, output, window
-from netstack.tcp.segment import COPY_BELOW, FIN
+from netstack.tcp.segment import COPY_BELOW, CWR, FIN
 from netstack.tcp.tcb import EMPTY
 from netstack.tcp.window import truesize
 
@@ -181,6 +181,8 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
                 seg.length = length - skip
             in_order(c, seg, now)
         if fin:
+            if not length and seg.flags & CWR and c.ecn_ok:
+                c.check_ce(seg)
             c.rcv_nxt = end
             c.fin_arrives(now)
         if c.ooo:

@@ -642,9 +642,9 @@ class TcpSocket(Socket):
     # Options.
 
     def buffers_changed(self) -> None:
+        window.set_rcvlowat(self)
         conn = self.conn
         if conn is not None:
-            conn.rcvlowat = self.rcvlowat
             if self.rcvbuf_locked:
                 conn.rcvbuf = self.rcvbuf
                 conn.rcvbuf_locked = True

@@ -72,7 +72,7 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
         if conn is not None:
             conn.syn_retries = number
     elif name == TCP_LINGER2:
-        sock.linger2 = -1 if number < 0 else (0 if number > 120 else number)
+        sock.linger2 = -1 if number < 0 else min(number, 120)
         if conn is not None:
             conn.linger2 = sock.linger2
     elif name == TCP_DEFER_ACCEPT:
@@ -154,6 +154,8 @@ def set_quickack(sock: TcpSocket, number: int, now: int) -> None:
 
 
 def set_congestion(sock: TcpSocket, name: str) -> None:
+    if not name:
+        raise error(errno.EINVAL, "a name is wanted")
     if name not in congestion.available():
         raise error(errno.ENOENT, f"no congestion control {name!r}: there are {', '.join(congestion.available())}")
     sock.cc_name = name

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.segment import Segment
+    from netstack.tcp.socket import TcpSocket
 
 DEFAULT_RATIO = 128  # of 256
 CLAMP_MIN = 1152  # half of the smallest receive buffer (SOCK_MIN_RCVBUF)
@@ -75,6 +76,24 @@ def win_from_space(c: Connection, space: int) -> int:
 
 def space_from_win(c: Connection, win: int) -> int:
     return int((win << 8) // c.scaling_ratio)
+
+
+def set_rcvlowat(sock: TcpSocket) -> None:
+    """SO_RCVLOWAT (socket(7)): the buffer grows to hold as much, but is never asked to be half full."""
+    c = sock.conn
+    if sock.rcvlowat == (c.rcvlowat if c is not None else 1):
+        return
+    locked = sock.rcvbuf_locked
+    sock.rcvlowat = low = min(sock.rcvlowat, (sock.rcvbuf if locked else sock.stack.settings.tcp_rmem[2]) >> 1)
+    if c is None:
+        sock.rcvbuf = sock.rcvbuf if locked else max(sock.rcvbuf, low << 1)
+        return
+    c.rcvlowat = low
+    space = space_from_win(c, low)
+    if not locked and space > c.rcvbuf:
+        c.rcvbuf = space
+        if c.window_clamp and low > c.window_clamp:
+            c.window_clamp = low
 
 
 def free_space(c: Connection) -> int:
