@@ -49,6 +49,11 @@ EPOCH_NS = 1_767_225_600 * SECOND
 Callback = Callable[[int], None]
 Item = TypeVar("Item")
 
+SOON_NS = 50_000
+"""What comes within that is looked for and not slept for: to be woken takes about as long (`RealTimeline._look`)."""
+CROWDED_NS = 100_000
+"""Who gets the processor back that late has company on it."""
+ALONE_AGAIN_NS = 10_000_000
 MOST_READY = 64
 """So many descriptors are told of in one turn; others that are ready come first in the next."""
 
@@ -424,7 +429,8 @@ class RealTimeline(_Deadlines):
     """
 
     __slots__ = (
-        "_alarm", "_armed", "_poll", "_posted", "_stopping", "_wake_r", "_wake_w", "_watched", "epoch_ns", "spin_ns",
+        "_alarm", "_armed", "_crowded", "_poll", "_posted", "_soon", "_stopping", "_wake_r", "_wake_w", "_watched",
+        "eager", "epoch_ns", "spin_ns",
     )  # fmt: skip
 
     def __init__(self, seed: int | str = 0) -> None:
@@ -436,7 +442,12 @@ class RealTimeline(_Deadlines):
         self._poll: select.epoll | None = None
         self._alarm: Alarm | None = None
         self.spin_ns = 0
-        """For so long a wait looks again and again before it sleeps: being woken takes longer than that."""
+        """For so long every wait looks again and again before it sleeps."""
+        self.eager = False
+        """Whether a wait looks for SOON_NS before it sleeps when the wait before it ended within that."""
+        self._soon = False
+        self._crowded = 0
+        """Until then it sleeps at once: somebody else wants the processor, and who sleeps is let in before them."""
         self._armed: int | None = None
         """When the alarm goes off: no later than the next deadline while the loop waits, and often earlier."""
         if hasattr(select, "epoll"):
@@ -592,26 +603,46 @@ class RealTimeline(_Deadlines):
             return [(fd, 1) for fd in select.select([self._wake_r, *self._watched], [], [], timeout)[0]]
         if wait is not None and wait <= now:
             return poll.poll(0, MOST_READY)
-        if self.spin_ns:
-            end = now + self.spin_ns
-            if wait is not None and wait < end:
-                end = wait
-            while wall_ns() < end:
-                found: list[tuple[int, int]] = poll.poll(0, MOST_READY)
-                if found:
-                    return found
+        look = self.spin_ns
+        if self._soon and look < SOON_NS:
+            look = SOON_NS
+        if look:
+            found = self._look(poll, now, now + look if wait is None or wait > now + look else wait)
+            if found or (wait is not None and wait <= now + look):
+                return found
         armed = self._armed
         if wait is not None and (armed is None or armed > wait or armed <= now):
             alarm.set(wait)
             self._armed = armed = wait
         while True:
             ready: list[tuple[int, int]] = poll.poll(-1, MOST_READY)
+            if self.eager:
+                ended = wall_ns()
+                self._soon = ended - now < SOON_NS and ended > self._crowded
             if armed is None or armed == wait or len(ready) != 1 or ready[0][0] != alarm.fd:
                 return ready
             alarm.drain()  # it was set for a deadline that has since moved: it goes off once, and not at each move
             if wait is not None:
                 alarm.set(wait)
             self._armed = armed = wait
+
+    def _look(self, poll: select.epoll, now: int, end: int) -> list[tuple[int, int]]:
+        """Descriptors that become ready before `end`, none if none does, without sleeping.
+
+        A processor that sleeps takes tens of microseconds to wake, as long as a round trip to a neighbour. In between,
+        whoever else is ready gets the processor, the sender of what is waited for perhaps.
+        """
+        while now < end:
+            os.sched_yield()
+            found: list[tuple[int, int]] = poll.poll(0, MOST_READY)
+            if found:
+                return found
+            before, now = now, wall_ns()
+            if now - before > CROWDED_NS:
+                self._soon = False
+                self._crowded = now + ALONE_AGAIN_NS
+                break
+        return []
 
     def _drain(self, fd: int) -> None:
         """A descriptor of our own is ready: it has ended the wait, and is to be quiet again."""

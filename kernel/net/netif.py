@@ -222,6 +222,7 @@ class Network:
         timeline = self.timeline
         if isinstance(timeline, RealTimeline):
             timeline.spin_ns = self.stack.settings.busy_poll * 1_000
+            timeline.eager = True
 
     def ksoftirqd(self) -> Worker:
         """The thread that takes over when there is too much to receive; made when first needed."""

@@ -201,7 +201,7 @@ def test_the_virtual_epoch_is_fixed() -> None:
     assert VirtualTimeline().epoch_ns == EPOCH_NS == 1_767_225_600_000_000_000
 
 
-@pytest.fixture(params=["epoll", "select", "spin"])
+@pytest.fixture(params=["epoll", "select", "spin", "eager"])
 def real(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """With the host's own way of waiting, and with the one for hosts that have no epoll."""
     if request.param == "select":
@@ -210,6 +210,7 @@ def real(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):  # ty
         pytest.skip("this host has no epoll")
     line = RealTimeline()
     line.spin_ns = 300_000 if request.param == "spin" else 0
+    line.eager = request.param == "eager"
     yield line
     line.close()
 
