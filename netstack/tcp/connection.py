@@ -26,6 +26,7 @@ from netstack.tcp import (
     pmtu,
     predict,
     rack,
+    recvbuf,
     rto,
     timeouts,
     window,
@@ -578,6 +579,7 @@ class Connection(Tcb):
         elif at < self.copied_seq or at < self.rcv_nxt or (self.urg_data >= 0 and at <= self.rcv_up):
             at = self.rcv_up
         else:
+            recvbuf.passed_mark(self)
             self.rcv_up = at
             self.urg_data = URGENT_AHEAD
             self.wake_pending = True

@@ -389,11 +389,11 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     size = mss * segs
     if size > room:
         size = room // mss * mss or room
+    set_mss(c, rec, mss)
     if rec.length > size:
         split(c, i, size)
     elif rec.pcount == 1 and rec.length < mss and c.settings.tcp_retrans_collapse:
         collapse(c, i, min(mss, room))
-    set_mss(c, rec, mss)
     flags = rec.flags | (PSH if rec.pcount > 1 else 0)
     pcount = rec.pcount
     c.tcp_counters.RetransSegs += pcount

@@ -39,7 +39,14 @@ def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:
     if sock.oob_inline or sock.flags.get(SO_OOBINLINE):
         conn.urg_data = -1
         return n
-    # Step over the urgent byte.
+    step_over(conn)
+    if conn.urg_data & 0x400:
+        conn.urg_data = -1
+    return n
+
+
+def step_over(conn: Connection) -> None:
+    """The next byte is the urgent one, which is not in the stream."""
     chunk = conn.rcvq[0]
     conn.rcvq_offset += 1
     conn.copied_seq += 1
@@ -47,9 +54,14 @@ def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:
         del conn.rcvq[0]
         conn.rcvq_offset = 0
         conn.rmem -= window.truesize(len(chunk))
-    if conn.urg_data & 0x400:
-        conn.urg_data = -1
-    return n
+
+
+def passed_mark(conn: Connection) -> None:
+    """A new urgent pointer: where the reader stands before the byte of the old one, that is lost."""
+    if conn.urg_data >= 0 and conn.copied_seq == conn.rcv_up < conn.rcv_nxt:
+        sock = conn.sock
+        if sock is None or not (sock.oob_inline or sock.flags.get(SO_OOBINLINE)):
+            step_over(conn)
 
 
 def urgent(sock: TcpSocket, conn: Connection, flags: int) -> bytes:
