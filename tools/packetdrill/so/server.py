@@ -35,6 +35,7 @@ from drivers.clock import SECOND, VirtualTimeline
 from kernel import abi
 from kernel.machine import Machine
 from kernel.sched.wait import WaitQueue
+from netstack.route import MIN_MTU6
 from netstack.settings import Settings
 from tools.packetdrill import commands, wire
 from tools.packetdrill.host import FREE, Call, Recorder, follow_route
@@ -328,7 +329,8 @@ class Bridge:
         self.captured = self.capture.add_interface("tun0", ethernet=False) if self.capture else 0
         self.device = Recorder(mtu, self._sent, whole)
         self.machine.attach(self.device, f"{local}/16", name=self.device.name)
-        self.machine.stack.add_address(self.device.name, f"{local6}/64")
+        if mtu >= MIN_MTU6:
+            self.machine.stack.add_address(self.device.name, f"{local6}/64")
         self.known = {local, local6}
         self.route = commands.Route(files=HostFiles())
         follow_route(self.machine.stack, self.device.name, self.route, ("0.0.0.0/0", "::/0"), first=True)

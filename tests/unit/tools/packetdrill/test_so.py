@@ -58,6 +58,8 @@ bind 0 listen 0
 dd 0
 sendfile 200 at 300 read 300 close 0
 500010 out flags 0x18 seq 537 ack 11 length 200
+500010 out flags 0x11 seq 737 ack 11 length 0
+nothing came: 0 bytes
 """
 
 
@@ -90,6 +92,7 @@ def test_two_scripts_in_virtual_time(built: tuple[Path, Path], tmp_path: Path) -
     for _ in range(2):
         done = drive(built, file=tmp_path / "file")
         assert (done.stdout, done.returncode) == (EXPECTED, 0), done.stderr
+        assert "none will ever be sent" in done.stderr
     assert (tmp_path / "file").read_bytes() == bytes(300)
 
 
@@ -118,6 +121,14 @@ def test_wrong_flags_are_said(built: tuple[Path, Path]) -> None:
     done = drive(built, "net.ipv4.tcp_sak=1")
     assert done.returncode == 1
     assert "did you mean net.ipv4.tcp_sack" in done.stderr
+
+
+def test_an_end_in_the_other_thread(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """packetdrill gives up where it finds the mistake; the capture is whole when it is gone."""
+    capture = tmp_path / "run.pcapng"
+    done = drive(built, f"pcap={capture}", DIES="1")
+    assert done.returncode == 7
+    assert capture.stat().st_size > 500
 
 
 def test_no_interpreter_is_said(built: tuple[Path, Path]) -> None:
@@ -152,7 +163,7 @@ def test_the_local_address_is_packetdrills_choice(built: tuple[Path, Path], loca
     assert verdict.passed, verdict.error
 
 
-@pytest.mark.parametrize("name", ["handshake-active-blocking", "epoll-edge", "icmp-recverr"])
+@pytest.mark.parametrize("name", ["handshake-active-blocking", "epoll-edge-out", "icmp-recverr"])
 def test_a_script_passes(built: tuple[Path, Path], name: str) -> None:
     """At tolerance 0, like inside: calls, packets and times cross the library unchanged."""
     passes(CONFORMANCE / f"{name}.pkt", built[0])
