@@ -159,8 +159,11 @@ class Connection(Tcb):
         rto_min: int = metrics.get("rto_min", 0) if metrics else 0
         self.quickack_user = bool(metrics and metrics.get("quickack"))
         self.rto_min_us = rto_min * 1000 if rto_min else self.settings.tcp_rto_min_us
+        self.rto_max_ns = self.settings.tcp_rto_max_ms * MS
+        self.delack_max_ns = self.settings.tcp_delack_max_ms * MS
         sock = self.sock
         if sock is not None:
+            timeouts.bounds(self, sock.flags)
             self.set_ip(sock.tos, sock.ttl)
 
     def set_ip(self, tos: int, ttl: int) -> None:

@@ -42,7 +42,7 @@ def hold(c: Connection, now: int) -> None:
     """Owe an ACK for as long as one may be owed."""
     enter_quickack(c)
     c.ack_pending |= SCHED | TIMER
-    c.delack_ns = now + c.settings.tcp_delack_max_ms * MS
+    c.delack_ns = now + c.delack_max_ns
     c.rearm(c.delack_ns)
 
 
@@ -148,15 +148,15 @@ def delay(c: Connection, now: int) -> None:
     least = settings.tcp_delack_min_ms * MS
     ato = c.ato_ns
     if ato > least:
-        most = settings.tcp_delack_max_ms * MS if in_pingpong(c) or c.ack_pending & PUSHED else 500 * MS
+        most = c.delack_max_ns if in_pingpong(c) or c.ack_pending & PUSHED else 500 * MS
         if c.srtt_us:
             rtt = max((c.srtt_us >> 3) * 1000, least)
             if rtt < most:
                 most = rtt
         if ato > most:
             ato = most
-    if ato > settings.tcp_delack_max_ms * MS:
-        ato = settings.tcp_delack_max_ms * MS
+    if ato > c.delack_max_ns:
+        ato = c.delack_max_ns
     at = now + ato
     if c.ack_pending & TIMER:
         if c.delack_ns <= now + (ato >> 2):

@@ -461,3 +461,18 @@ def fin_arrives(c: Connection, now: int) -> None:
 
 
 __all__ = ["TRANSITIONS", "move", "rto", "segment_arrives"]
+
+
+# 3.10.5 The ABORT call.
+
+
+def abort(c: Connection, now: int) -> bool:
+    """The user gives the connection up. Whether anything was lost by it: both sides have said all in CLOSING and
+    LAST-ACK, and no RST is sent there."""
+    if c.state == CLOSED or c.state == TIME_WAIT:
+        return False
+    if c.state in (CLOSING, LAST_ACK) and c.snd_nxt == c.write_seq:
+        c.done(now)
+        return False
+    c.abort(now)
+    return True

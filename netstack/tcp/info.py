@@ -110,7 +110,7 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], 
     if asked:
         info.tcpi_rcv_wscale = 0
     info.tcpi_rto = c.rto_ns // 1000
-    info.tcpi_ato = min(c.ato_ns, c.settings.tcp_delack_max_ms * MS) // 1000
+    info.tcpi_ato = min(c.ato_ns, c.delack_max_ns) // 1000
     info.tcpi_snd_mss = c.mss_cache
     info.tcpi_rcv_mss = c.rcv_mss if not asked else RCV_MSS_MIN
     info.tcpi_unacked = c.packets_out

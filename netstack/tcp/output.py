@@ -518,7 +518,7 @@ def start_probing(c: Connection, now: int) -> None:
 
 
 def probe0_when(c: Connection) -> int:
-    most = c.settings.tcp_rto_max_ms * MS
+    most = c.rto_max_ns
     return int(min(probe0_base_ns(c) << min(c.backoff, 30), most))
 
 

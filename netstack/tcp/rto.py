@@ -55,7 +55,7 @@ def sample(c: Connection, rtt_us: int) -> None:
 def computed_ns(c: Connection) -> int:
     """SRTT + RTTVAR, in nanoseconds, within the upper bound of RFC 6298 (2.5)."""
     rto = ((c.srtt_us >> 3) + c.rttvar_us) * 1000
-    most = c.settings.tcp_rto_max_ms * MS
+    most = c.rto_max_ns
     return rto if rto < most else most
 
 
@@ -75,7 +75,7 @@ def head_delta_ns(c: Connection, now: int) -> int:
 
 def arm(c: Connection, kind: int, delay_ns: int, now: int) -> None:
     """Set what the retransmission deadline stands for, and when."""
-    most = c.settings.tcp_rto_max_ms * MS
+    most = c.rto_max_ns
     c.pending = kind
     if c.paced and c.wstamp_ns > now and kind in (RETRANS, LOSS_PROBE):
         delay_ns += c.wstamp_ns - now  # what was sent last is still to leave, so to say
@@ -100,7 +100,7 @@ def rearm(c: Connection, now: int) -> None:
 
 def model_ns(c: Connection, boundary: int, base_ns: int) -> int:
     """How long `boundary` exponentially backed-off timeouts take (RFC 9293 section 3.8.3, R1 and R2)."""
-    most = c.settings.tcp_rto_max_ms * MS
+    most = c.rto_max_ns
     linear = (most // base_ns).bit_length() - 1
     if boundary <= linear:
         return ((2 << boundary) - 1) * base_ns

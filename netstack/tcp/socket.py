@@ -45,16 +45,15 @@ from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
     CLOSE_WAIT,
     CLOSED,
-    CLOSING,
     ESTABLISHED,
     FIN_WAIT_1,
     FIN_WAIT_2,
-    LAST_ACK,
     LISTEN,
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
 )  # fmt: skip
+from netstack.tcp.timeouts import bounds
 from netstack.tcp.timewait import TimeWait
 
 if TYPE_CHECKING:
@@ -240,11 +239,10 @@ class TcpSocket(Socket):
         """A connection begins with this socket's options."""
         c.nonagle = self.nonagle
         c.user_mss = self.user_mss
-        c.rcvbuf = self.rcvbuf
-        c.rcvbuf_locked = self.rcvbuf_locked
-        c.sndbuf = self.sndbuf
-        c.sndbuf_locked = self.sndbuf_locked
+        c.rcvbuf, c.rcvbuf_locked = self.rcvbuf, self.rcvbuf_locked
+        c.sndbuf, c.sndbuf_locked = self.sndbuf, self.sndbuf_locked
         c.rcvlowat = self.rcvlowat
+        bounds(c, self.flags)
         c.user_timeout_ms = self.user_timeout_ms
         c.linger2 = self.linger2
         c.syn_retries = self.syn_retries
@@ -277,13 +275,8 @@ class TcpSocket(Socket):
         """connect(2) with AF_UNSPEC: ABORT (RFC 9293 section 3.10.5), and the socket may connect or listen again."""
         self.check_open()
         self.stop_listening(now)
-        conn = self.conn
-        if conn is not None and conn.state not in (CLOSED, TIME_WAIT):
-            if conn.state in (CLOSING, LAST_ACK) and conn.snd_nxt == conn.write_seq:
-                conn.done(now)
-            else:
-                conn.abort(now)
-                self.so_error = errno.ECONNRESET
+        if self.conn is not None and fsm.abort(self.conn, now):
+            self.so_error = errno.ECONNRESET
         self.forget()
         self.wake()
 
@@ -528,6 +521,11 @@ class TcpSocket(Socket):
         if conn.state == CLOSED:
             raise error(errno.ENOTCONN)
         raise would_block()
+
+    def getpeername(self) -> SockAddr:
+        if self.state in (SYN_SENT, CLOSED):
+            raise error(errno.ENOTCONN)
+        return super().getpeername()
 
     def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
         return self.recv(n, now, flags), None

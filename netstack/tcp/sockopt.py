@@ -35,6 +35,13 @@ SOL_TCP = 6
 TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
 TCP_REPAIR, TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT, TCP_CC_INFO, TCP_SAVE_SYN = 19, 23, 24, 25, 26, 27
 TCP_INQ, TCP_TX_DELAY = beside.TCP_INQ, 37
+TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US = 44, 45, 46
+BOUNDS = {
+    TCP_RTO_MAX_MS: (timeouts.RTO_MAX_FLAG, 1000, 120_000),
+    TCP_RTO_MIN_US: (timeouts.RTO_MIN_FLAG, 2000, 200_000),
+    TCP_DELACK_MAX_US: (timeouts.DELACK_MAX_FLAG, 2000, 200_000),
+}
+"""Bounds of timers: each one's place among the socket's flags, its least and its greatest value."""
 
 
 def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
@@ -100,6 +107,13 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
             raise error(errno.EINVAL)
         if name == TCP_THIN_LINEAR_TIMEOUTS:
             sock.flags = {**sock.flags, timeouts.THIN_FLAG: number}
+    elif name in BOUNDS:
+        flag, least, most = BOUNDS[name]
+        if not least <= number <= most:
+            raise error(errno.EINVAL, f"{least} to {most}")
+        sock.flags = {**sock.flags, flag: number}
+        if conn is not None:
+            timeouts.bounds(conn, sock.flags)
     else:
         return False
     return True
@@ -209,6 +223,9 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
         return b""  # none of the algorithms has anything to say of itself
     if name == TCP_THIN_LINEAR_TIMEOUTS:
         return sock.flags.get(timeouts.THIN_FLAG, 0)
+    if name in BOUNDS:
+        default = (settings.tcp_rto_max_ms, settings.tcp_rto_min_us, settings.tcp_delack_max_ms * 1000)[name - 44]
+        return sock.flags.get(BOUNDS[name][0], default)
     if name in (TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_SAVE_SYN, TCP_TX_DELAY):
         return 0
     raise error(errno.ENOPROTOOPT, f"no TCP option {name}")

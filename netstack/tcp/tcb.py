@@ -83,12 +83,12 @@ class Tcb:
         "option_bytes",
         # Acknowledgments owed.
         "ack_pending", "ack_quick", "ack_pingpong", "ato_ns", "lrcvtime_ns", "rcv_mss", "last_seg_size", "delack_ns",
-        "comp_sack_ns", "quickack_user", "early_ack_ns",
+        "comp_sack_ns", "quickack_user", "early_ack_ns", "delack_max_ns",
         # Round trip and timers.
         "srtt_us", "mdev_us", "mdev_max_us", "rttvar_us", "rtt_seq", "min_rtt_us", "min_rtt_ns", "rto_ns", "backoff",
         "retransmits",
-        "rto_min_us", "pending", "rtx_ns", "keepalive_ns", "fin_wait_ns", "timer", "deadline_ns", "rcv_tstamp_ns",
-        "probes_out",
+        "rto_min_us", "rto_max_ns", "pending", "rtx_ns", "keepalive_ns", "fin_wait_ns", "timer", "deadline_ns",
+        "rcv_tstamp_ns", "probes_out",
         "probes_stamp_ns", "user_timeout_ms", "keep_idle", "keep_intvl", "keep_cnt", "keepalive_on", "syn_retries",
         "linger2",
         "total_rto", "total_rto_recoveries", "total_rto_ns", "rto_stamp_ns", "syn_stamp_ns",
@@ -158,7 +158,7 @@ class Tcb:
         self.ecn_received: list[int] | None = None  # segments with CE, bytes with ECT(1), ECT(0), CE
         # Acknowledgments owed.
         self.ack_pending = self.ack_quick = self.ack_pingpong = self.ato_ns = self.lrcvtime_ns = self.rcv_mss = 0
-        self.last_seg_size = self.delack_ns = self.comp_sack_ns = 0
+        self.last_seg_size = self.delack_ns = self.comp_sack_ns = self.delack_max_ns = self.rto_max_ns = 0
         self.early_ack_ns = -1
         self.quickack_user = False
         # Round trip and timers.

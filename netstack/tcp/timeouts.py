@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 THIN_FLAG = 6 << 16 | 16  # TCP_THIN_LINEAR_TIMEOUTS among a socket's flags, beside those of level SOL_SOCKET
+RTO_MAX_FLAG, RTO_MIN_FLAG, DELACK_MAX_FLAG = 6 << 16 | 44, 6 << 16 | 45, 6 << 16 | 46
 THIN_BELOW = 4
 THIN_RETRIES = 6
 
@@ -37,7 +38,7 @@ def retransmit_timeout(c: Connection, now: int) -> None:
     if not c.snd_wnd and not c.orphan and not handshake:
         # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not
         # time out by count.
-        if now - c.rcv_tstamp_ns > settings.tcp_rto_max_ms * MS and window_timed_out(c, now):
+        if now - c.rcv_tstamp_ns > c.rto_max_ns and window_timed_out(c, now):
             c.timed_out(now)
             return
         recovery.enter_loss(c, now)
@@ -54,7 +55,7 @@ def retransmit_timeout(c: Connection, now: int) -> None:
     else:
         boundary = settings.tcp_retries2
         if c.orphan:
-            boundary = orphan_retries(c, c.rto_ns < settings.tcp_rto_max_ms * MS)
+            boundary = orphan_retries(c, c.rto_ns < c.rto_max_ns)
         expired = False
         if settings.tcp_mtu_probing and rto.timed_out(c, settings.tcp_retries1, 0, now):
             black_hole(c)
@@ -96,12 +97,20 @@ def unreachable(c: Connection, error: Any, seq: int, now: int) -> None:
         return
     c.backoff -= 1
     base = rto.computed_ns(c) if c.srtt_us else c.settings.tcp_timeout_init_ms * MS
-    c.rto_ns = min(base << c.backoff, c.settings.tcp_rto_max_ms * MS)
+    c.rto_ns = min(base << c.backoff, c.rto_max_ns)
     left = c.rtx[0].xmit_ns + c.rto_ns - now
     if left > 0:
         rto.arm(c, RETRANS, left, now)
     else:
         retransmit_timeout(c, now)
+
+
+def bounds(c: Connection, flags: dict[int, int]) -> None:
+    """The socket's own bounds (TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US); a route's least RTO comes first."""
+    c.rto_max_ns = flags.get(RTO_MAX_FLAG, 0) * MS or c.rto_max_ns
+    c.delack_max_ns = flags.get(DELACK_MAX_FLAG, 0) * 1000 or c.delack_max_ns
+    if not (c.path.metrics and c.path.metrics.get("rto_min")):
+        c.rto_min_us = flags.get(RTO_MIN_FLAG, 0) or c.rto_min_us
 
 
 def window_timed_out(c: Connection, now: int) -> bool:
@@ -125,7 +134,7 @@ def next_rto(c: Connection, now: int) -> None:
         c.rto_ns = max(rto.computed_ns(c), c.rto_min_us * 1000)
     elif c.state != SYN_SENT or c.total_rto > settings.tcp_syn_linear_timeouts:
         c.backoff += 1
-        c.rto_ns = min(c.rto_ns << 1, settings.tcp_rto_max_ms * MS)
+        c.rto_ns = min(c.rto_ns << 1, c.rto_max_ns)
     rto.arm(c, RETRANS, rto.clamp_to_user_timeout(c, now), now)
 
 
@@ -142,7 +151,7 @@ def probe_timeout(c: Connection, now: int) -> None:
         return
     most = c.settings.tcp_retries2
     if c.orphan:
-        alive = output.probe0_when(c) < c.settings.tcp_rto_max_ms * MS
+        alive = output.probe0_when(c) < c.rto_max_ns
         most = orphan_retries(c, alive)
         if not alive and c.backoff >= most:
             c.timed_out(now)

@@ -24,7 +24,8 @@ def connection(**names: Any) -> Any:
     settings = Settings(**names)
     return SimpleNamespace(
         settings=settings, srtt_us=0, mdev_us=0, mdev_max_us=0, rttvar_us=0, rtt_seq=0, snd_una=0, snd_nxt=1,
-        rto_min_us=settings.tcp_rto_min_us, rto_ns=SECOND, retransmits=0, retrans_stamp_ns=0, rtx=[], state=ESTABLISHED,
+        rto_min_us=settings.tcp_rto_min_us, rto_max_ns=settings.tcp_rto_max_ms * 1_000_000,
+        rto_ns=SECOND, retransmits=0, retrans_stamp_ns=0, rtx=[], state=ESTABLISHED,
         user_timeout_ms=0, min_rtt_us=1 << 32, min_rtt_ns=0,
     )  # fmt: skip
 
