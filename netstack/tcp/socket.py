@@ -147,6 +147,7 @@ class TcpSocket(Socket):
         elif engine.port_conflict(self, address, port):
             raise error(errno.EADDRINUSE, f"{format_ip(address)}:{port} is in use")
         self.local = (address, port)
+        self.v6only = self.v6only or (len(address) == 16 and any(address))  # which no IPv4 address is
         self.pinned = True
         self.hold_port()
 

@@ -183,5 +183,6 @@ def keepalive_timeout(c: Connection, now: int) -> None:
             delay = c.keep_intvl * SECOND
         else:
             delay = idle - elapsed
+            c.probes_out = 0  # whatever came since, the peer is there
     c.keepalive_ns = now + delay
     c.rearm(c.keepalive_ns)
