@@ -67,6 +67,7 @@ static void *lib;
 static void *u;
 static long long start;
 static int events;
+static volatile int naps;
 static char local[64];
 static pthread_mutex_t big = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t idle = PTHREAD_COND_INITIALIZER, enqueued = PTHREAD_COND_INITIALIZER,
@@ -79,7 +80,7 @@ static struct {
     int fd;
     long long at;
     size_t size;
-    int result;
+    int lag, result;
 } job;
 
 static long long now(void)
@@ -99,6 +100,7 @@ static void wait_until(long long at)
         if (events > 0 && wait > 20) {
             pthread_mutex_unlock(&big);
             ifc.usleep(u, wait - 20);
+            naps++;
             pthread_mutex_lock(&big);
         }
     }
@@ -118,12 +120,15 @@ static void *calls(void *arg)
         }
         char data[4000];
         wait_until(job.at);
+        int before = naps;
         state = RUNNING;
         pthread_mutex_unlock(&big);
         pthread_cond_signal(&dequeued);
         int result = !strcmp(job.name, "accept") ? ifc.accept(u, job.fd, NULL, NULL)
                      : !strcmp(job.name, "read") ? (int)ifc.read(u, job.fd, data, job.size)
                                                  : (int)ifc.write(u, job.fd, data, job.size);
+        while (naps < before + job.lag) /* a thread that gets its turn late */
+            sched_yield();
         long long end = now();
         if (getenv("DIES"))
             exit(7); /* as where a result is wrong: in this thread, whatever the other does */
@@ -161,11 +166,11 @@ static int await_idle(void)
 }
 
 /* A call that may block, at its moment: returns when it is done or the thread sleeps. */
-static void enqueue(long long at, const char *name, int fd, size_t size)
+static void enqueue(long long at, const char *name, int fd, size_t size, int lag)
 {
     if (await_idle())
         printf("a call blocks while another does\n");
-    job.at = at, job.name = name, job.fd = fd, job.size = size;
+    job.at = at, job.name = name, job.fd = fd, job.size = size, job.lag = lag;
     state = ENQUEUED;
     pthread_cond_signal(&enqueued);
     while (state == ENQUEUED)
@@ -324,7 +329,7 @@ int main(int argc, char **argv)
     socklen_t length = sizeof peer;
     int conn = ifc.accept(u, fd, (struct sockaddr *)&peer, &length);
     printf("%lld accepted from port %d\n", now(), ntohs(peer.sin_port));
-    enqueue(300000, "read", conn, 100);
+    enqueue(300000, "read", conn, 100, 2);
     printf("%lld goes on\n", now());
     inject(500000, 24, 1, 1, 10);
     wait_until(600000); /* the read came back long ago */
@@ -371,16 +376,16 @@ int main(int argc, char **argv)
     begin(argv[1], flags, "192.168.77.5");
     wait_until(0);
     fd = listener();
-    enqueue(100000, "accept", fd, 0);
+    enqueue(100000, "accept", fd, 0, 0);
     inject(200000, 2, 0, 0, 0);
     sniff();
     inject(300000, 16, 1, 1, 0);
     await_idle();
     conn = job.result;
-    enqueue(400000, "read", conn, 100);
+    enqueue(400000, "read", conn, 100, 0);
     inject(450000, 24, 1, 1, 10);
     sniff();
-    enqueue(500000, "write", conn, 536);
+    enqueue(500000, "write", conn, 536, 0);
     await_idle();
     wait_until(500010); /* too short to sleep */
     printf("%lld goes on\n", now());
