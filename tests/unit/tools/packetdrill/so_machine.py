@@ -103,7 +103,7 @@ class SoSystem:
         self.call("bind", fd, raw, len(raw))
 
     def connect(self, fd: int, addr: Any) -> None:
-        raw = sockaddr(addr)
+        raw = sockaddr(addr) or bytes(128)  # AF_UNSPEC, and a struct sockaddr_storage
         self.call("connect", fd, raw, len(raw))
 
     def listen(self, fd: int, backlog: int) -> None:
