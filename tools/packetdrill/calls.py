@@ -155,7 +155,8 @@ class Caller:
     def do_connect(self, call: SystemCall) -> int:
         host = self.ends.remote
         where = call.args[1]
-        if isinstance(where, Struct) and Word("AF_UNSPEC") in (where.get("sa_family"), where.get("sin_family")):
+        named = (where.get("sa_family"), where.get("sin_family")) if isinstance(where, Struct) else (where,)
+        if Word("AF_UNSPEC") in named:
             self.sys.connect(self.fd(call.args[0]), None)
             return 0
         self.sys.connect(self.fd(call.args[0]), self.address(where, self.ends.connect_port, host))

@@ -176,3 +176,8 @@ def test_nonsense_is_refused_with_its_place(text, line, part):
     with pytest.raises(ScriptError) as caught:
         parse(text, "x.pkt")
     assert caught.value.line == line and part in caught.value.message and str(caught.value).startswith("x.pkt:")
+
+
+def test_white_space_within_sequence_numbers():
+    got = packet("> . 1 : 1001 (1000) ack 1 <sack 1 : 2 3:4>")
+    assert (got.seq, got.length, got.options) == (1, 1000, (Option("sack", (1, 2, 3, 4)),))

@@ -34,6 +34,16 @@ HANDSHAKE = """    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
    +0 accept(3, ..., ...) = 4
    +0 write(4, ..., 5000) = 5000
 """
+DISSOLVED = """--tolerance_usecs=0
+    0 socket(..., SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 3
+   +0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)
+   +0 > S 0:0(0) <...>
+  +.1 < S. 0:0(0) ack 1 win 64240 <mss 1000>
+   +0 > . 1:1(0) ack 1
+   +0 connect(3, AF_UNSPEC, ...) = 0
+   +0 > R. 1:1(0) ack 1
+"""
+"""packetdrill's way to write it: the family in place of an address."""
 WHOLE = "   +0 > P. 1:5001(5000) ack 1\n"
 PARTS = "   +0 > P. 1:2001(2000) ack 1\n   +0 > P. 2001:4001(2000) ack 1\n   +0 > P. 4001:5001(1000) ack 1\n"
 TWO = """--tolerance_usecs=0
@@ -64,6 +74,7 @@ BLOCKING = """--tolerance_usecs=0
 @pytest.mark.parametrize(
     ("text", "change"),
     [
+        (DISSOLVED, ("connect(3, AF_UNSPEC, ...)", "shutdown(3, SHUT_WR)")),
         (UDP, ("> udp (100)", "> udp (101)")),
         (UDP, ("read(3, ..., 1000) = 50", "read(3, ..., 1000) = 51")),
         (UDP, ("ECONNREFUSED", "EPIPE")),
