@@ -55,7 +55,7 @@ static int channels[CHANNELS];
 static int taken;
 static unsigned generation; /* of machines: one per script */
 static pid_t server, owner;
-static int over; /* this process is at its end */
+static volatile int over; /* the machine is at its end, or this process */
 static int64_t clock_us;
 static int readings;
 static pthread_t main_thread;
@@ -72,8 +72,9 @@ void shut(int fd)
 
 void die(const char *what)
 {
-    while (over)
-        pause(); /* another thread ends the process, and waits for nothing here */
+    if (over)
+        for (;;)
+            pause(); /* another thread has ended it, and has more to say than this one */
     fprintf(stderr, "terrella: packetdrill interface: %s: %s\n", what, strerror(errno));
     exit(1);
 }
@@ -228,6 +229,7 @@ void stop(void)
 {
     if (!server)
         return;
+    over = 1;
     for (int i = 0; i < CHANNELS; i++) {
         shutdown(channels[i], SHUT_RDWR); /* also when another thread is in the middle of a request */
         shut(channels[i]);
@@ -238,10 +240,8 @@ void stop(void)
 
 __attribute__((destructor)) static void at_exit(void)
 {
-    if (is_up()) {
-        over = 1;
+    if (is_up())
         stop(); /* the capture is complete when packetdrill is at its end, however it ends */
-    }
 }
 
 /* A machine of its own for each script. */
@@ -253,7 +253,7 @@ void start(const char *flags)
         files.rlim_cur = files.rlim_max < FIRST_FD + MANY ? files.rlim_max : FIRST_FD + MANY;
         setrlimit(RLIMIT_NOFILE, &files); /* for what is held open */
     }
-    taken = 0;
+    over = taken = 0;
     generation++;
     clock_us = readings = 0;
     main_thread = pthread_self();

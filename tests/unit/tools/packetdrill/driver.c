@@ -331,6 +331,12 @@ int main(int argc, char **argv)
     printf("%lld accepted from port %d\n", now(), ntohs(peer.sin_port));
     enqueue(300000, "read", conn, 100, 2);
     printf("%lld goes on\n", now());
+    if (getenv("FREES")) { /* as where a command or code fails: freed while a call blocks, then the message */
+        ifc.free(u);
+        poll(NULL, 0, 50);
+        printf("what is wrong\n");
+        exit(5);
+    }
     inject(500000, 24, 1, 1, 10);
     wait_until(600000); /* the read came back long ago */
     await_idle();

@@ -131,6 +131,12 @@ def test_an_end_in_the_other_thread(built: tuple[Path, Path], tmp_path: Path) ->
     assert capture.stat().st_size > 500
 
 
+def test_the_end_while_a_call_blocks(built: tuple[Path, Path]) -> None:
+    """packetdrill says what was wrong after it has freed the machine: the thread that waits must not end it before."""
+    done = drive(built, FREES="1")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (5, "what is wrong")
+
+
 def test_no_interpreter_is_said(built: tuple[Path, Path]) -> None:
     done = drive(built, TERRELLA_PYTHON="/nowhere/python")
     assert done.returncode == 1
