@@ -118,7 +118,7 @@ static void *calls(void *arg)
             pthread_cond_wait(&enqueued, &big);
             continue;
         }
-        char data[4000];
+        char data[4000] = {0};
         wait_until(job.at);
         int before = naps;
         state = RUNNING;
