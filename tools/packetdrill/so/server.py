@@ -7,7 +7,7 @@ there for the moment of its call), `netdev_receive` and calls of the main thread
 time, however fast the two processes are.
 
 Addresses. packetdrill does not say what the local address is, and takes a random one where a script has no
-`--local_ip`: what it binds to, and where it sends packets to, is the machine's.
+`--local_ip`: what it first binds to, or sends a packet to, is the machine's, unless a flag has said what is.
 
 Flags (packetdrill's `--so_flags`), comma-separated: `local=192.168.0.1`, `local6=...`, `mtu=1500`, `seed=N`,
 `pcap=FILE`, `strict_segments=1` (super-segments as they are), `mss=N` (a longer inbound segment was joined by GRO), and
@@ -314,6 +314,7 @@ class Bridge:
     def __init__(self, flags: str) -> None:
         words = dict(word.partition("=")[::2] for word in flags.split(",") if word)
         self.timeline = VirtualTimeline(seed=words.pop("seed", "0"))
+        self.told = {4: "local" in words, 6: "local6" in words}
         local = words.pop("local", "192.168.0.1")
         local6 = words.pop("local6", "fd3d:0a0b:17d6::1")
         mtu = int(words.pop("mtu", "1500"))
@@ -331,7 +332,6 @@ class Bridge:
         self.machine.attach(self.device, f"{local}/16", name=self.device.name)
         if mtu >= MIN_MTU6:
             self.machine.stack.add_address(self.device.name, f"{local6}/64")
-        self.known = {local, local6}
         self.route = commands.Route(files=HostFiles())
         follow_route(self.machine.stack, self.device.name, self.route, ("0.0.0.0/0", "::/0"), first=True)
         self.inbox: deque[Call] = deque()
@@ -364,17 +364,17 @@ class Bridge:
         job.finished, job.finished_at = True, self.timeline.now
 
     def know(self, host: str) -> None:
-        """packetdrill names an address of the machine."""
-        if host in self.known:
-            return
-        self.known.add(host)
+        """packetdrill names an address of the machine: its own choice, if the flags said nothing. It has but one."""
         address: IPv4Address | IPv6Address = ip_address(host)
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            return self.know(str(address.ipv4_mapped))
-        if address.is_multicast or address.is_unspecified or address.is_loopback or host == "255.255.255.255":
+            address = address.ipv4_mapped
+        nobodys = address.is_multicast or address.is_unspecified or address.is_loopback or host == "255.255.255.255"
+        if nobodys or self.told[address.version]:
             return
-        with contextlib.suppress(OSError):  # the call or the packet that names it comes to nothing then
-            self.machine.stack.add_address(self.device.name, f"{host}/{16 if address.version == 4 else 64}", dad=False)
+        self.told[address.version] = True
+        with contextlib.suppress(OSError):  # it has it; or the call or packet that names it comes to nothing
+            prefix = 16 if address.version == 4 else 64
+            self.machine.stack.add_address(self.device.name, f"{address}/{prefix}", dad=False)
 
     def inject(self, image: bytes) -> None:
         self._capture("in", self.timeline.now, image)

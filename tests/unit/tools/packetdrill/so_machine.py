@@ -294,10 +294,11 @@ class SoMachine:
         self.worker = Worker()
         self.waits = 0
         self.start = 0
-        self.start = self.now
+        self.start = self.now + 250_000  # as packetdrill does
         for name, value in settings.items():
             self.set_sysctl(name, value)
         self.update_route(route)
+        self._wait(0)
 
     @property
     def now(self) -> int:

@@ -181,3 +181,11 @@ def test_nonsense_is_refused_with_its_place(text, line, part):
 def test_white_space_within_sequence_numbers():
     got = packet("> . 1 : 1001 (1000) ack 1 <sack 1 : 2 3:4>")
     assert (got.seq, got.length, got.options) == (1, 1000, (Option("sack", (1, 2, 3, 4)),))
+
+
+def test_what_an_icmp_message_quotes_may_come_first():
+    new = one("0 < icmp unreachable frag_needed mtu 1200 [1:1461(1460)]").action
+    assert one("0 < [1:1461(1460)] icmp unreachable frag_needed mtu 1200").action == new
+    assert one("0 < [udp (10)] icmp unreachable port_unreachable").action.quoted == ("udp", 0, 10)
+    with pytest.raises(ScriptError):
+        parse("0 < [1:1461(1460)] . 1:1(0) ack 1 win 5")
