@@ -161,6 +161,10 @@ def test_careless_timestamps() -> None:
     assert not run_text(start).passed
     assert run_text(start + more).passed
     assert not run_text("--tcp_ts_tick_usecs=1000\n" + start + more).passed
+    good, copied = start.replace("TS val 200", "TS val 110"), "+.1" + more[5:].replace("TS val 200", "TS val 110")
+    assert run_text(good + copied).passed
+    assert not run_text("--tcp_ts_tick_usecs=1000\n" + good + copied).passed
+    assert not run_text(good + copied.replace("TS val 110", "TS val 111")).passed
     assert run_text("--tcp_ts_tick_usecs=0\n" + start).passed
 
 

@@ -53,6 +53,7 @@ _HEX = re.compile(r"0x([0-9a-fA-F]+)")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FLAGS = re.compile(r"(?:([FSRPUEWA]+)(\.?)|(\.)|(-))([0-7])?(?=\s)")
 _SEQ = re.compile(r"(\d+)\s*:\s*(\d+)\s*\(\s*(\d+)\s*\)")
+_QUOTED_FIRST = re.compile(r"\[(?=\s*(?:\d+\s*:|udp|raw))")
 _PORTS = re.compile(r"(\d+)\s*>\s*(\d+)(?=\s)")
 _BACKQUOTED = re.compile(r"`((?:\\.|[^`\\])*)`", re.S)
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
@@ -210,9 +211,12 @@ class _Parser:
     # -- packets
 
     def packet(self, inbound: bool) -> Packet:
+        before = self.quoted() if self.accept(_QUOTED_FIRST) else None
         ip = self.ip_info()
         if self.take("icmp"):
-            return self.icmp(inbound, ip)
+            return self.icmp(inbound, ip, before)
+        if before is not None:
+            raise self.error("expected icmp after the packet that it quotes")
         if self.take("udp"):
             ports = self.ports()
             self.expect("(")
@@ -259,7 +263,7 @@ class _Parser:
             return Option("sackOK")
         if self.take("sack"):
             edges: list[int] = []
-            while (match := self.accept(re.compile(r"(\d+):(\d+)"))) is not None:
+            while (match := self.accept(re.compile(r"(\d+)\s*:\s*(\d+)"))) is not None:
                 edges += [int(match.group(1)), int(match.group(2))]
             if not edges:
                 raise self.error("expected SACK blocks (left:right)")
@@ -314,10 +318,23 @@ class _Parser:
         match = self.accept(_PORTS)
         return (int(match.group(1)), int(match.group(2))) if match else None
 
-    def icmp(self, inbound: bool, ip: IpInfo) -> IcmpPacket:
+    def quoted(self) -> tuple[str, int, int]:
+        """The packet that an ICMP message quotes, after its `[`."""
+        protocol, seq = "tcp", 0
+        if self.take("udp") or self.take("raw"):
+            protocol = self.text[self.at - 3 : self.at]
+            self.expect("(")
+            length = self.integer("a payload length")
+            self.expect(")")
+        else:
+            seq, _, length = (int(x) for x in self.need(_SEQ, "the quoted sequence numbers").groups())
+        self.expect("]")
+        return protocol, seq, length
+
+    def icmp(self, inbound: bool, ip: IpInfo, before: tuple[str, int, int] | None) -> IcmpPacket:
         kind = self.need(_WORD, "an ICMP type").group()
         code = mtu = ident = None
-        quoted = None
+        quoted = before
         if not self.take("mtu") and not self.take("id"):
             match = self.accept(_WORD)
             if match is not None:
@@ -328,16 +345,8 @@ class _Parser:
             mtu = self.integer("an MTU")
         if self.take("id"):
             ident = self.integer("an echo identifier")
-        if self.take("["):
-            if self.take("udp") or self.take("raw"):
-                protocol = "udp" if self.text[self.at - 3 : self.at] == "udp" else "raw"
-                self.expect("(")
-                quoted = (protocol, 0, self.integer("a payload length"))
-                self.expect(")")
-            else:
-                seq, _, length = (int(x) for x in self.need(_SEQ, "the quoted sequence numbers").groups())
-                quoted = ("tcp", seq, length)
-            self.expect("]")
+        if before is None and self.take("["):
+            quoted = self.quoted()
         return IcmpPacket(inbound, kind, code, mtu, ident, quoted, ip)
 
     # -- system calls and their arguments
