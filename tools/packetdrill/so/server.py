@@ -453,6 +453,9 @@ class Bridge:
                 return -1, errno.ENOSYS, b""
             print(f"terrella: {line.strip()}: {trouble}", file=sys.stderr)
             return 1, 0, b""
+        except OSError as trouble:  # of a file of the host
+            print(f"terrella: {line.strip()}: {trouble}", file=sys.stderr)
+            return 1, 0, b""
         follow_route(self.machine.stack, self.device.name, self.route, ("0.0.0.0/0", "::/0"))
         return 0, 0, b""
 
