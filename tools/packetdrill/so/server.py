@@ -43,7 +43,7 @@ from tools.packetdrill.host import FREE, Call, Recorder, follow_route
 REQUEST = struct.Struct("=Iiq3qII")
 ANSWER = struct.Struct("=qqiI")
 FIRST_FD = 1000
-PATIENCE = 3_600 * SECOND
+PATIENCE = 86_400 * SECOND
 """How long a packet or a call of the main thread may take before it is given up."""
 
 (

@@ -161,11 +161,36 @@ ADDRESSES = """\
     ("local", "version"),
     [("192.168.201.14", "ipv4"), ("fd3d:fa7b:d17d:1::7", "ipv6"), ("192.168.9.9", "ipv4-mapped-ipv6")],
 )
-def test_the_local_address_is_packetdrills_choice(built: tuple[Path, Path], local: str, version: str) -> None:
+def test_the_local_address_is_packetdrills_choice(
+    built: tuple[Path, Path], local: str, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A script without --local_ip gets a random one, of which the library hears first in bind()."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     remote = {"remote_ip": "2001:db8::1"} if version == "ipv6" else {}
     text = ADDRESSES.format(local, version)
     verdict = run_text(text, options=remote, machine=machine(built[0], anywhere=True))  # type: ignore[arg-type]
+    assert verdict.passed, verdict.error
+
+
+KEEPALIVE = """\
+--tolerance_usecs=0
+    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 bind(3, ..., ...) = 0
+   +0 listen(3, 1) = 0
+  +.1 < S 0:0(0) win 64240 <mss 1000>
+   +0 > S. 0:0(0) ack 1 <...>
+  +.1 < . 1:1(0) ack 1 win 60000
+   +0 accept(3, ..., ...) = 4
+   +0 setsockopt(4, SOL_SOCKET, SO_KEEPALIVE, [1], 4) = 0
++7200 > . 0:0(0) ack 1
+  +75 > . 0:0(0) ack 1
+"""
+
+
+def test_a_packet_may_take_hours(built: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """packetdrill asks for it at once, and waits without a limit."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    verdict = run_text(KEEPALIVE, machine=machine(built[0]))  # type: ignore[arg-type]
     assert verdict.passed, verdict.error
 
 
