@@ -38,3 +38,8 @@ void trl_not_a_number(void)
 {
     PyErr_SetString(PyExc_OverflowError, "a number that a leaf was given does not fit its argument");
 }
+
+void trl_not_so_long(size_t size)
+{
+    PyErr_Format(PyExc_ValueError, "the fields of a struct are taken from %zu bytes", size);
+}

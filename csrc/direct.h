@@ -20,6 +20,7 @@ int trl_is_cdata(PyObject *object);
 /* What is wrong with an argument is set as the error. */
 void trl_not_a_pointer(PyObject *object);
 void trl_not_a_number(void);
+void trl_not_so_long(size_t size);
 
 static inline int trl_pointer(PyObject *object, void **out)
 {

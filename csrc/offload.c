@@ -258,6 +258,19 @@ int trl_ack_supersedes(const uint8_t *old, const struct trl_pkt *o, const uint8_
     return k->seq == o->seq && k->ack != o->ack && k->ack - o->ack < 1u << 31 && stamp(k) - stamp(o) < 1u << 31;
 }
 
+int trl_ack_carried(const uint8_t *old, const struct trl_pkt *o, const uint8_t *f, const struct trl_pkt *k)
+{
+    if (!pure_ack(o) || o->tcp_options != TRL_OPT_TIMESTAMP || k->proto != 6 || k->ip_options != 0
+        || k->tcp_options != TRL_OPT_TIMESTAMP || (k->tcp_flags & ~(PSH | FIN)) != ACK
+        || (k->payload_len == 0 && !(k->tcp_flags & FIN)) || o->key_len != k->key_len
+        || memcmp(o->key, k->key, k->key_len) != 0)
+        return 0;
+    if (o->payload != k->payload || o->l3 != k->l3 || memcmp(old, f, k->l3) != 0 || o->tos != k->tos || o->ttl != k->ttl
+        || (k->ip_version == 6 && memcmp(old + k->l3, f + k->l3, 4) != 0))
+        return 0;
+    return k->seq == o->seq && k->ack - o->ack < 1u << 31 && k->tsval - o->tsval < 1u << 31;
+}
+
 static void grow(struct trl_gro_group *a, const struct trl_pkt *k)
 {
     a->count++;

@@ -28,6 +28,11 @@ int trl_gso_next(struct trl_gso_state *g, uint8_t *out, size_t cap);
  * says: both are nothing but an acknowledgement, and the later one acknowledges more (see trl_gro, TRL_GRO_ACKS).
  */
 int trl_ack_supersedes(const uint8_t *old, const struct trl_pkt *o, const uint8_t *f, const struct trl_pkt *k);
+/*
+ * The same where the later one has text, or FIN, or both: it starts where the acknowledgement stood, and acknowledges as much, or
+ * more. Both have timestamps (who has them has SACK mostly, so a bare acknowledgement that repeats another says nothing of loss).
+ */
+int trl_ack_carried(const uint8_t *old, const struct trl_pkt *o, const uint8_t *f, const struct trl_pkt *k);
 
 /* A slot of the result while it grows: the frames that will go into it, as a list. */
 struct trl_gro_group {

@@ -103,18 +103,22 @@ static void decode(const uint8_t *header, const uint8_t *f, size_t len, struct t
     }
 }
 
-enum { ACK_MOST = 14 + 40 + 60 };
+enum { ACK_MOST = 14 + 40 + 60, CARRIER_MOST = 2048 };
+enum says { ALONE, SUPERSEDES, CARRIES };
 
-/* Whether of two frames that were read one after the other only the second needs to be handed up: TRL_GRO_ACKS. */
-static int superseded(const struct trl_tap *tap, const uint8_t *old, const struct trl_slot *os, const uint8_t *f, const struct trl_slot *s)
+/* What the second of two frames that were read one after the other makes of the first: TRL_GRO_ACKS. */
+static enum says compared(const struct trl_tap *tap, const uint8_t *old, const struct trl_slot *os, const uint8_t *f, const struct trl_slot *s)
 {
     struct trl_pkt o, k;
     uint32_t flags = tap->flags & TRL_PARSE_ETHERNET;
-    if (!(tap->flags & TRL_GRO_ACKS) || s->len > ACK_MOST || s->len != os->len)
-        return 0;
-    return trl_parse(old + os->off, os->len, flags | (os->csum_ok ? TRL_PARSE_L4_TRUSTED : 0), &o) == TRL_OK
-           && trl_parse(f + s->off, s->len, flags | (s->csum_ok ? TRL_PARSE_L4_TRUSTED : 0), &k) == TRL_OK
-           && trl_ack_supersedes(old + os->off, &o, f + s->off, &k);
+    if (!(tap->flags & TRL_GRO_ACKS) || os->len > ACK_MOST || s->len < os->len || s->len > CARRIER_MOST || s->gso_size)
+        return ALONE;
+    if (trl_parse(old + os->off, os->len, flags | (os->csum_ok ? TRL_PARSE_L4_TRUSTED : 0), &o) != TRL_OK
+        || trl_parse(f + s->off, s->len, flags | (s->csum_ok ? TRL_PARSE_L4_TRUSTED : 0), &k) != TRL_OK)
+        return ALONE;
+    if (s->len == os->len && trl_ack_supersedes(old + os->off, &o, f + s->off, &k))
+        return SUPERSEDES;
+    return trl_ack_carried(old + os->off, &o, f + s->off, &k) ? CARRIES : ALONE;
 }
 
 /* Whether the guard has dealt with a frame (with what its slot says, if it has one); its answer leaves at once. */
@@ -168,12 +172,19 @@ int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct
             continue;
         tap->rx_frames += s->gso_segs;
         tap->rx_bytes += s->len;
-        if (n > 0 && superseded(tap, bufs[n - 1], s - 1, bufs[n], s)) {
+        enum says says = n > 0 ? compared(tap, bufs[n - 1], s - 1, bufs[n], s) : ALONE;
+        if (says != ALONE) {
             memcpy(bufs[n - 1] + s->off, bufs[n] + s->off, s->len);
-            s->gso_segs = (uint16_t)(s->gso_segs + s[-1].gso_segs);
-            s->csum_ok = 1;
+            if (says == SUPERSEDES) {
+                s->gso_segs = (uint16_t)(s->gso_segs + s[-1].gso_segs);
+                s->csum_ok = 1;
+            }
             s[-1] = *s;
-            continue;
+            if (says == SUPERSEDES)
+                continue;
+            s--;                                        /* now the newest, which the next frame may follow */
+            n--;
+            newest.count = 0;
         }
         if ((tap->flags & TRL_GRO_ACKS) && s->gso_size == 0) {
             uint8_t *first = n > 0 ? bufs[n - 1] + tap->vnet : NULL;

@@ -49,8 +49,9 @@ int trl_tap_open(struct trl_tap *tap, const char *name, uint32_t flags, uint32_t
  * Reads one frame into each of bufs (cap bytes each) until nothing waits, max are full, or budget wire frames have come.
  * res[i].off is where the frame starts in bufs[i] (behind the virtio header, which is decoded into the slot).
  * With TRL_GRO_ACKS among tap->flags, pure acknowledgements that follow each other are thinned as trl_gro does it (counted
- * in gso_segs; gso_size stays 0), and neighbours are coalesced that the kernel hands up one by one (of a bridge, say). A guard is asked about each frame; what it drops or answers is not handed up, but counts
- * against the budget. Returns the number of frames.
+ * in gso_segs; gso_size stays 0), one is dropped whose whole meaning the next frame carries beside text or FIN (trl_ack_carried),
+ * and neighbours are coalesced that the kernel hands up one by one (of a bridge, say). A guard is asked about each frame; what it
+ * drops or answers is not handed up, but counts against the budget. Returns the number of frames.
  */
 int trl_tap_read(struct trl_tap *tap, uint8_t *const *bufs, uint32_t cap, struct trl_slot *res, uint32_t max, uint32_t budget);
 

@@ -11,7 +11,6 @@ finds out whether somebody else has it.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from netstack.address import broadcast_of, is_link_local, multicast_mac, network_of
@@ -54,7 +53,7 @@ class Interface:
 
     __slots__ = (
         "accepted", "addresses", "dropped", "ethernet", "groups", "gso", "index", "loopback", "mac", "mac_groups",
-        "mtu", "name", "neighbours", "neighbours6", "queue", "txqueuelen",
+        "met", "mtu", "name", "neighbours", "neighbours6", "queue", "txqueuelen",
     )  # fmt: skip
 
     def __init__(
@@ -75,17 +74,24 @@ class Interface:
         self.ethernet = mac is not None
         self.loopback = loopback
         self.addresses: list[Address] = []
-        self.queue: deque[Frame] = deque()
+        self.queue: list[Frame] = []
         self.txqueuelen = txqueuelen
         self.dropped = 0
         # src + dst of recent packets that passed the address checks: what Linux's early demux saves. Emptied when
         # addresses or routes change.
         self.accepted: dict[bytes, bool] = {}
+        self.met = b""
+        """Those of the last plain packet, which were among them."""
         # IPv6 groups and how many wish for each, and the same for the MACs they are sent to.
         self.groups: dict[bytes, int] = {}
         self.mac_groups: dict[bytes, int] = {}
         self.neighbours: NeighbourTable | None = None
         self.neighbours6: NeighbourTable | None = None
+
+    def forget(self) -> None:
+        """The address checks are made again."""
+        self.accepted.clear()
+        self.met = b""
 
     def address_of(self, version: int) -> bytes | None:
         """The primary address of that IP version, or None."""

@@ -22,6 +22,7 @@ from netstack.icmp import DEST_UNREACH, PARAMETERPROB, PROT_UNREACH
 from netstack.ipv4_header import checksum
 from netstack.route import find_path
 from netstack.socket import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, error
+from netstack.tcp.segment import Plain
 
 if TYPE_CHECKING:
     from netstack.interface import Interface
@@ -63,17 +64,20 @@ class Ipv4:
         """A TCP segment that `trl_parse_plain` took: `input` and `_deliver` for addresses that have passed the checks
         before. False: go the long way."""
         stack = self.stack
-        fields: tuple[Any, ...] = _plain_fields(self._plain)
-        if fields[0] not in interface.accepted or stack.raw.count:
+        fields: Plain = _plain_fields(self._plain)
+        addresses = fields[0]
+        if addresses != interface.met:  # mostly they are the last packet's
+            if addresses not in interface.accepted:
+                return False
+            interface.met = addresses
+        if stack.raw.count:
             return False
         counters = stack.counters
         ip = counters.ip
         ip.InReceives += 1
         ip.InDelivers += 1
         ext = counters.ipext
-        length: int = fields[6]
-        where: int = fields[8]
-        ext.InOctets += length + (where >> 16) - ETHERNET_BYTES
+        ext.InOctets += fields[6] + (fields[8] >> 16) - ETHERNET_BYTES
         ext.InNoECTPkts += frame.gso_segs
         stack.tcp.plain_input(fields, frame, interface, now)
         return True
@@ -185,7 +189,7 @@ class Ipv4:
         if stack.kind == HOST:
             accepted = interface.accepted
             if len(accepted) >= ACCEPTED_MAX:
-                accepted.clear()
+                interface.forget()
             accepted[src + dst] = True
         return True
 

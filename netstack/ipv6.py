@@ -139,7 +139,7 @@ class Ipv6:
             if stack.kind == HOST:
                 accepted = interface.accepted
                 if len(accepted) >= ACCEPTED_MAX:
-                    accepted.clear()
+                    interface.forget()
                 accepted[bytes(data[l3 + 8 : l3 + 40])] = True
             return True
         if stack.settings.conf6_forwarding and not is_link_local(dst):

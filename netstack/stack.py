@@ -281,7 +281,7 @@ class Stack:
         self.routes.changed()
         self.udp.forget_paths()
         for interface in self.interfaces.values():
-            interface.accepted.clear()
+            interface.forget()
 
     # What others ask about addresses.
 
@@ -445,7 +445,7 @@ class Stack:
             if interface.gso:
                 queue, name = interface.queue, interface.name
                 while queue:
-                    yield name, queue.popleft()
+                    yield name, queue.pop(0)
             elif interface.queue:
                 yield from self._plain_frames(interface)
 
@@ -454,7 +454,7 @@ class Stack:
         """What waits for an interface that takes neither super-segments nor open checksums."""
         queue, name = interface.queue, interface.name
         while queue:
-            frame = queue.popleft()
+            frame = queue.pop(0)
             if not (frame.gso_size or frame.csum_start):
                 yield name, frame
                 continue
@@ -476,8 +476,8 @@ class Stack:
             queue = interface.queue
             if queue:
                 if interface.gso:
-                    frames = list(queue)
-                    queue.clear()
+                    frames = queue
+                    interface.queue = []
                 else:
                     frames = [frame for _, frame in self._plain_frames(interface)]
                 found.append((interface.name, frames))
@@ -489,7 +489,7 @@ class Stack:
         budget = self.loopback.txqueuelen
         while queue and budget:
             budget -= 1
-            frame = queue.popleft()
+            frame = queue.pop(0)
             frame.csum_ok = True
             if frame.gso_size:
                 frame.gso_segs = max(1, -(-(frame.length - 40) // frame.gso_size))

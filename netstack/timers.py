@@ -46,7 +46,8 @@ class Timer:
         if self.deadline is None:
             timers._dead -= 1
         self.deadline = at_ns
-        if at_ns < entry[0]:
+        before: int = entry[0]
+        if at_ns < before:
             timers._dead += 1
             timers._push(self, at_ns)
 

@@ -5,8 +5,9 @@ into one shared library under build/fast (a folder for each Python), with a smal
 csrc/compiled.py has imported in place of the Python. The sources are not touched, and stay the truth: the manifest
 holds what they were.
 
-In front of mypyc stands one change to a copy of the text: a name of a module that is bound once, to an integer, becomes
-`Final`. mypyc then writes its value where it is used; else each use is a lookup in the module's dictionary.
+In front of mypyc stand changes to a copy of the text: a name of a module that is bound once, to an integer or a string,
+becomes `Final`. mypyc then writes its value where it is used; else each use is a lookup in the module's dictionary. And
+the gates of system calls are written out (tools/gates.py).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from typing import Any
 
 from csrc import compiled
 from drivers.clock import wall_ns
-from tools.straight import STRAIGHT_H, go_straight, leaves
+from tools.gates import written_out
+from tools.straight import STRAIGHT_H, go_straight, leaves, shape, unpackers
 
 ROOT = compiled.ROOT
 ROOMS = ("csrc", "drivers", "netstack", "kernel", "userland", "terrella")
@@ -81,7 +83,8 @@ OPEN = ("Reno", "Cubic")
 MODULES = modules()
 MYPY = "[mypy]\npython_version = 3.11\nignore_missing_imports = True\n"
 BESIDE = (
-    "tools/compile.py", "tools/straight.py", "tools/training.py", "csrc/build.py", "kernel/abi.py",
+    "tools/compile.py", "tools/gates.py", "tools/straight.py", "tools/training.py", "csrc/build.py", "kernel/abi.py",
+    "kernel/syscall/gate.py",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").glob("*.[ch]") if path.stem[0] != "_"),
 )  # fmt: skip
 """What else the result depends on: how it is made, the leaves, and where Linux's constants come from."""
@@ -140,8 +143,8 @@ def declare(node: ast.ClassDef, values: dict[str, Any], lines: list[str]) -> Non
 
 
 def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
-    """The text of a module with the integers that it binds once written out as `Final`, with its classes of these
-    names open to subclasses that are not compiled, and with slots declared. Line numbers stay.
+    """The text of a module with the integers and strings that it binds once written out as `Final`, with its classes of
+    these names open to subclasses that are not compiled, and with slots declared. Line numbers stay.
     """
     tree = ast.parse(text)
     count = bindings(tree)
@@ -149,7 +152,7 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
     imports = set()
     at = 0
     write_out(tree, values, lines)
-    straight = leaves(values)
+    straight = {**dict.fromkeys(leaves(values), "int"), **{name: shape(of) for name, of in unpackers(values).items()}}
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             at = statement.lineno
@@ -179,11 +182,12 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
         parts = target.elts if isinstance(target, ast.Tuple) else [target]
         names = [part.id for part in parts if isinstance(part, ast.Name)]
         if names[:1] and names[0] in straight and count[names[0]] == 1 and statement.value is not None:
-            lines[statement.lineno - 1] = f"{names[0]}: _Final[_Callable[..., int]] = {ast.unparse(statement.value)}"
+            gives = f"_Final[_Callable[..., {straight[names[0]]}]]"
+            lines[statement.lineno - 1] = f"{names[0]}: {gives} = {ast.unparse(statement.value)}"
             imports.update(["from typing import Final as _Final", "from collections.abc import Callable as _Callable"])
         if len(names) != len(parts) or any(count[name] != 1 for name in names):
             continue
-        if any(type(values.get(name)) not in (int, bool) for name in names):
+        if any(type(values.get(name)) not in (int, bool, str) for name in names):
             continue
         start, end = statement.lineno - 1, statement.end_lineno or statement.lineno
         written = "; ".join(f"{name}: _Final = {values[name]!r}" for name in names)
@@ -250,7 +254,7 @@ def copy_sources(to: Path) -> dict[str, tuple[int, int, str]]:
     open_classes = inherited(texts)
     for name in MODULES:
         values = vars(importlib.import_module(module_name(name)))
-        texts[name] = prepared(texts[name], values, open_classes)
+        texts[name] = prepared(written_out(texts[name]), values, open_classes)
     kept = {write(to / name, text) for name, text in texts.items()}
     for path in to.rglob("*.py"):
         if path not in kept:

@@ -3,6 +3,10 @@
 A module gives a leaf a name (`_parse: Final = lib.trl_parse`) and calls it by that. Where the arguments are integers
 and objects to mypyc, the call becomes one of a small function of C that takes numbers and pointers from where they lie
 (csrc/direct.h); these functions are written here, from the declarations in the headers. Other calls go by cffi.
+
+In the same way the fields of a struct are taken from where they lie, without an object for each and a tuple for all:
+what a module names `_fields: Final = struct.Struct("=8s3I").unpack`, of byte strings and unsigned numbers of up to 32
+bits.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import re
+import struct
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +42,66 @@ def leaves(values: dict[str, Any]) -> dict[str, str]:
         libraries.append(tap.lib)
     known = {id(getattr(library, leaf)): leaf for library in libraries for leaf in STRAIGHT if hasattr(library, leaf)}
     return {name: known[id(value)] for name, value in values.items() if id(value) in known}
+
+
+FIELDS = {"B": "uint8_t", "H": "uint16_t", "I": "uint32_t"}
+
+
+def unpackers(values: dict[str, Any]) -> dict[str, str]:
+    """{name: format} of the names that a module has given to unpackers of structs whose fields are taken straight."""
+    found = {}
+    for name, value in values.items():
+        owner = getattr(value, "__self__", None)
+        if not isinstance(owner, struct.Struct) or value != owner.unpack:
+            continue
+        if re.fullmatch(r"=(\d*[BHI]|\d+s)+", owner.format):
+            found[name] = owner.format
+    return found
+
+
+def fields(layout: str) -> list[str]:
+    """Each field by itself: "8s", "I"."""
+    parts = re.findall(r"(\d*)([BHIs])", layout)
+    return [one for count, code in parts for one in ([count + code] if code == "s" else [code] * int(count or 1))]
+
+
+def shape(layout: str) -> str:
+    """The type of what it gives."""
+    return f"tuple[{', '.join('bytes' if one[-1] == 's' else 'int' for one in fields(layout))}]"
+
+
+def unpacker(layout: str) -> tuple[str, Any, str]:
+    """Its name in C, what it gives to mypyc, and its code."""
+    from mypyc.ir.rtypes import RTuple, int_rprimitive, object_rprimitive
+
+    parts = fields(layout)
+    given = RTuple([object_rprimitive if one[-1] == "s" else int_rprimitive for one in parts])
+    name, members, failed = f"trl_unpack_{layout[1:]}", [], []
+    lines = []
+    at = 0
+    for i, one in enumerate(parts):
+        size = int(one[:-1]) if one[-1] == "s" else struct.calcsize(f"={one}")
+        if one[-1] == "s":
+            members.append(f"PyObject *f{i};")
+            made = f"PyBytes_FromStringAndSize((const char *)p + {at}, {size})"
+            lines.append(f"    if (!(r.f{i} = {made}))\n        goto no;\n")
+            failed.append(f"Py_XDECREF(r.f{i});")
+        else:
+            members.append(f"CPyTagged f{i};")
+            lines.append(f"    {{ {FIELDS[one]} n; memcpy(&n, p + {at}, {size}); r.f{i} = (CPyTagged)n << 1; }}\n")
+        at += size
+    nothing = ", ".join("NULL" if one[-1] == "s" else "CPY_INT_TAG" for one in parts)
+    kind = given.struct_name
+    code = (
+        f"#ifndef MYPYC_DECLARED_{kind}\n#define MYPYC_DECLARED_{kind}\n"
+        f"typedef struct {kind} {{ {' '.join(members)} }} {kind};\n#endif\n"
+        f"static inline {kind} {name}(PyObject *from)\n{{\n    {kind} r = {{{nothing}}};\n    Py_buffer b;\n"
+        f"    if (PyObject_GetBuffer(from, &b, PyBUF_SIMPLE) < 0)\n        return r;\n    const uint8_t *p = b.buf;\n"
+        f"    if (b.len != {at}) {{\n        trl_not_so_long({at});\n        goto no;\n    }}\n{''.join(lines)}"
+        f"    PyBuffer_Release(&b);\n    return r;\nno:\n    PyBuffer_Release(&b);\n    {' '.join(failed)}\n"
+        f"    r = ({kind}){{{nothing}}};\n    return r;\n}}\n"
+    )
+    return name, given, code
 
 
 class Leaf:
@@ -82,12 +147,17 @@ def go_straight(modules: Sequence[str]) -> str:
     declarations = "".join((CSRC / name).read_text() for name in headers)
     known = {name: Leaf(declarations, name) for name in STRAIGHT}
     function_op("drivers.clock.wall_ns", [], int_rprimitive, "trl_monotonic_ns", ERR_NEVER)
+    layouts: dict[str, str] = {}
     for name in modules:
-        for bound, leaf in leaves(vars(importlib.import_module(name))).items():
+        values = vars(importlib.import_module(name))
+        for bound, leaf in leaves(values).items():
             takes: list[Any] = [object_rprimitive if most is None else int_rprimitive for most in known[leaf].most]
             function_op(f"{name}.{bound}", takes, int_rprimitive, f"trl_straight_{leaf}", ERR_MAGIC)
+        for bound, layout in unpackers(values).items():
+            called, given, layouts[layout] = unpacker(layout)
+            function_op(f"{name}.{bound}", [object_rprimitive], given, called, ERR_MAGIC)
     written = [f'#include "{name}"\n' for name in (*headers, "direct.h")]
-    return "".join([*written, *(leaf.wrapper() for leaf in known.values())])
+    return "".join([*written, *(leaf.wrapper() for leaf in known.values()), *layouts.values()])
 
 
 def as_expected() -> bool:

@@ -22,8 +22,7 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
     del peer  # what a flow holds, it holds as long as the connection lasts
     read, sendto = sys.read, sys.sendto
     turns = 0
-    yield IN  # before the first read: to be told that there is nothing costs more than to ask
-    while True:
+    while True:  # whoever connects to it mostly has sent something by now
         try:
             data: Any = read(fd, _READ)
         except BlockingIOError:

@@ -46,10 +46,11 @@ class _Entry:
 class Reactor:
     """`listen` or `start`, then `run`. Owns the descriptors it was given and closes each when its flow ends."""
 
-    __slots__ = ("_entries", "_ep", "_resting", "_serial", "name", "sys")
+    __slots__ = ("_accept4", "_close", "_entries", "_ep", "_epoll_ctl", "_resting", "_serial", "name", "sys")
 
     def __init__(self, sys: System, name: str) -> None:
         self.sys = sys
+        self._accept4, self._close, self._epoll_ctl = sys.accept4, sys.close, sys.epoll_ctl
         self.name = name
         soft, hard = sys.prlimit64(0, abi.RLIMIT_NOFILE)
         if soft != hard:  # a server takes as many connections as it may
@@ -70,7 +71,7 @@ class Reactor:
         try:
             interest = next(flow)
         except StopIteration:
-            self.sys.close(fd)
+            self._close(fd)
         except Exception as why:
             self._failed(fd, why)
         else:
@@ -101,26 +102,26 @@ class Reactor:
                 else:
                     if interest != entry.interest:
                         entry.interest = interest
-                        self.sys.epoll_ctl(ep, abi.EPOLL_CTL_MOD, entry.fd, interest, serial)
+                        self._epoll_ctl(ep, abi.EPOLL_CTL_MOD, entry.fd, interest, serial)
 
     def _add(self, entry: _Entry) -> None:
         self._serial += 1
         self._entries[self._serial] = entry
-        self.sys.epoll_ctl(self._ep, abi.EPOLL_CTL_ADD, entry.fd, entry.interest, self._serial)
+        self._epoll_ctl(self._ep, abi.EPOLL_CTL_ADD, entry.fd, entry.interest, self._serial)
 
     def _end(self, serial: int, entry: _Entry, why: Exception | None) -> None:
         del self._entries[serial]
         if why is None:
-            self.sys.close(entry.fd)
+            self._close(entry.fd)
         else:
             self._failed(entry.fd, why)
         if self._resting:
             resting, self._resting = self._resting, []
             for listener in resting:
-                self.sys.epoll_ctl(self._ep, abi.EPOLL_CTL_MOD, self._entries[listener].fd, IN, listener)
+                self._epoll_ctl(self._ep, abi.EPOLL_CTL_MOD, self._entries[listener].fd, IN, listener)
 
     def _failed(self, fd: int, why: Exception) -> None:
-        self.sys.close(fd)
+        self._close(fd)
         if not isinstance(why, OSError):
             complain(self.sys, self.name, f"{type(why).__name__}: {why}")
 
@@ -129,13 +130,13 @@ class Reactor:
         serve = entry.serve
         assert serve is not None
         try:
-            fd, peer = self.sys.accept4(entry.fd, abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC)
+            fd, peer = self._accept4(entry.fd, abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC)
         except BlockingIOError:
             return
         except OSError as why:
             if why.errno in (abi.EMFILE, abi.ENFILE, abi.ENOMEM, abi.ENOBUFS):
                 complain(self.sys, self.name, f"accept: {why.strerror}; accepting rests until a connection ends")
-                self.sys.epoll_ctl(self._ep, abi.EPOLL_CTL_MOD, entry.fd, 0, serial)
+                self._epoll_ctl(self._ep, abi.EPOLL_CTL_MOD, entry.fd, 0, serial)
                 self._resting.append(serial)
             elif why.errno in (abi.EBADF, abi.EINVAL, abi.ENOTSOCK):
                 raise

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from kernel import abi
 from kernel.abi import AT_EMPTY_PATH, AT_FDCWD, EBADF, EFAULT, EINVAL, ENOENT, ENOTDIR
+from kernel.fs.fdtable import FdTable
 from kernel.fs.file import File
 from kernel.fs.namei import Walk
 from kernel.fs.vfs import Inode, Path, error
 
 if TYPE_CHECKING:
-    from kernel.task import Task
+    from kernel.task import Task, ThreadGroup
 
 
 def pathname(path: Any) -> bytes:
@@ -38,7 +39,8 @@ def text(name: bytes) -> str:
 
 def file_of(task: Task, fd: object) -> File:
     """The description behind a descriptor that may be used for I/O: EBADF, also for O_PATH ones."""
-    file: File = task.files.get(fd)
+    table: FdTable = task.files
+    file = table.get(fd)
     if file.flags & abi.O_PATH:
         raise error(EBADF, f"{fd} was opened with O_PATH")
     return file
@@ -88,14 +90,16 @@ def limit(task: Task, which: int) -> int:
 
 
 def nofile(task: Task) -> int:
-    soft: int = task.group.rlimits.get(abi.RLIMIT_NOFILE, (1024, 4096))[0]
-    return soft
+    group: ThreadGroup = task.group
+    limits = group.rlimits.get(abi.RLIMIT_NOFILE)
+    return 1024 if limits is None else limits[0]
 
 
 def install(task: Task, file: File, cloexec: bool) -> int:
     """Gives the description the lowest free descriptor; releases it when there is none (EMFILE)."""
+    table: FdTable = task.files
     try:
-        fd: int = task.files.install(file, cloexec, nofile(task))
+        fd = table.install(file, cloexec, nofile(task))
     except OSError:
         file.put()
         raise

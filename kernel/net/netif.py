@@ -114,13 +114,22 @@ class NetIf:
             self._take(now)
 
     def _readable(self, now: int) -> None:
-        """The interrupt: what waits goes up the stack, then whoever that has woken runs."""
-        scheduler = self.network.scheduler
+        """The interrupt: what waits goes up the stack, then whoever that has woken runs, and what they did not answer
+        is acknowledged.
+        """
+        network = self.network
+        scheduler, tcp = network.scheduler, network.stack.tcp
         scheduler.woken = []
+        told = tcp.told = []
         try:
             self._take(now)
         finally:
+            tcp.told = None
             scheduler.after_interrupt()
+            if told:
+                tcp.told = told
+                tcp.settle(network.timeline.now)
+                network.drive()
 
     def _take(self, now: int) -> None:
         overload = self.overload
@@ -133,7 +142,10 @@ class NetIf:
             if not frames:
                 return
             self.up(frames, now)
-            if len(frames) == 1 or sum([frame.gso_segs for frame in frames]) < REAL_BATCH:
+            segs = 0
+            for frame in frames:
+                segs += frame.gso_segs
+            if segs < REAL_BATCH or len(frames) == 1:
                 return  # it was emptied
             if len(frames) >= CROWD:
                 overload.crowd(now)
@@ -251,10 +263,14 @@ class Network:
         else:
             if self.unsent:
                 self._transmit(self.timeline.now)
-            if not self.unsent and timer.deadline is not None:
+            armed = timer.deadline
+            if not self.unsent and armed is not None:
                 # No deadline is met late; a timer that goes off for one that has moved or is no more does no harm.
                 heap = self.heap
-                if not heap or timer.deadline <= heap[0][0]:
+                if not heap:
+                    return
+                first: int = heap[0][0]
+                if armed <= first:
                     return
             stack.now = self.timeline.now
             deadline = stack.next_deadline()

@@ -12,7 +12,7 @@ and gives the number of bytes that were when it is stopped; EPIPE comes with SIG
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from kernel import abi
 from kernel.abi import (
@@ -480,7 +480,7 @@ class SocketOps(FileOps):
         network.drive()
 
 
-SOCKET = SocketOps()
+SOCKET: Final = SocketOps()
 
 
 def socket_file(task: Task, sock: Any, flags: int) -> File:

@@ -238,13 +238,13 @@ class Eevdf:
     def pick(self) -> Task | None:
         ready = self.ready
         if self.count == 1 and len(ready) == 1 and not self.waiting:
-            task = ready.pop()[2]  # who is alone is eligible
-            task.turn = None
+            alone: Task = ready.pop()[2]  # who is alone is eligible
+            alone.turn = None
             self.count = 0
-            if task.request < self.base_ns:
+            if alone.request < self.base_ns:
                 self._shorts -= 1
-            self.current = task
-            return task
+            self.current = alone
+            return alone
         task = self._best()
         if task is not None:
             heappop(ready)

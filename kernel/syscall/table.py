@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kernel.sched.wait import Interrupted
+from kernel.syscall.gate import gate
 from kernel.task import Foreign
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ class Call:
     __slots__ = ("entry", "handler", "kinds", "name", "nr", "parameters", "restart", "returns", "since")
 
     def __init__(
-        self, nr: int, name: str, kinds: tuple[str, ...], handler: Callable[..., Any], restart: str, returns: str
-    ) -> None:
+        self, nr: int, name: str, kinds: tuple[str, ...], handler: Callable[..., Any], restart: str, returns: str,
+        entry: Callable[..., Any] | None = None,
+    ) -> None:  # fmt: skip
         self.nr = nr
         self.name = name
         self.kinds = kinds
@@ -57,7 +59,7 @@ class Call:
         self.restart = restart
         self.returns = returns
         self.parameters = list(inspect.signature(handler).parameters.values())[1:]
-        self.entry: Callable[..., Any] = _compile_entry(self)
+        self.entry: Callable[..., Any] = entry or _compile_entry(self)
 
     def attempt(self, task: Task, args: tuple[Any, ...], resume: Callable[[], Any] | None = None) -> Any:
         """The handler (or what continues it), with mistaken arguments turned into errors."""
@@ -118,7 +120,7 @@ def hints_of(handler: Callable[..., Any]) -> dict[str, str]:
     known: dict[str, Any] | None = getattr(handler, "__annotations__", None)
     if known is not None:
         return {name: str(hint) for name, hint in known.items()}
-    return source_hints(handler.__module__).get(handler.__name__, {})
+    return source_hints(handler.__module__).get(handler.__name__.lstrip("_"), {})
 
 
 @lru_cache(maxsize=64)
@@ -140,44 +142,18 @@ PYTHON: dict[str, Callable[..., Any]] = {}
 objects: dict[str, Callable[[Task], Any]] = {}
 """What `sys.NAME` is when it is no call (`sys.mem`): made for a task when it is first asked for."""
 
-_ENTRY = """\
-def {name}(task{params}):
-    try:
-        task.trap()
-    except Foreign as call:
-        return {name}(call.args[0]{args})
-    if task.traced:
-        return task.machine.trace.system_call(__call, task, ({names}))
-    try:
-        result = __handler(task{args})
-    except OSError:
-        if task.work:
-            task.machine.signals.user_return(task)
-        raise
-    except Interrupted as stop:
-        result = __call.interrupted(task, ({names}), stop)
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise __call.mistaken(({names}), error) from error
-    if task.work:
-        task.machine.signals.user_return(task)
-    return result
-"""
-
-
 def _compile_entry(call: Call) -> Callable[..., Any]:
     """The entry of a call, with the handler's own arguments (no packing on the hot path)."""
     namespace: dict[str, Any] = {"__call": call, "__handler": call.handler}
     namespace.update(Interrupted=Interrupted, Foreign=Foreign)
-    params = ""
+    parameters = "task"
     for p in call.parameters:
         if p.default is inspect.Parameter.empty:
-            params += f", {p.name}"
+            parameters += f", {p.name}"
         else:
             namespace[f"_{p.name}"] = p.default
-            params += f", {p.name}=_{p.name}"
-    args = "".join(f", {p.name}" for p in call.parameters)
-    names = "".join(f"{p.name}, " for p in call.parameters)
-    source = _ENTRY.format(name=call.name, params=params, args=args, names=names)
+            parameters += f", {p.name}=_{p.name}"
+    source = gate(call.name, parameters, [p.name for p in call.parameters])
     exec(compile(source, f"<system call {call.name}>", "exec"), namespace)
     entry: Callable[..., Any] = namespace[call.name]
     entry.__doc__ = call.handler.__doc__
@@ -194,14 +170,21 @@ def syscall(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register `handler(task, ...)` as system call `nr`; gives back its entry. `kinds`: see kernel/strace.py."""
 
-    def register(handler: Callable[..., Any]) -> Callable[..., Any]:
-        if nr in CALLS or name in BY_NAME:
-            raise ValueError(f"system call {nr} {name} is registered twice")
-        call = Call(nr, name, kinds, handler, restart, returns)
-        CALLS[nr] = BY_NAME[name] = call
-        return call.entry
+    def registered(handler: Callable[..., Any]) -> Callable[..., Any]:
+        return register(handler, None, nr, name, *kinds, restart=restart, returns=returns).entry
 
-    return register
+    return registered
+
+
+def register(
+    handler: Callable[..., Any], entry: Callable[..., Any] | None, nr: int, name: str, *kinds: str,
+    restart: str = SA_RESTART_RULE, returns: str = "int",
+) -> Call:  # fmt: skip
+    """What `syscall` does; in the compiled form, which brings the entry as well (tools/gates.py)."""
+    if nr in CALLS or name in BY_NAME:
+        raise ValueError(f"system call {nr} {name} is registered twice")
+    call = CALLS[nr] = BY_NAME[name] = Call(nr, name, kinds, handler, restart, returns, entry)
+    return call
 
 
 def python(name: str) -> Callable[[F], F]:

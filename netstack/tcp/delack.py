@@ -74,10 +74,22 @@ def after_telling(c: Connection, now: int) -> None:
     """After a segment: tell the application, and acknowledge what it does not answer at once, with its answer.
 
     Who is called back and not only woken up may read and send in between; what its reading calls for waits until then.
+    Where the engine keeps a list (`Tcp.told`), who was woken has until that is settled, unless the window has to
+    follow.
     """
     copied = c.copied_seq
     c.ack_pending |= HELD
     c.wake()
+    if c.ack_pending & HELD:
+        told = c.engine.told
+        if told is not None and not c.ack_pending & NOW and not c.ooo and c.rcv_nxt - c.rcv_wup <= c.rcv_mss:
+            told.append((c, copied))
+        else:
+            let_go(c, copied, now)
+
+
+def let_go(c: Connection, copied: int, now: int) -> None:
+    """The application has had its chance to answer since `copied_seq` was that."""
     if c.ack_pending & HELD:
         c.ack_pending &= ~HELD
         if c.state != CLOSED:

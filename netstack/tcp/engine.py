@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 from csrc import Frame, lib
 from netstack import control
 from netstack.address import ANY4, ANY6
-from netstack.tcp import emit, output, timeouts
+from netstack.tcp import delack, emit, output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts
-from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Segment
+from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Plain, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
@@ -49,7 +49,7 @@ class Tcp:
     __slots__ = (
         "_challenge_count", "_challenge_ns", "_cookies_ns", "_paths", "_requests", "_requests_timer", "_route",
         "_seg", "_tw_queue", "_tw_timer", "batch", "bound", "connection", "counters", "listeners", "log", "now", "rng",
-        "secret", "send", "settings", "straight", "table", "tcpext", "timers", "tw_count", "why",
+        "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told", "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +75,8 @@ class Tcp:
         self.log: Callable[..., None] | None = None  # given to new connections: one call per ACK
         self.batch = False
         """Whether what comes now is one of several frames that are taken before anybody reads."""
+        self.told: list[tuple[Connection, int]] | None = None
+        """While those who were told of data have yet to run: what their answers will acknowledge, or else `settle`."""
         self.connection: type[Connection] = Connection  # what new ones are made of (`why` has them observed)
         self.why: Observer | None = None
         self.secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(4))
@@ -124,14 +126,9 @@ class Tcp:
         else:
             self.listen_input(seg, now, None)
 
-    def plain_input(self, fields: tuple[Any, ...], frame: Frame, interface: Interface, now: int) -> None:
+    def plain_input(self, fields: Plain, frame: Frame, interface: Interface, now: int) -> None:
         """The same for a segment in the fields of `struct trl_plain`: loaded here, without a call for it."""
         seg = self._seg
-        length: int
-        what: int
-        where: int
-        ip: int
-        syn: int
         _, key, seg.seq, seg.ack, seg.tsval, seg.tsecr, length, what, where, ip, syn = fields
         seg.flags = what & 0xFFFF
         seg.options = what >> 16
@@ -166,6 +163,13 @@ class Tcp:
             self.listen_input(seg, now, None)
         else:
             found.segment_arrives(seg, now)
+
+    def settle(self, now: int) -> None:
+        """Those who were told have had their chance to answer."""
+        told, self.told = self.told, None
+        if told:
+            for c, copied in told:
+                delack.let_go(c, copied, now)
 
     def listen_input(self, seg: Segment, now: int, isn: int | None) -> None:
         """No connection: a listener, or 3.10.7.1 CLOSED."""

@@ -389,8 +389,16 @@ class Listener:
         engine.table[child.key] = child
         engine.counters.PassiveOpens += 1
         self.accept_queue.append(child)
-        child.segment_arrives(seg, now)
-        self.sock.wake()
+        if engine.told is not None:
+            child.segment_arrives(seg, now)
+            self.sock.wake()
+        else:  # who accepts at once may answer at once, too
+            engine.told = []
+            try:
+                child.segment_arrives(seg, now)
+                self.sock.wake()
+            finally:
+                engine.settle(now)
 
     def make(self, request: Request, now: int) -> Connection:
         """A connection in SYN-RECEIVED with everything the request knows."""

@@ -24,6 +24,9 @@ COPY_BELOW = 4096
 
 _buffer: Final = ffi.buffer
 
+Plain = tuple[bytes, bytes, int, int, int, int, int, int, int, int, int]
+"""The fields of `struct trl_plain`, in their order."""
+
 
 class Segment:
     """Wire view of one segment. `sack` is a tuple of (left, right); `gso_segs` counts the wire segments it stands

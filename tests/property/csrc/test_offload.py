@@ -367,16 +367,26 @@ class Acks(Group):
         return False
 
     def superseded_by(self, frame: bytes, v: View) -> bool:
+        return self.pure(frame, v) and self.later(frame, v, 1)
+
+    def carried_by(self, frame: bytes, v: View) -> bool:
+        """Whether a segment with text or FIN says what the last of these says (where the kernel's frames are read)."""
+        stamped = frame[v.l4 + 20 : v.l4 + 24] == TS[:4] and v.header == v.l4 + 32
+        carrier = v.flags & ~(PSH | FIN) == ACK and (v.payload or v.flags & FIN)
+        long = len(frame) > 2048 or len(frame) < len(self.frames[-1])
+        return bool(stamped and v.plain and carrier and not long and self.later(frame, v, 0))
+
+    def later(self, frame: bytes, v: View, more: int) -> bool:
         old, last = self.views[0], self.frames[-1]
         assert old is not None
-        if not self.pure(frame, v) or (v.seq, v.header, v.l4) != (old.seq, old.header, old.l4):
+        if (v.seq, v.header, v.l4) != (old.seq, old.header, old.l4):
             return False
         if v.ip_id is None:
             alike = v.same[0] == old.same[0] and v.same[1][1:] == old.same[1][1:]
         else:
             alike = v.same[:3] == old.same[:3]
         ack, stamp = ((self.number(frame, v.l4 + at) - self.number(last, v.l4 + at)) % 2**32 for at in (8, 24))
-        return alike and 0 < ack < 2**31 and (v.header == v.l4 + 20 or stamp < 2**31)
+        return alike and more <= ack < 2**31 and (v.header == v.l4 + 20 or stamp < 2**31)
 
     @staticmethod
     def number(frame: bytes, at: int) -> int:

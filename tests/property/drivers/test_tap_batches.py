@@ -22,7 +22,7 @@ from csrc import ffi as leaf_ffi
 from csrc import lib as leaf_lib
 from csrc.tap import ffi, lib
 from drivers.net.tap import VNET_BYTES, TapDevice
-from tests.property.csrc.test_offload import TS, Acks, Group, Tcp, View, answers, look, traffic
+from tests.property.csrc.test_offload import ACK, FIN, PSH, SYN, TS, URG, Acks, Group, Tcp, View, answers, look, traffic
 
 HEADER = bytes([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xB5])
 
@@ -186,8 +186,10 @@ def test_plain_segments_come_coalesced_and_views_survive_later_batches(count: in
         assert b"".join(bytes(memoryview(f.data)[54:]) for f in kept) == 3 * stream
 
 
-def neighbours(frames: list[bytes], acks: bool) -> list[tuple[bytes, int, int, bool]]:
-    """What GRO in a line makes of frames: trl_gro's rules, for a frame and the one read just before it."""
+def neighbours(frames: list[bytes], acks: bool, vnet: bool = False) -> list[tuple[bytes, int, int, bool]]:
+    """What GRO in a line makes of frames: trl_gro's rules, for a frame and the one read just before it. With vnet
+    headers what a segment carries need not have come before it.
+    """
     groups: list[Group] = []
     before: tuple[View, bool] | None = None  # the newest group's first frame; whether nothing lies behind its packet
     for frame in frames:
@@ -201,6 +203,8 @@ def neighbours(frames: list[bytes], acks: bool) -> list[tuple[bytes, int, int, b
             if isinstance(group, Acks) and group.superseded_by(frame, view):
                 group.frames.append(frame)
                 continue
+            if vnet and isinstance(group, Acks) and group.carried_by(frame, view):
+                groups.pop()
         groups.append((Acks if acks and Acks.pure(frame, view) else Group)(frame, view, good))
         before = None if view is None else (view, whole)
     return [group.result() for group in groups]
@@ -228,11 +232,33 @@ def test_frames_are_coalesced_where_they_are_read(case: tuple[list[bytes], list[
 
 
 @settings(max_examples=300)
-@given(traffic())
+@given(st.one_of(traffic(), answers()))
 def test_single_frames_among_super_segments_are_coalesced_too(case: tuple[list[bytes], list[bool]]) -> None:
     """A kernel that would hand up super-segments has none where it forwards frames: of a bridge, say."""
     frames = [frame for frame in case[0] if frame][:16]  # as many as one call has room for
-    assert received(frames, True, vnet=True) == neighbours(frames, True)
+    assert received(frames, True, vnet=True) == neighbours(frames, True, True)
+
+
+def test_an_acknowledgement_that_the_next_segment_carries_is_not_handed_up() -> None:
+    """What a client sends that asks at once, and one that closes when it has its answer."""
+
+    def handed_up(*segments: Tcp, thin: bool = True) -> list[int]:
+        frames = [t._replace(ip_id=i).image() for i, t in enumerate(segments)]
+        images = [image for image, *_ in received(frames, thin, vnet=True)]
+        return [frames.index(image) for image in images]
+
+    bare = Tcp(options=TS, seq=5, ack=9)
+    text, over = bare._replace(payload=b"x", flags=ACK | PSH), bare._replace(flags=ACK | FIN)
+    assert handed_up(bare, text) == handed_up(bare, over) == handed_up(bare, text._replace(ack=10)) == [1]
+    assert handed_up(bare, bare._replace(ack=10), text._replace(ack=10)) == [2]
+    assert handed_up(bare, text, thin=False) == [0, 1]
+    for changed in (
+        text._replace(ack=8), text._replace(seq=4), text._replace(options=b""), text._replace(tos=3),
+        text._replace(ports=(1000, 2001)), text._replace(flags=ACK | URG), over._replace(flags=ACK | FIN | SYN), bare,
+    ):  # fmt: skip
+        assert handed_up(bare, changed) == [0, 1]
+    plain = bare._replace(options=b"")
+    assert handed_up(plain, plain._replace(payload=b"x")) == [0, 1]
 
 
 def test_frames_that_are_to_be_seen_each_are_not_coalesced() -> None:

@@ -33,9 +33,11 @@ def prepared(body: str, inherited: set[str] = frozenset()) -> str:  # type: igno
         ("A, B = range(2)", "A: _Final = 0; B: _Final = 1"),
         ("A = len('xyz')", "A: _Final = 3"),
         ("A = True", "A: _Final = True"),
+        ("A = 'te' 'xt'", "A: _Final = 'text'"),
+        ("A, B = 1, 'text'", "A: _Final = 1; B: _Final = 'text'"),
     ],
 )
-def test_integers_bound_once_are_final(line: str, becomes: str) -> None:
+def test_integers_and_strings_bound_once_are_final(line: str, becomes: str) -> None:
     assert prepared(line + "\n").split("\n")[4] == becomes
 
 
@@ -49,10 +51,10 @@ def test_integers_bound_once_are_final(line: str, becomes: str) -> None:
         "A = 1\nfor A in range(3):\n    pass\n",
         "A = 1\nfrom os import path as A\n",
         "A = 1\ndel A\n",
-        "A = 'text'\n",
+        "A = b'bytes'\n",
         "A = 1.5\n",
         "A = [1]\n",
-        "A, B = 1, 'text'\n",
+        "A, B = 1, 1.5\n",
         "if True:\n    A = 1\n",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from typing import Any
 
@@ -64,6 +65,19 @@ def test_calls_are_meant_where_a_module_gives_a_leaf_a_name() -> None:
     found = straight.leaves(vars(emit))
     assert found["_emit_small"] == "trl_tcp_emit_small" and found["_complete"] == "trl_checksum_complete"
     assert not straight.leaves(vars(icmp))
+
+
+def test_fields_are_taken_where_a_module_names_an_unpacker() -> None:
+    from netstack import ipv4
+
+    found = straight.unpackers(vars(ipv4))
+    assert found == {"_plain_fields": "=8s12s9I"}
+    given = straight.shape(found["_plain_fields"])
+    assert given == "tuple[bytes, bytes, " + ", ".join(["int"] * 9) + "]"
+    assert len(straight.fields("=B2H3s4I")) == 8 and straight.fields("=B2H3s4I")[3] == "3s"
+    others: dict[str, Any] = {layout: struct.Struct(layout).unpack for layout in ("=Q", "I", "=i", "=4x")}
+    plain = struct.Struct("=I")
+    assert not straight.unpackers({**others, "pack": plain.pack, "from": plain.unpack_from})
 
 
 def test_cffi_keeps_its_pointers_where_direct_h_takes_them_from() -> None:

@@ -113,3 +113,73 @@ def test_a_batch_with_one_acknowledgment_is_seen(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(delack, "early", lambda c, ahead, now: ahead > c.rcvq_space >> 4)
     with pytest.raises(AssertionError):
         test_a_batch_has_two_acknowledgments()
+
+
+def test_who_was_told_may_answer_before_it_is_acknowledged() -> None:
+    """A connection begins in quick-ACK mode; where who is told runs a little later, the answer carries the ACK."""
+    peer = Peer()
+    sock = peer.accept()
+    tcp = peer.stack.tcp
+    tcp.told = []
+    peer.send("P. 1:11(10) ack 1 win 512")
+    peer.silent()
+    assert sock.recv(100, peer.now) and sock.send(b"answer", peer.now) == 6
+    peer.drain()
+    peer.recv("P. 1:7(6) ack 11")
+    tcp.settle(peer.now)
+    peer.drain()
+    peer.silent()
+    assert tcp.told is None
+
+
+def test_what_is_not_answered_is_acknowledged_when_they_have_run() -> None:
+    peer = Peer()
+    sock = peer.accept()
+    peer.stack.tcp.told = []
+    peer.send("P. 1:11(10) ack 1 win 512")
+    assert sock.recv(100, peer.now)
+    peer.drain()
+    peer.silent()
+    peer.stack.tcp.settle(peer.now)
+    peer.drain()
+    peer.recv(". 1:1(0) ack 11")
+
+
+def test_what_is_due_at_once_does_not_wait_for_an_answer() -> None:
+    """More than a segment; out of order; and what nobody else than the wire is to decide."""
+    peer = Peer()
+    peer.accept()
+    peer.stack.tcp.told = []
+    peer.send(f". 1:{1 + MSS}({MSS}) ack 1 win 512")
+    peer.silent()
+    peer.send(f". {1 + MSS}:{1 + 2 * MSS}({MSS}) ack 1 win 512")
+    peer.recv(f". 1:1(0) ack {1 + 2 * MSS}")
+    peer.send(f". {1 + 3 * MSS}:{1 + 4 * MSS}({MSS}) ack 1 win 512")
+    peer.recv(f". 1:1(0) ack {1 + 2 * MSS}")
+    peer.stack.tcp.settle(peer.now)
+    peer.drain()
+    peer.silent()
+
+
+def test_data_with_the_last_ack_of_the_handshake_is_answered_at_once() -> None:
+    """Whoever accepts when it is told, and reads, and answers: one segment."""
+    peer = Peer()
+    listener = peer.listen()
+    held: list[Any] = []
+
+    def accept(sock: Any) -> None:
+        held.append(listener.accept(peer.now)[0])
+        held[0].send(held[0].recv(100, peer.now), peer.now)
+
+    listener.on_ready = accept
+    peer.send("S 0:0(0) win 65535 <mss 1000,sackOK,nop,wscale 7>")
+    peer.queue.clear()
+    peer.send("P. 1:11(10) ack 1 win 512")
+    peer.recv("P. 1:11(10) ack 11")
+    peer.silent()
+    listener.on_ready = None
+    peer.rport += 1
+    peer.send("S 0:0(0) win 65535 <mss 1000,sackOK,nop,wscale 7>")
+    peer.queue.clear()
+    peer.send("P. 1:11(10) ack 1 win 512")
+    peer.recv(". 1:1(0) ack 11")
