@@ -84,7 +84,7 @@ def drive(
     if preload:
         env.update(LD_PRELOAD=str(library), PRELOADED="1")
     words = [driver, library, flags, *([file] if file else [])]
-    return subprocess.run(words, capture_output=True, text=True, env=env, timeout=60, cwd=ROOT)
+    return subprocess.run(words, capture_output=True, text=True, env=env, timeout=300, cwd=ROOT)
 
 
 def test_two_scripts_in_virtual_time(built: tuple[Path, Path], tmp_path: Path) -> None:
@@ -192,6 +192,36 @@ def test_a_packet_may_take_hours(built: tuple[Path, Path], monkeypatch: pytest.M
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     verdict = run_text(KEEPALIVE, machine=machine(built[0]))  # type: ignore[arg-type]
     assert verdict.passed, verdict.error
+
+
+BULK = """\
+--tolerance_usecs=0
+{}
+    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 bind(3, ..., ...) = 0
+   +0 listen(3, 1) = 0
+  +.1 < S 0:0(0) win 64240 <mss 1000>
+   +0 > S. 0:0(0) ack 1 <...>
+  +.1 < . 1:1(0) ack 1 win 60000
+   +0 accept(3, ..., ...) = 4
+   +0 write(4, ..., 2000) = 2000
+   +0 > P. 1:2001(2000) ack 1
+  +.1 < P. 1:3001(3000) ack 2001 win 60000
+   +0 > . 2001:2001(0) ack 3001
+   +0 %{{ assert tcpi_data_segs_in == {}, tcpi_data_segs_in }}%
+"""
+
+
+@pytest.mark.parametrize(("option", "flag", "segments"), [("--mss=1000", ",mss=1000", 3), ("--strict_segments", "", 1)])
+def test_flags_stand_for_options(
+    built: tuple[Path, Path], option: str, flag: str, segments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    text = BULK.format(option, segments)
+    verdict = run_text(text, machine=machine(built[0], flag))  # type: ignore[arg-type]
+    assert verdict.passed, f"{verdict.error} {verdict.error and verdict.error.actual}"
+    unsaid = run_text(text, machine=machine(built[0], ",strict_segments=0"))  # type: ignore[arg-type]
+    assert not unsaid.passed
 
 
 @pytest.mark.parametrize("name", ["handshake-active-blocking", "epoll-edge-out", "icmp-recverr"])
