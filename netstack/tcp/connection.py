@@ -277,7 +277,8 @@ class Connection(Tcb):
                 flags |= ECE
             elif not again or not self.settings.tcp_ecn_fallback:  # RFC 3168 6.1.1.1: perhaps it was ECN's fault
                 flags |= ECE | CWR
-        rec.xmit_ns = now
+        if again or not rec.sends:
+            rec.xmit_ns = now  # a SYN that became a SYN-ACK is measured from when it was first sent (Karn)
         self.tx_order = rec.order = self.tx_order + 1
         rec.sends += 1
         link_last(self, rec)
