@@ -4,7 +4,8 @@
  * busy waiting would last for ever: after FREE_READINGS readings in a row every eighth takes 1 us (the one that ends a
  * wait is followed by others, to check the time and to count from, and they are to say the same). Only the reading that
  * follows a call of packetdrill's other thread is of the past: when that call came back. packetdrill begins a script
- * 250 us after it first read the clock; the machine is 750 us old then, so the script begins at a full ms.
+ * 250 us after it first read the clock; the machine is 63.75 ms old then. So the script begins at a full ms, and where
+ * the last six bits of a timestamp begin anew: SYN cookies keep options in them.
  *
  * Descriptors of the machine are numbers from 1000 on, each held open in this process too (on /dev/null): packetdrill
  * closes what a script left open with the C library's close(), preloaded or not.
@@ -48,7 +49,7 @@ struct answer {
 #define CHANNELS 8
 #define FREE_READINGS 16 /* packetdrill makes ten to find its start, up to seven from one call to the next */
 #define SLOW 8
-#define START_US 750
+#define START_US 63750
 #define MANY 16384 /* descriptors of the machine are held */
 
 static int channels[CHANNELS];
