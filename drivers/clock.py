@@ -429,7 +429,7 @@ class RealTimeline(_Deadlines):
     """
 
     __slots__ = (
-        "_alarm", "_armed", "_crowded", "_poll", "_posted", "_soon", "_stopping", "_wake_r", "_wake_w", "_watched",
+        "_alarm", "_armed", "_crowded", "_poll", "_posted", "_single", "_soon", "_stopping", "_wake_r", "_wake_w", "_watched",
         "eager", "epoch_ns", "spin_ns",
     )  # fmt: skip
 
@@ -444,7 +444,9 @@ class RealTimeline(_Deadlines):
         self.spin_ns = 0
         """For so long every wait looks again and again before it sleeps."""
         self.eager = False
-        """Whether a wait looks for SOON_NS before it sleeps when the wait before it ended within that."""
+        """Whether a wait looks for SOON_NS before it sleeps when the wait before it ended within that; never on a single
+        processor, where who looks keeps the other from answering."""
+        self._single = len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() == 1
         self._soon = False
         self._crowded = 0
         """Until then it sleeps at once: somebody else wants the processor, and who sleeps is let in before them."""
@@ -616,7 +618,7 @@ class RealTimeline(_Deadlines):
             self._armed = armed = wait
         while True:
             ready: list[tuple[int, int]] = poll.poll(-1, MOST_READY)
-            if self.eager:
+            if self.eager and not self._single:
                 ended = wall_ns()
                 self._soon = ended - now < SOON_NS and ended > self._crowded
             if armed is None or armed == wait or len(ready) != 1 or ready[0][0] != alarm.fd:

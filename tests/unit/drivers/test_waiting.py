@@ -53,6 +53,7 @@ def line(host: Host) -> Any:
     line = RealTimeline()
     real, line._poll = line._poll, host  # type: ignore[assignment]
     line.eager = True
+    line._single = False
     yield line
     line._poll = real
     line.close()
@@ -112,3 +113,17 @@ def test_who_is_not_eager_sleeps(line: RealTimeline, host: Host) -> None:
     line.spin_ns = 30 * US
     assert wait(line, host, 20 * US) == (20, 0, True)
     assert wait(line, host, 1000 * US) == (30, 1, True)
+
+
+def test_on_a_single_processor_it_sleeps(line: RealTimeline, host: Host) -> None:
+    line._single = True
+    for _ in range(3):
+        assert wait(line, host, 10 * US) == (0, 1, True)
+
+
+def test_it_knows_how_many_processors_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    for processors in ({3}, {0, 3}):
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid, processors=processors: processors)
+        line = RealTimeline()
+        assert line._single == (len(processors) == 1)
+        line.close()
