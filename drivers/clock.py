@@ -429,8 +429,8 @@ class RealTimeline(_Deadlines):
     """
 
     __slots__ = (
-        "_alarm", "_armed", "_crowded", "_poll", "_posted", "_single", "_soon", "_stopping", "_wake_r", "_wake_w", "_watched",
-        "eager", "epoch_ns", "spin_ns",
+        "_alarm", "_armed", "_crowded", "_poll", "_posted", "_single", "_soon", "_stopping", "_wake_r", "_wake_w",
+        "_watched", "eager", "epoch_ns", "spin_ns",
     )  # fmt: skip
 
     def __init__(self, seed: int | str = 0) -> None:
@@ -444,8 +444,8 @@ class RealTimeline(_Deadlines):
         self.spin_ns = 0
         """For so long every wait looks again and again before it sleeps."""
         self.eager = False
-        """Whether a wait looks for SOON_NS before it sleeps when the wait before it ended within that; never on a single
-        processor, where who looks keeps the other from answering."""
+        """Whether a wait looks for SOON_NS before it sleeps when the wait before it ended within that; never on a
+        single processor, where who looks keeps the other from answering."""
         self._single = len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() == 1
         self._soon = False
         self._crowded = 0
@@ -608,7 +608,7 @@ class RealTimeline(_Deadlines):
         look = self.spin_ns
         if self._soon and look < SOON_NS:
             look = SOON_NS
-        if look:
+        if look and now > self._crowded:
             found = self._look(poll, now, now + look if wait is None or wait > now + look else wait)
             if found or (wait is not None and wait <= now + look):
                 return found
@@ -620,7 +620,7 @@ class RealTimeline(_Deadlines):
             ready: list[tuple[int, int]] = poll.poll(-1, MOST_READY)
             if self.eager and not self._single:
                 ended = wall_ns()
-                self._soon = ended - now < SOON_NS and ended > self._crowded
+                self._soon = ended - now < SOON_NS
             if armed is None or armed == wait or len(ready) != 1 or ready[0][0] != alarm.fd:
                 return ready
             alarm.drain()  # it was set for a deadline that has since moved: it goes off once, and not at each move
