@@ -51,8 +51,9 @@ Item = TypeVar("Item")
 
 SOON_NS = 50_000
 """What comes within that is looked for and not slept for: to be woken takes about as long (`RealTimeline._look`)."""
-CROWDED_NS = 100_000
-"""Who gets the processor back that late has company on it."""
+CROWDED_NS = 1_000_000
+"""Who gets the processor back that late shares it with somebody who uses his whole share, and not with an end of the
+flow, which soon waits in turn."""
 ALONE_AGAIN_NS = 10_000_000
 MOST_READY = 64
 """So many descriptors are told of in one turn; others that are ready come first in the next."""
