@@ -23,6 +23,8 @@ OPTIONS = {
     "mtu": "MTU of the device",
     "mss": "payload of each segment in what GRO joined",
     "tcp_ts_tick_usecs": "tick of the TS val clock; 0: do not check TS val",
+    "gateway_ip": "taken, and without effect: there is one way out",
+    "netmask_ip": "as gateway_ip",
 }
 """The `--name=value` lines of scripts that the command line takes too."""
 
