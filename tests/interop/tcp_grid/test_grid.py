@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.tcp_grid import grid, share
+from tests.interop.tcp_grid import grid, service, share
 from tests.interop.tcp_grid.cells import CELLS, SMALL, SPURIOUS
 from tests.interop.tcp_grid.lane import LINUX, OURS, Lane
 from tests.interop.tcp_grid.results import Records, Result, Unit, dsacks, mean, summary
@@ -44,6 +44,24 @@ def test_a_small_grid(ready: None, tmp_path: Path) -> None:
     again = Records(tmp_path / "results")
     grid.sweep(work, again)
     assert len(again.lines) == len(work), "what has been measured is not measured again"
+
+
+@pytest.mark.parametrize("wrong", [None, 0, 70_000, 2_999_999])
+def test_a_wrong_byte_is_seen(wrong: int | None) -> None:
+    """The far end compares what it takes with the pattern, however it comes in pieces."""
+    length = 3_000_000
+    data = bytearray(service.pattern(length))
+    if wrong is not None:
+        data[wrong] ^= 1
+    at = 0
+
+    class Sys:
+        def read(self, fd: int, most: int) -> bytes:
+            nonlocal at
+            at += (count := min(most, 30_011 + at % 977))
+            return bytes(data[at - count : at])
+
+    assert service.compare(Sys(), 3, length) == (length if wrong is None else wrong)
 
 
 def test_two_flows_share(ready: None) -> None:
