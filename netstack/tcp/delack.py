@@ -75,14 +75,14 @@ def after_telling(c: Connection, now: int) -> None:
 
     Who is called back and not only woken up may read and send in between; what its reading calls for waits until then.
     Where the engine keeps a list (`Tcp.told`), who was woken has until that is settled, unless the window has to
-    follow.
+    follow, or the path has lost or overtaken segments: there each ACK may be the one that arrives.
     """
     copied = c.copied_seq
     c.ack_pending |= HELD
     c.wake()
     if c.ack_pending & HELD:
         told = c.engine.told
-        if told is not None and not c.ack_pending & NOW and not c.ooo and c.rcv_nxt - c.rcv_wup <= c.rcv_mss:
+        if told is not None and not c.ack_pending & NOW and not c.rcv_ooopack and c.rcv_nxt - c.rcv_wup <= c.rcv_mss:
             told.append((c, copied))
         else:
             let_go(c, copied, now)

@@ -43,9 +43,9 @@ def read_exactly(sys: Any, fd: int, length: int) -> bytes:
 
 
 def write_all(sys: Any, fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[sys.write(fd, bytes(view[: 1 << 18])) :]
+    done = sys.write(fd, data)  # all of it, but for a signal
+    while done < len(data):
+        done += sys.write(fd, data[done:])
 
 
 def compare(sys: Any, fd: int, length: int) -> int:

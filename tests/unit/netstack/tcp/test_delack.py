@@ -161,6 +161,19 @@ def test_what_is_due_at_once_does_not_wait_for_an_answer() -> None:
     peer.silent()
 
 
+def test_where_a_path_has_lost_segments_none_waits_for_an_answer() -> None:
+    """Each acknowledgment may be the only one that arrives."""
+    peer = Peer()
+    peer.accept()
+    peer.stack.tcp.told = []
+    peer.send(f". {1 + MSS}:{1 + 2 * MSS}({MSS}) ack 1 win 512")
+    peer.recv(". 1:1(0) ack 1")
+    peer.send(f". 1:{1 + MSS}({MSS}) ack 1 win 512")
+    peer.recv(f". 1:1(0) ack {1 + 2 * MSS}")
+    peer.send(f". {1 + 2 * MSS}:{1 + 3 * MSS}({MSS}) ack 1 win 512")
+    peer.recv(f". 1:1(0) ack {1 + 3 * MSS}")
+
+
 def test_data_with_the_last_ack_of_the_handshake_is_answered_at_once() -> None:
     """Whoever accepts when it is told, and reads, and answers: one segment."""
     peer = Peer()
