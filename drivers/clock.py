@@ -421,6 +421,11 @@ class VirtualTimeline(_Deadlines):
             self.limit = -1
 
 
+def processors() -> int:
+    """On how many this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class RealTimeline(_Deadlines):
     """The host's time: `now` is CLOCK_MONOTONIC, and waiting ends at a deadline or when a watched descriptor
     is ready.
@@ -430,8 +435,8 @@ class RealTimeline(_Deadlines):
     """
 
     __slots__ = (
-        "_alarm", "_armed", "_crowded", "_poll", "_posted", "_single", "_soon", "_stopping", "_wake_r", "_wake_w",
-        "_watched", "eager", "epoch_ns", "spin_ns",
+        "_alarm", "_armed", "_counted", "_crowded", "_poll", "_posted", "_single", "_soon", "_stopping", "_wake_r",
+        "_wake_w", "_watched", "eager", "epoch_ns", "spin_ns",
     )  # fmt: skip
 
     def __init__(self, seed: int | str = 0) -> None:
@@ -447,7 +452,9 @@ class RealTimeline(_Deadlines):
         self.eager = False
         """Whether a wait looks for SOON_NS before it sleeps when the wait before it ended within that; never on a
         single processor, where who looks keeps the other from answering."""
-        self._single = len(os.sched_getaffinity(0)) == 1 if hasattr(os, "sched_getaffinity") else os.cpu_count() == 1
+        self._single = False
+        self._counted = 0
+        """Until then it is as the processors were counted: affinities change."""
         self._soon = False
         self._crowded = 0
         """Until then it sleeps at once: somebody else wants the processor, and who sleeps is let in before them."""
@@ -608,7 +615,11 @@ class RealTimeline(_Deadlines):
             return poll.poll(0, MOST_READY)
         look = self.spin_ns
         if self._soon and look < SOON_NS:
-            look = SOON_NS
+            if now > self._counted:
+                self._counted = now + ALONE_AGAIN_NS
+                self._single = processors() == 1
+            if not self._single:
+                look = SOON_NS
         if look and now > self._crowded:
             found = self._look(poll, now, now + look if wait is None or wait > now + look else wait)
             if found or (wait is not None and wait <= now + look):
@@ -619,7 +630,7 @@ class RealTimeline(_Deadlines):
             self._armed = armed = wait
         while True:
             ready: list[tuple[int, int]] = poll.poll(-1, MOST_READY)
-            if self.eager and not self._single:
+            if self.eager:
                 ended = wall_ns()
                 self._soon = ended - now < SOON_NS
             if armed is None or armed == wait or len(ready) != 1 or ready[0][0] != alarm.fd:

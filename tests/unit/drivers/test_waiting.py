@@ -25,6 +25,7 @@ class Host:
         self.now = 1_000_000_000
         self.ready_at = 0
         self.look_ns = 1 * US
+        self.processors = 2
         self.looks = self.sleeps = 0
 
     def poll(self, timeout: float, most: int) -> list[tuple[int, int]]:
@@ -45,6 +46,7 @@ class Host:
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     found = Host()
     monkeypatch.setattr(clock, "wall_ns", lambda: found.now)
+    monkeypatch.setattr(clock, "processors", lambda: found.processors)
     return found
 
 
@@ -53,7 +55,6 @@ def line(host: Host) -> Any:
     line = RealTimeline()
     real, line._poll = line._poll, host  # type: ignore[assignment]
     line.eager = True
-    line._single = False
     yield line
     line._poll = real
     line.close()
@@ -116,14 +117,18 @@ def test_who_is_not_eager_sleeps(line: RealTimeline, host: Host) -> None:
 
 
 def test_on_a_single_processor_it_sleeps(line: RealTimeline, host: Host) -> None:
-    line._single = True
+    """Also when it is told to stay on one later on, as by taskset(1)."""
+    host.processors = 1
     for _ in range(3):
         assert wait(line, host, 10 * US) == (0, 1, True)
+    host.processors = 2
+    host.now += 2 * ALONE_AGAIN_NS
+    assert wait(line, host, 10 * US) == (10, 0, True)
+    host.processors = 1
+    host.now += 2 * ALONE_AGAIN_NS
+    assert wait(line, host, 10 * US) == (0, 1, True)
 
 
-def test_it_knows_how_many_processors_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    for processors in ({3}, {0, 3}):
-        monkeypatch.setattr("os.sched_getaffinity", lambda pid, processors=processors: processors)
-        line = RealTimeline()
-        assert line._single == (len(processors) == 1)
-        line.close()
+def test_processors_are_those_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 3, 5})
+    assert clock.processors() == 3
