@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # Tests replace methods of classes, and editing a source has to take effect: they run the Python unless told otherwise.
 # Nothing of terrella that is compiled has been imported yet.
@@ -25,8 +25,10 @@ os.environ.setdefault("TERRELLA_COMPILED", "0")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
-# How long an example takes says how busy the host is. (What else a profile says stays, as that for CI.)
-settings.register_profile("house", settings(), deadline=None)
+# How long an example takes, and how long drawing it, says how busy the host is. (What else a profile says stays.)
+PATIENT = [*settings().suppress_health_check, HealthCheck.too_slow]
+settings.register_profile("house", settings(), deadline=None, suppress_health_check=PATIENT)
+settings.register_profile("same", settings.get_profile("house"), derandomize=True, database=None)
 settings.load_profile("house")
 
 REQUIRED = os.environ.get("TERRELLA_INTEROP") == "required"
@@ -34,6 +36,15 @@ REQUIRED = os.environ.get("TERRELLA_INTEROP") == "required"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-soak", action="store_true", help="run the long campaigns too")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """The suite tries the same examples each time: one that fails, fails for whoever runs it next. What nobody has
+    tried yet is for the campaigns (--run-soak), and for whoever gives --hypothesis-seed or --hypothesis-profile=house.
+    """
+    if not config.getoption("--run-soak") and config.getoption("--hypothesis-seed", None) is None:
+        settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
