@@ -47,6 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ip", type=cidr, default="10.0.0.2/24", metavar="CIDR", help="the machine's address")
     parser.add_argument("--host-ip", type=cidr, default="10.0.0.1/24", metavar="CIDR", help="this host's address")
     parser.add_argument("--driver", choices=["native", "scapy"], default="native", help="who moves the frames")
+    configure_machine(parser)
     disk.configure(parser)
     parser.add_argument("--pcap", metavar="FILE", help="capture to FILE (pcapng)")
     parser.add_argument("--why", metavar="FILE", help="log what TCP does and why (JSON lines; comments in --pcap)")
@@ -56,6 +57,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     link = parser.add_argument_group("impairments between the TAP and the stack, in netem's words")
     for name, (metavar, line) in IMPAIRMENTS.items():
         link.add_argument(f"--{name}", metavar=metavar, type=word_of(name), help=line)
+
+
+def configure_machine(parser: argparse._ActionsContainer) -> None:
+    """What a machine on a TAP does besides."""
+    parser.add_argument(
+        "--program", nargs="+", metavar=("FILE", "ARG"), default=None,
+        help="run this .py file of the host, with these arguments, instead of the services",
+    )  # fmt: skip
+    parser.add_argument(
+        "--neighbour", type=neighbour, action="append", default=[], metavar="IP=MAC",
+        help="a neighbour known from the start, as `ip neigh add ... nud permanent`; may be given again",
+    )  # fmt: skip
+
+
+def neighbour(text: str) -> tuple[bytes, bytes]:
+    """("10.0.0.1=02:00:00:00:00:01") -> the packed address and the MAC."""
+    address, _, mac = text.partition("=")
+    try:
+        packed, octets = ipaddress.ip_address(address).packed, bytes.fromhex(mac.replace(":", ""))
+    except ValueError as why:
+        raise argparse.ArgumentTypeError(f"{text!r}: {why}; write as 10.0.0.1=02:00:00:00:00:01") from why
+    if len(octets) != 6:
+        raise argparse.ArgumentTypeError(f"{text!r}: a MAC has six octets, as 10.0.0.1=02:00:00:00:00:01")
+    return packed, octets
 
 
 def cidr(text: str) -> str:
@@ -86,12 +111,18 @@ def word_of(name: str) -> Callable[[str], str]:
 def run(args: argparse.Namespace) -> int:
     if not sys.platform.startswith("linux"):
         raise CommandError("a TAP needs Linux; `terrella demo` and `terrella run` do not")
+    return serve(args, lambda timeline: _open_device(args, timeline))
+
+
+def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDevice]) -> int:
+    """The machine on that device, until a signal comes; the exit status."""
     from drivers.clock import RealTimeline
     from drivers.console import HostConsole
     from kernel.machine import Machine
     from terrella.lab import rare_collections
     from tools.session import kernel_says
 
+    source = _read(args.program)
     stopped: list[int] = []
     with ExitStack() as cleanup:
         seed = args.seed if args.seed is not None else int.from_bytes(os.getrandom(8), "big")
@@ -107,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         capture = _open_capture(args.pcap, timeline, cleanup)
         log = _open_log(args.why, timeline, cleanup)
         disks = disk.open_disks(args.disk)
-        device = _open_device(args, timeline)
+        device = open_device(timeline)
         cleanup.callback(device.close)
         machine = Machine("terrella", timeline, console=HostConsole(None, 2))
         cleanup.callback(_write_stats, args.stats, machine, device)
@@ -122,13 +153,14 @@ def run(args: argparse.Namespace) -> int:
             signal.SIGUSR2, lambda number, frame: timeline.post(lambda now: _write_stats(args.stats, machine, device))
         )
         cleanup.callback(signal.signal, signal.SIGUSR2, before)
-        _boot(machine, device, args.ip, capture)
+        _attach(machine, device, args, capture)
+        _boot(machine, source, args.program)
         if args.perfetto:
             from tools.session import record
 
             record(args.perfetto, cleanup, machine)
         while not stopped and not _serving(machine) and timeline.step(block=False):
-            pass  # a service that can't start has said so, and the others serve
+            pass  # a service that can't start has said so, and the others serve; a program runs until it waits
         gc.collect()
         gc.freeze()  # what the start has made stays
         print(f"ready {args.ip.split('/')[0]} on {device.name}", flush=True)
@@ -213,13 +245,36 @@ def explain_tap(tap: str, why: Exception, command: str) -> str:
     return f"{tap}: {text}"
 
 
-def _boot(machine: Machine, device: NetDevice, address: str, capture: Any) -> None:
+def _read(program: list[str] | None) -> str | None:
+    if program is None:
+        return None
+    from tools.program import ProgramError, read_program
+
+    try:
+        return read_program(program[0])
+    except ProgramError as why:
+        raise CommandError(str(why)) from why
+
+
+def _boot(machine: Machine, source: str | None, argv: list[str]) -> None:
+    """Start the program, or init with its services."""
+    if source is not None:
+        machine.exec(source, argv[0], argv)
+        return
     from userland.init import boot
 
-    machine.attach(device, address, name=device.name)
+    machine.boot_program(boot)
+
+
+def _attach(machine: Machine, device: NetDevice, args: argparse.Namespace, capture: Any) -> None:
+    machine.attach(device, args.ip, name=device.name)
     if capture is not None:
         machine.network.capture(device.name, capture)
-    machine.boot_program(boot)
+    interface = machine.stack.interfaces[device.name]
+    for address, mac in args.neighbour:
+        table = interface.neighbours if len(address) == 4 else interface.neighbours6
+        assert table is not None  # a TAP is Ethernet
+        table.add_permanent(address, mac, machine.stack.now)
 
 
 def _write_stats(path: str | None, machine: Machine, device: NetDevice) -> None:

@@ -1,9 +1,12 @@
-"""`terrella wire TAP_A TAP_B`: a cable between two TAPs, in real time, with netem's impairments.
+"""`terrella wire`: a cable in real time, with netem's impairments, behind a TAP.
 
-Linux talks to Linux, or to anything else that holds a TAP, across a link as bad as one wants, on kernels without
-netem too. TAPs that do not exist are made, and vanish when the wire ends; persistent ones stay. Either end may be
-moved into a network namespace while the wire runs (`ip link set TAP_B netns NAME`), or be made in one at once
-(`--netns-b NAME`).
+`terrella wire TAP_A TAP_B`: Linux talks to Linux, or to anything else that holds a TAP, across a link as bad as one
+wants, on kernels without netem too. TAPs that do not exist are made, and vanish when the wire ends; persistent ones
+stay. Either end may be moved into a network namespace while the wire runs (`ip link set TAP_B netns NAME`), or be made
+in one at once (`--netns-b NAME`).
+
+`terrella wire TAP_A --machine CIDR`: Linux talks to us. The far end is a machine in this process, whose TCP runs
+where the wire hands it the frames, as Linux's does within the write to TAP_B.
 
 What happens to the n-th frame of a direction depends on the seed and n alone.
 """
@@ -21,16 +24,23 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
-from tools.up import IMPAIRMENTS, explain_tap, word_of
+from tools.up import IMPAIRMENTS, cidr, configure_machine, explain_tap, serve, word_of
 
 if TYPE_CHECKING:
+    from drivers.clock import RealTimeline
+    from drivers.net.device import NetDevice
     from drivers.net.impair import Joined
     from drivers.net.impairments import Impairments
     from drivers.net.tap import TapDevice
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("taps", nargs=2, metavar="TAP", help="the two TAPs: made where there is none of that name")
+    parser.add_argument(
+        "taps", nargs="+", metavar="TAP", help="two TAPs, or one and --machine: made where there is none of that name"
+    )
+    machine = parser.add_argument_group("a machine at the far end")
+    machine.add_argument("--machine", type=cidr, metavar="CIDR", help="its address: it is there in place of TAP_B")
+    configure_machine(machine)
     for end in "ab":
         parser.add_argument(f"--netns-{end}", metavar="NAME", help=f"the network namespace of TAP_{end.upper()}")
     parser.add_argument("--mtu", type=int, metavar="BYTES", help="of TAPs that are made (default 1500)")
@@ -69,10 +79,18 @@ def impairments(args: argparse.Namespace) -> tuple[Impairments, Impairments]:
 def run(args: argparse.Namespace) -> int:
     if not sys.platform.startswith("linux"):
         raise CommandError("a TAP needs Linux")
-    if len(set(zip(args.taps, (args.netns_a, args.netns_b), strict=True))) < 2:
+    if len(args.taps) != (1 if args.machine else 2):
+        raise CommandError("a wire has two ends: name two TAPs, or one TAP and --machine CIDR", 2)
+    if not args.machine and len(set(zip(args.taps, (args.netns_a, args.netns_b), strict=True))) < 2:
         raise CommandError(f"{args.taps[0]} to itself: a wire has two ends", 2)
     if args.mtu is not None and not 68 <= args.mtu <= 65521:
         raise CommandError(f"--mtu {args.mtu}: an MTU is 68 to 65521", 2)
+    if args.machine:
+        if args.netns_b:
+            raise CommandError("--netns-b: a machine is in no namespace of the host", 2)
+        return to_machine(args)
+    if args.program or args.neighbour:
+        raise CommandError("--program and --neighbour are a machine's: say --machine CIDR too", 2)
     from drivers.clock import RealTimeline
     from drivers.net.impair import Joined
 
@@ -105,6 +123,22 @@ def run(args: argparse.Namespace) -> int:
                 raise
             raise CommandError(f"the wire is cut: {why.strerror}") from why
     return 130 if stopped[0] == signal.SIGINT else 0
+
+
+def to_machine(args: argparse.Namespace) -> int:
+    """`terrella up` with the wire before it: of the same seed, the n-th frame of a direction has the fate it has
+    between two TAPs.
+    """
+    from drivers.net.impair import far_end
+
+    with ExitStack() as cleanup:
+
+        def open_device(timeline: RealTimeline) -> NetDevice:
+            tap = open_tap(args.taps[0], args.netns_a, args.mtu, cleanup)
+            return far_end(tap, timeline, *impairments(args), timeline.stream("wire"))
+
+        machine = {"ip": args.machine, "disk": [], "pcap": None, "why": None, "perfetto": None}
+        return serve(argparse.Namespace(**vars(args), **machine), open_device)
 
 
 def open_tap(name: str, netns: str | None, mtu: int | None, cleanup: ExitStack) -> TapDevice:

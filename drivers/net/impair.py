@@ -36,8 +36,9 @@ class Impaired:
     )  # fmt: skip
 
     def __init__(
-        self, device: NetDevice, timeline: Timeline, out: Impairments, in_: Impairments, rng: Stream | None = None
-    ) -> None:
+        self, device: NetDevice, timeline: Timeline, out: Impairments, in_: Impairments, rng: Stream | None = None,
+        streams: tuple[str, str] = ("out", "in"),
+    ) -> None:  # fmt: skip
         rng = rng if rng is not None else timeline.stream(f"impair/{device.name}")
         self.device = device
         self.name = device.name
@@ -50,8 +51,8 @@ class Impaired:
         self._missed = 0
         self._receiving = False
         longest = device.mtu + LINK_HEADER
-        self.out = Direction(timeline, out, rng.stream("out"), device.transmit, longest)
-        self.in_ = Direction(timeline, in_, rng.stream("in"), self._arrived, longest)
+        self.out = Direction(timeline, out, rng.stream(streams[0]), device.transmit, longest)
+        self.in_ = Direction(timeline, in_, rng.stream(streams[1]), self._arrived, longest)
         if device.fileno() is None:
             device.on_receive = self._take_in
 
@@ -118,6 +119,21 @@ def impair(
 ) -> Impaired:
     """The device with impairments in front of it; `in_` None: the same as `out`, with draws of its own."""
     return Impaired(device, timeline, out, in_ if in_ is not None else out, rng)
+
+
+def far_end(
+    device: NetDevice, timeline: Timeline, a_to_b: Impairments, b_to_a: Impairments | None = None,
+    rng: Stream | None = None,
+) -> NetDevice:  # fmt: skip
+    """A cable behind `device`, with whoever binds what is returned at its other end, where `Joined` has a second
+    device. With one `rng` the n-th frame of a direction has the same fate in both. Without impairments it is the
+    device itself.
+    """
+    b_to_a = b_to_a if b_to_a is not None else a_to_b
+    if a_to_b.passes and b_to_a.passes:
+        return device
+    rng = rng if rng is not None else timeline.stream(f"wire/{device.name}")
+    return Impaired(device, timeline, b_to_a, a_to_b, rng, ("b_to_a", "a_to_b"))
 
 
 class Joined:

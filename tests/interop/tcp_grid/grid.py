@@ -3,6 +3,9 @@
     python -m tests.interop.tcp_grid.grid [--only WORD...] [--repeat N] [--lanes N] [--resume FILE] [--budget SECONDS]
     python -m tests.interop.tcp_grid.grid --report FILE
 
+Our machine is at the end of the wire (`terrella wire TAP --machine`), as Linux is; with `--apart` it is a process of
+its own on a TAP of its own, behind a bridge that the wire leads to. The two are kept apart.
+
 A cell is what the wire does and how much is carried (`cells.py`). In each, flows to Linux and to us alternate; a cell's
 figure is the ratio of the medians of their goodputs, and spurious retransmissions are the D-SACKs that the sender was
 sent.
@@ -27,27 +30,31 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.interop.tcp_grid.cells import CELLS, SPURIOUS, Cell
-from tests.interop.tcp_grid.lane import LINUX, OURS, Lane
+from tests.interop.tcp_grid.lane import LINUX, OURS, WITHIN, Lane
 from tests.interop.tcp_grid.results import HEADING, Flow, Records, Result, Unit, code, commit, form, summary, table
 
 Done = Callable[[Unit, Flow, Flow], None]
 Item = TypeVar("Item")
+PEERS = {"within": WITHIN, "apart": OURS}
+"""Where our machine is: at the end of the wire, or in a process of its own behind it."""
+PLACES = {"within": "at the end of the wire", "apart": "in a process of its own, behind the wire"}
 COARSE = ("tick=1000000",)
 """Our machine's clock in the second half of the spurious retransmissions."""
 
 
-def measure(lane: Lane, unit: Unit) -> tuple[Flow, Flow]:
+def measure(lane: Lane, unit: Unit, peer: str = "within") -> tuple[Flow, Flow]:
     """A flow to Linux and one to us, each across a wire of the same seed: the same frames meet the same fate."""
     cell = unit.cell
     seed = zlib.crc32(f"{cell.name}/{unit.verb}/{unit.turn}".encode())
+    us = PEERS[peer]
     found = {}
-    for address in (LINUX, OURS) if unit.turn % 2 else (OURS, LINUX):
-        lane.wire("--seed", str(seed), *shlex.split(cell.wire))
+    for address in (LINUX, us) if unit.turn % 2 else (us, LINUX):
+        lane.wire("--seed", str(seed), *shlex.split(cell.wire), to=address)
         flow = lane.flow(address, unit.verb, unit.congestion, cell.bytes)
         if not flow["intact"]:
             raise AssertionError(f"{cell.name}, {unit.verb}, {unit.congestion}: {address} delivered other bytes")
         found[address] = flow
-    return found[LINUX], found[OURS]
+    return found[LINUX], found[us]
 
 
 def units(cells: Iterable[Cell], verbs: Iterable[str], congestions: Iterable[str], repeat: int) -> list[Unit]:
@@ -86,10 +93,10 @@ def over(
         raise trouble[0]
 
 
-def conditions(lanes: int, sysctls: tuple[str, ...]) -> dict[str, Any]:
+def conditions(lanes: int, sysctls: tuple[str, ...], peer: str = "apart") -> dict[str, Any]:
     """Under which a pair is measured."""
     return {
-        "form": form(), "sysctls": list(sysctls), "commit": commit(), "code": code(), "lanes": lanes,
+        "form": form(), "peer": peer, "sysctls": list(sysctls), "commit": commit(), "code": code(), "lanes": lanes,
         "realtime": os.sched_getscheduler(0) != os.SCHED_OTHER,
     }  # fmt: skip
 
@@ -100,18 +107,18 @@ def now() -> dict[str, Any]:
 
 def sweep(
     work: Iterable[Unit], records: Records, lanes: int = 1, sysctls: tuple[str, ...] = (),
-    end: float | None = None, done: Done | None = None, commits: Iterable[str] = (),
+    end: float | None = None, done: Done | None = None, commits: Iterable[str] = (), peer: str = "within",
 ) -> None:  # fmt: skip
     """Measure what the records do not have yet (of these commits, or any), over as many lanes at a time."""
-    known = records.done(form=form(), sysctls=sysctls, commits=commits)
+    known = records.done(form=form(), sysctls=sysctls, commits=commits, peer=peer)
     missing = [unit for unit in work if unit.key not in known]
     lanes = min(lanes, len(missing))
-    under = conditions(lanes, sysctls)
+    under = conditions(lanes, sysctls, peer)
     lock = threading.Lock()
 
     def do(lane: Lane, unit: Unit) -> None:
         found = now()
-        linux, ours = measure(lane, unit)
+        linux, ours = measure(lane, unit, peer)
         with lock:
             records.add(unit, linux, ours, **under, **found)
             if done is not None:
@@ -122,14 +129,14 @@ def sweep(
 
 def in_turns(
     work: list[Unit], records: Records, lanes: int, sysctls: tuple[str, ...] = (),
-    end: float | None = None, done: Done | None = None, commits: Iterable[str] = (),
+    end: float | None = None, done: Done | None = None, commits: Iterable[str] = (), peer: str = "within",
 ) -> None:  # fmt: skip
     """Three turns at a time: the cells that leave the processors idle in lanes, then the others one by one."""
     for first in sorted({unit.turn // 3 for unit in work}):
         mine = [unit for unit in work if unit.turn // 3 == first]
         for busy, most in ((False, lanes), (True, 1)):
             some = [unit for unit in mine if unit.cell.busy == busy]
-            sweep(some, records, most, sysctls, end, done, commits)
+            sweep(some, records, most, sysctls, end, done, commits, peer)
 
 
 def say(unit: Unit, linux: Flow, ours: Flow) -> None:
@@ -157,6 +164,7 @@ def main() -> int:
     parser.add_argument("--form", choices=["plain", "compiled"], help="for --report: only what was measured so")
     parser.add_argument("--commit", nargs="*", default=[], help="only what was measured of these counts")
     parser.add_argument("--set", nargs="*", default=[], metavar="SYSCTL=VALUE", help="settings of our stack")
+    parser.add_argument("--apart", action="store_true", help="our machine is a process of its own, behind the wire")
     parser.add_argument("--spurious", action="store_true", help="the cells where D-SACKs are what counts")
     parser.add_argument("--whole", action="store_true", help="grid, shares, D-SACKs with either clock: all there is")
     args = parser.parse_args()
@@ -168,9 +176,11 @@ def main() -> int:
             and (args.kind is None or cell.busy == (args.kind == "busy"))
         ]  # fmt: skip
 
-    sweeps = [(chosen(SPURIOUS if args.spurious else CELLS), args.verb, tuple(args.set))]
+    peer = "apart" if args.apart or args.set or args.spurious else "within"
+    sweeps = [(chosen(SPURIOUS if args.spurious else CELLS), args.verb, tuple(args.set), peer)]
     if args.whole:
-        sweeps = [(chosen(CELLS), args.verb, ()), *((chosen(SPURIOUS), ["send"], clock) for clock in ((), COARSE))]
+        spurious = ((chosen(SPURIOUS), ["send"], clock, "apart") for clock in ((), COARSE))
+        sweeps = [(chosen(CELLS), args.verb, (), peer), *spurious]
     records = Records(Path(args.report or args.resume) if args.report or args.resume else None)
     strangers = records.strangers(code(), form(), args.commit)
     if strangers and args.resume and not args.mix:
@@ -182,17 +192,17 @@ def main() -> int:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))  # and all that a lane starts
         end = None if args.budget is None else time.monotonic() + args.budget
         print(HEADING)
-        for cells, verbs, sysctls in sweeps:
+        for cells, verbs, sysctls, peer in sweeps:
             work = units(cells, verbs, args.congestion, args.repeat)
-            in_turns(work, records, args.lanes, sysctls, end, say, args.commit)
+            in_turns(work, records, args.lanes, sysctls, end, say, args.commit, peer)
         if args.whole:
             share.sweep(records, args.repeat, args.lanes, end=end, commits=args.commit)
         print()
     which = args.form if args.report else form()
-    for cells, verbs, sysctls in sweeps:
-        results = records.results(cells, form=which, sysctls=sysctls, commits=args.commit)
+    for cells, verbs, sysctls, peer in sweeps:
+        results = records.results(cells, form=which, sysctls=sysctls, commits=args.commit, peer=peer)
         results = [r for r in results if r.verb in verbs and r.congestion in args.congestion]
-        print(f"{', '.join(sysctls)}\n{HEADING}".lstrip())
+        print(", ".join((f"our machine {PLACES[peer]}", *sysctls)), HEADING, sep="\n")
         for result in results:
             print(result.line())
         print(summary(results), end="\n\n")

@@ -2,10 +2,13 @@
 
     namespace a                        namespace b
       client, wa 10.77.0.1 ── wire ── wb ─┬─ bridge: 10.77.0.3, Linux's service
-                                          └─ tt: 10.77.0.2, the machine's service
+               │                          └─ tt: 10.77.0.2, the machine's service, a process of its own
+               └── wire --machine: 10.77.0.4, the machine's service at the end of the wire
 
-Linux and we sit behind the same wire, so flows to .2 and .3 meet the same impairments, one after the other or at once.
-Neighbours are permanent on Linux's side and warmed on ours: what is compared is TCP.
+Linux's TCP at wb runs within the wire's own write(2), and ours at .4 where the wire hands it the frames: the two are
+alike, each behind a wire of the same seed, and are what the grid compares. The machine at .2 is a process that the wire
+has to wake, behind one more TAP and a bridge: flows to .2 and .3 share one wire, one after the other or at once.
+Neighbours are permanent, but at .2, which is warmed: what is compared is TCP.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ from types import TracebackType
 from typing import Any
 
 from csrc import compiled
+from drivers.net.hostif import stable_mac
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 PYTHON = sys.executable
 SERVICE = str(HERE / "service.py")
-NEAR, OURS, LINUX = "10.77.0.1", "10.77.0.2", "10.77.0.3"
+NEAR, OURS, LINUX, WITHIN = (f"10.77.0.{n}" for n in (1, 2, 3, 4))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "TERRELLA_COMPILED": "1" if compiled.in_use else "0"}
 """Of the lane's processes: each runs in the form that is being measured, or says why it cannot."""
 
@@ -95,6 +99,9 @@ class Lane:
             run(*a, "neigh", "replace", address, "lladdr", found[0]["lladdr"], "dev", "wa", "nud", "permanent")
         mac = json.loads(run(*a, "-j", "link", "show", "wa"))[0]["address"]
         run(*b, "neigh", "replace", NEAR, "lladdr", mac, "dev", "br0", "nud", "permanent")
+        self.neighbour = f"{NEAR}={mac}"
+        at_end = stable_mac("wa").hex(":")
+        run(*a, "neigh", "replace", WITHIN, "lladdr", at_end, "dev", "wa", "nud", "permanent")
 
     def _spawn(self, ns: str, word: str, *command: str) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(
@@ -127,19 +134,24 @@ class Lane:
         if child.stdout is not None:
             child.stdout.close()
 
-    def wire(self, *options: str) -> None:
-        """Take the wire away and lay another one."""
+    def wire(self, *options: str, to: str = LINUX) -> None:
+        """Take the wire away and lay another one, to the TAP wb (for `LINUX` and `OURS`) or to a machine (`WITHIN`)."""
         if self._wire is not None:
             self._end(self._wire)
+        far, taps = ["wb", "--netns-b", self.b], ((self.a, "wa"), (self.b, "wb"))
+        if to == WITHIN:
+            machine = ["--machine", f"{WITHIN}/24", "--neighbour", self.neighbour, "--program", SERVICE]
+            far, taps = machine, taps[:1]
         self._wire = subprocess.Popen(
-            [PYTHON, "-m", "tools.cli", "wire", "wa", "wb", "--netns-a", self.a, "--netns-b", self.b, *options],
-            stdout=subprocess.PIPE, env=ENVIRONMENT, cwd=str(self.where),
+            [PYTHON, "-m", "tools.cli", "wire", "wa", *far, "--netns-a", self.a, *options],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL if to == WITHIN else None, env=ENVIRONMENT,
+            cwd=str(self.where),
         )  # fmt: skip
         self._cleanup.callback(self._end, self._wire)
         assert self._wire.stdout is not None
         if not self._wire.stdout.readline().startswith(b"ready"):
             raise RuntimeError(f"the wire {options} did not come up")
-        for ns, link in ((self.a, "wa"), (self.b, "wb")):
+        for ns, link in taps:
             for _ in range(500):  # until then what is sent is dropped
                 if json.loads(run("ip", "-n", ns, "-j", "link", "show", link))[0]["operstate"] == "UP":
                     break

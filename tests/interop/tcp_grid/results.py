@@ -142,9 +142,12 @@ class Records:
                 file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
     def select(
-        self, form: str | None = None, sysctls: Iterable[str] | None = None, commits: Iterable[str] = ()
-    ) -> Iterator[dict[str, Any]]:
-        """Lines measured so; of several of one pair the last."""
+        self, form: str | None = None, sysctls: Iterable[str] | None = None, commits: Iterable[str] = (),
+        peer: str | None = None,
+    ) -> Iterator[dict[str, Any]]:  # fmt: skip
+        """Lines measured so; of several of one pair the last. A line that does not say where our machine was is of one
+        in a process of its own.
+        """
         asked = list(sysctls) if sysctls is not None else None
         wanted = tuple(commits)
         found = {
@@ -153,6 +156,7 @@ class Records:
             if "cell" in line
             and (form is None or line["form"] == form)
             and (asked is None or line["sysctls"] == asked)
+            and (peer is None or line.get("peer", "apart") == peer)
             and (not wanted or line["commit"].startswith(wanted))
         }
         return iter(found.values())

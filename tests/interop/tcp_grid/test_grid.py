@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from tests.interop.tcp_grid import grid, service, share
 from tests.interop.tcp_grid.cells import CELLS, SMALL, SPURIOUS
-from tests.interop.tcp_grid.lane import LINUX, OURS, Lane
+from tests.interop.tcp_grid.lane import LINUX, OURS, WITHIN, Lane
 from tests.interop.tcp_grid.results import Records, Result, Unit, dsacks, mean, summary
 
 pytestmark = pytest.mark.interop
@@ -28,21 +30,24 @@ def kept() -> Records:
     return Records(Path(path) if path else None)
 
 
-def measured(work: list[Unit], lanes: int, settings: tuple[str, ...], records: Records) -> list[Result]:
+def measured(
+    work: list[Unit], lanes: int, settings: tuple[str, ...], records: Records, peer: str = "within"
+) -> list[Result]:
     """The results of these pairs, once all of them have been measured."""
-    grid.in_turns(work, records, lanes, settings, done=grid.say)
+    grid.in_turns(work, records, lanes, settings, done=grid.say, peer=peer)
     asked = {(unit.cell.name, unit.verb, unit.congestion) for unit in work}
-    found = records.results(dict.fromkeys(unit.cell for unit in work), form=grid.form(), sysctls=settings)
+    found = records.results(dict.fromkeys(unit.cell for unit in work), form=grid.form(), sysctls=settings, peer=peer)
     return [result for result in found if (result.cell.name, result.verb, result.congestion) in asked]
 
 
-def test_a_small_grid(ready: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("peer", ["within", "apart"])
+def test_a_small_grid(ready: None, tmp_path: Path, peer: str) -> None:
     """Few flows on a machine that may be busy: the bytes are exact, goodput is of the same order."""
     work = grid.units(SMALL, ["send", "take"], ["cubic"], 1) + grid.units(SMALL[:1], ["send", "take"], ["reno"], 1)
-    results = measured(work, 2, (), Records(tmp_path / "results"))
+    results = measured(work, 2, (), Records(tmp_path / "results"), peer)
     assert mean(result.ratio for result in results) > 0.3
     again = Records(tmp_path / "results")
-    grid.sweep(work, again)
+    grid.sweep(work, again, peer=peer)
     assert len(again.lines) == len(work), "what has been measured is not measured again"
 
 
@@ -73,6 +78,19 @@ def test_two_flows_share(ready: None) -> None:
     assert (sum(ours) + sum(linux)) * 8 / 5 > 7e6, "together they fill the line"
 
 
+def test_one_seed_one_fate_at_either_end(ready: None) -> None:
+    """A wire to a TAP and one to a machine lose the same frames: of numbered requests the same are answered."""
+    answered = []
+    with Lane(f"fate{os.getpid()}") as lane:
+        for to, seed in ((LINUX, "7"), (WITHIN, "7"), (WITHIN, "8")):
+            lane.wire("--loss", "10%", "--seed", seed, to=to)
+            ping = ["ip", "netns", "exec", lane.a, "ping", "-c", "150", "-i", "0.005", "-W", "1", to]
+            said = subprocess.run(ping, capture_output=True, text=True, check=False).stdout
+            answered.append([int(number) for number in re.findall(r"icmp_seq=(\d+)", said)])
+    assert answered[0] == answered[1] != answered[2]
+    assert 90 < len(answered[0]) < 145
+
+
 @pytest.mark.soak
 def test_the_whole_grid(ready: None) -> None:
     """Geometric mean at least 0.95, no cell's median of nine under 0.8; D-SACKs at most 1.2 times Linux's."""
@@ -90,7 +108,7 @@ def test_the_whole_grid(ready: None) -> None:
 @pytest.mark.parametrize("settings", [(), ("tick=1000000",)], ids=["exact", "a clock of 1 ms"])
 def test_spurious_retransmissions(ready: None, settings: tuple[str, ...]) -> None:
     """Under reordering, with ACKs lost, and over 50 us: at most 1.2 times the D-SACKs of Linux, cell by cell."""
-    results = measured(grid.units(SPURIOUS, ["send"], ["cubic", "reno"], 9), 1, settings, kept())
+    results = measured(grid.units(SPURIOUS, ["send"], ["cubic", "reno"], 9), 1, settings, kept(), "apart")
     for cell in SPURIOUS:
         found = [result for result in results if result.cell == cell]
         linux, ours = dsacks(found)
