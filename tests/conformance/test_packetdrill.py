@@ -141,7 +141,7 @@ def test_what_does_not_pass(extra: str, kind: str, said: str) -> None:
     assert verdict.error.line == SERVER.count("\n") + extra.count("\n")
 
 
-@pytest.mark.parametrize("option", ["--nosuch=1", "--non_fatal=packet", "--wire_client", "--ip_version=ipv5"])
+@pytest.mark.parametrize("option", ["--nosuch=1", "--non_fatal=all", "--wire_client", "--ip_version=ipv5"])
 def test_unknown_options_are_reported(option: str) -> None:
     verdict = run_text(option + "\n" + SERVER)
     assert verdict.error is not None
@@ -211,13 +211,17 @@ def test_defines() -> None:
     assert not run_text(text).passed
     assert run_text(text, options={"define": "SIZE=100"}).passed
     assert run_text("--define=SIZE=100\n" + text).passed
+    assert not run_text("--define=SIZE=100\n" + text, options={"define": "SIZE=99"}).passed
 
 
-def test_options_of_the_script_win() -> None:
+def test_options_of_the_command_line_win() -> None:
+    """As in packetdrill; the script's hold where the command line says nothing."""
     late = SERVER.replace("--tolerance_usecs=0\n", "") + "   +0 write(4, ..., 9) = 9\n+.005 > P. 1:10(9) ack 1\n"
     assert not run_text(late).passed
     assert run_text(late, options={"tolerance_usecs": "6000"}).passed
-    assert not run_text("--tolerance_usecs=0\n" + late, options={"tolerance_usecs": "6000"}).passed
+    assert run_text("--tolerance_usecs=6000\n" + late).passed
+    assert not run_text("--tolerance_usecs=6000\n" + late, options={"tolerance_usecs": "1000"}).passed
+    assert run_text("--tolerance_usecs=1\n" + late, options={"tolerance_usecs": "6000"}).passed
 
 
 def test_a_script_can_be_changed_and_run_again() -> None:

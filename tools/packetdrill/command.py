@@ -10,23 +10,9 @@ import json
 import os
 import sys
 
+from tools.packetdrill.options import FLAGS, HONOURED, WITHOUT_EFFECT
 from tools.packetdrill.runner import Verdict, run_file
-
-OPTIONS = {
-    "tolerance_usecs": "how late or early an event may be",
-    "tolerance_percent": "the same, as a part of the time since the event before",
-    "ip_version": "ipv4, ipv6 or ipv4-mapped-ipv6",
-    "local_ip": "address of the side under test",
-    "remote_ip": "address of the peer",
-    "bind_port": "port that bind() gives",
-    "connect_port": "port that connect() goes to",
-    "mtu": "MTU of the device",
-    "mss": "payload of each segment in what GRO joined",
-    "tcp_ts_tick_usecs": "tick of the TS val clock; 0: do not check TS val",
-    "gateway_ip": "taken, and without effect: there is one way out",
-    "netmask_ip": "as gateway_ip",
-}
-"""The `--name=value` lines of scripts that the command line takes too."""
+from tools.packetdrill.script import ScriptError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +22,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-D", "--define", action="append", default=[], metavar="NAME=VALUE", help="a symbol that scripts may use"
     )
-    for name, what in OPTIONS.items():
-        parser.add_argument(f"--{name}", metavar="VALUE", help=f"{what}, for scripts that do not say")
+    packetdrills = parser.add_argument_group("options of packetdrill, which hold against those of a script")
+    for name, what in HONOURED.items():
+        packetdrills.add_argument(f"--{name}", metavar="VALUE", help=what)
+    for name, what in FLAGS.items():
+        words = ["-v", "--verbose"] if name == "verbose" else [f"--{name}"]
+        packetdrills.add_argument(*words, action="store_const", const="", help=what)
+    for name, value in WITHOUT_EFFECT.items():
+        if value:
+            packetdrills.add_argument(f"--{name}", metavar="VALUE", help="taken, and without effect")
+        else:
+            packetdrills.add_argument(f"--{name}", action="store_const", const="", help="taken, and without effect")
     parser.add_argument(
         "--on-linux", action="store_true", help="against the host's own kernel, in real time; needs root"
     )
@@ -48,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     """Run them all, in the order given."""
     if args.captures is not None:
         os.makedirs(args.captures, exist_ok=True)
-    options = {name: value for name in OPTIONS if (value := getattr(args, name)) is not None}
+    names = (*HONOURED, *FLAGS, *WITHOUT_EFFECT)
+    options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.define:
         for item in args.define:
             if "=" not in item:
@@ -68,16 +64,24 @@ def run(args: argparse.Namespace) -> int:
 
 
 def report(verdict: Verdict) -> str:
-    """One line for a pass; the place, what was expected and what came for a failure."""
+    """One line for a pass; the place, what was expected and what came for a failure, and for each warning."""
     error = verdict.error
+    lines: list[str] = []
+    for warning in verdict.warnings:
+        lines += described("warn ", warning)
     if error is None:
-        return f"ok    {verdict.path}"
-    word = {"unsupported": "unsup", "syntax": "error"}.get(error.kind, "FAIL ")
+        return "\n".join([*lines, f"ok    {verdict.path}"])
+    lines += described({"unsupported": "unsup", "syntax": "error"}.get(error.kind, "FAIL "), error)
+    if verdict.capture is not None:
+        lines.append(f"        capture   {verdict.capture}")
+    return "\n".join(lines)
+
+
+def described(word: str, error: ScriptError) -> list[str]:
+    """What is wrong, in lines."""
     lines = [f"{word} {error}"]
     if error.expected:
         lines.append(f"        expected  {error.expected}")
     if error.actual:
         lines.append(f"        actual    {error.actual}")
-    if verdict.capture is not None:
-        lines.append(f"        capture   {verdict.capture}")
-    return "\n".join(lines)
+    return lines

@@ -8,7 +8,11 @@ tso off` (GSO makes the same packets) and `ip tcp_metrics flush` (none are kept)
 /sys/module/tcp_cubic/parameters/NAME` with the value that CUBIC here has (`CUBIC`);
 `dd if=/dev/zero of=FILE bs=N count=N` and `rm -f FILE` (files of the machine, not of the host);
 `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...).
-Anything else is unsupported, and the script does not pass.
+A shell script that lies beside the test (`./setup.sh`) is read, and may hold any of these.
+
+What asks the machine something (`ASKING`: `grep ... /proc/net/tcp`, `test -e FILE`) or waits (`sleep 1`) is run by the
+machine's own shell, once there is a machine, and has to succeed there. Anything else is unsupported, and the script
+does not pass.
 """
 
 from __future__ import annotations
@@ -17,6 +21,16 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+NESTED = 8
+"""So deep may shell scripts call each other."""
+
+ASKING = frozenset({
+    "[", "cat", "cut", "grep", "head", "ls", "sleep", "sort", "tail", "test", "tr", "uniq", "wc",
+})  # fmt: skip
+"""Programs of the machine that only read: alone or in a pipe, and with no file to write to."""
 
 
 class UnsupportedCommand(Exception):
@@ -73,8 +87,36 @@ def arithmetic(text: str) -> str:
     return re.sub(r"\$\(\((.*?)\)\)", value, text)
 
 
-def run(line: str, set_sysctl: Callable[[str, str], None], route: Route) -> None:
-    """Carry out one back-quoted text (several lines or `;`-joined commands). Raises UnsupportedCommand."""
+@dataclass(frozen=True)
+class Machine:
+    """What commands act on. `folder` is where the test lies (None: no shell script is read); `inside` runs a line in
+    the machine's own shell and gives its exit status and what it said, or is None before there is a machine."""
+
+    set_sysctl: Callable[[str, str], None]
+    route: Route
+    folder: str | None = None
+    inside: Callable[[str], tuple[int, str]] | None = None
+
+
+class CommandFailed(Exception):
+    """A command of the machine's own shell did not succeed."""
+
+
+def run(
+    line: str,
+    set_sysctl: Callable[[str, str], None],
+    route: Route,
+    folder: str | None = None,
+    inside: Callable[[str], tuple[int, str]] | None = None,
+) -> None:
+    """Carry out one back-quoted text (several lines or `;`-joined commands).
+
+    Raises UnsupportedCommand, CommandFailed.
+    """
+    _run(line, Machine(set_sysctl, route, folder, inside), 0)
+
+
+def _run(line: str, machine: Machine, depth: int) -> None:
     text = line.replace("\\\n", " ")
     for statement in re.split(r"\n|;|&&|\|\|", text):
         statement = arithmetic(statement.split("#")[0].strip())
@@ -84,8 +126,40 @@ def run(line: str, set_sysctl: Callable[[str, str], None], route: Route) -> None
         if told is not None and CUBIC.get(told.group(2)) == told.group(1):
             continue
         words = shlex.split(re.sub(r"\d?>+\s*(?:/dev/null|&\d)", "", statement))
-        if words and not _one(words, set_sysctl, route):
-            raise UnsupportedCommand(f"command {statement!r}")
+        if words and not _one(words, machine.set_sysctl, machine.route) and not _nested(words, machine, depth):
+            _shell(statement, machine)
+
+
+def _nested(words: list[str], machine: Machine, depth: int) -> bool:
+    """A shell script beside the test: its lines in place of its name."""
+    if words[0] in ("sh", "bash", ".", "source"):
+        words = words[1:]
+    if machine.folder is None or len(words) != 1 or not words[0].endswith(".sh"):
+        return False
+    if depth >= NESTED:
+        raise UnsupportedCommand(f"shell scripts that call each other: {words[0]}")
+    for folder in (machine.folder, ""):
+        path = Path(folder, words[0])
+        if path.is_file():
+            try:
+                _run(path.read_text(), machine, depth + 1)
+            except (UnsupportedCommand, CommandFailed, KeyError, ValueError) as error:
+                raise type(error)(f"{words[0]}: {error}") from None
+            return True
+    return False
+
+
+def _shell(statement: str, machine: Machine) -> None:
+    lexer = shlex.shlex(statement, posix=True, punctuation_chars="|&;<>()`$")
+    lexer.whitespace_split = True
+    words = list(lexer)
+    first = [words[0], *(word for before, word in pairwise(words) if before == "|")]
+    plain = not any(set(word) <= set("&;<>()`$") for word in words)
+    if machine.inside is None or not plain or not ASKING.issuperset(first):
+        raise UnsupportedCommand(f"command {statement!r}")
+    status, said = machine.inside(statement)
+    if status:
+        raise CommandFailed(f"command {statement!r}: exit status {status}" + (f": {said}" if said else ""))
 
 
 def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route) -> bool:

@@ -86,6 +86,19 @@ class Flow:
             return script - self.first_script_ts + self.first_live_ts & _MASK
         raise ValueError(f"TS ecr {script} echoes no TS val that an outbound packet of the script carried")
 
+    def from_live(self, packet: TcpPacket) -> TcpPacket:
+        """What was injected, in the script's numbers again; TS ecr stays as it went out."""
+        syn = bool(packet.flags & SYN)
+        seq = packet.seq - self._remote_offset(syn) & _MASK
+        ack = packet.ack - self._local_offset(syn) & _MASK if packet.flags & ACK else packet.ack
+        options = []
+        for option in packet.options or ():
+            if option.kind == "sack":
+                edges = tuple(edge - self._local_offset(syn) & _MASK for edge in option.values)
+                option = replace(option, values=edges)
+            options.append(option)
+        return replace(packet, seq=seq, ack=ack, options=tuple(options))
+
     def to_script(self, live: TcpPacket, expected: TcpPacket | None) -> TcpPacket:
         """An outbound packet of the stack in the script's numbers; binds the timestamp clock to `expected`'s."""
         syn = bool(live.flags & SYN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from tools.packetdrill.options import takes_value
 from tools.packetdrill.script import (
     ACK,
     AE,
@@ -58,7 +59,7 @@ _PORTS = re.compile(r"(\d+)\s*>\s*(\d+)(?=\s)")
 _BACKQUOTED = re.compile(r"`((?:\\.|[^`\\])*)`", re.S)
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
 _CODE = re.compile(r"%\{(.*?)\}%", re.S)
-_OPTION_LINE = re.compile(r"--([A-Za-z0-9_]+)(?:=(\"[^\"]*\"|[^\s]+))?")
+_OPTION_LINE = re.compile(r"--([A-Za-z0-9_]+)(?:\s*=\s*(\w+=\"[^\"]*\"|\w+=`[^`]*`|\"[^\"]*\"|[^\s]+))?")
 _HEXBLOB = re.compile(r"[0-9a-fA-F]+")
 
 _FLAG_BITS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "U": URG, "E": ECE, "W": CWR, "A": AE}
@@ -78,6 +79,7 @@ class _Parser:
         self.text = text
         self.path = path
         self.at = 0
+        self.given = defines
         self.defines = dict(defines)
 
     # -- the scanner
@@ -134,12 +136,21 @@ class _Parser:
     def script(self) -> Script:
         script = Script(self.path)
         while (match := self.accept(_OPTION_LINE)) is not None:
-            name, value = match.group(1), (match.group(2) or "").strip('"')
+            name, value = match.group(1), match.group(2)
+            wants = takes_value(name)
+            if wants is not None and wants is (value is None):
+                line = self.text.count("\n", 0, match.start()) + 1
+                message = f"option --{name} {'needs a value' if wants else 'takes no value'}"
+                raise ScriptError(self.path, line, message, "syntax")
             if name == "define" or name == "D":
-                symbol, _, meaning = value.partition("=")
-                self.defines[symbol] = meaning
+                symbol, equals, meaning = value.strip('"').partition("=") if value[:1] == '"' else value.partition("=")
+                if not symbol or not equals:
+                    raise self.error(f"--{name}={value}: expected NAME=VALUE")
+                if symbol not in self.given:
+                    self.defines[symbol] = meaning
             else:
-                script.options[name] = value
+                script.options[name] = (value or "").strip('"')
+                script.option_lines[name] = self.text.count("\n", 0, match.start()) + 1
         while True:
             self.skip()
             line = self.line

@@ -34,6 +34,7 @@ from tools.packetdrill.host import Call, Host
 from tools.packetdrill.info import CODE_SYMBOLS, meminfo, tcp_info
 from tools.packetdrill.linuxhost import LinuxHost, in_child
 from tools.packetdrill.mapping import Flow
+from tools.packetdrill.options import trouble
 from tools.packetdrill.parser import parse
 from tools.packetdrill.script import (
     ACK,
@@ -65,16 +66,6 @@ QUOTING = frozenset({
 })  # fmt: skip
 """The ICMP messages that quote a packet."""
 
-HONOURED_OPTIONS = frozenset({
-    "tolerance_usecs", "tolerance_percent", "ip_version", "local_ip", "remote_ip", "connect_port", "bind_port", "mtu",
-    "mss", "tcp_ts_tick_usecs", "tcp_ts_ecr_scaled", "strict_segments", "dry_run", "define", "D",
-})  # fmt: skip
-WITHOUT_EFFECT = frozenset({
-    "gateway_ip", "netmask_ip", "speed", "verbose", "debug", "send_omit_free", "code_format", "code_sockopt",
-    "persistent_tun_dev",
-})  # fmt: skip
-"""What packetdrill needs for its tun device and its output, and a virtual device has no use for."""
-
 
 @dataclass
 class Verdict:
@@ -85,16 +76,17 @@ class Verdict:
     events: int
     error: ScriptError | None = None
     capture: str | None = None
+    warnings: list[ScriptError] = field(default_factory=list)
+    """What was wrong, and no failure because of --non_fatal."""
     history: list[tuple[int, str, bytes]] = field(default_factory=list)
     """Everything that crossed the device: time, "in" or "out", IP packet."""
 
     def as_dict(self) -> dict[str, object]:
         out: dict[str, object] = {"script": self.path, "passed": self.passed, "events": self.events}
         if self.error is not None:
-            out["error"] = {
-                "line": self.error.line, "kind": self.error.kind, "message": self.error.message,
-                "expected": self.error.expected, "actual": self.error.actual,
-            }  # fmt: skip
+            out["error"] = self.error.as_dict()
+        if self.warnings:
+            out["warnings"] = [warning.as_dict() for warning in self.warnings]
         if self.capture is not None:
             out["capture"] = self.capture
         return out
@@ -105,7 +97,7 @@ def run_file(
 ) -> Verdict:
     """Parse and run one file. Never raises for what a script says. `on_linux`: against the host's own kernel.
 
-    With `capture_dir`, a failure leaves a pcapng there. `options`: for `--name=value` lines it has not.
+    With `capture_dir`, a failure leaves a pcapng there. `options` hold against the `--name=value` lines of the file.
     """
     try:
         text = Path(path).read_text()
@@ -131,7 +123,7 @@ def run_text(
     given = dict(options or {})
     try:
         script = parse(text, path, dict(item.split("=", 1) for item in given.pop("define", "").split("\n") if item))
-        script.options = {**given, **script.options}
+        script.options = {**script.options, **given}
         if "dry_run" in script.options:
             return Verdict(path, True, 0)
         runner = Runner(script, machine)
@@ -152,9 +144,13 @@ class Runner:
         self.script = script
         self.machine = machine
         options = script.options
-        for name in options:
-            if name not in HONOURED_OPTIONS | WITHOUT_EFFECT:
-                raise ScriptError(script.path, 1, f"option --{name}", "unsupported")
+        for name, value in options.items():
+            if (why := trouble(name, value)) is not None:
+                raise ScriptError(script.path, script.option_lines.get(name, 1), why, "unsupported")
+        self.forgiven = frozenset(options.get("non_fatal", "").replace(",", " ").split())
+        self.warnings: list[ScriptError] = []
+        self.verbose = "verbose" in options
+        self.told = 0  # so much of the history has been said
         self.tolerance = self.option("tolerance_usecs", 4_000) * USEC
         self.tolerance = max(self.tolerance, getattr(machine, "slack_usecs", 0) * USEC)
         self.percent = float(options.get("tolerance_percent", "0"))
@@ -168,11 +164,9 @@ class Runner:
         self.mss = self.option("mss", 0)
         self.ecr_scaled = "tcp_ts_ecr_scaled" in options
         version = options.get("ip_version", "ipv4")
-        if version not in ("ipv4", "ipv6", "ipv4-mapped-ipv6"):
-            raise ScriptError(script.path, 1, f"option --ip_version={version}", "unsupported")
         v6 = version == "ipv6"
         local = options.get("local_ip", "fd3d:0a0b:17d6::1" if v6 else "192.168.0.1")
-        remote = options.get("remote_ip", "fd3d:fa7b:d17d::1" if v6 else "192.0.2.1")
+        remote = options.get("remote_ip", "fd3d:fa7b:d17d::1" if v6 else "192.0.2.1").partition("/")[0]
         bind_port, connect_port = self.option("bind_port", 8080), self.option("connect_port", 8080)
         self.ends = Endpoints(v6, local, remote, bind_port, connect_port, version == "ipv4-mapped-ipv6")
         self.local, self.remote = self.parse_address(local), self.parse_address(remote)
@@ -185,8 +179,9 @@ class Runner:
         self.test_fd: int | None = None
         self.route = commands.Route()
         self.settings: dict[str, str] = {}
-        for line, text in script.setup:
-            self.command(line, text, self.settings.__setitem__)
+        first = [(script.option_lines.get("init_scripts", 1), p) for p in options.get("init_scripts", "").split(",")]
+        for line, text in first + script.setup:
+            self.command(line, text, self.settings.__setitem__, started=False)
         self.host = self.make_host()
         self.last: Event | None = None
         self.last_time = 0
@@ -225,7 +220,12 @@ class Runner:
             if self.script.events[0].when.start != 0:
                 raise self.fault(self.script.events[0], "the first event must be at time 0", "syntax")
             for event in self.script.events:
-                self.event(event)
+                try:
+                    self.event(event)
+                except ScriptError as failure:
+                    self.forgive(event, failure)
+                    self.last_time = self.host.now
+                self.tell(event)
                 self.last = event
                 done += 1
             self.finish_calls()
@@ -244,7 +244,28 @@ class Runner:
         if error is not None and capture_dir is not None:
             capture = str(Path(capture_dir) / (Path(self.script.path).stem + ".pcapng"))
             self.host.save_capture(capture)
-        return Verdict(self.script.path, error is None, done, error, capture, list(self.host.history))
+        if error is not None:
+            self.tell(None)
+        return Verdict(self.script.path, error is None, done, error, capture, self.warnings, list(self.host.history))
+
+    def forgive(self, event: Event, failure: ScriptError) -> None:
+        """A warning, where --non_fatal says so; raised again where it does not."""
+        kind = "syscall" if isinstance(event.action, SystemCall) else "packet" if _packet(event.action) else ""
+        if failure.kind != "mismatch" or kind not in self.forgiven:
+            raise failure
+        self.warnings.append(failure)
+
+    def tell(self, event: Event | None) -> None:
+        """--verbose: what crossed the device since the last time, and the event that was carried out."""
+        if not self.verbose:
+            return
+        for now, way, image in self.host.history[self.told :]:
+            seen = wire.read(image, now)
+            text = "no packet that a script speaks of" if seen is None else self.text(seen, inbound=way == "in")
+            _print(f"{way:>3} {text if seen is not None else f'{now / SECOND:.6f} {text}'}")
+        self.told = len(self.host.history)
+        if event is not None:
+            _print(f"    {self.host.now / SECOND:.6f} line {event.line}: {event.source}")
 
     def event(self, event: Event) -> None:
         base = self.base(event)
@@ -288,9 +309,12 @@ class Runner:
     def fault(self, event: Event, message: str, kind: str = "mismatch", actual: str = "") -> ScriptError:
         return ScriptError(self.script.path, event.line, message, kind, event.source, actual)
 
-    def command(self, line: int, text: str, set_sysctl: Callable[[str, str], None]) -> None:
+    def command(self, line: int, text: str, set_sysctl: Callable[[str, str], None], started: bool = True) -> None:
+        inside = self.host.shell if started and isinstance(self.host, Host) else None
         try:
-            commands.run(text, set_sysctl, self.route)
+            commands.run(text, set_sysctl, self.route, str(Path(self.script.path).parent), inside)
+        except commands.CommandFailed as error:
+            raise ScriptError(self.script.path, line, str(error), "mismatch", text, str(error)) from None
         except (commands.UnsupportedCommand, KeyError, ValueError) as error:
             raise ScriptError(self.script.path, line, f"unsupported: {error}", "unsupported", text) from None
 
@@ -335,7 +359,7 @@ class Runner:
                     return live
             if not self.host.advance_to_packet(limit):
                 # It did not come in time; say when it would have come, if it ever does.
-                late = self.host.advance_to_packet(limit + 64 * SECOND)
+                late = "packet" not in self.forgiven and self.host.advance_to_packet(limit + 64 * SECOND)
                 self.check_calls()
                 after = f"; the next packet came at {self.host.now / SECOND:.6f} s" if late else "; none came"
                 text = ""
@@ -418,10 +442,18 @@ class Runner:
         if not repeated:
             self.ts_wrong.append(trouble)
 
-    def text(self, live: wire.Live, flow: Flow | None = None) -> str:
+    def text(self, live: wire.Live, flow: Flow | None = None, inbound: bool = False) -> str:
         packet = live.packet
-        flow = flow or self.flow
-        if isinstance(packet, TcpPacket) and flow is not None:
+        if inbound:
+            flow = self.flows.get((live.dport, live.sport))
+            packet = replace(packet, inbound=True)
+            if isinstance(packet, TcpPacket) and flow is not None:
+                packet = flow.from_live(packet)
+            return f"{live.now / SECOND:.6f} {packet_text(packet)}"
+        flow = flow or self.flows.get((live.sport, live.dport)) or self.flow
+        if isinstance(packet, TcpPacket) and packet.flags & SYN and (flow is None or not flow.isn_seen):
+            packet = replace(packet, seq=0, ack=flow.to_script(packet, None).ack if flow else packet.ack)
+        elif isinstance(packet, TcpPacket) and flow is not None:
             packet = flow.to_script(packet, None)
         return f"{live.now / SECOND:.6f} {packet_text(packet)}"
 
@@ -500,6 +532,7 @@ class Runner:
         if call.end is None:
             self.host.settle()
             if not pending.finished:
+                self.forgiven = frozenset()  # there is nobody any more to make a call
                 raise self.fault(event, f"{call.name}() blocks, and the script does not say until when")
             self.judge(event, pending)
         else:
@@ -521,14 +554,16 @@ class Runner:
             if not pending.finished:
                 continue
             self.calls.remove(entry)
-            self.judge(event, pending)
             assert isinstance(event.action, SystemCall) and end is not None
-            slack = self.tolerance
-            if abs(pending.finished_at - end) > slack:
-                raise self.fault(
-                    event, f"timing: {event.action.name}() was to return at {end / SECOND:.6f} s, "
-                    f"did at {pending.finished_at / SECOND:.6f} s",
-                )  # fmt: skip
+            try:
+                self.judge(event, pending)
+                if abs(pending.finished_at - end) > self.tolerance:
+                    raise self.fault(
+                        event, f"timing: {event.action.name}() was to return at {end / SECOND:.6f} s, "
+                        f"did at {pending.finished_at / SECOND:.6f} s",
+                    )  # fmt: skip
+            except ScriptError as failure:
+                self.forgive(event, failure)
             if event.action.name in ("accept", "accept4", "connect"):
                 self.adopt(event.action)
 
@@ -538,7 +573,8 @@ class Runner:
             self.host.advance(end + self.tolerance)
             self.check_calls()
             if any(entry[0] is event for entry in self.calls):
-                raise self.fault(event, f"{event.action.name}() did not return until {self.host.now / SECOND:.6f} s")
+                until = f"until {self.host.now / SECOND:.6f} s"
+                self.forgive(event, self.fault(event, f"{event.action.name}() did not return {until}"))
 
     def judge(self, event: Event, pending: Call) -> None:
         if pending.unsupported is not None:
@@ -569,6 +605,10 @@ class Runner:
 def _print(*values: object) -> None:
     """`print` of code blocks: standard output is the verdicts'."""
     print(*values, file=sys.stderr)
+
+
+def _packet(action: object) -> bool:
+    return isinstance(action, (TcpPacket, UdpPacket, IcmpPacket))
 
 
 def _inbound(action: object) -> bool:

@@ -182,6 +182,7 @@ class Event:
 class Script:
     path: str
     options: dict[str, str] = field(default_factory=dict)
+    option_lines: dict[str, int] = field(default_factory=dict)
     setup: list[tuple[int, str]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     cleanup: list[tuple[int, str]] = field(default_factory=list)
@@ -203,6 +204,13 @@ class ScriptError(Exception):
         self.kind = kind
         self.expected = expected
         self.actual = actual
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON; the script's path is said beside it."""
+        return {
+            "line": self.line, "kind": self.kind, "message": self.message, "expected": self.expected,
+            "actual": self.actual,
+        }  # fmt: skip
 
     def __reduce__(self) -> tuple[type[ScriptError], tuple[str, int, str, str, str, str]]:
         return type(self), (self.path, self.line, self.message, self.kind, self.expected, self.actual)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tools.packetdrill.runner import run_text
@@ -71,6 +73,18 @@ BLOCKING = """--tolerance_usecs=0
 """
 
 
+ASKING = """--tolerance_usecs=0
+    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 bind(3, ..., ...) = 0
+   +0 listen(3, 1) = 0
+   +0 `grep " 0A " /proc/net/tcp /proc/net/tcp6 | grep ":1F90"`
+   +0 `sleep 1`
+    1 < S 0:0(0) win 64240 <mss 1000>
+   +0 > S. 0:0(0) ack 1 <mss 1460>
+"""
+"""Commands that ask the machine, and one that waits."""
+
+
 @pytest.mark.parametrize(
     ("text", "change"),
     [
@@ -86,6 +100,8 @@ BLOCKING = """--tolerance_usecs=0
         (TWO, ("8080 > 1002 S.", "8080 > 1001 S.")),
         (TWO, ("ack 501", "ack 1")),
         (BLOCKING, ("0...0.2", "0...0.1")),
+        (ASKING, ('":1F90"', '":1F91"')),
+        (ASKING, ("sleep 1", "sleep 2")),
     ],
 )
 def test_passes_and_the_changed_one_does_not(text: str, change: tuple[str, str]) -> None:
@@ -94,3 +110,78 @@ def test_passes_and_the_changed_one_does_not(text: str, change: tuple[str, str])
     changed = text.replace(*change)
     assert changed != text
     assert not run_text(changed).passed
+
+
+WRONG = """    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 bind(3, ..., ...) = 0
+   +0 listen(3, 1) = 7
+   +0 < S 0:0(0) win 64240 <mss 1000>
+   +0 > S. 0:0(0) ack 2 <mss 1460>
+  +.1 < . 1:1(0) ack 1 win 60000
+  +.1 > P. 1:3(2) ack 1
+   +0...0.1 accept(3, ..., ...) = 4
+  +.2 accept(3, ..., ...) = -1 EAGAIN (Resource temporarily unavailable)
+"""
+"""What listen() gives, a number, a packet that never comes, the time of a return, a call that blocks."""
+
+
+@pytest.mark.parametrize(
+    ("which", "lines", "last"),
+    [
+        ("packet,syscall", [4, 6, 8, 9], 10),
+        ("syscall", [4], 6),
+        ("packet", [], 4),
+        ("syscall packet", None, 10),
+    ],
+)
+def test_what_is_not_fatal_is_a_warning(which: str, lines: list[int] | None, last: int | None) -> None:
+    verdict = run_text(f'--non_fatal="{which}"\n' + WRONG)
+    assert lines is None or [warning.line for warning in verdict.warnings] == lines
+    assert (verdict.error.line if verdict.error else None) == last
+    assert not run_text(WRONG).passed
+    worse = run_text("--non_fatal=packet,syscall\n" + WRONG.replace("   +0...", "   +0 nosuchcall(3) = 0\n   +0..."))
+    assert worse.error and worse.error.kind == "unsupported"
+
+
+def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_text("--verbose\n" + TWO).passed
+    said = capsys.readouterr().err
+    assert " in 0.000000 < S 500:500(0) win 64240 <mss 1000>" in said
+    assert "out 0.000000 > S. 0:0(0) ack 501 win 64240 <mss 1460>" in said
+    assert "    0.100000 line 11: +0 > 8080 > 1002 . 1:1(0) ack 11" in said
+    assert run_text(TWO).passed
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("--dry_run", None),
+        ('--define=WHAT="a b"', None),
+        ("--mss = 1000", None),
+        ("--remote_ip=192.0.2.9/24", None),
+        ("--code_command=python3 --code_format=python --code_sockopt=TCP_INFO --is_anyip --verbose", None),
+        ("--code_command=lua", "unsupported"),
+        ("--code_sockopt=TCP_CC_INFO", "unsupported"),
+        ("--ip_version=ipv5", "unsupported"),
+        ("--non_fatal=packets", "unsupported"),
+        ("--wire_client", "unsupported"),
+        ("--so_filename=x.so", "unsupported"),
+        ("--init_scripts=/nowhere.sh", "unsupported"),
+        ("--nonsense", "unsupported"),
+        ("--mtu", "syntax"),
+        ("--strict_segments=1", "syntax"),
+        ("--define=X", "syntax"),
+    ],
+)
+def test_options(line: str, kind: str | None) -> None:
+    verdict = run_text(line.replace(" --", "\n--") + "\n    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n")
+    assert (verdict.error.kind if verdict.error else None) == kind, verdict.error
+
+
+def test_init_scripts(tmp_path: Path) -> None:
+    setup = tmp_path / "setup.sh"
+    setup.write_text("sysctl -q net.ipv4.tcp_timestamps=0 net.ipv4.tcp_sack=0\n")
+    client = DISSOLVED.replace("<...>", "<mss 1460,nop,wscale 8>")
+    assert run_text(client, options={"init_scripts": str(setup)}).passed
+    assert not run_text(client).passed

@@ -84,7 +84,7 @@ def drive(
     if preload:
         env.update(LD_PRELOAD=str(library), PRELOADED="1")
     words = [driver, library, flags, *([file] if file else [])]
-    return subprocess.run(words, capture_output=True, text=True, env=env, timeout=300, cwd=ROOT)
+    return subprocess.run(words, capture_output=True, text=True, env=env, timeout=900, cwd=ROOT)
 
 
 def test_two_scripts_in_virtual_time(built: tuple[Path, Path], tmp_path: Path) -> None:
