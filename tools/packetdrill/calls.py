@@ -330,6 +330,13 @@ class Caller:
         if not isinstance(wanted, Dots) and integer(wanted) != got:
             raise CallMismatch(f"{call.name}: expected [{integer(wanted)}], got [{got}]")
 
+    def do_cap_set(self, call: SystemCall) -> int:
+        """libcap's cap_set_flag() and cap_set_proc(): one bit of one of the process's three sets."""
+        which, bit, value = (integer(argument) for argument in call.args)
+        sets = list(self.sys.capget(0))
+        sets[which] = sets[which] | 1 << bit if value else sets[which] & ~(1 << bit)
+        return int(self.sys.capset(*sets))
+
     # -- readiness
 
     def do_poll(self, call: SystemCall) -> int:

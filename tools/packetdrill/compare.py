@@ -69,6 +69,8 @@ def _ip(expected: IpInfo, actual: IpInfo) -> str | None:
         return f"ECN: expected {expected.ecn}, got {name}"
     if expected.tos is not None and expected.tos != actual.tos:
         return f"tos: expected {expected.tos:#x}, got {actual.tos or 0:#x}"
+    if expected.flowlabel is not None and expected.flowlabel != actual.flowlabel:
+        return f"flowlabel: expected {expected.flowlabel:#x}, got {actual.flowlabel or 0:#x}"
     if expected.ttl is not None and expected.ttl != actual.ttl:
         return f"ttl: expected {expected.ttl}, got {actual.ttl}"
     return None

@@ -60,6 +60,11 @@ _BACKQUOTED = re.compile(r"`((?:\\.|[^`\\])*)`", re.S)
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"')
 _CODE = re.compile(r"%\{(.*?)\}%", re.S)
 _OPTION_LINE = re.compile(r"--([A-Za-z0-9_]+)(?:\s*=\s*(\w+=\"[^\"]*\"|\w+=`[^`]*`|\"[^\"]*\"|[^\s]+))?")
+_FOREIGN_OPTION = re.compile(
+    r"(?:ECN|exp-\w+|AccECN|ao|tcp-ao|mp_?\w+|dss\w*|add_addr\w*|remove_addr|rm_addr)\b", re.IGNORECASE
+)
+"""Of AccECN, TCP-AO and Multipath TCP."""
+_HEADER = re.compile(r"[Ff]lags\s*(?:\[|\d)|\(\s*label\b")
 _HEXBLOB = re.compile(r"[0-9a-fA-F]+")
 
 _FLAG_BITS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "U": URG, "E": ECE, "W": CWR, "A": AE}
@@ -126,6 +131,10 @@ class _Parser:
             self.at = len(self.text.rstrip())  # the end of the script is no place: say after what it came
         rest = self.text[self.at : self.at + 40].split("\n")[0]
         return ScriptError(self.path, self.line, f"{message} at {rest!r}", "syntax")
+
+    def foreign(self, what: str) -> ScriptError:
+        """What packetdrill, or a relative of it, knows, and this runner does not."""
+        return ScriptError(self.path, self.line, f"{what} is not supported", "unsupported")
 
     def at_end(self) -> bool:
         self.skip()
@@ -234,9 +243,12 @@ class _Parser:
             length = self.integer("a UDP payload length")
             self.expect(")")
             return UdpPacket(inbound, length, ip, ports)
-        for layer in ("ipv4", "ipv6", "gre", "mpls"):
+        for layer in ("ipv4", "ipv6", "gre", "GREv0", "mpls"):
             if self.take(layer):
-                raise ScriptError(self.path, self.line, f"{layer} encapsulation is not supported", "unsupported")
+                raise self.foreign(f"{layer} encapsulation")
+        for protocol in ("sctp", "dccp", "udplite", "psp", "esp"):
+            if self.take(protocol):
+                raise self.foreign(f"the protocol {protocol}")
         return self.tcp(inbound, ip)
 
     def tcp(self, inbound: bool, ip: IpInfo) -> TcpPacket:
@@ -257,6 +269,8 @@ class _Parser:
             options = self.tcp_options()
             if options is None and inbound:
                 raise self.error("<...> is only for outbound packets")
+        if self.take("{"):
+            raise self.foreign("a packet that is to be mutilated ({...})")
         return TcpPacket(inbound, flags, seq, length, ack, window, urgent, options, ip, ports, ace)
 
     def tcp_options(self) -> tuple[Option, ...] | None:
@@ -297,6 +311,8 @@ class _Parser:
                 if len(digits) % 2:
                     raise self.error(f"{name}: an odd number of hexadecimal digits")
                 return Option(name, (), bytes.fromhex(digits))
+        if (match := self.accept(_FOREIGN_OPTION)) is not None:
+            raise self.foreign(f"the TCP option {match.group()}")
         raise self.error("expected a TCP option")
 
     def ip_info(self) -> IpInfo:
@@ -438,6 +454,8 @@ class _Parser:
         return Number(int(meaning, 0)) if re.fullmatch(r"-?\d+|0x[0-9a-fA-F]+", meaning) else Word(meaning)
 
     def struct(self) -> Struct:
+        if self.accept(_HEADER) is not None:
+            raise self.foreign("a GRE or MPLS header as an argument")
         fields: list[tuple[str, Expression]] = []
         counts: list[tuple[str, Expression]] = []
         items: list[Expression] = []

@@ -26,7 +26,18 @@ _SYMBOLS: dict[str, int] = {
     "SO_MAX_PACING_RATE": 47,
     "IP_MTU_DISCOVER": 10, "IP_RECVERR": 11, "IPV6_RECVERR": 25,
     "IP_PMTUDISC_DONT": 0, "IP_PMTUDISC_WANT": 1, "IP_PMTUDISC_DO": 2, "IP_PMTUDISC_PROBE": 3,
-    "IP_PMTUDISC_INTERFACE": 4, "IP_PMTUDISC_OMIT": 5,
+    "IP_PMTUDISC_INTERFACE": 4, "IP_PMTUDISC_OMIT": 5, "IPV6_FLOWINFO_SEND": 33, "IPV6_FREEBIND": 78,
+    "TCP_COOKIE_TRANSACTIONS": 15, "TCP_FASTOPEN_NO_COOKIE": 34, "TCP_ZEROCOPY_RECEIVE": 35, "TCP_IS_MPTCP": 43,
+    "UDP_ENCAP": 100, "SO_RESERVE_MEM": 73, "IPPROTO_MPTCP": 262, "TCP_INFINITE_SSTHRESH": 0x7FFFFFFF,
+    "TCP_CA_OPEN": 0, "TCP_CA_DISORDER": 1, "TCP_CA_CWR": 2, "TCP_CA_RECOVERY": 3, "TCP_CA_LOSS": 4,
+    "SOF_TIMESTAMPING_TX_HARDWARE": 1 << 0, "SOF_TIMESTAMPING_TX_SOFTWARE": 1 << 1,
+    "SOF_TIMESTAMPING_RX_HARDWARE": 1 << 2, "SOF_TIMESTAMPING_RX_SOFTWARE": 1 << 3,
+    "SOF_TIMESTAMPING_SOFTWARE": 1 << 4, "SOF_TIMESTAMPING_SYS_HARDWARE": 1 << 5,
+    "SOF_TIMESTAMPING_RAW_HARDWARE": 1 << 6, "SOF_TIMESTAMPING_OPT_ID": 1 << 7, "SOF_TIMESTAMPING_TX_SCHED": 1 << 8,
+    "SOF_TIMESTAMPING_TX_ACK": 1 << 9, "SOF_TIMESTAMPING_OPT_CMSG": 1 << 10, "SOF_TIMESTAMPING_OPT_TSONLY": 1 << 11,
+    "SOF_TIMESTAMPING_OPT_STATS": 1 << 12, "SOF_TIMESTAMPING_OPT_ID_TCP": 1 << 16, "SCM_TIMESTAMPING": 37,
+    "SCM_TIMESTAMPING_OPT_STATS": 54, "SCM_TSTAMP_SND": 0, "SCM_TSTAMP_SCHED": 1, "SCM_TSTAMP_ACK": 2,
+    "CAP_EFFECTIVE": 0, "CAP_PERMITTED": 1, "CAP_INHERITABLE": 2, "CAP_CLEAR": 0, "CAP_SET": 1,
 }  # fmt: skip
 
 
@@ -51,7 +62,7 @@ def symbol(name: str) -> int:
 
 
 def integer(expression: Expression) -> int:
-    """The value of an integer expression: numbers, constants, `|`, htons()."""
+    """The value of an integer expression: numbers, constants, `|`, htons(), inet_addr() (as it lies in memory)."""
     if isinstance(expression, Number):
         return expression.value
     if isinstance(expression, Word):
@@ -60,6 +71,13 @@ def integer(expression: Expression) -> int:
         return integer(expression.left) | integer(expression.right)
     if isinstance(expression, Function) and expression.name in ("htons", "htonl") and len(expression.args) == 1:
         return integer(expression.args[0])
+    if isinstance(expression, Function) and expression.name == "inet_addr" and len(expression.args) == 1:
+        text = expression.args[0]
+        if isinstance(text, Text):
+            try:
+                return int.from_bytes(socket.inet_pton(socket.AF_INET, text.value.decode("latin-1")), "little")
+            except OSError:
+                raise UnsupportedCall(f"{describe(text.value)!r} is no IPv4 address") from None
     raise UnsupportedCall(f"expected an integer, not {expression}")
 
 

@@ -185,3 +185,52 @@ def test_init_scripts(tmp_path: Path) -> None:
     client = DISSOLVED.replace("<...>", "<mss 1460,nop,wscale 8>")
     assert run_text(client, options={"init_scripts": str(setup)}).passed
     assert not run_text(client).passed
+
+
+SOCKET = "    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n"
+MARKS = (
+    SOCKET
+    + """   +0 setsockopt(3, SOL_SOCKET, SO_MARK, [1], 4) = 0
+   +0 cap_set(CAP_EFFECTIVE, CAP_NET_ADMIN, CAP_CLEAR) = 0
+   +0 setsockopt(3, SOL_SOCKET, SO_MARK, [1], 4) = -1 EPERM (Operation not permitted)
+   +0 cap_set(CAP_EFFECTIVE, CAP_NET_ADMIN, CAP_SET) = 0
+   +0 setsockopt(3, SOL_SOCKET, SO_MARK, [1], 4) = 0
+"""
+)
+LABEL = """--ip_version=ipv6
+    0 < S 0:0(0) win 100 <mss 1000>
+   +0 > [flowlabel 0x0] R. 0:0(0) ack 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [(MARKS, ("CAP_NET_ADMIN, CAP_CLEAR", "CAP_NET_RAW, CAP_SET")), (LABEL, ("label 0x0", "label 0x1"))],
+)
+def test_capabilities_and_flow_labels(text: str, change: tuple[str, str]) -> None:
+    verdict = run_text(text)
+    assert verdict.passed, verdict.error
+    assert not run_text(text.replace(*change)).passed
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "+0 < gre: S 0:0(0) win 10",
+        "+0 > ipv4 1.2.3.4 > 5.6.7.8: gre: . 1:1(0) ack 1",
+        "+0 < GREv0, Flags [key present], sum 0, off 0, key=0x1, seq 0: S 0:0(0) win 10",
+        "+0 < mpls (label 0, tc 0, [S], ttl 0): S 0:0(0) win 10",
+        "+0 < sctp: INIT[flgs=0]",
+        "+0 < S 0:0(0) win 100 <mss 1000,mpcapable v1>",
+        "+0 < S 0:0(0) win 100 <mss 1000,ECN e1b 1 ceb 0 e0b 1>",
+        "+0 < S 0:0(0) win 100 <mss 1000> {mut tcp mss}",
+        "+0 setsockopt(3, SOL_IP, 5, {flags [none], sum 0, off 0, key=0, seq 0}, 12) = 0",
+        "+0 setsockopt(3, SOL_IP, 5, {(label 0, tc 0, [S], ttl 0)}, 12) = 0",
+        "+0 setsockopt(3, SOL_SOCKET, SO_NOSUCH, [1], 4) = 0",
+        "+0 nosuchcall(3) = 0",
+    ],
+)
+def test_what_others_know_is_unsupported_and_has_its_line(line: str) -> None:
+    error = run_text(SOCKET + "   " + line + "\n").error
+    assert error is not None
+    assert (error.kind, error.line) == ("unsupported", 2), error
