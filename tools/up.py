@@ -164,9 +164,14 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
         gc.collect()
         gc.freeze()  # what the start has made stays
         print(f"ready {args.ip.split('/')[0]} on {device.name}", flush=True)
-        with rare_collections():
-            while not stopped:
-                timeline.run()
+        try:
+            with rare_collections():
+                while not stopped:
+                    timeline.run()
+        except OSError as why:
+            if why.errno != errno.ENODEV:
+                raise
+            raise CommandError(f"the cable is cut: {why.strerror}") from why
     return 130 if stopped[0] == signal.SIGINT else 0
 
 

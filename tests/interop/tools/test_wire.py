@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from drivers.net.hostif import stable_mac
+
 pytestmark = pytest.mark.interop
 
 SERVER = """
@@ -199,7 +201,101 @@ def test_a_persistent_tap_stays(netns: Callable[[], Any], terrella: str) -> None
     assert "kept" in links and "mtu 1400" in links and "made" not in links
 
 
+PROGRAM = """
+def main(sys, argv):
+    s = sys.socket(2, 1)
+    sys.bind(s, ("0.0.0.0", int(argv[1])))
+    sys.listen(s, 4)
+    fd, peer = sys.accept4(s)
+    sys.write(fd, ("%s says %s" % (peer[0], argv[2])).encode())
+    sys.close(fd)
+"""
+
+
+class Machine:
+    """The command with a machine at the far end; the near end is 10.0.0.1."""
+
+    def __init__(self, netns: Callable[[], Any], terrella: str, where: Path, *options: str) -> None:
+        self.near = netns()
+        self.stats_file, self.errors = where / "machine.json", where / "machine.err"
+        with open(self.errors, "wb") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, terrella, "wire", "tapa", "--machine", "10.0.0.2/24", "--netns-a", self.near.name,
+                 "--stats", str(self.stats_file), *options], stdout=subprocess.PIPE, stderr=stderr,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline()
+        assert said == b"ready 10.0.0.2 on tapa\n", self.errors.read_text()
+        self.near.run("ip", "address", "add", "10.0.0.1/24", "dev", "tapa")
+        self.near.run("ip", "link", "set", "tapa", "up")
+
+    def stop(self) -> int:
+        self.process.terminate()
+        status = self.process.wait(timeout=20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        assert "Traceback" not in self.errors.read_text()
+        return status
+
+
+def test_linux_to_a_machine(netns: Callable[[], Any], need: Callable[..., None], terrella: str, tmp_path: Path) -> None:
+    """At the far end is a machine with its services, and each way has its own impairments."""
+    need("ip", "ping", "curl", root=True)
+    machine = Machine(
+        netns, terrella, tmp_path, "--seed", "3", "--delay", "2ms", "--loss", "3%", "--back", "delay 25ms loss 2%"
+    )
+    said = machine.near.run("ping", "-q", "-c", "10", "-i", "0.01", "10.0.0.2", check=False).stdout
+    shortest = re.search(r"rtt min/avg/max/mdev = ([\d.]+)/", said)
+    assert shortest and 27 <= float(shortest[1]) < 45
+    page = tmp_path / "page"
+    machine.near.run("curl", "-s", "-o", str(page), "http://10.0.0.2/bytes/500000")
+    assert page.read_bytes() == bytes(range(256)) * (500000 // 256) + bytes(range(500000 % 256))
+    assert machine.stop() == 0
+    device = json.loads(machine.stats_file.read_text())["tapa"]
+    assert device["in_lost"] > 0 and device["out_lost"] > 5, "what comes is impaired, and what goes"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_program_and_a_neighbour(
+    netns: Callable[[], Any], need: Callable[..., None], terrella: str, tmp_path: Path, known: bool
+) -> None:
+    """The machine runs a program of the host's, and asks who 10.0.0.1 is only when it has not been told."""
+    need("ip", root=True)
+    program = tmp_path / "greet.py"
+    program.write_text(PROGRAM)
+    neighbour = ("--neighbour", "10.0.0.1=02:00:00:00:00:77") if known else ()
+    machine = Machine(netns, terrella, tmp_path, *neighbour, "--program", str(program), "7000", "hello")
+    machine.near.run("ip", "link", "set", "tapa", "address", "02:00:00:00:00:77")
+    to_us = ("10.0.0.2", "lladdr", stable_mac("tapa").hex(":"), "dev", "tapa", "nud", "permanent")
+    machine.near.run("ip", "neigh", "replace", *to_us)  # or we would learn from its question
+    hear = "import socket; print(socket.create_connection(('10.0.0.2', 7000), 10).makefile().read())"
+    assert machine.near.run(sys.executable, "-c", hear).stdout == "10.0.0.1 says hello\n"
+    assert machine.stop() == 0
+    assert json.loads(machine.stats_file.read_text())["Arp"]["OutRequests"] == (0 if known else 1)
+
+
+def test_a_cut_machine_says_so(
+    netns: Callable[[], Any], need: Callable[..., None], terrella: str, tmp_path: Path
+) -> None:
+    need("ip", root=True)
+    machine = Machine(netns, terrella, tmp_path)
+    machine.near.run("ip", "link", "delete", "tapa")
+    assert machine.process.wait(timeout=20) == 1
+    assert "cut" in machine.errors.read_text()
+    machine.stop()
+
+
 def test_usage_and_privileges(terrella: str, netns: Callable[[], Any]) -> None:
+    one = ("one", "--machine", "10.0.0.2/24")
+    for words in (
+        ("a", "b", *one[1:]), ("one", "--machine", "10.0.0.2"), (*one, "--neighbour", "10.0.0.1"),
+        (*one, "--neighbour", "10.0.0.1=2:3"), ("a", "b", "--program", "x.py"), (*one, "--netns-b", "x"),
+    ):  # fmt: skip
+        done = subprocess.run([terrella, "wire", *words], capture_output=True, text=True, timeout=20)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, words
+    lost = [terrella, "wire", *one, "--program", "/no/such.py"]
+    done = subprocess.run(lost, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "/no/such.py: No such file" in done.stderr, done.stderr
     wrong = [("--loss", "150%"), ("--back", "loss"), ("--mtu", "9"), ("--back", "speed 3"), ("--back", "loss 200%")]
     for words in (("one",), ("a", "a"), *(("a", "b", *words) for words in wrong)):
         done = subprocess.run([terrella, "wire", *words], capture_output=True, text=True, timeout=20)
