@@ -19,9 +19,11 @@ from kernel.net.socket import SOCKET, SocketState, socket_file, socket_of
 from kernel.net.unix import Parcel, UnixSocket, join
 from kernel.sched.wait import Interrupted
 from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source, WholeSource
-from kernel.syscall.file import gather, room
+from kernel.syscall.file import Gathered, gather, room
 from kernel.syscall.table import python, syscall
 from kernel.task import Task
+from netstack.tcp import beside
+from netstack.tcp.socket import TcpSocket
 from netstack.tcp.tcb import CLOSED, TIME_WAIT
 
 SCM_MAX_FD = 253
@@ -294,6 +296,12 @@ def sys_sendmsg(task: Any, fd: int, message: tuple[Source, Any, Address], flags:
     file, sock = _socket(task, fd)
     target = _target(task, sock, addr)
     count = source.left
+    if flags & abi.MSG_ZEROCOPY and not ancillary and isinstance(source, Gathered) and isinstance(sock, TcpSocket):
+        below = flags & ~(abi.MSG_DONTWAIT | abi.MSG_NOSIGNAL)
+        sent = beside.send_pieces(sock, bytes(source.peek(count)), source.lengths, task.now, below)
+        if sent:
+            file.private.network.drive()
+            return sent
     if not ancillary:
         return SOCKET.send(file, task, source, count, flags, target)
     if sock.family != AF_UNIX:

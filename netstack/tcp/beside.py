@@ -6,17 +6,20 @@ TCP_INQ: each recvmsg says how much waits behind what it gave (1 at the end of t
 MSG_ZEROCOPY, where SO_ZEROCOPY is set: the sender is told when its buffer is no longer needed, that is when the last
 byte of the call is acknowledged (or the connection gone). Calls are numbered; a notification names a range, and joins
 the one before it that nobody has read yet. This stack keeps buffers of the application by reference, so nothing is
-copied; like Linux, when a device had to copy, a notification says COPIED, as nothing here needs the page pinned.
+copied; like Linux, when a device had to copy, a notification says COPIED, as nothing here needs the page pinned. A
+buffer of Linux's holds MAX_SKB_FRAGS pieces of the user's memory: a full one is pushed, and the next is begun.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from netstack.control import QueuedError, take_error
-from netstack.socket import MSG_ERRQUEUE, MSG_ZEROCOPY, SO_ZEROCOPY, SockAddr
+from netstack.socket import MSG_EOR, MSG_ERRQUEUE, MSG_MORE, MSG_ZEROCOPY, SO_ZEROCOPY, SockAddr
+from netstack.tcp.tcb import CLOSE_WAIT, ESTABLISHED
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -26,6 +29,7 @@ SOL_TCP = 6
 TCP_INQ = TCP_CM_INQ = 36
 ORIGIN_ZEROCOPY = 5
 CODE_COPIED = 1
+SKB_FRAGS = 17
 INQ_FLAG = SOL_TCP << 16 | TCP_INQ
 """Its place among the socket's flags, which accepted sockets inherit."""
 
@@ -55,16 +59,40 @@ def note(sock: TcpSocket) -> None:
 def send(sock: TcpSocket, data: Any, now: int, flags: int) -> int:
     """send() with MSG_ZEROCOPY."""
     taken = sock.send(data, now, flags & ~MSG_ZEROCOPY)
+    number(sock)
+    return taken
+
+
+def send_pieces(sock: TcpSocket, data: bytes, lengths: Sequence[int], now: int, flags: int) -> int:
+    """The same, of memory in so many pieces. 0 where that makes a send like any other, or not all has room."""
+    c = sock.conn
+    below = flags & ~MSG_ZEROCOPY
+    if c is None or len(lengths) <= SKB_FRAGS or not data or below & ~MSG_MORE or not sock.flags.get(SO_ZEROCOPY):
+        return 0
+    if c.state not in (ESTABLISHED, CLOSE_WAIT) or sock.so_error or sock.shutdown_mask & 2:
+        return 0
+    if c.memory() + 2 * len(data) >= c.sndbuf or c.unsent_bytes + len(data) > c.notsent_lowat:
+        return 0
+    at = 0
+    for first in range(0, len(lengths), SKB_FRAGS):
+        size = sum(lengths[first : first + SKB_FRAGS])
+        last = first + SKB_FRAGS >= len(lengths)
+        at += sock.send(data[at : at + size], now, below if last else MSG_EOR)
+    number(sock)
+    return at
+
+
+def number(sock: TcpSocket) -> None:
+    """A call that will be told of."""
     c = sock.conn
     if c is None or not sock.flags.get(SO_ZEROCOPY):
-        return taken
+        return
     if c.zerocopy is None:
         c.zerocopy = deque()
         c.zerocopy_next = 0
     c.zerocopy.append((c.write_seq, c.zerocopy_next))
     c.zerocopy_next += 1
     completed(c)
-    return taken
 
 
 def completed(c: Connection, everything: bool = False) -> None:

@@ -228,6 +228,8 @@ class Caller:
         buffers = [bytes(size) for size in self.iovec(part(header, "msg_iov"))]
         name = header.get("msg_name")
         to = self.address(name, self.ends.connect_port, self.ends.remote) if isinstance(name, Struct) else None
+        if flags & abi.MSG_ZEROCOPY and not control:
+            return int(self.sys.sendmsg(fd, buffers, [], flags, to))
         if not control:
             return int(self.sys.sendto(fd, b"".join(buffers), flags, to))
         try:

@@ -28,10 +28,8 @@ WAYS = {
 }
 
 ELSEWHERE = {
-    "tcp_md5_md5-only-on-client-ack": "MD5 signatures",
     "tcp_zerocopy_fastopen-client": "Fast Open",
     "tcp_zerocopy_fastopen-server": "Fast Open",
-    "tcp_zerocopy_maxfrags": "seventeen buffers in a segment that is not copied",
 }
 """What this stack does not have: these fail, and have to be taken from here when they no longer do."""
 

@@ -27,6 +27,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import accumulate, pairwise
 from typing import Any
 
 from csrc import Frame
@@ -190,10 +191,14 @@ def do_send(sys: Any, ask: Ask) -> Reply:
 
 
 def do_sendmsg(sys: Any, ask: Ask) -> Reply:
-    named, beside = struct.unpack_from("=II", ask.data)
-    to = address(ask.data[8 : 8 + named]) if named else None
-    messages = parse_control(ask.data[8 + named : 8 + named + beside])
-    return sys.sendmsg(ask.fd, [ask.data[8 + named + beside :]], messages, ask.a[0], to), b""
+    named, beside, pieces = struct.unpack_from("=III", ask.data)
+    to = address(ask.data[12 : 12 + named]) if named else None
+    messages = parse_control(ask.data[12 + named : 12 + named + beside])
+    at = 12 + named + beside
+    lengths = struct.unpack_from(f"={pieces}I", ask.data, at)
+    data = ask.data[at + 4 * pieces :]
+    ends = list(accumulate(lengths)) if pieces else [len(data)]
+    return sys.sendmsg(ask.fd, [data[a:b] for a, b in pairwise([0, *ends])], messages, ask.a[0], to), b""
 
 
 def do_fcntl(sys: Any, ask: Ask) -> Reply:

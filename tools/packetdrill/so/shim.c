@@ -279,18 +279,24 @@ static ssize_t t_send(void *u, int fd, const void *buf, size_t count, int flags)
     return t_sendto(u, fd, buf, count, flags, NULL, 0);
 }
 
-/* OP_SENDMSG: lengths of address and control data, these two, the data. */
+/* OP_SENDMSG: lengths of address and control data, how many pieces, these two, the pieces' lengths, the data. Only for
+ * MSG_ZEROCOPY does it matter in how many pieces the data lies. */
 static ssize_t t_sendmsg(void *u, int fd, const struct msghdr *msg, int flags)
 {
     (void)u;
-    uint32_t head[2] = {msg->msg_name ? msg->msg_namelen : 0, msg->msg_control ? msg->msg_controllen : 0};
+    uint32_t head[3] = {msg->msg_name ? msg->msg_namelen : 0, msg->msg_control ? msg->msg_controllen : 0,
+                        flags & MSG_ZEROCOPY ? msg->msg_iovlen : 0};
     size_t size;
-    char *raw = gather(msg->msg_iov, msg->msg_iovlen, 8 + head[0] + head[1], &size);
-    memcpy(raw, head, 8);
+    char *raw = gather(msg->msg_iov, msg->msg_iovlen, 12 + head[0] + head[1] + 4 * head[2], &size);
+    memcpy(raw, head, 12);
     if (head[0])
-        memcpy(raw + 8, msg->msg_name, head[0]);
+        memcpy(raw + 12, msg->msg_name, head[0]);
     if (head[1])
-        memcpy(raw + 8 + head[0], msg->msg_control, head[1]);
+        memcpy(raw + 12 + head[0], msg->msg_control, head[1]);
+    for (uint32_t i = 0; i < head[2]; i++) {
+        uint32_t length = msg->msg_iov[i].iov_len;
+        memcpy(raw + 12 + head[0] + head[1] + 4 * i, &length, 4);
+    }
     ssize_t result = call(OP_SENDMSG, fd, flags, 0, 0, raw, size, NULL, 0, NULL);
     free(raw);
     return result;

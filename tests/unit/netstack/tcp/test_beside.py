@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from netstack.socket import MSG_ERRQUEUE, MSG_ZEROCOPY, POLLERR, SO_ZEROCOPY, SOL_SOCKET
+from netstack.tcp import beside
 from tests.unit.netstack.tcp.kit import Peer
 
 SOL_TCP, TCP_NODELAY, TCP_INQ = 6, 1, 36
@@ -77,3 +78,22 @@ def test_without_the_option_nothing_is_told() -> None:
     peer.send(". 1:1(0) ack 101")
     with pytest.raises(BlockingIOError):
         sock.recvmsg(100, peer.now, MSG_ERRQUEUE)
+
+
+def test_seventeen_pieces_and_no_more_go_into_a_segment() -> None:
+    peer = Peer()
+    sock = peer.accept()
+    data, lengths = bytes(100), [5] * 20
+    assert beside.send_pieces(sock, data, lengths, peer.now, MSG_ZEROCOPY) == 0, "without SO_ZEROCOPY a plain send"
+    sock.setsockopt(SOL_SOCKET, SO_ZEROCOPY, 1)
+    assert beside.send_pieces(sock, data, lengths[:17], peer.now, MSG_ZEROCOPY) == 0, "as is one of seventeen"
+    assert beside.send_pieces(sock, data, lengths, peer.now, MSG_ZEROCOPY) == 100
+    peer.drain()
+    peer.recv("P. 1:86(85) ack 1")
+    peer.send(". 1:1(0) ack 86")
+    peer.recv("P. 86:101(15) ack 1")
+    peer.send(". 1:1(0) ack 101")
+    assert notification(sock, peer.now) == (5, 0, 0)
+    assert beside.send_pieces(sock, bytes(sock.sndbuf), [sock.sndbuf // 20] * 20, peer.now, MSG_ZEROCOPY) == 0
+    sock.shutdown(1, peer.now)
+    assert beside.send_pieces(sock, data, lengths, peer.now, MSG_ZEROCOPY) == 0, "who shut down is refused as ever"

@@ -161,7 +161,13 @@ class SoSystem:
         data = ctypes.create_string_buffer(b"".join(buffers))
         name = ctypes.create_string_buffer(sockaddr(addr)) if addr else None
         beside = ctypes.create_string_buffer(control(ancdata)) if ancdata else None
-        return self.call("sendmsg", fd, ctypes.byref(self._message(data, name, beside)), flags)
+        message = self._message(data, name, beside)
+        starts = [sum(map(len, buffers[:i])) for i in range(len(buffers))]
+        message.iovlen = len(buffers)
+        message.iov = (Iovec * len(buffers))(
+            *(Iovec(ctypes.addressof(data) + start, len(one)) for start, one in zip(starts, buffers))
+        )
+        return self.call("sendmsg", fd, ctypes.byref(message), flags)
 
     def recvmsg(self, fd: int, n: int, room: int = 0, flags: int = 0) -> tuple[bytes, Any, int, Any]:
         data, name = ctypes.create_string_buffer(n + 1), ctypes.create_string_buffer(129)
