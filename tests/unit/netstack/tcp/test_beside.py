@@ -94,6 +94,6 @@ def test_seventeen_pieces_and_no_more_go_into_a_segment() -> None:
     peer.recv("P. 86:101(15) ack 1")
     peer.send(". 1:1(0) ack 101")
     assert notification(sock, peer.now) == (5, 0, 0)
-    assert beside.send_pieces(sock, bytes(sock.sndbuf), [sock.sndbuf // 20] * 20, peer.now, MSG_ZEROCOPY) == 0
+    assert beside.send_pieces(sock, bytes(1 << 23), [1 << 18] * 32, peer.now, MSG_ZEROCOPY) == 0
     sock.shutdown(1, peer.now)
     assert beside.send_pieces(sock, data, lengths, peer.now, MSG_ZEROCOPY) == 0, "who shut down is refused as ever"
