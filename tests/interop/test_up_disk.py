@@ -26,6 +26,6 @@ def test_up_with_a_disk(netns: Callable[[], Any], terrella: str, tmp_path: Path)
     busy = subprocess.run([terrella, "sh", "--disk", str(image), "-c", "true"], capture_output=True, text=True)
     assert busy.returncode == 2 and "in use by another machine" in busy.stderr
     child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=20) == 130
+    assert child.wait(timeout=120) == 130
     assert json.loads(stats.read_text())["vda"]["read_requests"] == 0
     assert image.read_bytes()[:4] == b"kept"

@@ -16,6 +16,14 @@ ADDRESS = "10.0.0.2"
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def pings(count: int, *options: str) -> tuple[str, ...]:
+    """The words of a ping of so many, that ends with the last answer. With a small interval it would wait for that
+    one twice the longest round trip so far: on a busy host, a moment. All go at once, and each has ten seconds. (What
+    waits for the first answer to ARP has to find room in the socket.)
+    """
+    return ("ping", "-q", "-c", str(count), "-l", str(count), "-i", "10", "-S", "400000", *options)
+
+
 def pattern_sum(length: int) -> str:
     """SHA-256 of what `/bytes/N` gives."""
     digest = hashlib.sha256()
@@ -39,24 +47,24 @@ class Up:
                 sys.executable, command, "up", "--pcap", str(self.pcap), "--stats", str(self.stats_file), *options,
                 stdout=subprocess.PIPE, stderr=stderr, cwd=where, env={**os.environ, "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
-        readable, _, _ = select.select([self.process.stdout], [], [], 30)
-        self.ready = self.process.stdout.readline().decode() if readable else "nothing within 30 s"
+        readable, _, _ = select.select([self.process.stdout], [], [], 120)
+        self.ready = self.process.stdout.readline().decode() if readable else "nothing within 120 s"
         assert self.ready == f"ready {ADDRESS} on tap0\n", self.ready + self.errors.read_text()
 
-    def run(self, *command: str, timeout: float = 60) -> str:
+    def run(self, *command: str, timeout: float = 300) -> str:
         """A command on the host's side; it must succeed. Its standard output."""
         done = self.namespace.run(*command, check=False, timeout=timeout)
         said = f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
         assert done.returncode == 0, f"{command}: exit status {done.returncode}\n{said}"
         return done.stdout  # type: ignore[no-any-return]
 
-    def shell(self, line: str, timeout: float = 60) -> str:
+    def shell(self, line: str, timeout: float = 300) -> str:
         return self.run("bash", "-c", "set -o pipefail; " + line, timeout=timeout)
 
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(with_signal)
-        status: int = self.process.wait(timeout=30)
+        status: int = self.process.wait(timeout=120)
         return status
 
     def stats(self) -> dict[str, dict[str, int]]:
@@ -82,7 +90,7 @@ def tshark(capture: Path, display: str, *options: str) -> list[str]:
         ["tshark", "-n", *fast, "--disable-protocol", "ecatf", "-o", "ip.check_checksum:TRUE",
          "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE",
          "-r", str(capture), "-Y", display, *options],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0 and "cut short" not in done.stderr, done.stderr
     return done.stdout.splitlines()

@@ -62,7 +62,7 @@ class Flood:
         return bool(self.process.poll() is None)
 
     def finish(self) -> tuple[int, float]:
-        sent, taken, _ = self.process.communicate(timeout=60)[0].split()
+        sent, taken, _ = self.process.communicate(timeout=300)[0].split()
         return int(sent), int(taken) / 1e9
 
 
@@ -85,7 +85,7 @@ def slope(samples: list[tuple[float, float]]) -> float:
     return sum((t - mean_t) * (v - mean_v) for t, v in samples) / spread
 
 
-def fetch(machine: Up, size: int = 100_000, patience: int = 20) -> None:
+def fetch(machine: Up, size: int = 100_000, patience: int = 120) -> None:
     """The page comes, whole."""
     got = machine.shell(f"curl -sS -m {patience} http://10.0.0.2/bytes/{size} | wc -c", timeout=patience + 10)
     assert int(got) == size

@@ -48,7 +48,7 @@ def test_the_log_and_the_comments(up: Callable[..., Up], tmp_path: Path, need: N
     need("tshark")
     log = tmp_path / "why.jsonl"
     machine = up("--why", str(log), "--loss", "3%", "--delay", "5ms", "--seed", "5")
-    got = machine.shell("curl -sS http://10.0.0.2/bytes/2000000 | sha256sum", timeout=100)
+    got = machine.shell("curl -sS http://10.0.0.2/bytes/2000000 | sha256sum", timeout=600)
     assert got.split()[0] == pattern_sum(2_000_000)
     assert machine.stop() == 0
     assert machine.complaints() == ""
@@ -73,7 +73,7 @@ def test_the_log_and_the_comments(up: Callable[..., Up], tmp_path: Path, need: N
 def test_sigusr1_shows_the_sockets(up: Callable[..., Up]) -> None:
     machine = up()
     script = (
-        "import socket, sys\ns = socket.create_connection(('10.0.0.2', 7), 10)\n"
+        "import socket, sys\ns = socket.create_connection(('10.0.0.2', 7), 60)\n"
         "s.sendall(b'x' * 1000); s.recv(1000, socket.MSG_WAITALL)\n"
         "print(s.getsockname()[1], flush=True); sys.stdin.read()"
     )
@@ -82,7 +82,7 @@ def test_sigusr1_shows_the_sockets(up: Callable[..., Up]) -> None:
     machine.process.send_signal(signal.SIGUSR1)
     machine.run("curl", "-sS", "-o", os.devnull, "http://10.0.0.2/bytes/10")
     client.stdin.close()
-    client.wait(timeout=20)
+    client.wait(timeout=120)
     assert machine.stop() == 0, "it goes on, and ends as ever"
     said = machine.errors.read_text().splitlines()
     row = next(i for i, line in enumerate(said) if line.startswith("ESTAB") and f"10.0.0.1:{port}" in line)
@@ -93,7 +93,7 @@ def test_sigusr1_shows_the_sockets(up: Callable[..., Up]) -> None:
 
 def test_the_demos_retransmissions_carry_their_reasons(terrella: str, tmp_path: Path, need: Need) -> None:
     need("tshark")
-    subprocess.run([terrella, "demo", "--out", str(tmp_path)], capture_output=True, check=True, timeout=60)
+    subprocess.run([terrella, "demo", "--out", str(tmp_path)], capture_output=True, check=True, timeout=600)
     said = comments(tmp_path / "demo.pcapng", "tcp.srcport == 80 && tcp.len > 0")
     heard = ("3rd dupACK → fast retransmit, cwnd", "segments SACKed above the hole → fast retransmit, cwnd")
     assert any(words in comment for comment in said for words in heard)

@@ -43,7 +43,7 @@ class Link:
         """Ask it to end; what it saw."""
         assert self.child is not None
         self.child.send_signal(signal.SIGTERM)
-        report = json.loads(self.child.communicate(timeout=10)[0])
+        report = json.loads(self.child.communicate(timeout=120)[0])
         assert self.child.returncode == 0
         return report
 

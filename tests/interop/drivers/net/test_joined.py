@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from tests.interop.up_machine import pings
 
 pytestmark = pytest.mark.interop
 
@@ -57,17 +59,22 @@ class Cable:
             namespace.run("ip", "address", "add", address, "dev", tap)
             namespace.run("ip", "link", "set", tap, "up")
 
-    def ping(self, count: int) -> tuple[int, float]:
-        """(answers, smallest round trip in ms)"""
-        done = self.near.run("ping", "-c", str(count), "-i", "0.005", "-W", "1", "10.0.0.2", check=False)
-        received = re.search(r"(\d+) received", done.stdout)
-        shortest = re.search(r"rtt min/avg/max/mdev = ([\d.]+)/", done.stdout)
-        assert received and shortest, done.stdout
-        return int(received[1]), float(shortest[1])
+    def answers(self, count: int) -> int:
+        received = re.search(r"(\d+) received", self.near.run(*pings(count, "10.0.0.2"), check=False).stdout)
+        assert received
+        return int(received[1])
+
+    def round_trips(self) -> Iterator[float]:
+        """The shortest of fifty in ms, again and again: a busy host may be late each time for a while."""
+        for _ in range(20):
+            done = self.near.run("ping", "-q", "-c", "50", "-i", "0.005", "10.0.0.2", check=False)
+            shortest = re.search(r"rtt min/avg/max/mdev = ([\d.]+)/", done.stdout)
+            assert shortest, done.stdout
+            yield float(shortest[1])
 
     def stop(self) -> list[dict[str, int]]:
         self.child.send_signal(signal.SIGTERM)
-        counters = json.loads(self.child.communicate(timeout=10)[0])
+        counters = json.loads(self.child.communicate(timeout=120)[0])
         assert self.child.returncode == 0
         return counters
 
@@ -75,8 +82,12 @@ class Cable:
 def test_round_trips_take_the_delay_of_both_directions(netns: Any, need: Any) -> None:
     need("ip", "ping", root=True)
     cable = Cable(netns, {"delay": "10ms"}, {"delay": "5ms"})
-    answers, shortest = cable.ping(20)
-    assert answers == 20 and 15 <= shortest < 20
+    assert cable.answers(20) == 20
+    for shortest in cable.round_trips():
+        assert shortest >= 15
+        if shortest < 20:
+            break
+    assert shortest < 20
     forth, back = cable.stop()
     assert forth["lost"] == back["lost"] == 0
 
@@ -84,8 +95,8 @@ def test_round_trips_take_the_delay_of_both_directions(netns: Any, need: Any) ->
 def test_without_impairments_nothing_is_lost_and_little_added(netns: Any, need: Any) -> None:
     need("ip", "ping", root=True)
     cable = Cable(netns, {})
-    answers, shortest = cable.ping(50)
-    assert answers == 50 and shortest < 2
+    assert cable.answers(50) == 50
+    assert any(shortest < 2 for shortest in cable.round_trips())
     cable.stop()
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from tests.interop.up_machine import pings
+
 pytestmark = pytest.mark.interop
 RESPONDER = str(Path(__file__).with_name("responder.py"))
 
 
 def test_ping_and_streams_through_scapys_tap(link: Any) -> None:
     link.start("--driver", "scapy")
-    assert "20 received, 0% packet loss" in link.run("ping", "-c", "20", "-i", "0.01", "-s", "1000", "10.0.0.2")
+    assert "20 received, 0% packet loss" in link.run(*pings(20, "-s", "1000", "10.0.0.2"))
     assert link.fetch() == "1000000 True\n"
     link.send()
     report = link.stop()
@@ -36,9 +38,9 @@ from csrc import Frame
 from drivers.net.scapy_port import ScapyPort
 port = ScapyPort(name="tun7", host_ip="10.7.0.1/24")
 assert port.mac is None and not port.ethernet
-child = subprocess.Popen(["ping", "-c", "1", "-W", "5", "10.7.0.2"], stdout=subprocess.DEVNULL)
+child = subprocess.Popen(["ping", "-c", "1", "-W", "60", "10.7.0.2"], stdout=subprocess.DEVNULL)
 answered = False
-for _ in range(20):
+for _ in range(100):
     select.select([port.fileno()], [], [], 1)
     for frame in port.receive(64):
         data = bytearray(frame.data)
@@ -50,7 +52,7 @@ for _ in range(20):
             answered = True
     if answered:
         break
-print(child.wait(10), port.counters["tx_errors"])
+print(child.wait(100), port.counters["tx_errors"])
 port.close()
 """
     assert namespace.run(sys.executable, "-c", script).stdout == "0 0\n"
@@ -66,7 +68,7 @@ def test_a_packet_socket_of_scapy_carries_frames_too(netns: Any, need: Any) -> N
     far.run("ip", "address", "add", "10.0.0.1/24", "dev", "veth2")
     child = near.popen(sys.executable, RESPONDER, "--driver", "packet", "--tap", "veth1", stdout=subprocess.PIPE)
     assert child.stdout.readline() == b"ready\n"
-    assert "5 received, 0% packet loss" in far.run("ping", "-c", "5", "-i", "0.05", "10.0.0.2").stdout
+    assert "5 received, 0% packet loss" in far.run(*pings(5, "10.0.0.2")).stdout
     child.send_signal(signal.SIGTERM)
-    counters = json.loads(child.communicate(timeout=10)[0])["counters"]
+    counters = json.loads(child.communicate(timeout=120)[0])["counters"]
     assert counters["tx_errors"] == counters["rx_errors"] == 0 and counters["tx_frames"] >= 6

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.interop.up_machine import pings
+
 pytestmark = pytest.mark.interop
 MODES = pytest.mark.parametrize("vnet", ["on", "off"])
 
@@ -17,7 +19,7 @@ MODES = pytest.mark.parametrize("vnet", ["on", "off"])
 def test_ping_is_answered_and_nothing_is_lost(link: Any, vnet: str) -> None:
     link.start("--vnet", vnet)
     for size in ("0", "56", "1472"):
-        assert " 0% packet loss" in link.run("ping", "-c", "5", "-i", "0.01", "-W", "5", "-s", size, "10.0.0.2")
+        assert " 0% packet loss" in link.run(*pings(5, "-s", size, "10.0.0.2"))
     report = link.stop()
     assert report["vnet"] is (vnet == "on")
     assert report["saw"]["pinned"] == 0
@@ -46,7 +48,7 @@ def test_without_vnet_whole_segments_reach_the_host_with_good_checksums(link: An
     link.start("--vnet", "off")
     link.run("sh", "-c", "echo 0 > /sys/class/net/tap0/gro_flush_timeout")  # the kernel takes each frame alone
     tap = link.namespace.popen(
-        "tshark", "-i", "tap0", "-c", "200", "-a", "duration:10", "-o", "tcp.check_checksum:TRUE", "-T", "fields",
+        "tshark", "-i", "tap0", "-c", "200", "-a", "duration:60", "-o", "tcp.check_checksum:TRUE", "-T", "fields",
         "-e", "frame.len", "-e", "tcp.checksum.status", "-Y", "ip.src == 10.0.0.2 && tcp.len > 0",
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -56,7 +58,7 @@ def test_without_vnet_whole_segments_reach_the_host_with_good_checksums(link: An
         assert link.fetch() == "1000000 True\n"
         if tap.poll() is not None:
             break
-    seen = [line.split() for line in tap.communicate(timeout=20)[0].decode().splitlines()]
+    seen = [line.split() for line in tap.communicate(timeout=120)[0].decode().splitlines()]
     link.stop()
     assert len(seen) > 50
     lengths = [int(length) for length, _ in seen]
@@ -154,7 +156,7 @@ import errno, json, select, subprocess
 from drivers.net.tap import TapDevice
 tap = TapDevice("tap4")
 subprocess.run(["ip", "link", "del", "tap4"], check=True)
-select.select([tap.fileno()], [], [], 5)
+select.select([tap.fileno()], [], [], 60)
 try:
     while tap.receive(64): pass
     said = None
