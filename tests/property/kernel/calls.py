@@ -209,7 +209,7 @@ def outside(script: Script) -> list[Any]:
     os.close(out)
     try:
         parts = []
-        while select.select([back], [], [], 20)[0] and (part := os.read(back, 1 << 20)):
+        while select.select([back], [], [], 120)[0] and (part := os.read(back, 1 << 20)):
             parts.append(part)
         raw = b"".join(parts)
         return list(pickle.loads(raw)) if raw else [("the host's side did not end", None, ())]

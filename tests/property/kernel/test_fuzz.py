@@ -64,12 +64,12 @@ calls = st.lists(st.tuples(st.sampled_from(NAMES), st.lists(values, max_size=5))
 
 @pytest.fixture(autouse=True, scope="module")
 def bounded() -> Iterator[None]:
-    """No more memory than there is now and `HEADROOM`; two minutes, then a traceback."""
+    """No more memory than there is now and `HEADROOM`; a quarter of an hour, then a traceback."""
     with open("/proc/self/statm") as statm:
         size = int(statm.read().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size + HEADROOM, before[1]))
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(900, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
     resource.setrlimit(resource.RLIMIT_AS, before)

@@ -26,7 +26,13 @@ def serve() -> Iterator[Callable[..., int]]:
     children: list[int] = []
 
     def run(name: str, *args: str) -> int:
-        port = _free_port()
+        for _ in range(5):  # somebody else may take the port in between
+            port = _free_port()
+            if listening(name, port, *args):
+                return port
+        raise AssertionError(f"{name} did not start")
+
+    def listening(name: str, port: int, *args: str) -> bool:
         told, tell = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -42,11 +48,14 @@ def serve() -> Iterator[Callable[..., int]]:
             except BaseException:
                 traceback.print_exc()
             os._exit(1)
-        children.append(pid)
         os.close(tell)
-        assert os.read(told, 1) == b"!", f"{name} did not start"
+        said = os.read(told, 1)
         os.close(told)
-        return port
+        if said:
+            children.append(pid)
+        else:
+            os.waitpid(pid, 0)
+        return bool(said)
 
     yield run
     for pid in children:

@@ -29,7 +29,7 @@ def web(serve: Callable[..., int], tmp_path: Path) -> Iterator[http.client.HTTPC
     (tmp_path / "indexed").mkdir()
     (tmp_path / "indexed" / "index.html").write_text("the index")
     os.mkfifo(tmp_path / "fifo")
-    connection = http.client.HTTPConnection("127.0.0.1", serve("httpd", str(tmp_path)), timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", serve("httpd", str(tmp_path)), timeout=120)
     yield connection
     connection.close()
 
@@ -44,7 +44,7 @@ def ask(
 
 def raw(web: http.client.HTTPConnection, request: bytes) -> bytes:
     """The whole answer to bytes that a polite client would not send."""
-    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=120) as sock:
         sock.sendall(request)
         sock.shutdown(socket.SHUT_WR)
         got = b""
@@ -144,7 +144,7 @@ def test_echo_returns_the_body_even_to_a_client_that_reads_last(web: http.client
 
 
 def test_echo_streams(web: http.client.HTTPConnection) -> None:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=120) as sock:
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\nfirst")
         got = b""
         while not got.endswith(b"first"):
@@ -154,7 +154,7 @@ def test_echo_streams(web: http.client.HTTPConnection) -> None:
 
 
 def test_expect_100_continue(web: http.client.HTTPConnection) -> None:
-    with socket.create_connection(("127.0.0.1", web.port), timeout=20) as sock:
+    with socket.create_connection(("127.0.0.1", web.port), timeout=120) as sock:
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
         got = b""
         while b"100 Continue" not in got:
@@ -201,7 +201,7 @@ def test_many_at_once(web: http.client.HTTPConnection) -> None:
     sums: list[str] = []
 
     def one() -> None:
-        client = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+        client = http.client.HTTPConnection("127.0.0.1", web.port, timeout=300)
         client.request("GET", "/bytes/300000")
         sums.append(hashlib.sha256(client.getresponse().read()).hexdigest())
         client.close()

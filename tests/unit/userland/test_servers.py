@@ -13,7 +13,7 @@ from userland.chargen import CYCLE
 
 
 def connect(port: int) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+    sock = socket.create_connection(("127.0.0.1", port), timeout=120)
     return sock
 
 
@@ -64,7 +64,7 @@ def test_echo_serves_many_at_once_and_survives_resets(serve: Callable[..., int])
 def test_a_datagram_is_answered(serve: Callable[..., int], name: str) -> None:
     port = serve(name)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(20)
+        sock.settimeout(120)
         for _ in range(3):
             sock.sendto(b"question", ("127.0.0.1", port))
             answer = sock.recv(2000)

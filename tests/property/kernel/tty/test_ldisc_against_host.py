@@ -17,7 +17,9 @@ from kernel import abi
 from kernel.tty.ldisc import LineDiscipline
 from kernel.tty.termios import DEFAULT_CC, Termios
 
-QUIET_S = 0.02
+QUIET_S = (0.02, 0.2, 1.0)
+"""When it has shown nothing for so long, it has shown all. The kernel's worker may be late on a busy host: where
+something differs, it gets longer."""
 SPECIAL = bytes((3, 4, 8, 9, 10, 13, 17, 18, 19, 21, 22, 23, 26, 28, 32, 0, 127))
 IFLAGS = [abi.ICRNL, abi.IXON, abi.IGNCR, abi.INLCR, abi.ISTRIP, abi.IXANY, abi.IUTF8, abi.PARMRK]
 OFLAGS = [abi.OPOST, abi.ONLCR, abi.OCRNL, abi.ONOCR, abi.ONLRET]
@@ -91,7 +93,7 @@ def ours(typed: bytes, modes: tuple[int, int, int], size: int) -> tuple[bytes, i
     return bytes(screen.shown), waiting, lines
 
 
-def hosts(typed: bytes, modes: tuple[int, int, int], size: int) -> tuple[bytes, int, list[bytes]]:
+def hosts(typed: bytes, modes: tuple[int, int, int], size: int, quiet_s: float) -> tuple[bytes, int, list[bytes]]:
     master, slave = os.openpty()
     try:
         raw = struct.pack("=4IB19s", *modes[:2], abi.B38400 | abi.CS8 | abi.CREAD, modes[2], 0, DEFAULT_CC)
@@ -101,7 +103,7 @@ def hosts(typed: bytes, modes: tuple[int, int, int], size: int) -> tuple[bytes, 
         shown = b""
         while True:
             select.select([slave], [], [], 0)
-            if not select.select([master], [], [], QUIET_S)[0]:
+            if not select.select([master], [], [], quiet_s)[0]:
                 break
             shown += os.read(master, 65536)
         waiting = struct.unpack("=i", fcntl.ioctl(slave, termios.FIONREAD, bytes(4)))[0]
@@ -118,7 +120,12 @@ def hosts(typed: bytes, modes: tuple[int, int, int], size: int) -> tuple[bytes, 
 
 
 def check(typed: bytes, modes: tuple[int, int, int], size: int) -> None:
-    assert ours(typed, modes, size) == hosts(typed, modes, size)
+    expected = ours(typed, modes, size)
+    for quiet_s in QUIET_S:
+        found = hosts(typed, modes, size, quiet_s)
+        if found == expected:
+            break
+    assert expected == found
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
