@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUN = Path(__file__).parent / "compiled_run.py"
 
 
-def out(command: list[str], env: dict[str, str], timeout: float = 600) -> str:
+def out(command: list[str], env: dict[str, str], timeout: float = 2400) -> str:
     done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done.stdout

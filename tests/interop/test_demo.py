@@ -17,7 +17,7 @@ from tests.interop.up_machine import WRONG, tshark
 def demo(terrella: str, where: Path, *options: str, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
     where.mkdir(exist_ok=True)
     return subprocess.run(
-        [terrella, "demo", "--out", str(where), *options], capture_output=True, text=True, timeout=60,
+        [terrella, "demo", "--out", str(where), *options], capture_output=True, text=True, timeout=600,
         env={**os.environ, "PYTHONHASHSEED": hash_seed, "COLUMNS": "100"},
     )  # fmt: skip
 

@@ -118,7 +118,7 @@ class Reader:
         words = ["bash", "-c", command]
         if self.space is not None:
             words = ["ip", "netns", "exec", self.space.name, *words]
-        done = subprocess.run(words, cwd=self.where, env=self.environ, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(words, cwd=self.where, env=self.environ, capture_output=True, text=True, timeout=900)
         said = done.stdout + done.stderr
         assert done.returncode == 0, f"{command}\n{said}"
         for line in out:
@@ -127,7 +127,7 @@ class Reader:
     def close(self) -> None:
         for child in self.running:
             child.send_signal(signal.SIGINT)
-            assert child.wait(timeout=20) == 130, "an interrupt gives 130"
+            assert child.wait(timeout=120) == 130, "an interrupt gives 130"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -25,7 +25,7 @@ def dash(script: str, where: Path, *command: str) -> tuple[bytes, int]:
     work.mkdir(exist_ok=True)
     done = subprocess.run(
         [*(command or ["dash"]), str(case)], cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, timeout=60, env={"PATH": os.environ["PATH"], "HOME": HOME, "PWD": str(work)},
+        stderr=subprocess.DEVNULL, timeout=600, env={"PATH": os.environ["PATH"], "HOME": HOME, "PWD": str(work)},
     )  # fmt: skip
     status = done.returncode if done.returncode >= 0 else 128 - done.returncode
     return done.stdout, status

@@ -59,7 +59,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], list[str]
     case = where.parent / "case.sh"
     case.write_text(script())
     done = subprocess.run(
-        ["dash", str(case)], cwd=where, stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+        ["dash", str(case)], cwd=where, stdin=subprocess.DEVNULL, capture_output=True, timeout=600,
         env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC", "HOME": "/work"},
     )  # fmt: skip
     return parts(done.stdout), parts(run_inside(script())[0])

@@ -46,7 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def run(built: Path, *args: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def run(built: Path, *args: str, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
     env = os.environ | {
         "LD_PRELOAD": libasan(),
         "PYTHONMALLOC": "malloc",

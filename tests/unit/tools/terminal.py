@@ -13,7 +13,7 @@ import sys
 import termios
 from pathlib import Path
 
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 class Terminal:

@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> Run:
         program.write_text("from userland.abi import *\n" + textwrap.dedent(source))
         return subprocess.run(
             [sys.executable, "-m", "tools.cli", "run", "--on-linux", str(program), *args],
-            capture_output=True, text=True, input=stdin, timeout=60,
+            capture_output=True, text=True, input=stdin, timeout=300,
         )  # fmt: skip
 
     return go

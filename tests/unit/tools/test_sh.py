@@ -34,7 +34,7 @@ def terminal(shell: Terminal) -> Terminal:
 
 def batch(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tools.cli", "sh", *words], input=stdin, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tools.cli", "sh", *words], input=stdin, capture_output=True, text=True, timeout=300
     )
 
 

@@ -38,7 +38,7 @@ def loop(tmp_path: Path, need: Callable[..., None]) -> Iterator[Callable[..., st
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def inside(terrella: str, where: Path, *options: str, program: str = "answers.py") -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 def elsewhere(seed: int, policy: str, hash_seed: str) -> bytes:
     environ = dict(os.environ, PYTHONHASHSEED=hash_seed, PYTHONPATH=str(HERE.parents[3]))
     command = [sys.executable, str(HERE / "crowd.py"), str(seed), policy]
-    return subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True, timeout=300).stdout
+    return subprocess.run(command, env=environ, stdout=subprocess.PIPE, check=True, timeout=900).stdout
 
 
 @pytest.mark.parametrize("policy", ["eevdf", "rr"])
