@@ -25,14 +25,11 @@ from netstack.tcp.why import observe
 from tools.packetdrill.calls import Caller, Endpoints
 from tools.packetdrill.commands import Route
 from tools.packetdrill.script import SystemCall
+from tools.packetdrill.shell import Shell
 from tools.packetdrill.values import CallMismatch, UnsupportedCall
-from userland.rootfs import furnish
 
 FREE = Costs(**{field.name: 0 for field in fields(Costs) if field.name != "slice"})
 TCP_INFO_SIZE = 280
-LONGEST_COMMAND = 3_600_000_000_000
-SAID = "/tmp/.said"
-"""Where a command's output goes inside."""
 
 
 class Call:
@@ -130,7 +127,7 @@ class Host:
         self.bell = WaitQueue()
         self.caller: Caller | None = None
         self.files = dict(route.files)
-        self.furnished = False  # programs and their files are there
+        self.own_shell = Shell(self.machine, self.timeline)
         self.machine.spawn(self._process)
         self.timeline.run(0)
 
@@ -228,34 +225,8 @@ class Host:
         return job
 
     def shell(self, line: str) -> tuple[int, str]:
-        """A line for the machine's own shell, in a process of its own: exit status and what it said. Time passes until
-        it is done (`sleep 1`)."""
-        done: list[tuple[int, str]] = []
-        self.machine.spawn(self._shell, line, done, not self.furnished)
-        self.furnished = True
-        limit = self.now + LONGEST_COMMAND
-        self.settle()
-        while not done and (due := self.timeline.peek()) is not None and due <= limit:
-            self.timeline.step()
-        return done[0] if done else (1, "it does not come to an end")
-
-    @staticmethod
-    def _shell(sys: Any, line: str, done: list[tuple[int, str]], first: bool) -> None:
-        if first:
-            furnish(sys)
-
-        def child(sys: Any) -> None:
-            out = sys.open(SAID, abi.O_CREAT | abi.O_WRONLY | abi.O_TRUNC, 0o600)
-            nothing = sys.open("/dev/null", abi.O_RDONLY)
-            for number, fd in ((0, nothing), (1, out), (2, out)):
-                sys.dup3(fd, number, 0)
-            sys.execve("/bin/sh", ["sh", "-c", line], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"})
-
-        _, status, _ = sys.wait4(sys.spawn(child))
-        fd = sys.open(SAID, abi.O_RDONLY)
-        said = sys.read(fd, 4096).decode(errors="replace").strip()
-        sys.close(fd)
-        done.append((status >> 8 if not status & 0x7F else 128 + (status & 0x7F), said))
+        """A line for the machine's own shell: exit status and what it said."""
+        return self.own_shell.run(line)
 
     def option(self, script_fd: int, level: int, name: int, size: int) -> bytes:
         """An option of one of the script's sockets, as getsockopt gives it; b"" when it gives none."""

@@ -310,7 +310,7 @@ class Runner:
         return ScriptError(self.script.path, event.line, message, kind, event.source, actual)
 
     def command(self, line: int, text: str, set_sysctl: Callable[[str, str], None], started: bool = True) -> None:
-        inside = self.host.shell if started and isinstance(self.host, Host) else None
+        inside = getattr(self.host, "shell", None) if started else None
         try:
             commands.run(text, set_sysctl, self.route, str(Path(self.script.path).parent), inside)
         except commands.CommandFailed as error:

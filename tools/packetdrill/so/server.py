@@ -40,6 +40,7 @@ from netstack.route import MIN_MTU6
 from netstack.settings import Settings
 from tools.packetdrill import commands, wire
 from tools.packetdrill.host import FREE, Call, Recorder, follow_route
+from tools.packetdrill.shell import Shell
 
 REQUEST = struct.Struct("=Iiq3qII")
 ANSWER = struct.Struct("=qqiI")
@@ -330,6 +331,7 @@ class Bridge:
         for name, value in words.items():
             settings.set(name, value)
         self.machine = Machine("packetdrill", self.timeline, settings=settings, costs=FREE)
+        self.shell = Shell(self.machine, self.timeline)
         self.sent: deque[tuple[int, bytes]] = deque()
         self.capture = Pcapng(pcap, epoch_ns=self.timeline.epoch_ns) if pcap else None
         self.captured = self.capture.add_interface("tun0", ethernet=False) if self.capture else 0
@@ -451,8 +453,13 @@ class Bridge:
 
     def command(self, line: str) -> tuple[int, int, bytes]:
         """A command line of the script: its exit status. ENOSYS: that is the host's."""
+        asks = "/proc/" in line or line.lstrip().startswith("sleep ")  # of the machine: files are the host's
         try:
-            commands.run(line, self.machine.stack.settings.set, self.route)
+            inside = self.shell.run if asks else None
+            commands.run(line, self.machine.stack.settings.set, self.route, inside=inside)
+        except commands.CommandFailed as trouble:
+            print(f"terrella: {trouble}", file=sys.stderr)
+            return 1, 0, b""
         except (commands.UnsupportedCommand, KeyError, ValueError) as trouble:
             if not OURS.search(line):
                 return -1, errno.ENOSYS, b""

@@ -360,6 +360,8 @@ int main(int argc, char **argv)
     if (getenv("PRELOADED")) { /* else it would be the host's */
         printf("sysctl %d\n", system("sysctl -q net.ipv4.tcp_sack=0"));
         printf("unknown setting %d\n", system("sysctl -q net.ipv4.terrella_no_such=0") != 0);
+        printf("its own port %d\n", system("grep -i ':1F90 ' /proc/net/tcp | grep ' 01 '"));
+        printf("no such port %d\n", system("grep ':2A2A ' /proc/net/tcp") != 0);
     }
     printf("shell %d\n", system("exit 3") >> 8);
     struct pollfd wanted = {.fd = conn, .events = POLLIN | POLLOUT};
