@@ -24,7 +24,7 @@ PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
 def run(terrella: str, program: Path, *options: str) -> tuple[str, str, int]:
     done = subprocess.run(
         [terrella, "run", *options, str(program)], preexec_fn=lambda: os.setpriority(os.PRIO_PROCESS, 0, 0),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, cwd="/tmp",
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900, cwd="/tmp",
     )  # fmt: skip
     return done.stdout, done.stderr, done.returncode
 

@@ -10,11 +10,23 @@ def err(call, *args):
         return errno_name(error.errno)
 
 
+def until(sys, pid, state="S"):
+    """It waits (S), is stopped (T), or has ended (Z)."""
+    said = ""
+    while said != state:
+        sys.nanosleep(1_000_000)
+        fd = sys.open("/proc/%d/stat" % pid, O_RDONLY)
+        text = sys.read(fd, 1000).decode()
+        sys.close(fd)
+        said = text[text.rindex(")") + 2]
+
+
 def later(sys, *steps):
-    """A child that does steps[0](sys) after 20 ms, steps[1](sys) after 40 ms ..."""
+    """A child that does steps[0](sys) after 20 ms, steps[1](sys) after 40 ms ..., when its parent waits."""
     def run(sys):
         for step in steps:
             sys.nanosleep(20_000_000)
+            until(sys, sys.getppid())
             step(sys)
     return sys.spawn(run)
 
@@ -35,6 +47,8 @@ def main(sys, argv):
     sys.bind(listener, name)
     sys.listen(listener, 1)
 
+    go, tell = sys.pipe2()
+
     def poke(sys):
         sys.kill(me, SIGUSR1)
 
@@ -46,13 +60,13 @@ def main(sys, argv):
         fd = sys.open("/tmp/trl-lock-%d" % me, O_RDWR)
         sys.flock(fd, LOCK_EX)
         sys.write(w, b"h")
-        sys.nanosleep(60_000_000)
+        sys.read(go, 1)
 
     def record_holder(sys):
         fd = sys.open("/tmp/trl-lock-%d" % me, O_RDWR)
         sys.fcntl(fd, F_SETLKW, (F_WRLCK, 0, 0, 0))
         sys.write(w, b"h")
-        sys.nanosleep(60_000_000)
+        sys.read(go, 1)
 
     def fill(sys):
         n, m = sys.pipe2(O_NONBLOCK)
@@ -90,16 +104,16 @@ def main(sys, argv):
         sys.close(m)
         pid = sys.spawn(holder)
         sys.read(r, 1)
-        case("flock", flags, lambda: sys.flock(lock, LOCK_EX), lambda sys: 0)
+        case("flock", flags, lambda: sys.flock(lock, LOCK_EX), lambda sys: sys.write(tell, b"x"))
         sys.wait4(pid)
         sys.flock(lock, LOCK_UN)
         pid = sys.spawn(record_holder)
         sys.read(r, 1)
-        case("F_SETLKW", flags, lambda: sys.fcntl(lock, F_SETLKW, (F_WRLCK, 0, 0, 0)), lambda sys: 0)
+        case("F_SETLKW", flags, lambda: sys.fcntl(lock, F_SETLKW, (F_WRLCK, 0, 0, 0)), lambda sys: sys.write(tell, b"x"))
         sys.wait4(pid)
         sys.fcntl(lock, F_SETLK, (F_UNLCK, 0, 0, 0))
-        pid = sys.spawn(lambda sys: (sys.nanosleep(60_000_000), 6)[1])
-        case("wait4", flags, lambda: sys.wait4(pid)[1], lambda sys: 0)
+        pid = sys.spawn(lambda sys: (sys.read(go, 1), 6)[1])
+        case("wait4", flags, lambda: sys.wait4(pid)[1], lambda sys: sys.write(tell, b"x"))
         if not flags:
             sys.wait4(pid)
 
@@ -114,12 +128,12 @@ def main(sys, argv):
     def stop_reader(sys):
         print("read:", sys.read(r, 10))
     pid = sys.spawn(stop_reader)
-    sys.nanosleep(10_000_000)
+    until(sys, pid)
     sys.kill(pid, SIGUSR1)
     sys.kill(pid, SIGSTOP)
     sys.wait4(pid, WUNTRACED)
     sys.kill(pid, SIGCONT)
-    sys.nanosleep(10_000_000)
+    until(sys, pid)
     sys.write(w, b"after")
     sys.wait4(pid)
 

@@ -45,7 +45,7 @@ def main(sys, argv):
 
     status = sys.wait4(sys.spawn(over))
     print(
-        "SIGXCPU:", status[1] & 0x7F == SIGXCPU, 900_000_000 < status[2].ru_utime + status[2].ru_stime < 3_000_000_000
+        "SIGXCPU:", status[1] & 0x7F == SIGXCPU, 900_000_000 < status[2].ru_utime + status[2].ru_stime < 9_000_000_000
     )
 
     def stubborn(sys):
@@ -65,10 +65,14 @@ def main(sys, argv):
         sys.nanosleep(100_000_000)
         print("asleep it does not run:", seen, 40_000_000 < sys.getitimer(ITIMER_VIRTUAL)[0] <= 60_000_000)
         sys.cpu(150_000_000)
+        while not seen:  # the host counts at its ticks, of which a busy one has fewer
+            sys.cpu(10_000_000)
         print("virtual:", seen, sys.getitimer(ITIMER_VIRTUAL))
         seen.clear()
         sys.setitimer(ITIMER_PROF, 20_000_000, 20_000_000)
         for _ in range(12):
+            sys.cpu(10_000_000)
+        while len(seen) < 2:
             sys.cpu(10_000_000)
         sys.setitimer(ITIMER_PROF, 0)
         print("prof, again and again:", {n for n, _ in seen}, 2 <= len(seen) <= 7)

@@ -6,6 +6,17 @@ from userland.lib import outcome as e
 MS = 1_000_000
 
 
+def until(sys, pid, state="S"):
+    """It waits (S), is stopped (T), or has ended (Z)."""
+    said = ""
+    while said != state:
+        sys.nanosleep(1_000_000)
+        fd = sys.open("/proc/%d/stat" % pid, O_RDONLY)
+        text = sys.read(fd, 1000).decode()
+        sys.close(fd)
+        said = text[text.rindex(")") + 2]
+
+
 def main(sys, argv):
     def st(x):
         return x if isinstance(x, str) else (x[0] > 0 if x[0] else 0, hex(x[1]))
@@ -40,6 +51,7 @@ def main(sys, argv):
         e(sys.waitid, P_PGID, 0, WEXITED),
     )
     p = sys.spawn(sleeper)
+    until(sys, p)
     for opts in (
         WNOHANG,
         WNOHANG | WUNTRACED,
@@ -54,7 +66,7 @@ def main(sys, argv):
         print(hex(opts), st(e(sys.wait4, p, opts)))
     for sig in (SIGSTOP, SIGCONT, SIGSTOP, SIGSTOP, SIGCONT, SIGCONT, SIGTSTP, SIGTTIN, SIGCONT):
         sys.kill(p, sig)
-        sys.nanosleep(20 * MS)
+        until(sys, p, "S" if sig == SIGCONT else "T")
         print(
             sig,
             "waitid nowait",
@@ -69,14 +81,14 @@ def main(sys, argv):
             wi(sys.waitid(P_ALL, 0, WEXITED | WNOHANG)),
         )
     sys.kill(p, SIGSTOP)
-    sys.nanosleep(10 * MS)
+    until(sys, p, "T")
     sys.kill(p, SIGKILL)
     print("killed while stopped", st(sys.wait4(p, WUNTRACED)))
     p = sys.spawn(sleeper)
     fd = sys.pidfd_open(p)
     print("pidfd", wi(e(sys.waitid, P_PIDFD, fd, WEXITED | WNOHANG)))
     sys.kill(p, SIGSTOP)
-    sys.nanosleep(10 * MS)
+    until(sys, p, "T")
     print(wi(e(sys.waitid, P_PIDFD, fd, WEXITED | WSTOPPED)), sys.ppoll([(fd, POLLIN)], 0))
     sys.kill(p, SIGTERM)
     sys.nanosleep(10 * MS)
@@ -93,7 +105,8 @@ def main(sys, argv):
     sys.setpgid(a, a)
     b = sys.spawn(leaver, 2)
     c = sys.spawn(leaver, 300)
-    sys.nanosleep(30 * MS)
+    for q in (a, b, c):
+        until(sys, q, "Z")
     print(
         "groups",
         st(e(sys.wait4, -a, 0)),
@@ -132,6 +145,7 @@ def main(sys, argv):
     sys.rt_sigaction(SIGUSR1, lambda s, n, i: got.append((n, i.si_code, i.si_status)))
     sys.rt_sigaction(SIGCHLD, lambda s, n, i: got.append((n, i.si_code, i.si_status)))
     p = sys.clone(leaver, 3, flags=SIGUSR1)
+    e(until, sys, p, "Z")
     e(sys.nanosleep, 30 * MS)
     print(
         "exit signal",
@@ -141,6 +155,7 @@ def main(sys, argv):
         e(sys.wait4, -1, WNOHANG),
     )
     p = sys.clone(leaver, 4, flags=0)
+    until(sys, p, "Z")
     e(sys.nanosleep, 30 * MS)
     print(
         "no signal",
