@@ -21,6 +21,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,8 +71,10 @@ DIRECT = ("-Wl,-Bsymbolic-functions", "-Wl,-z,now")
 """For the linker: within the library, calls go to their functions and not through a table."""
 FLAGS = ("-O2", "-fPIC", "-fno-semantic-interposition", "-fwrapv", "-DNDEBUG", "-w")
 COUNTING = ("-fprofile-generate", "-fprofile-update=single")
-COUNTED = ("-fprofile-use", "-Wno-error=coverage-mismatch")
-"""With the second the counts of a function that has changed since are passed over."""
+COUNTED = ("-fprofile-use", "-Wno-error=coverage-mismatch", "-fprofile-partial-training")
+"""With the second the counts of a function that has changed since are passed over. Without the third, code that has no
+counts is compiled to be small and put far away: also such that has lost them on the compiler's way, by jump threading.
+"""
 TRAINING_S = 300
 """It takes some seconds."""
 PROFILE = "profile.json"
@@ -528,9 +531,10 @@ def c_files(extensions: list[Any], source: Path) -> list[Path]:
 
 
 def is_gcc() -> bool:
-    """Whether the compiler takes gcc's profiles (clang, which has others, calls itself gcc 4)."""
+    """Whether the compiler takes gcc's profiles, as gcc 10 has them (clang, which has others, calls itself gcc 4)."""
     said = subprocess.run([*c_compiler(), "-dM", "-E", "-x", "c", os.devnull], capture_output=True, text=True).stdout
-    return "__GNUC__" in said and "__clang__" not in said
+    version = re.search(r"__GNUC__ (\d+)", said)
+    return version is not None and int(version[1]) >= 10 and "__clang__" not in said
 
 
 @contextlib.contextmanager
