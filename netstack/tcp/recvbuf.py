@@ -45,6 +45,11 @@ def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:
     return n
 
 
+def at_mark(sock: TcpSocket, conn: Connection) -> bool:
+    """What comes next is the urgent byte, which is no data to read."""
+    return bool(conn.rcv_up == conn.copied_seq and not (sock.oob_inline or sock.flags.get(SO_OOBINLINE)))
+
+
 def step_over(conn: Connection) -> None:
     """The next byte is the urgent one, which is not in the stream."""
     chunk = conn.rcvq[0]

@@ -441,7 +441,7 @@ class TcpSocket(Socket):
         chunk = queue[0]
         offset = conn.rcvq_offset
         have = len(chunk) - offset
-        freed = 0
+        freed, rest = 0, -1 if len(chunk) > conn.advmss else 0
         if have > n:
             data = bytes(memoryview(chunk)[offset : offset + n])
             conn.rcvq_offset = offset + n
@@ -472,13 +472,13 @@ class TcpSocket(Socket):
                 freed += window.truesize(have)
                 size += have
             del queue[:whole]
-            data = b"".join(parts)
+            data, rest = b"".join(parts), rest or size - len(parts[0])
         if flags & MSG_TRUNC:
             data = bytes(size)
         conn.rmem -= freed
         conn.copied_seq += size
         if conn.state != CLOSED:
-            window.space_adjust(conn, now)
+            window.space_adjust(conn, now, rest)
             delack.after_read(conn, size, now)
         return data
 
@@ -621,6 +621,7 @@ class TcpSocket(Socket):
             mask |= POLLIN | POLLRDHUP
         if conn is not None and state not in (SYN_SENT, SYN_RECEIVED):
             ready = conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)
+            ready -= 1 if conn.urg_data >= 0 and recvbuf.at_mark(self, conn) else 0
             if ready > 0 and (ready >= conn.rcvlowat or mask & POLLIN or conn.rmem > conn.rcvbuf >> 1):
                 mask |= POLLIN
             if shut & 2 or conn.writable():
