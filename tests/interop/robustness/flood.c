@@ -71,7 +71,7 @@ static size_t make(uint8_t *f, const char *kind, const uint8_t *macs, uint32_t s
     put(f + 12, ETH_P_IP, 2);
     if (!strcmp(kind, "spoofed"))
         src = (src & 0xffff0000u) | (number() & 0xffff);
-    put(l4, 1024 + (uint32_t)(i % 60000), 2);
+    put(l4, 1024 + (uint32_t)(i % 31000), 2);       /* the ports above are for the host's own clients */
     put(l4 + 2, port, 2);
     if (tcp) {
         static const struct { const char *kind; uint8_t flags; } combinations[] = {
