@@ -441,7 +441,7 @@ class TcpSocket(Socket):
         chunk = queue[0]
         offset = conn.rcvq_offset
         have = len(chunk) - offset
-        freed, rest = 0, -1 if len(chunk) > conn.advmss else 0
+        freed = 0
         if have > n:
             data = bytes(memoryview(chunk)[offset : offset + n])
             conn.rcvq_offset = offset + n
@@ -472,13 +472,13 @@ class TcpSocket(Socket):
                 freed += window.truesize(have)
                 size += have
             del queue[:whole]
-            data, rest = b"".join(parts), rest or size - len(parts[0])
+            data = b"".join(parts)
         if flags & MSG_TRUNC:
             data = bytes(size)
         conn.rmem -= freed
         conn.copied_seq += size
         if conn.state != CLOSED:
-            window.space_adjust(conn, now, rest)
+            window.space_adjust(conn, now)
             delack.after_read(conn, size, now)
         return data
 

@@ -296,22 +296,14 @@ def grow_buffer(c: Connection, space: int) -> None:
         c.window_clamp = win_from_space(c, rcvbuf)
 
 
-def space_adjust(c: Connection, now: int, rest: int = 0) -> None:
-    """Dynamic right-sizing: once a round trip, make the buffer fit twice what the application took in it, less what
-    waits for it meanwhile (a reader that lags needs no larger buffer). That is looked at when the first of the queued
-    segments has been taken; `rest` is what one read took of the others. Where frames come in batches or joined (-1),
-    what waits is the batch and no lag, and the read counts whole.
-    """
+def space_adjust(c: Connection, now: int) -> None:
+    """Dynamic right-sizing: once a round trip, make the buffer fit twice what the application took in it."""
     elapsed = (now - c.rcvq_space_ns) // 1000
     rtt = c.rcv_rtt_us
     if elapsed < rtt >> 3 or not rtt:
         return
-    taken = c.copied_seq
-    copied = taken - c.rcvq_space_seq
-    if rest >= 0 and not c.engine.batch:
-        taken -= rest
-        copied -= rest + c.rcv_nxt - taken
+    copied = c.copied_seq - c.rcvq_space_seq
     if copied > c.rcvq_space:
         grow_buffer(c, copied)
-    c.rcvq_space_seq = taken
+    c.rcvq_space_seq = c.copied_seq
     c.rcvq_space_ns = now
