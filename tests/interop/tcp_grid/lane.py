@@ -8,7 +8,7 @@
 Linux's TCP at wb runs within the wire's own write(2), and ours at .4 where the wire hands it the frames: the two are
 alike, each behind a wire of the same seed, and are what the grid compares. The machine at .2 is a process that the wire
 has to wake, behind one more TAP and a bridge: flows to .2 and .3 share one wire, one after the other or at once.
-Neighbours are permanent, but at .2, which is warmed: what is compared is TCP.
+All neighbours are permanent, so nobody asks in between: what is compared is TCP.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Lane:
         run(*a, "tuntap", "add", "wa", "mode", "tap", "vnet_hdr")
         run(*b, "tuntap", "add", "wb", "mode", "tap", "vnet_hdr")
         run(*b, "tuntap", "add", "tt", "mode", "tap", "vnet_hdr")
-        run(*b, "link", "add", "br0", "type", "bridge")
+        run(*b, "link", "add", "br0", "type", "bridge", "mcast_snooping", "0")  # it would report its groups
         run(*a, "address", "add", f"{NEAR}/24", "dev", "wa")
         run(*b, "address", "add", f"{LINUX}/24", "dev", "br0")
         for ns, link in ((b, "wb"), (b, "tt"), (b, "br0"), (a, "wa")):
@@ -87,19 +87,19 @@ class Lane:
                 run(*ns, "link", "set", link, "master", "br0")
             run(*ns, "link", "set", link, "txqueuelen", "8192")  # frames come one by one: a window's worth
             run(*ns, "link", "set", link, "up")
+        mac = json.loads(run(*a, "-j", "link", "show", "wa"))[0]["address"]
+        self.neighbour = f"{NEAR}={mac}"
         self._spawn(self.b, "listening", PYTHON, "-m", "tools.cli", "run", "--on-linux", SERVICE, LINUX)
         self.peer = self._spawn(
             self.b, "listening", PYTHON, str(HERE / "peer.py"), "tt", f"{OURS}/24", str(self.where / "stats"),
-            *self.sysctls,
+            self.neighbour, *self.sysctls,
         )  # fmt: skip
         self.wire()
         for address in (OURS, LINUX):
             run("ip", "netns", "exec", self.a, "ping", "-c", "1", "-W", "5", address)
             found = json.loads(run(*a, "-j", "neigh", "show", address))
             run(*a, "neigh", "replace", address, "lladdr", found[0]["lladdr"], "dev", "wa", "nud", "permanent")
-        mac = json.loads(run(*a, "-j", "link", "show", "wa"))[0]["address"]
         run(*b, "neigh", "replace", NEAR, "lladdr", mac, "dev", "br0", "nud", "permanent")
-        self.neighbour = f"{NEAR}={mac}"
         at_end = stable_mac("wa").hex(":")
         run(*a, "neigh", "replace", WITHIN, "lladdr", at_end, "dev", "wa", "nud", "permanent")
 

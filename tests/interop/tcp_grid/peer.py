@@ -1,6 +1,6 @@
 """A machine on a TAP that runs `service.py`: the grid's peer.
 
-    peer.py TAP ADDRESS/PREFIX STATS_FILE [SYSCTL=VALUE | capture=FILE | tick=NANOSECONDS]...
+    peer.py TAP ADDRESS/PREFIX STATS_FILE NEIGHBOUR=MAC [SYSCTL=VALUE | capture=FILE | tick=NANOSECONDS]...
 
 `tick` makes its clock a coarse one: all that happens within a tick happens at its beginning.
 """
@@ -20,6 +20,7 @@ from drivers.clock import RealTimeline
 from drivers.console import HostConsole
 from drivers.net.tap import TapDevice
 from kernel.machine import Machine
+from tools.up import neighbour
 
 SERVICE = Path(__file__).with_name("service.py")
 
@@ -31,7 +32,7 @@ def coarse(tick: int) -> None:
 
 
 def main() -> None:
-    tap, address, stats, *sysctls = sys.argv[1:]
+    tap, address, stats, near, *sysctls = sys.argv[1:]
     for assignment in sysctls:
         if assignment.startswith("tick="):
             coarse(int(assignment[5:]))
@@ -46,6 +47,9 @@ def main() -> None:
     device = TapDevice(tap)
     machine = Machine("peer", timeline, console=HostConsole(None, 1))
     machine.attach(device, address, name=tap)
+    neighbours = machine.stack.interfaces[tap].neighbours
+    assert neighbours is not None
+    neighbours.add_permanent(*neighbour(near), machine.stack.now)
     for assignment in sysctls:
         name, _, value = assignment.partition("=")
         if name == "tick":
