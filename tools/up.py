@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from terrella.why import WhyLog
 
 PORTS = (7, 9, 19, 80)
+PROGRAM_NS = 1_000_000_000
+"""A program has that long to come to its first wait; then the machine is ready, whatever it does."""
 IMPAIRMENTS = {
     "rate": ("RATE", "bits per second each way, as 10Mbit"),
     "delay": ("TIME", "each way, as 30ms"),
@@ -159,8 +161,10 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
             from tools.session import record
 
             record(args.perfetto, cleanup, machine)
+        begin = timeline.now
         while not stopped and not _serving(machine) and timeline.step(block=False):
-            pass  # a service that can't start has said so, and the others serve; a program runs until it waits
+            if source is not None and timeline.now - begin > PROGRAM_NS:
+                break  # else: a service that can't start has said so, and the others serve
         gc.collect()
         gc.freeze()  # what the start has made stays
         print(f"ready {args.ip.split('/')[0]} on {device.name}", flush=True)

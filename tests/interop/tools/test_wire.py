@@ -224,8 +224,10 @@ class Machine:
                  "--stats", str(self.stats_file), *options], stdout=subprocess.PIPE, stderr=stderr,
             )  # fmt: skip
         assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        assert said == b"ready 10.0.0.2 on tapa\n", self.errors.read_text()
+        readable, _, _ = select.select([self.process.stdout], [], [], 120)
+        if not readable:
+            self.process.kill()
+        assert self.process.stdout.readline() == b"ready 10.0.0.2 on tapa\n", self.errors.read_text()
         self.near.run("ip", "address", "add", "10.0.0.1/24", "dev", "tapa")
         self.near.run("ip", "link", "set", "tapa", "up")
 
@@ -272,6 +274,17 @@ def test_a_program_and_a_neighbour(
     assert machine.near.run(sys.executable, "-c", hear).stdout == "10.0.0.1 says hello\n"
     assert machine.stop() == 0
     assert json.loads(machine.stats_file.read_text())["Arp"]["OutRequests"] == (0 if known else 1)
+
+
+def test_a_program_that_never_waits_is_ready_too(
+    netns: Callable[[], Any], need: Callable[..., None], terrella: str, tmp_path: Path
+) -> None:
+    need("ip", "ping", root=True)
+    program = tmp_path / "busy.py"
+    program.write_text("def main(sys, argv):\n    while True:\n        pass\n")
+    machine = Machine(netns, terrella, tmp_path, "--program", str(program))
+    assert " 0% packet loss" in machine.near.run("ping", "-c", "3", "-W", "30", "10.0.0.2").stdout
+    assert machine.stop() == 0
 
 
 def test_a_cut_machine_says_so(
