@@ -6,9 +6,9 @@
 Our machine is at the end of the wire (`terrella wire TAP --machine`), as Linux is; with `--apart` it is a process of
 its own on a TAP of its own, behind a bridge that the wire leads to. The two are kept apart.
 
-A cell is what the wire does and how much is carried (`cells.py`). In each, flows to Linux and to us alternate; a cell's
-figure is the ratio of the medians of their goodputs, and spurious retransmissions are the D-SACKs that the sender was
-sent.
+A cell is what the wire does and how much is carried (`cells.py`). In each, flows to Linux and to us alternate, and the
+two of a pair meet the same fate: a cell's figure is the median of the ratios of their goodputs (beside it stands the
+ratio of the medians, which does not know of pairs). Spurious retransmissions are the D-SACKs that the sender was sent.
 
 With `--resume` each pair of flows is appended to a file as it ends (`results.py`) and is not measured again: the form
 with nine repeats can be run in slices. Turns come in order, so after each slice every cell has been measured as often,

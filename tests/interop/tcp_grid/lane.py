@@ -160,7 +160,7 @@ class Lane:
                 raise RuntimeError(f"{link} did not come up")
 
     def begin(
-        self, address: str, verb: str, congestion: str, length: int, timeout: float = 120
+        self, address: str, verb: str, congestion: str, length: int, timeout: float = 600
     ) -> subprocess.Popen[str]:
         """Start a flow."""
         return subprocess.Popen(
@@ -175,7 +175,7 @@ class Lane:
             raise RuntimeError(f"a flow failed: {err.strip()[-500:]}")
         return json.loads(out)  # type: ignore[no-any-return]
 
-    def flow(self, address: str, verb: str, congestion: str, length: int, timeout: float = 120) -> dict[str, Any]:
+    def flow(self, address: str, verb: str, congestion: str, length: int, timeout: float = 600) -> dict[str, Any]:
         """One whole transfer: what client.py says of it."""
         found: dict[str, Any] = self.end(self.begin(address, verb, congestion, length, timeout))
         return found
