@@ -112,7 +112,7 @@ static void tcp_options(const uint8_t *tcp, size_t end, struct trl_pkt *k)
             }
             break;
         default:
-            bit = TRL_OPT_UNKNOWN;
+            bit = o[0] == 19 && length == 18 ? TRL_OPT_UNKNOWN | TRL_OPT_MD5 : TRL_OPT_UNKNOWN;
         }
         k->tcp_options |= bit;
         i += length;

@@ -56,6 +56,7 @@ enum trl_verdict {
 #define TRL_OPT_UNKNOWN 32u         /* some other option was skipped over */
 #define TRL_OPT_MALFORMED 64u       /* a length of 0 or 1, or beyond the header: the rest of the list was ignored (RFC 9293 3.1);
                                        or a known kind with a wrong length: that one option was ignored */
+#define TRL_OPT_MD5 128u            /* one of the unknown is an MD5 signature (RFC 2385) */
 
 struct trl_pkt {
     uint16_t verdict;               /* enum trl_verdict */

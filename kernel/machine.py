@@ -149,6 +149,7 @@ class Machine:
         self.trace = Trace(self)
         self.vfs = self._make_vfs()
         self.stack = Stack(self.rng.stream("stack"), settings)
+        self.stack.realtime_offset = self.realtime_offset
         self.network = Network(self)
 
     def _make_vfs(self) -> Vfs:

@@ -5,16 +5,19 @@ only when its socket asked for anything of it.
 
 The error queue (ip(7), ipv6(7)) keeps, for a socket with IP_RECVERR or IPV6_RECVERR, each ICMP error about one of its
 packets, and each packet too big to be sent: the payload quoted, where it was going, and a `struct sock_extended_err`
-with the address of who complained. `recvmsg` with MSG_ERRQUEUE takes them, oldest first.
+with the address of who complained. `recvmsg` with MSG_ERRQUEUE takes them, oldest first. Notifications that are no
+errors (time stamps, MSG_ZEROCOPY) are queued there too.
 """
 
 from __future__ import annotations
 
 import errno
 import struct
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from netstack import stamps
 from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX
 from netstack.socket import (
     IP_PKTINFO,
@@ -53,27 +56,28 @@ ERRORS_MAX = 128  # per socket; Linux bounds them by SO_RCVBUF
 class Arrival:
     """How a datagram came: what its ancillary data is made from."""
 
-    __slots__ = ("dst", "index", "tos", "ttl")
+    __slots__ = ("dst", "index", "ns", "tos", "ttl")
 
-    def __init__(self, index: int, dst: bytes, ttl: int, tos: int) -> None:
+    def __init__(self, index: int, dst: bytes, ttl: int, tos: int, ns: int) -> None:
         self.index = index
         self.dst = dst
         self.ttl = ttl
         self.tos = tos
+        self.ns = ns  # CLOCK_REALTIME
 
 
 def arrival(sock: Socket, stack: Stack, interface: Interface, dst: bytes) -> Arrival | None:
     """Of the packet being received, when the socket wants to know."""
-    if not sock.ip_flags and not sock.ip6_flags:
+    if not sock.ip_flags and not sock.ip6_flags and not sock.flags:
         return None
-    return Arrival(interface.index, dst, stack.pkt.ttl, stack.pkt.tos)
+    return Arrival(interface.index, dst, stack.pkt.ttl, stack.pkt.tos, stack.now + stack.realtime_offset())
 
 
 def messages(sock: Socket, came: Arrival | None) -> Ancillary:
     """The ancillary data of a datagram (Linux's ip_cmsg_recv and ip6_datagram_recv_ctl)."""
     if came is None:
         return ()
-    result: list[tuple[int, int, bytes]] = []
+    result: list[tuple[int, int, bytes]] = list(stamps.arrived(sock, came.ns)) if sock.flags else []
     flags = sock.ip_flags
     dst = came.dst
     if len(dst) == 4:
@@ -151,7 +155,7 @@ def _pktinfo(sock: Socket, result: Wish, index: int, source: bytes) -> None:
 class QueuedError:
     """One entry."""
 
-    __slots__ = ("code", "data", "high", "info", "kind", "offender", "origin", "target", "type")
+    __slots__ = ("code", "data", "high", "info", "kind", "offender", "origin", "stamp_ns", "target", "type")
 
     def __init__(
         self, code: int, origin: int, type: int, kind: int, info: int, data: bytes, target: Any, offender: bytes,
@@ -166,6 +170,7 @@ class QueuedError:
         self.data = data
         self.target = target
         self.offender = offender
+        self.stamp_ns = -1  # CLOCK_REALTIME's, of a time stamp
 
 
 def wants_errors(sock: Socket, version: int) -> bool:
@@ -200,6 +205,41 @@ def queue_too_big(sock: Socket, mtu: int, data: bytes, target: tuple[bytes, int]
         queue_error(sock, QueuedError(errno.EMSGSIZE, ORIGIN_LOCAL, 0, 0, mtu, bytes(data), target, b""))
 
 
+def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int) -> None:
+    """An entry of the error queue. It is not an error: nothing fails because of it, but poll(2) tells POLLERR."""
+    flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0)
+    if flags & stamps.OPT_TSONLY:
+        data = b""
+    if not isinstance(sock.errors, deque) or sock.errors.maxlen == 0:
+        sock.errors = deque()
+    if sum(stamps.OVERHEAD + len(entry.data) for entry in sock.errors) >= sock.rcvbuf:
+        return
+    known = number & 0xFFFFFFFF if flags & stamps.OPT_ID else 0
+    entry = QueuedError(errno.ENOMSG, stamps.ORIGIN_TIMESTAMPING, 0, 0, moment, data, None, b"", known)
+    entry.stamp_ns = now + sock.stack.realtime_offset()
+    sock.errors.append(entry)
+    sock.wake()
+
+
+def queue_sent(sock: Socket, data: bytes, now: int) -> None:
+    """A datagram has left: its time stamps, where SO_TIMESTAMPING asks for any."""
+    flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0)
+    if not flags & (stamps.TX_SCHED | stamps.TX_SOFTWARE):
+        return
+    number = sock.flags.get(stamps.NEXT, 0)
+    if flags & stamps.OPT_ID:
+        sock.flags = {**sock.flags, stamps.NEXT: number + 1}
+    for flag, moment in ((stamps.TX_SCHED, stamps.TSTAMP_SCHED), (stamps.TX_SOFTWARE, stamps.TSTAMP_SND)):
+        if flags & flag:
+            queue_stamp(sock, moment, number, data, now)
+
+
+def pending_error(sock: Socket) -> int:
+    """What is still queued becomes the pending error again (Linux's sock_dequeue_err_skb); notifications do not."""
+    first = sock.errors[0] if sock.errors else None
+    return first.code if first is not None and first.origin <= ORIGIN_ICMP6 else 0
+
+
 def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
     """recvmsg with MSG_ERRQUEUE. EAGAIN when there is none."""
     if not sock.errors:
@@ -209,9 +249,12 @@ def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
     if entry.target is None:  # no packet's: a notification
         v6 = sock.family == AF_INET6
         where = (IPPROTO_IPV6, IPV6_RECVERR) if v6 else (IPPROTO_IP, IP_RECVERR)
-        sock.ancillary = [(*where, extended + bytes(28 if v6 else 16))]
-        sock.so_error = sock.errors[0].code if sock.errors else 0
-        return b"", None, MSG_ERRQUEUE, 0
+        told: list[tuple[int, int, bytes]] = [(*where, extended + bytes(28 if v6 else 16))]
+        if entry.stamp_ns >= 0 and sock.flags.get(stamps.SO_TIMESTAMPING, 0) & stamps.SOFTWARE:
+            told.insert(0, stamps.message(entry.stamp_ns))
+        sock.ancillary = told
+        sock.so_error = pending_error(sock) or sock.so_error
+        return entry.data[:n], None, MSG_ERRQUEUE | (0x20 if len(entry.data) > n else 0), len(entry.data)
     target = entry.target[0]
     if len(target) == 4 and sock.family == AF_INET:
         offender = struct.pack("=HH", AF_INET, 0) + (entry.offender or bytes(4)) + bytes(8)
@@ -222,7 +265,6 @@ def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
             address = MAPPED_PREFIX + address
         offender = struct.pack("=HHI", AF_INET6, 0, 0) + address + bytes(4)
         sock.ancillary = [(IPPROTO_IPV6, IPV6_RECVERR, extended + offender)]
-    # What is still queued becomes the pending error again (Linux's sock_dequeue_err_skb).
-    sock.so_error = sock.errors[0].code if sock.errors else 0
+    sock.so_error = pending_error(sock)
     data = entry.data
     return data[:n], sock.format_address(entry.target), MSG_ERRQUEUE | (0x20 if len(data) > n else 0), len(data)

@@ -226,7 +226,7 @@ class PacketSocket(Socket):
             self.queue.clear()
 
     def readiness(self) -> int:
-        return POLLOUT | (POLLIN if self.queue else 0) | (POLLERR if self.so_error else 0)
+        return POLLOUT | (POLLIN if self.queue else 0) | (POLLERR if self.so_error or self.errors else 0)
 
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         if level == SOL_PACKET and name in (PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP):

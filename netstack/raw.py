@@ -20,6 +20,7 @@ from netstack.control import (
     arrival,
     messages,
     queue_icmp,
+    queue_sent,
     queue_too_big,
     take_error,
     wants_errors,
@@ -272,6 +273,8 @@ class RawSocket(Socket):
             if refused.errno == errno.EMSGSIZE and whole:
                 queue_too_big(self, path.mtu, data, (dst, 0))
             raise
+        if self.flags:
+            queue_sent(self, bytes(data), now)
         return len(data)
 
     def _checksummed(self, body: bytearray, path: Any) -> bytearray:
@@ -352,7 +355,7 @@ class RawSocket(Socket):
         mask = POLLOUT
         if self.queue:
             mask |= POLLIN
-        if self.so_error:
+        if self.so_error or self.errors:
             mask |= POLLERR
         if self.shutdown_mask & 1:
             mask |= POLLIN | POLLRDHUP

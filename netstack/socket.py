@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from netstack import stamps
 from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ SOL_SOCKET = 1
 SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST = 1, 2, 3, 4, 5, 6
 SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_NO_CHECK, SO_PRIORITY, SO_LINGER = 7, 8, 9, 10, 11, 12, 13
 SO_BSDCOMPAT, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT = 14, 15, 16, 17, 18, 19
-SO_RCVTIMEO, SO_SNDTIMEO, SO_BINDTODEVICE, SO_TIMESTAMP, SO_ACCEPTCONN = 20, 21, 25, 29, 30
+SO_RCVTIMEO, SO_SNDTIMEO, SO_BINDTODEVICE, SO_ACCEPTCONN = 20, 21, 25, 30
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_PROTOCOL, SO_DOMAIN = 32, 33, 36, 38, 39
 SO_RXQ_OVFL, SO_PEEK_OFF, SO_LOCK_FILTER, SO_TXTIME = 40, 42, 44, 61
 SO_BUSY_POLL, SO_MAX_PACING_RATE, SO_INCOMING_CPU, SO_MEMINFO, SO_COOKIE, SO_ZEROCOPY = 46, 47, 49, 55, 57, 60
@@ -62,7 +63,7 @@ SOCK_MIN_RCVBUF = 2304
 
 FLAGS = {
     SO_DEBUG: "SO_DEBUG", SO_DONTROUTE: "SO_DONTROUTE", SO_BROADCAST: "SO_BROADCAST", SO_KEEPALIVE: "SO_KEEPALIVE",
-    SO_OOBINLINE: "SO_OOBINLINE", SO_NO_CHECK: "SO_NO_CHECK", SO_TIMESTAMP: "SO_TIMESTAMP",
+    SO_OOBINLINE: "SO_OOBINLINE", SO_NO_CHECK: "SO_NO_CHECK",
     SO_REUSEPORT: "SO_REUSEPORT", SO_RXQ_OVFL: "SO_RXQ_OVFL", SO_LOCK_FILTER: "SO_LOCK_FILTER",
 }  # fmt: skip
 IP_FLAGS = (
@@ -343,7 +344,7 @@ class Socket:
         if n is not None and n < 0:
             raise error(errno.EINVAL)
         if level == SOL_SOCKET:
-            value = self._get_socket(name)
+            value = stamps.get_option(self, name, n or 4) if name in stamps.OPTIONS else self._get_socket(name)
         elif level == IPPROTO_IP and self.family in (AF_INET, AF_INET6):
             value = self._get_ip(name)
         elif level == IPPROTO_IPV6 and self.family == AF_INET6:
@@ -444,6 +445,8 @@ class Socket:
             raise error(errno.EINVAL, "SO_TXTIME is for a queueing discipline")
         elif name == SO_PASSCRED:
             raise error(errno.EOPNOTSUPP, "SO_PASSCRED is for Unix sockets")
+        elif name in stamps.OPTIONS:
+            stamps.set_option(self, name, value)
         elif name in FLAGS:
             self.flags = {**self.flags, name: 1 if option_int(value) else 0}
             self.flag_changed(name)

@@ -83,6 +83,8 @@ class Stack:
         self.timers = Timers()
         self.routes = RouteTable()
         self.now = 0
+        self.realtime_offset: Callable[[], int] = lambda: 0
+        """CLOCK_REALTIME less `now`, in ns: what time stamps are given in."""
         self.interfaces: dict[str, Interface] = {}
         self._links: tuple[Interface, ...] = ()  # all but lo
         self.local: dict[bytes, Interface] = {}  # our own addresses

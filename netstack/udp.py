@@ -24,6 +24,7 @@ from netstack.control import (
     arrival,
     messages,
     queue_icmp,
+    queue_sent,
     queue_too_big,
     take_error,
     wants_errors,
@@ -462,6 +463,8 @@ class UdpSocket(Socket):
             if refused.errno == errno.EMSGSIZE and whole:
                 queue_too_big(self, path.mtu, data, target)
             raise
+        if self.flags:
+            queue_sent(self, bytes(data), now)
 
     # Addresses.
 
@@ -535,7 +538,7 @@ class UdpSocket(Socket):
         mask = POLLOUT
         if self.queue:
             mask |= POLLIN
-        if self.so_error:
+        if self.so_error or self.errors:
             mask |= POLLERR
         if self.shutdown_mask & 1:
             mask |= POLLIN | POLLRDHUP

@@ -39,6 +39,8 @@ static void reference(const uint8_t *o, size_t n, struct trl_pkt *k)
                 bit = o[i + 1] == known[j].length ? known[j].bit : TRL_OPT_MALFORMED;
         if (o[i] == 5)
             bit = o[i + 1] > 2 && o[i + 1] % 8 == 2 ? TRL_OPT_SACK : TRL_OPT_MALFORMED;
+        if (o[i] == 19 && o[i + 1] == 18)
+            bit |= TRL_OPT_MD5;
         k->tcp_options |= bit;
         if (bit == TRL_OPT_MSS)
             k->mss = (uint16_t)number(o + i + 2, 2);
@@ -89,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     same(&want, &k, want.tcp_options);
     free(exact);
 
-    uint16_t options = k.tcp_options & ~(TRL_OPT_UNKNOWN | TRL_OPT_MALFORMED);
+    uint16_t options = k.tcp_options & ~(TRL_OPT_UNKNOWN | TRL_OPT_MALFORMED | TRL_OPT_MD5);
     struct trl_tcp_out seg = {.tcp_flags = 16, .tcp_options = options, .mss = k.mss, .wscale = k.wscale, .nsack = k.nsack,
                               .tsval = k.tsval, .tsecr = k.tsecr, .dont_fragment = 1};
     memcpy(seg.sack, k.sack, sizeof seg.sack);

@@ -39,6 +39,7 @@ from kernel.abi import (
     POLLWRNORM,
     SIGPIPE,
     SO_ERROR,
+    SO_TIMESTAMPING,
     SOCK_STREAM,
     SOL_SOCKET,
 )
@@ -47,6 +48,7 @@ from kernel.fs.poll import EpItem
 from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
 from kernel.sched.wait import Interrupted, WaitQueue
+from netstack.tcp import beside
 from netstack.tcp.socket import TcpSocket
 from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK
 
@@ -276,6 +278,7 @@ class SocketOps(FileOps):
         if cost or network.virtual:
             task.spend(cost)
         done = 0
+        stamped = tcp is not None and SO_TIMESTAMPING in tcp.flags
         deadline: int | None = None
         chunk: Any = source.peek(_SEND_CHUNK if stream else n)
         if type(chunk) is not bytes:
@@ -316,6 +319,9 @@ class SocketOps(FileOps):
             if failure.errno == EPIPE and stream and not flags & MSG_NOSIGNAL:
                 task.send_signal(SIGPIPE)
             raise
+        finally:
+            if stamped and done and tcp is not None:
+                beside.written(tcp, chunk, timeline.now)
 
     # ---- connections ----
 

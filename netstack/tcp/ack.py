@@ -255,6 +255,8 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
         del rtx[:done]
         if c.zerocopy:
             beside.completed(c)
+        if c.stamps is not None:
+            beside.acknowledged(c, ack, now)
     if rtx:
         if rtx[0].marks & SACKED:
             flag |= SACK_RENEGING

@@ -8,6 +8,10 @@ byte of the call is acknowledged (or the connection gone). Calls are numbered; a
 the one before it that nobody has read yet. This stack keeps buffers of the application by reference, so nothing is
 copied; like Linux, when a device had to copy, a notification says COPIED, as nothing here needs the page pinned. A
 buffer of Linux's holds MAX_SKB_FRAGS pieces of the user's memory: a full one is pushed, and the next is begun.
+
+SO_TIMESTAMPING: of each write (`written` is said when one is over) the last byte is told of when the segment that has
+it leaves, again when it is sent again, and when it is acknowledged. Of several writes in one segment, or in a buffer
+that has not left yet, only the last is told of. An entry's data is the segment's text.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netstack.control import QueuedError, take_error
+from netstack import stamps
+from netstack.control import QueuedError, queue_stamp, take_error
 from netstack.socket import MSG_EOR, MSG_ERRQUEUE, MSG_MORE, MSG_ZEROCOPY, SO_ZEROCOPY, SockAddr
 from netstack.tcp.tcb import CLOSE_WAIT, ESTABLISHED
 
@@ -79,6 +84,7 @@ def send_pieces(sock: TcpSocket, data: bytes, lengths: Sequence[int], now: int, 
         last = first + SKB_FRAGS >= len(lengths)
         at += sock.send(data[at : at + size], now, below if last else MSG_EOR)
     number(sock)
+    written(sock, data, now)
     return at
 
 
@@ -112,3 +118,59 @@ def completed(c: Connection, everything: bool = False) -> None:
                 sock.errors = deque()
             sock.errors.append(QueuedError(0, ORIGIN_ZEROCOPY, 0, CODE_COPIED, number, b"", None, b"", number))
         sock.wake()
+
+
+# Time stamps.
+
+
+def written(sock: TcpSocket, text: Any, now: int) -> None:
+    """A write is over, of which `text` went last: with SO_TIMESTAMPING, its last byte will be told of."""
+    c = sock.conn
+    flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0)
+    if c is None or not flags & stamps.SENT:
+        return
+    if c.stamps is None:
+        c.stamps = stamps.Stamps()
+    end, sent, una = c.write_seq, c.snd_nxt, c.snd_una
+    begun = max(c.tail_seq, sent)  # where the buffer begins that has the last byte
+    goal = c.size_goal()
+    begun += max(end - 1 - begun, 0) // goal * goal
+    c.stamps.waiting = [one for one in c.stamps.waiting if una < one.end <= max(begun, sent)]
+    stamp = stamps.Stamp(end, flags)
+    c.stamps.waiting.append(stamp)
+    for rec in c.rtx:
+        if rec.seq < end <= rec.seq + rec.length:
+            told(c, stamp, rec.frags, now)
+    if end <= una:  # all the way there and back within the call
+        told(c, stamp, (text,), now)
+        acknowledged(c, una, now)
+
+
+def told(c: Connection, stamp: stamps.Stamp, frags: Sequence[Any], now: int) -> None:
+    """The segment with its last byte has left."""
+    if not stamp.flags & stamps.OPT_TSONLY:
+        stamp.text = b"".join(frags)
+    for flag, moment in ((stamps.TX_SCHED, stamps.TSTAMP_SCHED), (stamps.TX_SOFTWARE, stamps.TSTAMP_SND)):
+        if stamp.flags & flag and c.sock is not None and c.stamps is not None:
+            queue_stamp(c.sock, moment, stamp.end - 1 - c.stamps.origin, stamp.text, now)
+
+
+def left(c: Connection, seq: int, frags: tuple[Any, ...], length: int, now: int) -> None:
+    """A segment leaves, for the first time or again: tell of the last write that ends in it."""
+    if c.stamps is None:
+        return
+    ends = [stamp for stamp in c.stamps.waiting if seq < stamp.end <= seq + length]
+    for stamp in ends[:-1]:
+        c.stamps.waiting.remove(stamp)
+    for stamp in ends[-1:]:
+        told(c, stamp, frags, now)
+
+
+def acknowledged(c: Connection, una: int, now: int) -> None:
+    """Tell of the writes whose last byte has arrived."""
+    if c.stamps is None:
+        return
+    for stamp in c.stamps.waiting:
+        if stamp.end <= una and stamp.flags & stamps.TX_ACK and c.sock is not None:
+            queue_stamp(c.sock, stamps.TSTAMP_ACK, stamp.end - 1 - c.stamps.origin, stamp.text, now)
+    c.stamps.waiting = [stamp for stamp in c.stamps.waiting if stamp.end > una]

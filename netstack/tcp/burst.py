@@ -30,7 +30,9 @@ _window: Final = ffi.buffer(_headers)
 
 def plain(c: Connection) -> bool:
     """Whether the next super-segment's header is that of the one about to be sent, but for its place."""
-    return not (c.paced or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up or c.eor or c.push_marks)
+    return not (
+        c.paced or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up or c.eor or c.push_marks or c.stamps
+    )
 
 
 def room(c: Connection, goal: int) -> int:

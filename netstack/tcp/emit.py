@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from csrc import Frame, ffi, lib
-from netstack.tcp import window
+from netstack.tcp import beside, window
 from netstack.tcp.segment import ACK, CWR, ECE, OPT_MSS, OPT_SACK, OPT_TIMESTAMP, RST, SYN, URG
 from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import MS
@@ -86,6 +86,8 @@ def emit(
 ) -> bytes | bytearray:
     """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. The
     linear part of what was sent."""
+    if length and c.stamps is not None:
+        beside.left(c, seq, frags, length, now)
     if not (gso or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up):
         if not length:
             return small(c, seq, flags, options, b"", 0, now, syn)

@@ -23,7 +23,7 @@ from netstack.tcp import delack, emit, output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts
-from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_TIMESTAMP, RST, SYN, Plain, Segment
+from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MD5, OPT_TIMESTAMP, RST, SYN, Plain, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
@@ -121,7 +121,10 @@ class Tcp:
         seg.load(pkt, frame, interface)
         self.counters.InSegs += 1
         found = self.table.get(seg.key)
-        if found is not None:
+        if seg.options & OPT_MD5:  # RFC 2385 section 4.1: a signature that nobody has a key for is no answer's worth
+            if found is not None or self.find_listener(seg) is not None:
+                self.tcpext.TCPMD5Unexpected += 1
+        elif found is not None:
             found.segment_arrives(seg, now)
         else:
             self.listen_input(seg, now, None)

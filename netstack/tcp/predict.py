@@ -36,6 +36,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
         rec.end != ack
         or rec.marks
         or c.zerocopy
+        or c.stamps is not None
         or c.paced
         or c.sacked_out
         or c.tlp_high_seq

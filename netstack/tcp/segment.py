@@ -18,6 +18,7 @@ OPT_WSCALE: int = lib.TRL_OPT_WSCALE
 OPT_SACK_PERMITTED: int = lib.TRL_OPT_SACK_PERMITTED
 OPT_TIMESTAMP: int = lib.TRL_OPT_TIMESTAMP
 OPT_SACK: int = lib.TRL_OPT_SACK
+OPT_MD5: int = lib.TRL_OPT_MD5
 
 # A payload shorter than this is copied out of its frame, so that the frame need not be kept for its sake.
 COPY_BELOW = 4096

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections import deque
 
     from netstack.route import Path
+    from netstack.stamps import Stamps
     from netstack.tcp.congestion import CongestionControl
     from netstack.tcp.scoreboard import Head, Sent
     from netstack.timers import Timer
@@ -109,7 +110,7 @@ class Tcb:
         "rate_interval_us", "rate_app_limited",
         # Sender's user side.
         "chrono", "chrono_ns", "busy_ns", "rwnd_limited_ns", "sndbuf_limited_ns",  # see `chrono`
-        "zerocopy", "zerocopy_next",
+        "stamps", "zerocopy", "zerocopy_next",
         "nonagle", "eor", "push_marks", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat",
         "wake_pending", "was_full",
         # Counts for TCP_INFO.
@@ -196,6 +197,7 @@ class Tcb:
         self.push_marks: tuple[int, ...] = ()  # where PSH is due, within what is not sent
         self.zerocopy: deque[tuple[int, int]] | None = None  # see `beside`
         self.zerocopy_next = 0
+        self.stamps: Stamps | None = None
         # Counts for TCP_INFO.
         self.bytes_acked = self.bytes_received = self.bytes_sent = self.bytes_retrans = self.segs_out = 0
         self.segs_in = self.data_segs_out = self.data_segs_in = self.soft_error = self.rcv_ooopack = 0

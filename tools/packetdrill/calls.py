@@ -7,6 +7,7 @@ number to the live one. `...` stands for what the runner fills in: the test's ad
 from __future__ import annotations
 
 import errno as errnos
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from tools.packetdrill.info import tcp_info
 from tools.packetdrill.script import Array, Dots, Expression, Struct, SystemCall, Text, Word
 from tools.packetdrill.values import (
     CallMismatch,
+    Moment,
     UnsupportedCall,
     address_of,
     control_list,
@@ -29,12 +31,14 @@ from tools.packetdrill.values import (
 )  # fmt: skip
 
 NOBODYS = 1_000_000
+STAMP = (abi.SOL_SOCKET, abi.SO_TIMESTAMPING)
 FD_RESULTS = frozenset({"socket", "accept", "accept4", "open", "epoll_create", "epoll_create1", "eventfd", "dup"})
 
 
 @dataclass
 class Endpoints:
-    """What `...` means for addresses: the side under test and its peer."""
+    """What `...` means for addresses: the side under test and its peer. And its clock: CLOCK_REALTIME at the script's
+    begin, and how far a time stamp may lie from what is written."""
 
     v6: bool
     local: str
@@ -43,6 +47,8 @@ class Endpoints:
     connect_port: int
     mapped: bool = False
     """IPv6 sockets and IPv4 packets: `::ffff:192.168.0.1`."""
+    begun_ns: int = 0
+    slack_ns: int = 0
 
 
 @dataclass
@@ -223,7 +229,7 @@ class Caller:
 
     def do_sendmsg(self, call: SystemCall) -> int:
         header = self.message(call)
-        control = control_list(header.get("msg_control"))
+        control = [(a, b, c) for a, b, c in control_list(header.get("msg_control")) if not isinstance(c, Moment)]
         fd, flags = self.fd(call.args[0]), self.flags(call, 2)
         buffers = [bytes(size) for size in self.iovec(part(header, "msg_iov"))]
         name = header.get("msg_name")
@@ -253,11 +259,23 @@ class Caller:
             if (text is not None and text != peer[0]) or (port is not None and port != peer[1]):
                 raise CallMismatch(f"recvmsg: expected msg_name {text} port {port}, got {peer}")
         same = len(wanted) == len(got) and all(
-            (a, b) == (d, e) and (c is None or c == bytes(f)[: len(c)]) for (a, b, c), (d, e, f) in zip(wanted, got)
+            (a, b) == (d, e) and self.says(c, bytes(f)) for (a, b, c), (d, e, f) in zip(wanted, got)
         )
         if wanted and not same:
-            raise CallMismatch(f"recvmsg: expected control messages {wanted}, got {list(got)}")
+            found = [(a, b, self.moment(c) if (a, b) == STAMP else c) for a, b, c in got]
+            raise CallMismatch(f"recvmsg: expected control messages {wanted}, got {found}")
         return len(data)
+
+    def says(self, wanted: bytes | Moment | None, got: bytes) -> bool:
+        """Whether a control message's data is what is written."""
+        if isinstance(wanted, Moment):
+            return len(got) >= 16 and abs(self.moment(got).ns - wanted.ns) <= self.ends.slack_ns
+        return wanted is None or wanted == got[: len(wanted)]
+
+    def moment(self, data: bytes) -> Moment:
+        """A struct timespec of CLOCK_REALTIME in the script's time."""
+        seconds, rest = struct.unpack_from("=qq", data)
+        return Moment(seconds * 1_000_000_000 + rest - self.ends.begun_ns)
 
     # -- options and descriptors
 

@@ -119,6 +119,7 @@ class Host:
         for name, value in settings.items():
             own.set(name, value)
         self.machine = Machine("packetdrill", self.timeline, settings=own, costs=FREE)
+        ends.begun_ns = self.machine.realtime_offset()
         self.device = Recorder(mtu, self._sent, whole)
         prefix = 64 if ends.v6 else 16
         self.machine.attach(self.device, f"{ends.local}/{prefix}", name=self.device.name)

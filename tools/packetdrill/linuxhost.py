@@ -110,6 +110,7 @@ class LinuxHost:
         with contextlib.suppress(OSError):  # events have their times: we sleep mostly, but are not to be late
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         self.start = wall_ns()
+        ends.begun_ns = self.sys.clock_gettime(abi.CLOCK_REALTIME)
 
     def ordinary(self) -> None:
         """Kernels are set up differently: begin with what this stack begins with, which is an ordinary Linux."""

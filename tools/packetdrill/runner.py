@@ -169,6 +169,7 @@ class Runner:
         remote = options.get("remote_ip", "fd3d:fa7b:d17d::1" if v6 else "192.0.2.1").partition("/")[0]
         bind_port, connect_port = self.option("bind_port", 8080), self.option("connect_port", 8080)
         self.ends = Endpoints(v6, local, remote, bind_port, connect_port, version == "ipv4-mapped-ipv6")
+        self.ends.slack_ns = self.tolerance
         self.local, self.remote = self.parse_address(local), self.parse_address(remote)
         self.flow: Flow | None = None
         self.flows: dict[tuple[int, int], Flow] = {}  # those that packets with ports name

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno as errnos
 import socket
 import struct
+from dataclasses import dataclass
 
 from kernel import abi
 from tools.packetdrill.script import Array, Dots, Expression, Function, Number, Or, Struct, Text, Word
@@ -148,17 +149,28 @@ RECVERR = {"CMSG_LEVEL_IP": (0, 41), "CMSG_TYPE_RECVERR": (11, 25)}
 """Names for the error queue's messages that mean those of the IP version under test."""
 
 
-def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, int, bytes | None]]:
+@dataclass(frozen=True)
+class Moment:
+    """What a time stamp's control message says: nanoseconds since the script began."""
+
+    ns: int
+
+
+def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, int, bytes | Moment | None]]:
     """msg_control as (level, type, data); data is None where it is `...`."""
     if value is None or isinstance(value, Dots):
         return []
     if not isinstance(value, Array):
         raise UnsupportedCall(f"msg_control: expected [{{cmsg_level=..., ...}}], not {value}")
-    out: list[tuple[int, int, bytes | None]] = []
+    out: list[tuple[int, int, bytes | Moment | None]] = []
     for item in value.items:
         if not isinstance(item, Struct):
             raise UnsupportedCall(f"control message {item}")
         data = item.get("cmsg_data")
+        if isinstance(data, Struct) and data.get("scm_sec") is not None:
+            nanoseconds = integer(part(data, "scm_sec")) * 1_000_000_000 + integer(part(data, "scm_nsec"))
+            out.append((*names_of(item, v6), Moment(nanoseconds)))
+            continue
         if isinstance(data, (Number, Word, Or)):
             body: bytes | None = (integer(data) & 0xFFFFFFFF).to_bytes(4, "little")
         elif data is None or isinstance(data, Dots):
@@ -170,10 +182,14 @@ def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, 
             ))  # fmt: skip
         else:
             raise UnsupportedCall(f"control message data {data}")
-        names = (part(item, "cmsg_level"), part(item, "cmsg_type"))
-        level, kind = (
-            RECVERR[name.name][v6] if isinstance(name, Word) and name.name in RECVERR else integer(name)
-            for name in names
-        )
-        out.append((level, kind, body))
+        out.append((*names_of(item, v6), body))
     return out
+
+
+def names_of(message: Struct, v6: bool) -> tuple[int, int]:
+    """Level and type of a control message."""
+    level, kind = (
+        RECVERR[name.name][v6] if isinstance(name, Word) and name.name in RECVERR else integer(name)
+        for name in (part(message, "cmsg_level"), part(message, "cmsg_type"))
+    )
+    return level, kind

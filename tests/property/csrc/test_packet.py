@@ -14,7 +14,7 @@ BASE = settings.default.max_examples  # 100; fewer in a brief run
 OK, ETH_SHORT, L3_OTHER, IP_SHORT, IP_VERSION, IP_HEADER_LEN, IP_CHECKSUM, IP_OPTIONS, IP_FRAGMENT = range(9)
 L4_OTHER, UDP_SHORT, UDP_CHECKSUM, TCP_SHORT, TCP_OFFSET, TCP_CHECKSUM = range(9, 15)
 ETHERNET, L4_TRUSTED, L3_TRUSTED = 1, 2, 4
-MSS, WSCALE, SACK_PERMITTED, TIMESTAMP, SACK, UNKNOWN, MALFORMED = (1 << i for i in range(7))
+MSS, WSCALE, SACK_PERMITTED, TIMESTAMP, SACK, UNKNOWN, MALFORMED, MD5 = (1 << i for i in range(8))
 
 
 # ---- the oracle ----
@@ -99,6 +99,8 @@ def tcp_options(options: bytes) -> dict[str, Any]:
             found["tsval"], found["tsecr"] = struct.unpack(">II", value)
         else:
             found["tcp_options"] |= MALFORMED if kind in (2, 3, 4, 5, 8) else UNKNOWN
+            if kind == 19 and len(value) == 16:
+                found["tcp_options"] |= MD5
     found["nsack"] = len(found["sack"]) // 2
     return found
 

@@ -301,6 +301,7 @@ class SoMachine:
         self.waits = 0
         self.start = 0
         self.start = self.now + 250_000  # as packetdrill does
+        ends.begun_ns = self.start
         for name, value in settings.items():
             self.set_sysctl(name, value)
         self.update_route(route)
