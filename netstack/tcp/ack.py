@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp import beside, chrono, output, rack, rate, recovery, rto
+from netstack.tcp import beside, chrono, mtuprobe, output, rack, rate, recovery, rto
 from netstack.tcp.scoreboard import (
     ACKED,
     CA_ALERT,
@@ -276,6 +276,8 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
     measured = update_rtt(c, flag, seq_rtt, sack_rtt, ca_rtt, now)
     if flag & ACKED:
         flag |= SET_XMIT_TIMER
+        if c.mtup is not None:
+            mtuprobe.acknowledged(c, now)
         if not sack_ok:
             recovery.remove_reno_sacks(c, acked)
             if flag & RETRANS_DATA_ACKED:

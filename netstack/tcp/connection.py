@@ -21,6 +21,7 @@ from netstack.tcp import (
     congestion,
     delack,
     fsm,
+    mtuprobe,
     output,
     pacing,
     pmtu,
@@ -204,8 +205,10 @@ class Connection(Tcb):
             self.max_window,
             self.settings.tcp_min_snd_mss,
         )
-        if self.safe_mss and self.safe_mss < self.mss_cache:
-            self.mss_cache = self.safe_mss
+        search = self.mtup
+        if search is not None:
+            search.high = min(search.high, self.mtu)
+            self.mss_cache = min(self.mss_cache, mtuprobe.mss_of(self, search.low))
 
     # Opening.
 
@@ -233,6 +236,7 @@ class Connection(Tcb):
             path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss
         )
         self.mss_clamp = self.user_mss or opt.MSS_DEFAULT
+        mtuprobe.start(self, now)
         self.sync_mss()
         self.rcv_mss = max(88, min(self.advmss, self.mss_cache, opt.MSS_DEFAULT))
         space = window.win_from_space(self, self.rcvbuf)
@@ -298,6 +302,7 @@ class Connection(Tcb):
         settings = self.settings
         metrics = self.path.metrics or {}
         self.sync_mss()
+        mtuprobe.start(self, now)
         if not self.sndbuf_locked:
             self.expand_sndbuf()
         full = window.win_from_space(self, self.rcvbuf)

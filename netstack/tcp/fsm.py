@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from netstack.tcp import ack as acking
-from netstack.tcp import delack, options, output, predict, rack, reassembly, rto, window
+from netstack.tcp import delack, mtuprobe, options, output, predict, rack, reassembly, rto, window
 from netstack.tcp.scoreboard import Sent
 from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_TIMESTAMP, PSH, RST, SYN, URG
 from netstack.tcp.seq import HALF, MASK, unwrap
@@ -200,6 +200,8 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     c.rcv_nxt = c.rcv_wup = c.copied_seq = c.irs + 1
     c.snd_wl1 = c.irs
     options.settle(c, seg, now)
+    mtuprobe.start(c, now)
+    c.sync_mss()
     if flags & ACK:
         if c.ecn_ok and flags & (ECE | CWR) != ECE:
             c.ecn_ok = False

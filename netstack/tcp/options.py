@@ -62,13 +62,11 @@ def settle(c: Connection, seg: Segment, now: int) -> None:
         c.option_bytes = 0
     if not opts & OPT_SACK_PERMITTED:
         c.sack_ok = False
-    c.sync_mss()
 
 
 def effective_mss(version: int, mtu: int, mss_clamp: int, option_bytes: int, max_window: int, min_snd: int) -> int:
     """SendMSS (RFC 9293 section 3.7.1, Eff.snd.MSS), kept below half the largest window ever offered."""
-    mss = min(mtu - (40 if version == 4 else 60), mss_clamp) - option_bytes
-    mss = max(mss, min_snd)
+    mss = max(min(mtu - (40 if version == 4 else 60), mss_clamp), min_snd) - option_bytes
     if max_window:
         cutoff = max_window >> 1 if max_window > MSS_DEFAULT else max_window
         if mss > cutoff:

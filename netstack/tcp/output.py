@@ -181,8 +181,15 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
     if cork:
         nonagle |= NAGLE_CORK
     mss = current_mss(c)
-    max_segs = tso_segs(c, mss) if push_one != 2 else 1
     sent = 0
+    if c.mtup is not None and not push_one:
+        from netstack.tcp import mtuprobe
+
+        sent = mtuprobe.probe(c, now)
+        if sent == mtuprobe.WAIT:
+            return
+        sent = max(sent, 0)
+    max_segs = tso_segs(c, mss) if push_one != 2 else 1
     cwnd_limited = rwnd_limited = False
     wnd_end = c.snd_una + c.snd_wnd
     cwnd = c.cwnd
@@ -373,6 +380,8 @@ def after_idle(c: Connection, now: int) -> None:
 def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True) -> bool:
     """Send record i again, at most `segs` segments of it. False when the peer's window does not allow it."""
     rec = c.rtx[i]
+    if c.mtup is not None:
+        c.mtup.size = 0  # a probe that is out proves nothing any more
     if rec.seq < c.snd_una:
         c.trim_head(rec)
     if c.path.generation != c.path.stack.routes.generation:
@@ -550,7 +559,7 @@ def wake_up(c: Connection, now: int) -> None:
             size = record_end(c, c.snd_nxt, size)
         if c.pushed_seq < c.snd_nxt + size:
             c.pushed_seq = c.snd_nxt + size
-        force(c, size, mss, now)
+        force(c, size, mss, ACK | PSH, now)
         return
     # A sequence number already acknowledged: not acceptable, so it is answered (RFC 9293 section 3.8.4).
     if 0 < c.snd_up - c.snd_una <= 0xFFFF:
@@ -558,15 +567,15 @@ def wake_up(c: Connection, now: int) -> None:
     emit(c, c.snd_una - 1, ACK, (), 0, now)
 
 
-def force(c: Connection, size: int, mss: int, now: int) -> None:
-    flags = ACK | PSH
+def force(c: Connection, size: int, mss: int, flags: int, now: int) -> None:
+    """Send one segment of new data, of which the caller knows that it may be."""
     end = c.snd_nxt + size
     if size == c.unsent_bytes and c.fin_queued and end < c.snd_una + c.snd_wnd:
         flags |= FIN
         end += 1
         c.fin_queued = False
     if c.push_marks:
-        push_due(c, end)
+        flags |= push_due(c, end)
     rec = Sent(c.snd_nxt, end, take(c, size) if size else (), size, flags, mss)
     rec.xmit_ns = now
     c.tx_order = rec.order = c.tx_order + 1

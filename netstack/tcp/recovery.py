@@ -375,7 +375,7 @@ def enter_loss(c: Connection, now: int) -> None:
     if c.ecn_ok:
         c.ecn_queue_cwr = True
     # RFC 5682 section 2.1 step 1.
-    c.frto = bool(c.settings.tcp_frto) and (new_recovery or bool(c.retransmits))
+    c.frto = bool(c.settings.tcp_frto) and (new_recovery or bool(c.retransmits)) and not (c.mtup and c.mtup.size)
 
 
 def process_loss(c: Connection, flag: int, dupacks: int, now: int) -> int:
@@ -465,6 +465,11 @@ def alert(c: Connection, prior_una: int, dupacks: int, flag: int, now: int) -> t
     if not c.lost_out:
         try_to_open(c, flag, now)
         return rexmit, flag
+    if c.mtup is not None:
+        from netstack.tcp import mtuprobe
+
+        if mtuprobe.failed(c, now):
+            return REXMIT_NONE, flag
     enter_recovery(c, ece, now)
     return REXMIT_LOST, flag
 

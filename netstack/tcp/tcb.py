@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netstack.route import Path
     from netstack.stamps import Stamps
     from netstack.tcp.congestion import CongestionControl
+    from netstack.tcp.mtuprobe import Search
     from netstack.tcp.scoreboard import Head, Sent
     from netstack.timers import Timer
 
@@ -78,7 +79,7 @@ class Tcb:
         "sacks", "dsack", "dup_ack_counter", "compressed_ack", "compressed_ack_rcv_nxt", "rcvq_space", "rcvq_space_seq",
         "rcvq_space_ns", "rcv_rtt_us", "rcv_rtt_seq", "rcv_rtt_ns", "rcv_rtt_last_tsecr", "rcvlowat", "last_oow_ns",
         # Sizes and options.
-        "mss_cache", "advmss", "mss_clamp", "user_mss", "mtu", "safe_mss", "ts_ok", "sack_ok", "wscale_ok", "ts_offset",
+        "mss_cache", "advmss", "mss_clamp", "user_mss", "mtu", "mtup", "ts_ok", "sack_ok", "wscale_ok", "ts_offset",
         "ts_recent",
         "ts_recent_ns", "rcv_tsecr", "saw_ts", "ecn_ok", "ecn_demand_cwr", "ecn_queue_cwr", "ecn_seen", "ecn_received",
         "option_bytes",
@@ -152,7 +153,7 @@ class Tcb:
         self.dsack: tuple[int, int] | None = None
         # Sizes and options.
         self.mss_cache = self.advmss = self.mss_clamp = self.user_mss = self.mtu = self.ts_offset = 0
-        self.safe_mss = 0  # after a black hole (see `timeouts`): what gets through, as far as we know
+        self.mtup: Search | None = None
         self.ts_recent = self.ts_recent_ns = self.rcv_tsecr = self.option_bytes = 0
         self.ts_ok = self.sack_ok = self.wscale_ok = self.saw_ts = self.ecn_ok = self.ecn_demand_cwr = False
         self.ecn_queue_cwr = self.ecn_seen = False

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netstack.tcp import output, recovery, rto
+from netstack.tcp import mtuprobe, output, recovery, rto
 from netstack.tcp.emit import emit
 from netstack.tcp.segment import ACK
 from netstack.tcp.tcb import CLOSED, ESTABLISHED, INFINITE_SSTHRESH, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
@@ -58,7 +58,7 @@ def retransmit_timeout(c: Connection, now: int) -> None:
             boundary = orphan_retries(c, c.rto_ns < c.rto_max_ns)
         expired = False
         if settings.tcp_mtu_probing and rto.timed_out(c, settings.tcp_retries1, 0, now):
-            black_hole(c)
+            mtuprobe.black_hole(c, now)
     if not expired and (not handshake or c.user_timeout_ms):
         expired = rto.timed_out(c, boundary, c.user_timeout_ms, now)
     if expired:
@@ -74,17 +74,6 @@ def retransmit_timeout(c: Connection, now: int) -> None:
         rto.arm(c, RETRANS, SECOND // 2, now)
         return
     next_rto(c, now)
-
-
-def black_hole(c: Connection) -> None:
-    """RFC 4821 section 7.7, tcp_mtu_probing: nothing gets through and nobody says why, perhaps because the segments are
-    too large for a path whose ICMP is filtered. Try with tcp_base_mss, then with half of what was tried last."""
-    settings = c.settings
-    mss = settings.tcp_base_mss
-    if c.safe_mss:
-        mss = max(min(mss, c.safe_mss >> 1), settings.tcp_mtu_probe_floor, settings.tcp_min_snd_mss)
-    c.safe_mss = mss
-    c.sync_mss()
 
 
 def unreachable(c: Connection, error: Any, seq: int, now: int) -> None:

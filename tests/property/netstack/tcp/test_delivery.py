@@ -167,7 +167,7 @@ def test_silly_windows_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def greedy(c: Any, now: int, *rest: Any, **named: Any) -> None:
         room = c.snd_una + c.snd_wnd - c.snd_nxt
         if c.unsent_bytes > 700 and room > 700 and c.in_flight() < c.cwnd and c.state == 1:
-            output.force(c, 700, c.mss_cache, now)
+            output.force(c, 700, c.mss_cache, 0x18, now)
         inner(c, now, *rest, **named)
 
     monkeypatch.setattr(output, "write", greedy)
