@@ -221,7 +221,7 @@ def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int) -
     sock.wake()
 
 
-def queue_sent(sock: Socket, data: bytes, now: int) -> None:
+def queue_sent(sock: Socket, data: Any, now: int) -> None:
     """A datagram has left: its time stamps, where SO_TIMESTAMPING asks for any."""
     flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0)
     if not flags & (stamps.TX_SCHED | stamps.TX_SOFTWARE):
@@ -231,7 +231,7 @@ def queue_sent(sock: Socket, data: bytes, now: int) -> None:
         sock.flags = {**sock.flags, stamps.NEXT: number + 1}
     for flag, moment in ((stamps.TX_SCHED, stamps.TSTAMP_SCHED), (stamps.TX_SOFTWARE, stamps.TSTAMP_SND)):
         if flags & flag:
-            queue_stamp(sock, moment, number, data, now)
+            queue_stamp(sock, moment, number, bytes(data), now)
 
 
 def pending_error(sock: Socket) -> int:

@@ -274,7 +274,7 @@ class RawSocket(Socket):
                 queue_too_big(self, path.mtu, data, (dst, 0))
             raise
         if self.flags:
-            queue_sent(self, bytes(data), now)
+            queue_sent(self, data, now)
         return len(data)
 
     def _checksummed(self, body: bytearray, path: Any) -> bytearray:

@@ -4,9 +4,11 @@ SO_TIMESTAMPNS (socket(7)).
 What is sent is told of through the error queue: one entry when it enters the device's queue (TX_SCHED), one when the
 device takes it (TX_SOFTWARE), and, of a stream, one when its last byte is acknowledged (TX_ACK). An entry names what it
 is about by a number that OPT_ID asks for: the datagrams since then, or the place in the stream of the last byte of a
-write. With OPT_TSONLY the packet itself does not come back. Here a device takes what enters its queue at once.
+write. With OPT_TSONLY the text sent does not come back (Linux gives the headers with it). Here a device takes at once
+what enters its queue.
 
-Times are CLOCK_REALTIME's. There are none of hardware, and the counters of OPT_STATS are not sent along.
+Times are CLOCK_REALTIME's. There are none of hardware, none of what comes in a stream, and OPT_STATS' counters are not
+sent along.
 """
 
 from __future__ import annotations
@@ -40,7 +42,6 @@ CLOSED = 7
 """The state of a connection that is gone."""
 OVERHEAD = 768
 """Of an entry, towards SO_RCVBUF."""
-
 
 
 class Stamps:

@@ -464,7 +464,7 @@ class UdpSocket(Socket):
                 queue_too_big(self, path.mtu, data, target)
             raise
         if self.flags:
-            queue_sent(self, bytes(data), now)
+            queue_sent(self, data, now)
 
     # Addresses.
 
