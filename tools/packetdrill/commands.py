@@ -4,8 +4,9 @@ Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this s
 `defaults.sh` (the settings under which the public suites were written: `DEFAULTS`) or `sysctl_restore_*.sh` (a machine
 serves one script only);
 `tc qdisc replace dev tun0 root fq` (pacing) or `pfifo` (nothing to do: a virtual device has no queue); `ethtool -K tun0
-tso off` (GSO makes the same packets) and `ip tcp_metrics flush` (none are kept) the same; `echo VALUE >
-/sys/module/tcp_cubic/parameters/NAME` with the value that CUBIC here has (`CUBIC`);
+tso off` (GSO makes the same packets) and `ip tcp_metrics flush` (none are kept) the same; `ethtool -K tun0 gso off` (a
+device that takes no super-segments); `echo VALUE > /sys/module/tcp_cubic/parameters/NAME` with the value that CUBIC
+here has (`CUBIC`);
 `dd if=/dev/zero of=FILE bs=N count=N` and `rm -f FILE` (files of the machine, not of the host);
 `ip route add|change|replace ... ATTRIBUTES` (mtu, advmss, initcwnd, initrwnd, rto_min, quickack, cc, features ecn ...).
 A shell script that lies beside the test (`./setup.sh`) is read, and may hold any of these.
@@ -44,6 +45,8 @@ class Route:
     attributes: dict[str, int | str | bool] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)
     """Files of so many zeros that `dd` made for the script to send: no route's, but made by the same lines."""
+    gso: bool = True
+    """Whether the device takes super-segments."""
 
 
 DEFAULTS = {
@@ -185,7 +188,11 @@ def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route)
         return True
     if name == "tc" and words[-2:] == ["root", "pfifo"] and words[1] == "qdisc" and words[2] in ("add", "replace"):
         return True
-    if name == "ethtool" and words[1:2] == ["-K"] and words[3:] in (["tso", "off"], ["tso", "on"]):
+    if name == "ethtool" and words[1:2] == ["-K"] and len(words) > 4 and len(words) % 2:
+        features = dict(zip(words[3::2], words[4::2], strict=True))
+        if not features.keys() <= {"gso", "tso"} or not set(features.values()) <= {"off", "on"}:
+            return False
+        route.gso = features.get("gso", "on" if route.gso else "off") == "on"
         return True
     if words[:3] == ["ip", "tcp_metrics", "flush"]:
         return True

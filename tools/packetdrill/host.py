@@ -120,6 +120,7 @@ class Host:
             own.set(name, value)
         self.machine = Machine("packetdrill", self.timeline, settings=own, costs=FREE)
         ends.begun_ns = self.machine.realtime_offset()
+        self.whole = whole
         self.device = Recorder(mtu, self._sent, whole)
         prefix = 64 if ends.v6 else 16
         self.machine.attach(self.device, f"{ends.local}/{prefix}", name=self.device.name)
@@ -176,6 +177,7 @@ class Host:
         """The route to the remote side, with the attributes that the script's `ip route` lines gave it so far."""
         everywhere = ("::/0",) if self.ends.v6 else ("0.0.0.0/0",)
         follow_route(self.machine.stack, self.device.name, route, everywhere, first)
+        self.device.whole = self.whole and route.gso
 
     def set_sysctl(self, name: str, value: str) -> None:
         self.machine.stack.settings.set(name, value)

@@ -13,7 +13,7 @@ from tools.packetdrill.commands import DEFAULTS, CommandFailed, Route, Unsupport
     ("line", "settings"),
     [
         ("sysctl -q net.ipv4.tcp_sack=0", {"net.ipv4.tcp_sack": "0"}),
-        ("./defaults.sh\nethtool -K tun0 tso off", DEFAULTS),
+        ("./defaults.sh\nethtool -K tun0 gso off tso off", DEFAULTS),
         ("tc qdisc replace dev tun0 root fq", {"net.core.default_qdisc": "fq"}),
         ("tc qdisc add dev tun0 root pfifo", {}),
         ("ip tcp_metrics flush all > /dev/null 2>&1", {}),
@@ -31,8 +31,8 @@ def test_what_is_here(line: str, settings: dict[str, str]) -> None:
     "line",
     [
         "tc qdisc replace dev tun0 root pfifo limit 0",
-        "ethtool -K tun0 gso off",
-        "ethtool -K tun0 tso off gso off",
+        "ethtool -K tun0 gro off",
+        "ethtool -K tun0 tso off gso maybe",
         "echo 2 > /sys/module/tcp_cubic/parameters/hystart_detect",
         "echo 0 > /proc/sys/net/ipv4/tcp_sack",
         "nstat -n",
