@@ -11,7 +11,7 @@ from typing import Any
 
 from userland import abi
 from userland.lib import System, listen_on
-from userland.reactor import IN, OUT, SMALL_SERVERS, TURNS, Flow, Reactor
+from userland.reactor import IN, OUT, SMALL_SERVERS, Flow, Reactor
 
 RING = "".join(map(chr, range(32, 127)))  # the 95 printing characters, space among them
 CYCLE = "".join((RING + RING)[i : i + 72] + "\r\n" for i in range(len(RING))).encode()
@@ -26,12 +26,8 @@ def tcp(sys: System, fd: int, peer: Any) -> Flow:
     interest = IN | OUT
     while True:
         try:
-            for _ in range(TURNS):
-                rest = block[at:]
-                sent = sendto(fd, rest, nosignal)
-                at = (at + sent) % size
-                if sent < len(rest):
-                    break  # no more fits
+            sent = sendto(fd, block[at:], nosignal)  # one block, however much fits: then it is the others' turn
+            at = (at + sent) % size
         except BlockingIOError:
             pass
         events = yield interest
