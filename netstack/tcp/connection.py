@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from csrc import ffi
 from netstack.tcp import (
-    ack,
     beside,
     chrono,
     congestion,
@@ -303,8 +302,6 @@ class Connection(Tcb):
         metrics = self.path.metrics or {}
         self.sync_mss()
         mtuprobe.start(self, now)
-        if not self.sndbuf_locked:
-            self.expand_sndbuf()
         full = window.win_from_space(self, self.rcvbuf)
         self.rcvq_space = min(min(self.rcv_ssthresh, self.rcv_wnd), 10 * self.advmss)
         self.rcvq_space_ns = now
@@ -332,10 +329,11 @@ class Connection(Tcb):
         if metrics.get("cwnd"):
             self.cwnd_clamp = metrics["cwnd"]
             self.cwnd = min(self.cwnd, self.cwnd_clamp)
+        if not self.sndbuf_locked:
+            self.expand_sndbuf()
         if self.ca_state != CA_LOSS or self.sack_ok:
             self.ca_state = CA_OPEN  # else a SYN that timed out, until something above it is acknowledged (RFC 6582)
         self.retransmits = 0
-        self.backoff = 0
         self.retrans_stamp_ns = 0
         self.high_seq = self.snd_una
         self.highest_sack = self.snd_una
@@ -344,7 +342,6 @@ class Connection(Tcb):
         self.lsndtime_ns = now
         self.cwnd_usage_seq = self.snd_nxt
         pacing.configure(self)
-        ack.update_pacing_rate(self)
         if self.keepalive_on:
             self.start_keepalive(now)
         self.wake_pending = True
@@ -515,8 +512,9 @@ class Connection(Tcb):
     def check_space(self, now: int) -> None:
         """The send buffer may have room again."""
         if self.was_full:
-            if not self.sndbuf_locked and self.cwnd <= self.packets_out + 2 * self.reordering + 1:
+            if not self.sndbuf_locked and self.in_flight() < self.cwnd:
                 self.expand_sndbuf()
+                self.cwnd_stamp_ns = now
             if self.writable():
                 self.was_full = False
                 self.wake_pending = True

@@ -278,6 +278,8 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         c.snd_nxt = end
         c.packets_out = prior + pcount
         sent += pcount
+        if c.was_full and in_flight + pcount < cwnd:
+            c.check_space(now)  # cwnd would take more than the send buffer gives it
         if size:
             c.data_segs_out += pcount
             c.bytes_sent += size
