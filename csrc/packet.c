@@ -111,8 +111,11 @@ static void tcp_options(const uint8_t *tcp, size_t end, struct trl_pkt *k)
                 k->tsecr = get32(o + 6);
             }
             break;
+        case 19:
+            bit = length == 18 ? TRL_OPT_UNKNOWN | TRL_OPT_MD5 : TRL_OPT_UNKNOWN;
+            break;
         default:
-            bit = o[0] == 19 && length == 18 ? TRL_OPT_UNKNOWN | TRL_OPT_MD5 : TRL_OPT_UNKNOWN;
+            bit = TRL_OPT_UNKNOWN;
         }
         k->tcp_options |= bit;
         i += length;

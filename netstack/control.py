@@ -68,7 +68,7 @@ class Arrival:
 
 def arrival(sock: Socket, stack: Stack, interface: Interface, dst: bytes) -> Arrival | None:
     """Of the packet being received, when the socket wants to know."""
-    if not sock.ip_flags and not sock.ip6_flags and not sock.flags:
+    if not sock.ip_flags and not sock.ip6_flags and not (sock.flags and stamps.wants_arrivals(sock.flags)):
         return None
     return Arrival(interface.index, dst, stack.pkt.ttl, stack.pkt.tos, stack.now + stack.realtime_offset())
 
@@ -183,6 +183,8 @@ def wants_errors(sock: Socket, version: int) -> bool:
 def queue_error(sock: Socket, entry: QueuedError) -> None:
     if len(sock.errors) < ERRORS_MAX:
         sock.errors.append(entry)
+    else:
+        sock.stack.counters.errqueue.ErrorsDropped += 1
     sock.so_error = entry.code
     sock.wake()
 
@@ -212,7 +214,8 @@ def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int) -
         data = b""
     if not isinstance(sock.errors, deque) or sock.errors.maxlen == 0:
         sock.errors = deque()
-    if sum(stamps.OVERHEAD + len(entry.data) for entry in sock.errors) >= sock.rcvbuf:
+    if sum(stamps.memory(sock, entry.data) for entry in sock.errors) + stamps.memory(sock, data) >= sock.rcvbuf:
+        sock.stack.counters.errqueue.StampsDropped += 1
         return
     known = number & 0xFFFFFFFF if flags & stamps.OPT_ID else 0
     entry = QueuedError(errno.ENOMSG, stamps.ORIGIN_TIMESTAMPING, 0, 0, moment, data, None, b"", known)

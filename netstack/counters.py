@@ -1,9 +1,9 @@
 """Counters, named as /proc/net/snmp, /proc/net/netstat and /proc/net/snmp6 name them.
 
 `counters.ip.InReceives += 1` is a slot access, cheap enough for every packet. The groups `Ip` to `Udp6` mean what
-they mean on Linux. Two groups are this stack's own: `Arp`, and `Reject`: each packet that the stack throws away below
-the transport protocols increments exactly one counter of `Reject`, besides whatever Linux's own counters say about
-it.
+they mean on Linux. Three groups are this stack's own. `Arp`. `Reject`: each packet that the stack throws away below
+the transport protocols increments exactly one counter of it, besides whatever Linux's own counters say about it.
+`ErrQueue`: what a socket's error queue (`control.py`) had no room for, errors and time stamps.
 """
 
 from __future__ import annotations
@@ -111,6 +111,8 @@ _ICMP6 = """
     OutNeighborAdvertisements OutRedirects OutMLDv2Reports
 """
 
+_ERRQUEUE = "ErrorsDropped StampsDropped"
+
 _ARP = """
     InRequests InReplies OutRequests OutReplies Conflicts Entries Evicted Failures
 """
@@ -171,6 +173,11 @@ class RejectCounters(Group):
     __slots__ = names
 
 
+class ErrQueueCounters(Group):
+    names = tuple(_ERRQUEUE.split())
+    __slots__ = names
+
+
 GROUPS: dict[str, type[Group]] = {
     "Ip": IpCounters,
     "Icmp": IcmpCounters,
@@ -183,6 +190,7 @@ GROUPS: dict[str, type[Group]] = {
     "Udp6": Udp6Counters,
     "Arp": ArpCounters,
     "Reject": RejectCounters,
+    "ErrQueue": ErrQueueCounters,
 }
 
 
@@ -190,7 +198,7 @@ class Counters:
     """All groups; the attribute of a group is its name in lower case."""
 
     __slots__ = (
-        "arp", "icmp", "icmp6", "icmp6msg", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext", "udp", "udp6",
+        "arp", "errqueue", "icmp", "icmp6", "icmp6msg", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext", "udp", "udp6",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -205,6 +213,7 @@ class Counters:
         self.udp6 = Udp6Counters()
         self.arp = ArpCounters()
         self.reject = RejectCounters()
+        self.errqueue = ErrQueueCounters()
         self.icmpmsg: dict[str, int] = {}
         self.icmp6msg: dict[str, int] = {}
         # RFC 4022's constants, as Linux shows them: RtoAlgorithm 1 is "other", RtoMin/Max in ms, MaxConn dynamic.

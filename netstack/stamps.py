@@ -40,8 +40,17 @@ NEXT = -1
 """The next datagram's number, among a socket's flags."""
 CLOSED = 7
 """The state of a connection that is gone."""
-OVERHEAD = 768
-"""Of an entry, towards SO_RCVBUF."""
+OVERHEAD = 832
+"""Of an entry, towards SO_RCVBUF: an empty buffer of Linux's."""
+
+
+def memory(sock: Socket, data: bytes) -> int:
+    """What an entry counts for: of a stream a buffer's head and the text; a datagram lies behind its headers in memory of
+    a power of two."""
+    if sock.type == 1:
+        return OVERHEAD + len(data)
+    needed = len(data) + (60 if sock.family == 2 else 80) + 320 if data else 0
+    return OVERHEAD if needed <= 576 else (1 << (needed - 1).bit_length()) + 256
 
 
 class Stamps:
@@ -113,6 +122,12 @@ def get_option(sock: Socket, name: int, room: int) -> int | bytes:
 def message(ns: int) -> tuple[int, int, bytes]:
     """The control message SCM_TIMESTAMPING: three times, of which the first is software's."""
     return SOL_SOCKET, SO_TIMESTAMPING, struct.pack("=6q", ns // 1_000_000_000, ns % 1_000_000_000, 0, 0, 0, 0)
+
+
+def wants_arrivals(flags: dict[int, int]) -> bool:
+    """Whether a socket with these flags will say when something came."""
+    asked = RX_SOFTWARE | SOFTWARE
+    return bool(flags.get(SO_TIMESTAMP) or flags.get(SO_TIMESTAMPNS)) or flags.get(SO_TIMESTAMPING, 0) & asked == asked
 
 
 def arrived(sock: Socket, ns: int) -> Sequence[tuple[int, int, bytes]]:

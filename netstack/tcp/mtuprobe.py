@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from netstack.tcp import output, pmtu
 from netstack.tcp.congestion import TX_START
+from netstack.tcp.options import fitting_mss, headers
 from netstack.tcp.recovery import current_ssthresh
 from netstack.tcp.segment import ACK
 from netstack.tcp.tcb import CA_CWR, CA_OPEN, SECOND
@@ -40,19 +41,12 @@ class Search:
         self.stamp_ns = now
 
 
-def headers(c: Connection) -> int:
-    """Bytes of IP and TCP without options."""
-    return 40 if c.path.version == 4 else 60
-
-
 def mss_of(c: Connection, mtu: int) -> int:
-    """The MSS that fits a path of this MTU, beside the options that every segment carries."""
-    mss: int = max(min(mtu - headers(c), c.mss_clamp), c.settings.tcp_min_snd_mss) - c.option_bytes
-    return mss
+    return fitting_mss(c.path.version, mtu, c.mss_clamp, c.option_bytes, c.settings.tcp_min_snd_mss)
 
 
 def mtu_of(c: Connection, mss: int) -> int:
-    return mss + c.option_bytes + headers(c)
+    return mss + c.option_bytes + headers(c.path.version)
 
 
 def start(c: Connection, now: int) -> None:
@@ -62,7 +56,7 @@ def start(c: Connection, now: int) -> None:
 
 
 def begin(c: Connection, now: int) -> None:
-    c.mtup = Search(mtu_of(c, c.settings.tcp_base_mss), c.mss_clamp + headers(c), now)
+    c.mtup = Search(mtu_of(c, c.settings.tcp_base_mss), c.mss_clamp + headers(c.path.version), now)
 
 
 def black_hole(c: Connection, now: int) -> None:
@@ -85,7 +79,7 @@ def probe(c: Connection, now: int) -> int:
     size = mss_of(c, (search.high + search.low) >> 1)
     if size > mss_of(c, search.high) or search.high - search.low < settings.tcp_probe_threshold:
         if now - search.stamp_ns >= settings.tcp_probe_interval * SECOND:
-            search.high = c.mss_clamp + headers(c)
+            search.high = c.mss_clamp + headers(c.path.version)
             search.low = mtu_of(c, output.current_mss(c))
             search.stamp_ns = now
         return NOT_NOW

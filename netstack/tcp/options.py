@@ -22,9 +22,14 @@ TIMESTAMP_BYTES = 12
 WSCALE_MAX = 14
 
 
+def headers(version: int) -> int:
+    """Bytes of IP and TCP without options."""
+    return 40 if version == 4 else 60
+
+
 def advertised_mss(version: int, mtu: int, metrics: dict[str, int], user_mss: int, min_adv: int) -> int:
     """The MSS option of our SYN."""
-    mss = metrics.get("advmss", 0) or max(mtu - (40 if version == 4 else 60), min_adv)
+    mss = metrics.get("advmss", 0) or max(mtu - headers(version), min_adv)
     mss = min(mss, 65535 - 40)
     if user_mss and user_mss < mss:
         mss = user_mss
@@ -64,9 +69,14 @@ def settle(c: Connection, seg: Segment, now: int) -> None:
         c.sack_ok = False
 
 
+def fitting_mss(version: int, mtu: int, mss_clamp: int, option_bytes: int, min_snd: int) -> int:
+    """The MSS that fits a path of this MTU, beside the options that every segment carries."""
+    return max(min(mtu - headers(version), mss_clamp), min_snd) - option_bytes
+
+
 def effective_mss(version: int, mtu: int, mss_clamp: int, option_bytes: int, max_window: int, min_snd: int) -> int:
     """SendMSS (RFC 9293 section 3.7.1, Eff.snd.MSS), kept below half the largest window ever offered."""
-    mss = max(min(mtu - (40 if version == 4 else 60), mss_clamp), min_snd) - option_bytes
+    mss = fitting_mss(version, mtu, mss_clamp, option_bytes, min_snd)
     if max_window:
         cutoff = max_window >> 1 if max_window > MSS_DEFAULT else max_window
         if mss > cutoff:
