@@ -33,6 +33,7 @@ from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.vfs import Vfs
 from kernel.ipc.futex import Futexes
 from kernel.mm.space import Ram
+from kernel.net.farewell import settle
 from kernel.net.netif import Network
 from kernel.process import Processes, exit_status
 from kernel.sched.meter import real_meter, virtual_meter
@@ -391,8 +392,17 @@ class Machine:
         """Who sleeps, by tid: for the report that all do, for ever."""
         return [t for _, t in sorted(self.tasks.items()) if t.state == SLEEPING]
 
+    def shut_down(self, hurry: Callable[[], bool] = lambda: False) -> int:
+        """Kill everything, in pid order; then time passes until peers have what was sent to them, five seconds at most,
+        and connections that are left are reset (kernel/net/farewell.py). `hurry` is asked whether to wait no longer.
+        How many were reset; `close` comes next.
+        """
+        self.on_process_end.clear()
+        self.processes.kill_all()
+        return settle(self.network, hurry)
+
     def close(self) -> None:
-        """Kill everything, in pid order, and give devices back. Idempotent."""
+        """Kill everything, in pid order, and give devices back. Idempotent. No time passes: see `shut_down`."""
         if self.closed:
             return
         self.closed = True

@@ -1,8 +1,10 @@
 """`terrella up`: a machine in real time on a TAP, which this host's kernel sees as the other end of a cable.
 
 The TAP lives as long as the descriptor that made it, so nothing is left behind however the process ends. SIGINT
-and SIGTERM stop the timeline; then processes are killed, devices closed, the capture completed and the statistics
-written. SIGUSR1 has the TCP sockets shown on standard error, SIGUSR2 the statistics written at once.
+and SIGTERM stop the timeline; then processes are killed, what they have sent is delivered as far as peers take it (for
+some seconds at most; a second signal ends that at once), the other connections are reset, devices closed, the capture
+completed and the statistics written. SIGUSR1 has the TCP sockets shown on standard error, SIGUSR2 the statistics written
+at once.
 """
 
 from __future__ import annotations
@@ -172,6 +174,7 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
             with rare_collections():
                 while not stopped:
                     timeline.run()
+                machine.shut_down(lambda: len(stopped) > 1)
         except OSError as why:
             if why.errno != errno.ENODEV:
                 raise

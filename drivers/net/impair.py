@@ -97,6 +97,11 @@ class Impaired:
             self._timeline.announce(fd)
 
     @property
+    def in_flight(self) -> int:
+        """Frames that were transmitted and have not left yet."""
+        return self.out.in_flight
+
+    @property
     def counters(self) -> dict[str, int]:
         """The inner device's, and what the impairments did, as `out_lost`, `in_reordered` and so on."""
         found = dict(self.device.counters)

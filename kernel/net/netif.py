@@ -312,6 +312,10 @@ class Network:
         machine.stack.on_deadline(now)
         self.drive()
 
+    def in_flight(self) -> int:
+        """Frames that devices have taken and not put on their wires yet: those that delay them say how many."""
+        return sum(getattr(interface.device, "in_flight", 0) for interface in self.interfaces.values())
+
     def close(self) -> None:
         """Let go of every device."""
         self.timer.disarm()
