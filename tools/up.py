@@ -3,8 +3,8 @@
 The TAP lives as long as the descriptor that made it, so nothing is left behind however the process ends. SIGINT
 and SIGTERM stop the timeline; then processes are killed, what they have sent is delivered as far as peers take it (for
 some seconds at most; a second signal ends that at once), the other connections are reset, devices closed, the capture
-completed and the statistics written. SIGUSR1 has the TCP sockets shown on standard error, SIGUSR2 the statistics written
-at once.
+completed and the statistics written. SIGUSR1 has the TCP sockets shown on standard error, SIGUSR2 the statistics
+written at once.
 """
 
 from __future__ import annotations
