@@ -63,21 +63,29 @@ class Arrival:
         self.dst = dst
         self.ttl = ttl
         self.tos = tos
-        self.ns = ns  # CLOCK_REALTIME
+        self.ns = ns  # CLOCK_REALTIME; -1 where no time stamps are asked for
 
 
 def arrival(sock: Socket, stack: Stack, interface: Interface, dst: bytes) -> Arrival | None:
     """Of the packet being received, when the socket wants to know."""
-    if not sock.ip_flags and not sock.ip6_flags and not (sock.flags and stamps.wants_arrivals(sock.flags)):
+    stamped = bool(sock.flags) and stamps.wants_arrivals(sock.flags)
+    if not sock.ip_flags and not sock.ip6_flags and not stamped:
         return None
-    return Arrival(interface.index, dst, stack.pkt.ttl, stack.pkt.tos, stack.now + stack.realtime_offset())
+    ns = stack.now + stack.realtime_offset() if stamped else -1
+    return Arrival(interface.index, dst, stack.pkt.ttl, stack.pkt.tos, ns)
 
 
 def messages(sock: Socket, came: Arrival | None) -> Ancillary:
     """The ancillary data of a datagram (Linux's ip_cmsg_recv and ip6_datagram_recv_ctl)."""
+    result: list[tuple[int, int, bytes]] = []
+    if sock.flags:
+        ns = came.ns if came is not None else -1
+        if ns < 0 and (sock.flags.get(stamps.SO_TIMESTAMP) or sock.flags.get(stamps.SO_TIMESTAMPNS)):
+            ns = sock.stack.now + sock.stack.realtime_offset()  # asked for since: as if it came now
+        if ns >= 0:
+            result.extend(stamps.arrived(sock, ns))
     if came is None:
-        return ()
-    result: list[tuple[int, int, bytes]] = list(stamps.arrived(sock, came.ns)) if sock.flags else []
+        return result
     flags = sock.ip_flags
     dst = came.dst
     if len(dst) == 4:
@@ -103,10 +111,12 @@ def messages(sock: Socket, came: Arrival | None) -> Ancillary:
 class Wish:
     """What the ancillary data of one send asks for; None or -1: as the socket has it."""
 
-    __slots__ = ("interface", "source", "tos", "ttl")
+    __slots__ = ("interface", "number", "source", "stamping", "tos", "ttl")
 
     def __init__(self) -> None:
         self.interface: Interface | None = None
+        self.stamping = -1  # SO_TIMESTAMPING's flags
+        self.number = -1  # and which number the time stamps have
         self.source: bytes | None = None
         self.tos = -1
         self.ttl = -1
@@ -135,6 +145,12 @@ def wish(sock: Socket, ancillary: Any) -> Wish:
             if not -1 <= number <= 255:
                 raise error(errno.EINVAL, f"a type of service is 0 to 255, not {number}")
             result.tos = number
+        elif level == stamps.SOL_SOCKET and stamps.NEWER.get(kind, kind) == stamps.SO_TIMESTAMPING:
+            result.stamping = stamps.asked_of_call(sock, kind, data)
+        elif (level, kind) == (stamps.SOL_SOCKET, stamps.SCM_TS_OPT_ID):
+            if len(data) != 4 or not sock.flags.get(stamps.SO_TIMESTAMPING, 0) & stamps.OPT_ID:
+                raise error(errno.EINVAL, "SCM_TS_OPT_ID is four bytes, for a socket with OPT_ID")
+            result.number = int.from_bytes(data, "little")
         else:
             raise error(errno.EINVAL, f"ancillary data {kind} of level {level}")
     return result
@@ -155,7 +171,7 @@ def _pktinfo(sock: Socket, result: Wish, index: int, source: bytes) -> None:
 class QueuedError:
     """One entry."""
 
-    __slots__ = ("code", "data", "high", "info", "kind", "offender", "origin", "stamp_ns", "target", "type")
+    __slots__ = ("code", "data", "high", "info", "kind", "offender", "origin", "stamp_ns", "stats", "target", "type")
 
     def __init__(
         self, code: int, origin: int, type: int, kind: int, info: int, data: bytes, target: Any, offender: bytes,
@@ -171,6 +187,7 @@ class QueuedError:
         self.target = target
         self.offender = offender
         self.stamp_ns = -1  # CLOCK_REALTIME's, of a time stamp
+        self.stats = False  # whether the data are counters of the connection (OPT_STATS)
 
 
 def wants_errors(sock: Socket, version: int) -> bool:
@@ -207,7 +224,7 @@ def queue_too_big(sock: Socket, mtu: int, data: bytes, target: tuple[bytes, int]
         queue_error(sock, QueuedError(errno.EMSGSIZE, ORIGIN_LOCAL, 0, 0, mtu, bytes(data), target, b""))
 
 
-def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int) -> None:
+def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int, stats: bytes = b"") -> None:
     """An entry of the error queue. It is not an error: nothing fails because of it, but poll(2) tells POLLERR."""
     flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0)
     if flags & stamps.OPT_TSONLY:
@@ -220,17 +237,21 @@ def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int) -
     known = number & 0xFFFFFFFF if flags & stamps.OPT_ID else 0
     entry = QueuedError(errno.ENOMSG, stamps.ORIGIN_TIMESTAMPING, 0, 0, moment, data, None, b"", known)
     entry.stamp_ns = now + sock.stack.realtime_offset()
+    if stats:
+        entry.data, entry.stats = stats, True
     sock.errors.append(entry)
     sock.wake()
 
 
-def queue_sent(sock: Socket, data: Any, now: int) -> None:
+def queue_sent(sock: Socket, data: Any, now: int, asked: Wish = NO_WISH) -> None:
     """A datagram has left: its time stamps, where SO_TIMESTAMPING asks for any."""
-    flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0)
+    flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0) if asked.stamping < 0 else asked.stamping
     if not flags & (stamps.TX_SCHED | stamps.TX_SOFTWARE):
         return
     number = sock.flags.get(stamps.NEXT, 0)
-    if flags & stamps.OPT_ID:
+    if asked.number >= 0:
+        number = asked.number
+    elif flags & stamps.OPT_ID:
         sock.flags = {**sock.flags, stamps.NEXT: number + 1}
     for flag, moment in ((stamps.TX_SCHED, stamps.TSTAMP_SCHED), (stamps.TX_SOFTWARE, stamps.TSTAMP_SND)):
         if flags & flag:
@@ -254,7 +275,9 @@ def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
         where = (IPPROTO_IPV6, IPV6_RECVERR) if v6 else (IPPROTO_IP, IP_RECVERR)
         told: list[tuple[int, int, bytes]] = [(*where, extended + bytes(28 if v6 else 16))]
         if entry.stamp_ns >= 0 and sock.flags.get(stamps.SO_TIMESTAMPING, 0) & stamps.SOFTWARE:
-            told.insert(0, stamps.message(entry.stamp_ns))
+            told.insert(0, stamps.message(sock, entry.stamp_ns))
+            if entry.stats:
+                told.insert(1, (stamps.SOL_SOCKET, stamps.SCM_TIMESTAMPING_OPT_STATS, entry.data))
         sock.ancillary = told
         sock.so_error = pending_error(sock) or sock.so_error
         return entry.data[:n], None, MSG_ERRQUEUE | (0x20 if len(entry.data) > n else 0), len(entry.data)

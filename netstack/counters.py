@@ -198,7 +198,8 @@ class Counters:
     """All groups; the attribute of a group is its name in lower case."""
 
     __slots__ = (
-        "arp", "errqueue", "icmp", "icmp6", "icmp6msg", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext", "udp", "udp6",
+        "arp", "errqueue", "icmp", "icmp6", "icmp6msg", "icmpmsg", "ip", "ip6", "ipext", "reject", "tcp", "tcpext",
+        "udp", "udp6",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -273,8 +273,8 @@ class RawSocket(Socket):
             if refused.errno == errno.EMSGSIZE and whole:
                 queue_too_big(self, path.mtu, data, (dst, 0))
             raise
-        if self.flags:
-            queue_sent(self, data, now)
+        if self.flags or asked.stamping >= 0:
+            queue_sent(self, data, now, asked)
         return len(data)
 
     def _checksummed(self, body: bytearray, path: Any) -> bytearray:

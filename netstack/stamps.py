@@ -7,14 +7,18 @@ is about by a number that OPT_ID asks for: the datagrams since then, or the plac
 write. With OPT_TSONLY the text sent does not come back (Linux gives the headers with it). Here a device takes at once
 what enters its queue.
 
-Times are CLOCK_REALTIME's. There are none of hardware, none of what comes in a stream, and OPT_STATS' counters are not
-sent along.
+OPT_STATS sends counters of the connection along (`netstack.tcp.stats`). One call of sendmsg may ask for other moments
+than the socket does. A stream's recvmsg tells when the last segment came of which it gives anything; segments that lie
+in one buffer of Linux's, the last of these.
+
+Times are CLOCK_REALTIME's. There are none of hardware.
 """
 
 from __future__ import annotations
 
 import errno
 import struct
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,19 +29,24 @@ SOL_SOCKET = 1
 SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING = 29, 35, 37
 SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW, SO_TIMESTAMPING_NEW = 63, 64, 65
 NEWER = {SO_TIMESTAMP_NEW: SO_TIMESTAMP, SO_TIMESTAMPNS_NEW: SO_TIMESTAMPNS, SO_TIMESTAMPING_NEW: SO_TIMESTAMPING}
-"""The names whose times are of 64 bits everywhere: on a machine of 64 bits the same."""
+"""The names whose times are of 64 bits everywhere: on a machine of 64 bits the same, but for the messages' type."""
 OPTIONS = frozenset((*NEWER, *NEWER.values()))
 
 TX_SOFTWARE, RX_SOFTWARE, SOFTWARE, OPT_ID, TX_SCHED, TX_ACK = 1 << 1, 1 << 3, 1 << 4, 1 << 7, 1 << 8, 1 << 9
-OPT_TSONLY, OPT_STATS, BIND_PHC, OPT_ID_TCP = 1 << 11, 1 << 12, 1 << 15, 1 << 16
+OPT_TSONLY, OPT_STATS, BIND_PHC, OPT_ID_TCP, OPT_RX_FILTER = 1 << 11, 1 << 12, 1 << 15, 1 << 16, 1 << 17
 MASK = (1 << 19) - 1
 SENT = TX_SOFTWARE | TX_SCHED | TX_ACK
 """What asks for something to be told of what is sent."""
+RECORD = SENT | 1 << 0 | 1 << 18
+"""What one call may ask for; a device's moments, which there are none of, too."""
+SCM_TIMESTAMPING_OPT_STATS, SCM_TS_OPT_ID = 54, 81
 TSTAMP_SND, TSTAMP_SCHED, TSTAMP_ACK = 0, 1, 2
 """sock_extended_err's ee_info: which of its moments."""
 ORIGIN_TIMESTAMPING = 4
-NEXT = -1
-"""The next datagram's number, among a socket's flags."""
+NEXT, NEW = -1, -2
+"""Among a socket's flags: the next datagram's number; whether messages are of the newer types."""
+BUFFERS = (152, 600, 1624, 3672)
+"""Bytes of text that a buffer of Linux's for a small packet holds: what fits in behind the first is joined to it."""
 CLOSED = 7
 """The state of a connection that is gone."""
 OVERHEAD = 832
@@ -45,8 +54,8 @@ OVERHEAD = 832
 
 
 def memory(sock: Socket, data: bytes) -> int:
-    """What an entry counts for: of a stream a buffer's head and the text; a datagram lies behind its headers in memory of
-    a power of two."""
+    """What an entry counts for: of a stream a buffer's head and the text; a datagram lies behind its headers in
+    memory of a power of two."""
     if sock.type == 1:
         return OVERHEAD + len(data)
     needed = len(data) + (60 if sock.family == 2 else 80) + 320 if data else 0
@@ -54,39 +63,79 @@ def memory(sock: Socket, data: bytes) -> int:
 
 
 class Stamps:
-    """What a connection whose socket asked for time stamps of what it sends keeps: where its numbers begin, and the
-    writes that wait for something, in their order."""
+    """What a connection whose socket asked for time stamps keeps: where its numbers begin, and the writes that wait for
+    something, in their order; and, where it is asked when something came, the buffers that wait to be read, as (end,
+    when, length), and when came what is out of order, by its place."""
 
-    __slots__ = ("origin", "waiting")
+    __slots__ = ("arrivals", "came", "early", "origin", "waiting")
 
     def __init__(self) -> None:
         self.origin = 0
         self.waiting: list[Stamp] = []
+        self.arrivals = False
+        self.came: deque[tuple[int, int, int]] = deque()
+        self.early: dict[int, int] = {}
+
+    def queued(self, seq: int, size: int, now: int, copied: int) -> None:
+        """Text goes behind what waits to be read; what is before `copied` has been."""
+        if not self.arrivals:
+            return
+        came = self.came
+        while came and came[0][0] <= copied:
+            came.popleft()
+        if came:
+            end, _, length = came[-1]
+            if end == seq and length + size <= next((room for room in BUFFERS if length <= room), 0):
+                came[-1] = (seq + size, now, length + size)
+                return
+        came.append((seq + size, now, size))
+
+    def held(self, seq: int, now: int) -> None:
+        """Text is out of order."""
+        if self.arrivals:
+            self.early[seq] = now
+
+    def drained(self, seq: int, skip: int, size: int, now: int, copied: int) -> None:
+        """And is in order now, but for its first `skip` bytes, that came twice."""
+        if self.arrivals:
+            self.queued(seq + skip, size, self.early.get(seq, now), copied)
+            self.early = {place: at for place, at in self.early.items() if place > seq}
+
+    def when(self, last: int) -> int:
+        """When the byte came that lies there; -1 where nobody noted it."""
+        for end, at, length in self.came:
+            if end > last:
+                return at if end - length <= last else -1
+        return -1
 
 
 class Stamp:
     """A write that is to be told of: the place behind its last byte, what is asked for, and the text of the segment
-    that it left in."""
+    that it left in, and when."""
 
-    __slots__ = ("end", "flags", "text")
+    __slots__ = ("end", "flags", "sent_ns", "text")
 
     def __init__(self, end: int, flags: int) -> None:
         self.end = end
         self.flags = flags
         self.text = b""
+        self.sent_ns = 0
 
 
 def set_option(sock: Socket, name: int, value: int | bytes) -> None:
     """SO_TIMESTAMP, SO_TIMESTAMPNS, SO_TIMESTAMPING (flags, or struct so_timestamping). EINVAL for flags that are not
     known or not together, and for numbers of a stream that has no connection yet."""
     number = value if isinstance(value, int) else int.from_bytes(value[:4], "little")
-    name = NEWER.get(name, name)
     flags = dict(sock.flags)
+    if number or NEWER.get(name, name) == SO_TIMESTAMPING:
+        flags[NEW] = int(name in NEWER)
+    name = NEWER.get(name, name)
     if name != SO_TIMESTAMPING:
         flags.pop(SO_TIMESTAMP, None)  # of the two the last one holds
         flags.pop(SO_TIMESTAMPNS, None)
         flags[name] = int(bool(number))
         sock.flags = flags
+        watch(sock, getattr(sock, "conn", None))
         return
     number &= 0xFFFFFFFF
     if number & ~MASK:
@@ -110,24 +159,42 @@ def set_option(sock: Socket, name: int, value: int | bytes) -> None:
         flags[NEXT] = 0
     flags[SO_TIMESTAMPING] = number
     sock.flags = flags
+    watch(sock, connection)
+
+
+def watch(sock: Socket, connection: Any) -> None:
+    """What comes on this connection is noted from now on, where its socket asks for it."""
+    if connection is not None and wants_arrivals(sock.flags):
+        if connection.stamps is None:
+            connection.stamps = Stamps()
+        connection.stamps.arrivals = True
 
 
 def get_option(sock: Socket, name: int, room: int) -> int | bytes:
-    """Where there is room for more than an int, SO_TIMESTAMPING's is struct so_timestamping: flags and a clock, 0."""
-    name = NEWER.get(name, name)
-    value = sock.flags.get(name, 0)
-    return struct.pack("=II", value, 0) if name == SO_TIMESTAMPING and room > 4 else value
+    """Where there is room for more than an int, SO_TIMESTAMPING's is struct so_timestamping: flags and a clock, 0. What
+    was set by the other name is 0, but for SO_TIMESTAMPING's old one. SO_TIMESTAMP_NEW's is 1 with SO_TIMESTAMPNS_NEW,
+    too."""
+    new = bool(sock.flags.get(NEW))
+    value = sock.flags.get(NEWER.get(name, name), 0) if (name in NEWER) == new or name == SO_TIMESTAMPING else 0
+    if name == SO_TIMESTAMP_NEW and new:
+        value = value or sock.flags.get(SO_TIMESTAMPNS, 0)
+    return struct.pack("=II", value, 0) if NEWER.get(name, name) == SO_TIMESTAMPING and room > 4 else value
 
 
-def message(ns: int) -> tuple[int, int, bytes]:
+def kind(sock: Socket, name: int) -> int:
+    """The type of the message that answers to the option."""
+    return next(new for new, old in NEWER.items() if old == name) if sock.flags.get(NEW) else name
+
+
+def message(sock: Socket, ns: int) -> tuple[int, int, bytes]:
     """The control message SCM_TIMESTAMPING: three times, of which the first is software's."""
-    return SOL_SOCKET, SO_TIMESTAMPING, struct.pack("=6q", ns // 1_000_000_000, ns % 1_000_000_000, 0, 0, 0, 0)
+    times = struct.pack("=6q", ns // 1_000_000_000, ns % 1_000_000_000, 0, 0, 0, 0)
+    return SOL_SOCKET, kind(sock, SO_TIMESTAMPING), times
 
 
 def wants_arrivals(flags: dict[int, int]) -> bool:
-    """Whether a socket with these flags will say when something came."""
-    asked = RX_SOFTWARE | SOFTWARE
-    return bool(flags.get(SO_TIMESTAMP) or flags.get(SO_TIMESTAMPNS)) or flags.get(SO_TIMESTAMPING, 0) & asked == asked
+    """Whether it is to be noted for a socket with these flags when something came."""
+    return bool(flags.get(SO_TIMESTAMP) or flags.get(SO_TIMESTAMPNS) or flags.get(SO_TIMESTAMPING, 0) & RX_SOFTWARE)
 
 
 def arrived(sock: Socket, ns: int) -> Sequence[tuple[int, int, bytes]]:
@@ -136,9 +203,18 @@ def arrived(sock: Socket, ns: int) -> Sequence[tuple[int, int, bytes]]:
     seconds, rest = divmod(ns, 1_000_000_000)
     found = []
     if flags.get(SO_TIMESTAMP):
-        found.append((SOL_SOCKET, SO_TIMESTAMP, struct.pack("=qq", seconds, rest // 1000)))
+        found.append((SOL_SOCKET, kind(sock, SO_TIMESTAMP), struct.pack("=qq", seconds, rest // 1000)))
     elif flags.get(SO_TIMESTAMPNS):
-        found.append((SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("=qq", seconds, rest)))
-    if flags.get(SO_TIMESTAMPING, 0) & (RX_SOFTWARE | SOFTWARE) == RX_SOFTWARE | SOFTWARE:
-        found.append(message(ns))
+        found.append((SOL_SOCKET, kind(sock, SO_TIMESTAMPNS), struct.pack("=qq", seconds, rest)))
+    asked = flags.get(SO_TIMESTAMPING, 0)
+    if asked & SOFTWARE and (asked & RX_SOFTWARE or not asked & OPT_RX_FILTER):
+        found.append(message(sock, ns))
     return found
+
+
+def asked_of_call(sock: Socket, name: int, data: bytes) -> int:
+    """SO_TIMESTAMPING among the control messages of one send: what is told of it, in place of what the socket asks
+    for. EINVAL for what is no such moment."""
+    if len(data) != 4 or int.from_bytes(data, "little") & ~RECORD:
+        raise OSError(errno.EINVAL, f"SO_TIMESTAMPING of one call takes four bytes of flags {RECORD:#x}")
+    return sock.flags.get(SO_TIMESTAMPING, 0) & ~RECORD | int.from_bytes(data, "little")

@@ -463,8 +463,8 @@ class UdpSocket(Socket):
             if refused.errno == errno.EMSGSIZE and whole:
                 queue_too_big(self, path.mtu, data, target)
             raise
-        if self.flags:
-            queue_sent(self, data, now)
+        if self.flags or asked.stamping >= 0:
+            queue_sent(self, data, now, asked)
 
     # Addresses.
 

@@ -257,8 +257,8 @@ class SocketOps(FileOps):
                     raise error(EAGAIN)  # of a stream nothing can be taken only when there is something
                 result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
             except BlockingIOError:
-                if file.flags & O_NONBLOCK or flags & (MSG_DONTWAIT | abi.MSG_OOB):
-                    raise  # urgent data is never waited for
+                if file.flags & O_NONBLOCK or flags & (MSG_DONTWAIT | abi.MSG_OOB | abi.MSG_ERRQUEUE):
+                    raise  # urgent data and errors are never waited for
                 if deadline is None and sock.rcvtimeo_ns:
                     deadline = task.now + sock.rcvtimeo_ns
                 state.wait(task, state, deadline)
@@ -266,8 +266,11 @@ class SocketOps(FileOps):
             state.network.drive()
             return result
 
-    def send(self, file: File, task: Task, source: Source, n: int, flags: int, addr: Any) -> int:
-        """sendto(2). A stream takes parts until all is sent; a datagram goes whole."""
+    def send(
+        self, file: File, task: Task, source: Source, n: int, flags: int, addr: Any, stamping: int = -1
+    ) -> int:
+        """sendto(2). A stream takes parts until all is sent; a datagram goes whole. `stamping` is what SO_TIMESTAMPING
+        asks for of this one call."""
         state: SocketState = file.private
         sock, network = state.sock, state.network
         below = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL)
@@ -278,7 +281,7 @@ class SocketOps(FileOps):
         if cost or network.virtual:
             task.spend(cost)
         done = 0
-        stamped = tcp is not None and SO_TIMESTAMPING in tcp.flags
+        stamped = tcp is not None and (stamping >= 0 or SO_TIMESTAMPING in tcp.flags)
         deadline: int | None = None
         chunk: Any = source.peek(_SEND_CHUNK if stream else n)
         if type(chunk) is not bytes:
@@ -321,7 +324,7 @@ class SocketOps(FileOps):
             raise
         finally:
             if stamped and done and tcp is not None:
-                beside.written(tcp, chunk, timeline.now)
+                beside.written(tcp, chunk, timeline.now, stamping)
 
     # ---- connections ----
 

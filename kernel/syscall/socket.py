@@ -335,10 +335,15 @@ def sys_sendmsg(task: Any, fd: int, message: tuple[Source, Any, Address], flags:
 
 
 def _send_beside(task: Any, file: Any, sock: Any, data: bytes, ancillary: Any, flags: int, target: Any) -> int:
-    """What the stack understands of control messages (IP_TTL, IP_PKTINFO ...); those of SOL_SOCKET are not for it."""
-    wanted = [(level, kind, bytes(body)) for level, kind, body in ancillary if level != abi.SOL_SOCKET]
-    if any(level == abi.SOL_SOCKET and kind != abi.SCM_RIGHTS for level, kind, _ in ancillary):
-        raise error(EINVAL, "ancillary data")
+    """What the stack understands of control messages: IP_TTL, IP_PKTINFO ..., SO_TIMESTAMPING of this one call."""
+    if isinstance(sock, TcpSocket):
+        asked = beside.wish(sock, ancillary)
+        return SOCKET.send(file, task, BytesSource(data), len(data), flags, target, asked)
+    wanted = [
+        (level, kind, bytes(body))
+        for level, kind, body in ancillary
+        if level != abi.SOL_SOCKET or kind not in (abi.SCM_RIGHTS, abi.SCM_CREDENTIALS)
+    ]
     if not wanted or sock.type == abi.SOCK_STREAM:
         return SOCKET.send(file, task, BytesSource(data), len(data), flags, target)
     sent = int(sock.sendto(data, target, task.now, flags & ~abi.MSG_DONTWAIT & ~abi.MSG_NOSIGNAL, wanted))
@@ -392,7 +397,7 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
     file, sock = _socket(task, fd)
     if sock.type == abi.SOCK_STREAM and sock.family != AF_UNIX and not flags & abi.MSG_ERRQUEUE:
         data, peer = SOCKET.receive(file, task, sink.room, flags)
-        sock.beside_data()
+        sock.beside_data(len(data), flags)
         ancillary, cut = _fitting(sock.ancillary, room)
         return sink.put(data), ancillary, cut, peer
     below = flags & ~(abi.MSG_DONTWAIT | abi.MSG_CMSG_CLOEXEC | abi.MSG_WAITALL)

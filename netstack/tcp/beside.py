@@ -11,11 +11,13 @@ buffer of Linux's holds MAX_SKB_FRAGS pieces of the user's memory: a full one is
 
 SO_TIMESTAMPING: of each write (`written` is said when one is over) the last byte is told of when the segment that has
 it leaves, again when it is sent again, and when it is acknowledged. Of several writes in one segment, or in a buffer
-that has not left yet, only the last is told of. An entry's data is the segment's text.
+that has not left yet, only the last is told of. An entry's data is the segment's text, or (OPT_STATS) `stats.counters`.
+And each recvmsg says when the last of what it gave came.
 """
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections import deque
 from collections.abc import Sequence
@@ -23,7 +25,18 @@ from typing import TYPE_CHECKING, Any
 
 from netstack import stamps
 from netstack.control import QueuedError, queue_stamp, take_error
-from netstack.socket import MSG_EOR, MSG_ERRQUEUE, MSG_MORE, MSG_ZEROCOPY, SO_ZEROCOPY, SockAddr
+from netstack.socket import (
+    MSG_EOR,
+    MSG_ERRQUEUE,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_ZEROCOPY,
+    SO_ZEROCOPY,
+    SockAddr,
+    error,
+)
+from netstack.tcp import stats
 from netstack.tcp.tcb import CLOSE_WAIT, ESTABLISHED
 
 if TYPE_CHECKING:
@@ -35,8 +48,15 @@ TCP_INQ = TCP_CM_INQ = 36
 ORIGIN_ZEROCOPY = 5
 CODE_COPIED = 1
 SKB_FRAGS = 17
+SCM_RIGHTS, SCM_CREDENTIALS = 1, 2
 INQ_FLAG = SOL_TCP << 16 | TCP_INQ
 """Its place among the socket's flags, which accepted sockets inherit."""
+
+
+def begin(sock: TcpSocket, c: Connection) -> None:
+    """A connection begins with its socket's options."""
+    if sock.flags:
+        stamps.watch(sock, c)
 
 
 def inq(c: Connection | None) -> int:
@@ -52,13 +72,32 @@ def receive(sock: TcpSocket, n: int, now: int, flags: int) -> tuple[bytes, SockA
     if flags & MSG_ERRQUEUE:
         return take_error(sock, n)
     data = sock.recv(n, now, flags)
-    note(sock)
+    note(sock, len(data), flags)
     return data, None, 0, len(data)
 
 
-def note(sock: TcpSocket) -> None:
+def note(sock: TcpSocket, size: int, flags: int) -> None:
     """The control messages that go with what was just received."""
-    sock.ancillary = ((SOL_TCP, TCP_CM_INQ, struct.pack("=i", inq(sock.conn))),) if sock.flags.get(INQ_FLAG) else ()
+    told: list[tuple[int, int, bytes]] = []
+    c = sock.conn
+    if c is not None and c.stamps is not None and size and not flags & MSG_OOB:
+        when = c.stamps.when(c.copied_seq + (size if flags & MSG_PEEK else 0) - 1)
+        if when >= 0:
+            told.extend(stamps.arrived(sock, when + sock.stack.realtime_offset()))
+    if sock.flags.get(INQ_FLAG) and not flags & MSG_OOB:
+        told.append((SOL_TCP, TCP_CM_INQ, struct.pack("=i", inq(c))))
+    sock.ancillary = told
+
+
+def wish(sock: TcpSocket, ancillary: Any) -> int:
+    """Of sendmsg's control messages: the flags of SO_TIMESTAMPING for this call, -1 where there are none."""
+    asked = -1
+    for level, kind, data in ancillary:
+        if level == stamps.SOL_SOCKET and stamps.NEWER.get(kind, kind) == stamps.SO_TIMESTAMPING:
+            asked = stamps.asked_of_call(sock, kind, bytes(data))
+        elif level == stamps.SOL_SOCKET and kind not in (SCM_RIGHTS, SCM_CREDENTIALS):
+            raise error(errno.EINVAL, f"ancillary data {kind} of SOL_SOCKET")
+    return asked
 
 
 def send(sock: TcpSocket, data: Any, now: int, flags: int) -> int:
@@ -123,10 +162,11 @@ def completed(c: Connection, everything: bool = False) -> None:
 # Time stamps.
 
 
-def written(sock: TcpSocket, text: Any, now: int) -> None:
-    """A write is over, of which `text` went last: with SO_TIMESTAMPING, its last byte will be told of."""
+def written(sock: TcpSocket, text: Any, now: int, asked: int = -1) -> None:
+    """A write is over, of which `text` went last: with SO_TIMESTAMPING, its last byte will be told of. `asked` is what
+    this one call asks for, where it does (`wish`)."""
     c = sock.conn
-    flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0)
+    flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0) if asked < 0 else asked
     if c is None or not flags & stamps.SENT:
         return
     if c.stamps is None:
@@ -140,19 +180,24 @@ def written(sock: TcpSocket, text: Any, now: int) -> None:
     c.stamps.waiting.append(stamp)
     for rec in c.rtx:
         if rec.seq < end <= rec.seq + rec.length:
-            told(c, stamp, rec.frags, now)
+            told(c, stamp, rec.frags, now, rec.seq)
     if end <= una:  # all the way there and back within the call
-        told(c, stamp, (text,), now)
+        told(c, stamp, (text,), now, end)
         acknowledged(c, una, now)
 
 
-def told(c: Connection, stamp: stamps.Stamp, frags: Sequence[Any], now: int) -> None:
-    """The segment with its last byte has left."""
+def told(
+    c: Connection, stamp: stamps.Stamp, frags: Sequence[Any], now: int, begun: int, segments: int = 0, length: int = 0
+) -> None:
+    """The segment with its last byte leaves. What begins at `begun` counts as not sent; so many segments and bytes are
+    not counted yet."""
     if not stamp.flags & stamps.OPT_TSONLY:
         stamp.text = b"".join(frags)
+    stamp.sent_ns = now
+    counted = stats.counters(c, now, now, begun, segments, length) if stamp.flags & stamps.OPT_STATS else b""
     for flag, moment in ((stamps.TX_SCHED, stamps.TSTAMP_SCHED), (stamps.TX_SOFTWARE, stamps.TSTAMP_SND)):
         if stamp.flags & flag and c.sock is not None and c.stamps is not None:
-            queue_stamp(c.sock, moment, stamp.end - 1 - c.stamps.origin, stamp.text, now)
+            queue_stamp(c.sock, moment, stamp.end - 1 - c.stamps.origin, stamp.text, now, counted)
 
 
 def left(c: Connection, seq: int, frags: tuple[Any, ...], length: int, now: int) -> None:
@@ -162,8 +207,9 @@ def left(c: Connection, seq: int, frags: tuple[Any, ...], length: int, now: int)
     ends = [stamp for stamp in c.stamps.waiting if seq < stamp.end <= seq + length]
     for stamp in ends[:-1]:
         c.stamps.waiting.remove(stamp)
+    fresh = seq >= c.snd_nxt
     for stamp in ends[-1:]:
-        told(c, stamp, frags, now)
+        told(c, stamp, frags, now, seq if fresh else c.snd_nxt, -(-length // c.mss_cache) * fresh, length * fresh)
 
 
 def acknowledged(c: Connection, una: int, now: int) -> None:
@@ -172,5 +218,8 @@ def acknowledged(c: Connection, una: int, now: int) -> None:
         return
     for stamp in c.stamps.waiting:
         if stamp.end <= una and stamp.flags & stamps.TX_ACK and c.sock is not None:
-            queue_stamp(c.sock, stamps.TSTAMP_ACK, stamp.end - 1 - c.stamps.origin, stamp.text, now)
+            counted = b""
+            if stamp.flags & stamps.OPT_STATS:
+                counted = stats.counters(c, now, stamp.sent_ns, c.snd_nxt, ttl=c.engine.arriving_ttl())
+            queue_stamp(c.sock, stamps.TSTAMP_ACK, stamp.end - 1 - c.stamps.origin, stamp.text, now, counted)
     c.stamps.waiting = [stamp for stamp in c.stamps.waiting if stamp.end > una]

@@ -167,6 +167,10 @@ class Tcp:
         else:
             found.segment_arrives(seg, now)
 
+    def arriving_ttl(self) -> int:
+        """TTL or hop limit of the segment that is being received, or was last."""
+        return self._seg.ttl
+
     def settle(self, now: int) -> None:
         """Those who were told have had their chance to answer."""
         told, self.told = self.told, None

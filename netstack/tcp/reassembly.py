@@ -131,6 +131,8 @@ def enqueue(c: Connection, payload: Any, size: int) -> None:
 def in_order(c: Connection, seg: Segment, now: int) -> None:
     """The plain case: the payload begins at RCV.NXT, nothing is out of order, no FIN. Appended without a copy."""
     length = seg.length
+    if c.stamps is not None:
+        c.stamps.queued(c.rcv_nxt, length, now, c.copied_seq)
     if c.rcvq:
         enqueue(c, seg.payload, length)
     else:
@@ -260,6 +262,8 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         if len(payload) < COPY_BELOW:
             payload = bytes(payload)
     ooo.insert(i, (left, right, payload, fin))
+    if c.stamps is not None:
+        c.stamps.held(left, now)
     if c.sack_ok:  # else the window stays, and with it the ACK is a duplicate
         window.grow(c, seg.length)
     c.rmem += truesize(len(payload))
@@ -292,6 +296,8 @@ def drain(c: Connection, now: int) -> None:
                 payload = memoryview(payload)[skip:]
                 size -= skip
             enqueue(c, payload, size)
+            if c.stamps is not None:
+                c.stamps.drained(seq, skip, size, now, c.copied_seq)
             c.rcv_nxt += size
             c.bytes_received += size
             c.wake_pending = True

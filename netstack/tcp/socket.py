@@ -98,8 +98,8 @@ class TcpSocket(Socket):
     def recvmsg(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None, int, int]:
         return beside.receive(self, n, now, flags)
 
-    def beside_data(self) -> None:
-        beside.note(self)
+    def beside_data(self, size: int, flags: int) -> None:
+        beside.note(self, size, flags)
 
     @property
     def state(self) -> int:
@@ -231,7 +231,8 @@ class TcpSocket(Socket):
         self.rcvlowat, self.linger = listener.rcvlowat, listener.linger
         self.reuse_addr, self.bound_device = listener.reuse_addr, listener.bound_device
         self.tos, self.ttl = listener.tos, listener.ttl
-        self.priority, self.mark = listener.priority, listener.mark
+        self.syn_retries, self.mark = listener.syn_retries, listener.mark
+        self.rcvtimeo_ns, self.sndtimeo_ns = listener.rcvtimeo_ns, listener.sndtimeo_ns
         self.ip_mtu_discover, self.ip_minttl = listener.ip_mtu_discover, listener.ip_minttl
         self.ip6_flags, self.v6only = listener.ip6_flags, listener.v6only
         self.flags, self.ip_flags = listener.flags, listener.ip_flags
@@ -244,11 +245,13 @@ class TcpSocket(Socket):
         c.sndbuf, c.sndbuf_locked = self.sndbuf, self.sndbuf_locked
         c.rcvlowat = self.rcvlowat
         bounds(c, self.flags)
+        beside.begin(self, c)
         c.user_timeout_ms = self.user_timeout_ms
-        c.linger2 = self.linger2
-        c.syn_retries = self.syn_retries
+        c.linger2, c.syn_retries = self.linger2, self.syn_retries
         c.window_clamp = self.window_clamp
         c.keepalive_on = bool(self.flags.get(SO_KEEPALIVE))
+        if not self.quickack:
+            c.ack_pingpong = c.settings.tcp_pingpong_thresh
         if self.notsent_lowat:
             c.notsent_lowat = self.notsent_lowat
         idle, interval, count = self.keep
@@ -320,8 +323,6 @@ class TcpSocket(Socket):
         conn = engine.connection(engine, key, path, lport, port)
         conn.sock = self
         self.inherit(conn)
-        if not self.quickack:
-            conn.ack_pingpong = stack.settings.tcp_pingpong_thresh
         self.conn = conn
         self.local = (path.src, lport)
         self.remote = (remote, port)
@@ -401,16 +402,14 @@ class TcpSocket(Socket):
         if self.closed:
             self.check_open()
         conn = self.conn
+        if flags and flags & recvbuf.ASIDE:
+            return recvbuf.aside(self, conn, n, flags)
         if conn is None:
             if self.listener is None:
-                if flags & MSG_OOB:
-                    raise error(errno.EINVAL, "no urgent data")
                 self.take_error()
                 if self.shutdown_mask & 1:
                     return b""
             raise error(errno.ENOTCONN)
-        if flags & MSG_OOB:
-            return recvbuf.urgent(self, conn, flags)
         queue = conn.rcvq
         if len(queue) == 1 and not flags and conn.urg_data < 0 and not conn.rcvq_offset and len(queue[0]) <= n:
             chunk = queue[0]  # all there is

@@ -18,6 +18,8 @@ from tools.packetdrill.script import Array, Dots, Expression, Struct, SystemCall
 from tools.packetdrill.values import (
     CallMismatch,
     Moment,
+    Said,
+    Stats,
     UnsupportedCall,
     address_of,
     control_list,
@@ -28,10 +30,12 @@ from tools.packetdrill.values import (
     pack,
     part,
     single,
+    statistics,
 )  # fmt: skip
 
 NOBODYS = 1_000_000
-STAMP = (abi.SOL_SOCKET, abi.SO_TIMESTAMPING)
+STAMPS = {29: 1000, 63: 1000, 35: 1, 64: 1, 37: 1, 65: 1}
+"""Time stamps among SOL_SOCKET's messages, and what the second number of each counts."""
 FD_RESULTS = frozenset({"socket", "accept", "accept4", "open", "epoll_create", "epoll_create1", "eventfd", "dup"})
 
 
@@ -229,7 +233,8 @@ class Caller:
 
     def do_sendmsg(self, call: SystemCall) -> int:
         header = self.message(call)
-        control = [(a, b, c) for a, b, c in control_list(header.get("msg_control")) if not isinstance(c, Moment)]
+        listed = control_list(header.get("msg_control"))
+        control = [(a, b, c or b"") for a, b, c in listed if c is None or isinstance(c, bytes)]
         fd, flags = self.fd(call.args[0]), self.flags(call, 2)
         buffers = [bytes(size) for size in self.iovec(part(header, "msg_iov"))]
         name = header.get("msg_name")
@@ -239,7 +244,7 @@ class Caller:
         if not control:
             return int(self.sys.sendto(fd, b"".join(buffers), flags, to))
         try:
-            return int(self.sys.sendmsg(fd, buffers, [(a, b, c or b"") for a, b, c in control], flags, to))
+            return int(self.sys.sendmsg(fd, buffers, control, flags, to))
         except OSError as error:
             if error.errno == errnos.EINVAL and call.errno != "EINVAL":
                 raise UnsupportedCall("sendmsg() with this msg_control: the stack has none such") from None
@@ -259,23 +264,33 @@ class Caller:
             if (text is not None and text != peer[0]) or (port is not None and port != peer[1]):
                 raise CallMismatch(f"recvmsg: expected msg_name {text} port {port}, got {peer}")
         same = len(wanted) == len(got) and all(
-            (a, b) == (d, e) and self.says(c, bytes(f)) for (a, b, c), (d, e, f) in zip(wanted, got)
+            (a, b) == (d, e) and self.says(c, bytes(f), e) for (a, b, c), (d, e, f) in zip(wanted, got)
         )
         if wanted and not same:
-            found = [(a, b, self.moment(c) if (a, b) == STAMP else c) for a, b, c in got]
+            found = [(a, b, self.readable(a, b, bytes(c))) for a, b, c in got]
             raise CallMismatch(f"recvmsg: expected control messages {wanted}, got {found}")
         return len(data)
 
-    def says(self, wanted: bytes | Moment | None, got: bytes) -> bool:
+    def says(self, wanted: Said, got: bytes, kind: int) -> bool:
         """Whether a control message's data is what is written."""
         if isinstance(wanted, Moment):
-            return len(got) >= 16 and abs(self.moment(got).ns - wanted.ns) <= self.ends.slack_ns
+            return len(got) >= 16 and abs(self.moment(got, kind).ns - wanted.ns) <= self.ends.slack_ns
+        if isinstance(wanted, Stats):
+            found = statistics(got)
+            return all(found.get(name) == value for name, value in wanted.values)
         return wanted is None or wanted == got[: len(wanted)]
 
-    def moment(self, data: bytes) -> Moment:
-        """A struct timespec of CLOCK_REALTIME in the script's time."""
+    def readable(self, level: int, kind: int, data: bytes) -> object:
+        if level == abi.SOL_SOCKET and kind in STAMPS:
+            return self.moment(data, kind)
+        if (level, kind) == (abi.SOL_SOCKET, 54):
+            return Stats(tuple(statistics(data).items()))
+        return data
+
+    def moment(self, data: bytes, kind: int) -> Moment:
+        """A struct timespec or timeval of CLOCK_REALTIME in the script's time."""
         seconds, rest = struct.unpack_from("=qq", data)
-        return Moment(seconds * 1_000_000_000 + rest - self.ends.begun_ns)
+        return Moment(seconds * 1_000_000_000 + rest * STAMPS.get(kind, 1) - self.ends.begun_ns)
 
     # -- options and descriptors
 

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from kernel import abi
+from netstack.tcp import stats
 from tools.packetdrill.script import Array, Dots, Expression, Function, Number, Or, Struct, Text, Word
 
 _SYMBOLS: dict[str, int] = {
@@ -37,7 +38,10 @@ _SYMBOLS: dict[str, int] = {
     "SOF_TIMESTAMPING_RAW_HARDWARE": 1 << 6, "SOF_TIMESTAMPING_OPT_ID": 1 << 7, "SOF_TIMESTAMPING_TX_SCHED": 1 << 8,
     "SOF_TIMESTAMPING_TX_ACK": 1 << 9, "SOF_TIMESTAMPING_OPT_CMSG": 1 << 10, "SOF_TIMESTAMPING_OPT_TSONLY": 1 << 11,
     "SOF_TIMESTAMPING_OPT_STATS": 1 << 12, "SOF_TIMESTAMPING_OPT_ID_TCP": 1 << 16, "SCM_TIMESTAMPING": 37,
-    "SCM_TIMESTAMPING_OPT_STATS": 54, "SCM_TSTAMP_SND": 0, "SCM_TSTAMP_SCHED": 1, "SCM_TSTAMP_ACK": 2,
+    "SCM_TIMESTAMPING_OPT_STATS": 54, "SCM_TIMESTAMP": 29, "SCM_TIMESTAMPNS": 35, "SCM_TS_OPT_ID": 81,
+    "SO_TIMESTAMP_NEW": 63, "SO_TIMESTAMPNS_NEW": 64, "SO_TIMESTAMPING_NEW": 65,
+    "SOF_TIMESTAMPING_OPT_RX_FILTER": 1 << 17,
+    "SCM_TSTAMP_SND": 0, "SCM_TSTAMP_SCHED": 1, "SCM_TSTAMP_ACK": 2,
     "CAP_EFFECTIVE": 0, "CAP_PERMITTED": 1, "CAP_INHERITABLE": 2, "CAP_CLEAR": 0, "CAP_SET": 1,
 }  # fmt: skip
 
@@ -156,20 +160,46 @@ class Moment:
     ns: int
 
 
-def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, int, bytes | Moment | None]]:
+@dataclass(frozen=True)
+class Stats:
+    """What SCM_TIMESTAMPING_OPT_STATS says, as far as it is written: (netlink attribute, value)."""
+
+    values: tuple[tuple[int, int], ...]
+
+
+STATS = {f"TCP_NLA_{name}": number for name, number in vars(stats).items() if name.isupper() and number in range(1, 28)}
+
+Said = bytes | Moment | Stats | None
+
+
+def statistics(data: bytes) -> dict[int, int]:
+    """The numbers of a message of netlink attributes."""
+    found = {}
+    while len(data) >= 4:
+        size, kind = struct.unpack_from("=HH", data)
+        found[kind] = int.from_bytes(data[4:size], "little")
+        data = data[max(size + 3 & ~3, 4) :]
+    return found
+
+
+def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, int, Said]]:
     """msg_control as (level, type, data); data is None where it is `...`."""
     if value is None or isinstance(value, Dots):
         return []
     if not isinstance(value, Array):
         raise UnsupportedCall(f"msg_control: expected [{{cmsg_level=..., ...}}], not {value}")
-    out: list[tuple[int, int, bytes | Moment | None]] = []
+    out: list[tuple[int, int, Said]] = []
     for item in value.items:
         if not isinstance(item, Struct):
             raise UnsupportedCall(f"control message {item}")
         data = item.get("cmsg_data")
         if isinstance(data, Struct) and data.get("scm_sec") is not None:
-            nanoseconds = integer(part(data, "scm_sec")) * 1_000_000_000 + integer(part(data, "scm_nsec"))
-            out.append((*names_of(item, v6), Moment(nanoseconds)))
+            rest = integer(part(data, "scm_usec")) * 1000 if data.get("scm_usec") else integer(part(data, "scm_nsec"))
+            out.append((*names_of(item, v6), Moment(integer(part(data, "scm_sec")) * 1_000_000_000 + rest)))
+            continue
+        if isinstance(data, Struct) and data.fields and all(name in STATS for name, _ in data.fields):
+            figures = [(STATS[name], integer(number)) for name, number in data.fields if not isinstance(number, Dots)]
+            out.append((*names_of(item, v6), Stats(tuple(figures))))
             continue
         if isinstance(data, (Number, Word, Or)):
             body: bytes | None = (integer(data) & 0xFFFFFFFF).to_bytes(4, "little")
