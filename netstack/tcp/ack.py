@@ -68,6 +68,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
     prior_in_flight = prior_packets - c.sacked_out - c.lost_out + c.retrans_out
     prior_delivered = c.delivered
     prior_lost = c.lost
+    forgotten = c.sack_reneg
     prior_fack = c.highest_sack if c.sacked_out else prior_una
     if ack > prior_una:
         flag = SND_UNA_ADVANCED
@@ -129,7 +130,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         rto.rearm(c, now)
     c.delivered += st.delivered
     acked = c.delivered - prior_delivered
-    rate.sample(c, None if flag & SACK_RENEGING else st.newest, acked, now)
+    rate.sample(c, None if forgotten else st.newest, acked, now)
     if acked:
         c.delivered_ns = now
         c.counters.TCPDelivered += acked

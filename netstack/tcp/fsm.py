@@ -319,6 +319,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         if unscaled:
             c.snd_wnd = c.max_window = seg.window  # the window of a SYN is never scaled (RFC 7323 section 2.2)
         c.established(now)
+        acking.update_pacing_rate(c)
         c.wake_pending = True
     else:
         verdict = acking.process(c, seg, seq, ack, now)

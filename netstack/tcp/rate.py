@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netstack.tcp.segment import SYN
+
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.scoreboard import Sent
@@ -35,10 +37,11 @@ def check_app_limited(c: Connection) -> None:
 
 
 def sample(c: Connection, rec: Sent | None, delivered: int, now: int) -> None:
-    """An ACK delivered so many segments; `rec` is the newest of them, or None where they were retracted."""
+    """An ACK delivered so many segments; `rec` is the newest of them, or None where they were retracted. A SYN says
+    nothing of how fast data is delivered."""
     if c.app_limited and c.delivered > c.app_limited:
         c.app_limited = 0
-    if rec is None:
+    if rec is None or rec.flags & SYN:
         if delivered:
             c.rate = (now, c.rate[1], c.app_limited > 0)
         return

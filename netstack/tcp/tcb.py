@@ -188,7 +188,8 @@ class Tcb:
         self.is_cwnd_limited = False
         # Pacing and the delivery rate (see `pacing`, `rate`).
         self.max_pacing_rate = self.wstamp_ns = self.pace_ns = self.rate_delivered = self.rate_interval_us = 0
-        self.paced = self.rate_app_limited = False
+        self.paced = False
+        self.rate_app_limited = True  # before any sample nothing is known of the path
         self.rate = NO_RATE
         # Sender's user side.
         self.chrono = self.chrono_ns = self.busy_ns = self.rwnd_limited_ns = self.sndbuf_limited_ns = 0

@@ -66,6 +66,9 @@ CUBIC = {
 """The parameters of Linux's module, which are constants here."""
 
 _NUMBERS = {"mtu", "advmss", "initcwnd", "initrwnd", "window", "reordering", "quickack", "cwnd"}
+_SEEDS = {"ssthresh", "rtt", "rttvar"}
+"""With cwnd and reordering, what Linux's metrics of a destination begin with. They count from the second connection
+on, where they are kept between connections (here they are not)."""
 _UNITS = {"": 1_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1, "s": 1_000_000_000, "msec": 1_000_000, "usec": 1_000}
 _WITH_VALUE = {"dev", "via", "src", "proto", "protocol", "scope", "table", "metric", "realm", "type"}
 
@@ -242,7 +245,9 @@ def _route(words: list[str], route: Route) -> None:
         locked = value == "lock"
         if locked:
             value = words[at + 2]
-        if word in _NUMBERS:
+        if word in _SEEDS:
+            duration(value)
+        elif word in _NUMBERS:
             route.attributes[word] = int(value)
         elif word == "rto_min":
             route.attributes[word] = duration(value)
