@@ -322,13 +322,8 @@ class Connection(Tcb):
             self.rto_ns = 3 * SECOND
         self.ssthresh = INFINITE_SSTHRESH  # a SYN that timed out says nothing of the path's capacity
         self.cwnd = 1 if self.total_retrans > 1 else self.init_cwnd()
-        if metrics.get("reordering"):
-            self.reordering = metrics["reordering"]
         if metrics.get("congctl") and not (self.sock is not None and self.sock.cc_name):
             self.cc = congestion.choose(str(metrics["congctl"]))
-        if metrics.get("cwnd"):
-            self.cwnd_clamp = metrics["cwnd"]
-            self.cwnd = min(self.cwnd, self.cwnd_clamp)
         if not self.sndbuf_locked:
             self.expand_sndbuf()
         if self.ca_state != CA_LOSS or self.sack_ok:
