@@ -183,6 +183,8 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
                 seg.length = length - skip
             in_order(c, seg, now)
         if fin:
+            if c.stamps is not None and not length:
+                c.stamps.queued(c.rcv_nxt, 0, now, c.copied_seq)
             if not length and seg.flags & CWR and c.ecn_ok:
                 c.check_ce(seg)
             c.rcv_nxt = end
