@@ -243,8 +243,8 @@ def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int, s
     sock.wake()
 
 
-def queue_sent(sock: Socket, data: Any, now: int, asked: Wish = NO_WISH) -> None:
-    """A datagram has left: its time stamps, where SO_TIMESTAMPING asks for any."""
+def queue_sent(sock: Socket, data: Any, now: int, asked: Wish = NO_WISH, taken: bool = True) -> None:
+    """A datagram has left (or was not `taken` by the device): its time stamps, where SO_TIMESTAMPING asks for any."""
     flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0) if asked.stamping < 0 else asked.stamping
     if not flags & (stamps.TX_SCHED | stamps.TX_SOFTWARE):
         return
@@ -254,7 +254,7 @@ def queue_sent(sock: Socket, data: Any, now: int, asked: Wish = NO_WISH) -> None
     elif flags & stamps.OPT_ID:
         sock.flags = {**sock.flags, stamps.NEXT: number + 1}
     for flag, moment in ((stamps.TX_SCHED, stamps.TSTAMP_SCHED), (stamps.TX_SOFTWARE, stamps.TSTAMP_SND)):
-        if flags & flag:
+        if flags & flag and (taken or moment == stamps.TSTAMP_SCHED):
             queue_stamp(sock, moment, number, bytes(data), now)
 
 

@@ -48,6 +48,7 @@ from netstack.raw import Raw
 from netstack.route import Path, Route, RouteTable, find_path
 from netstack.settings import Settings
 from netstack.sockets import make_socket
+from netstack.tcp import congested
 from netstack.tcp.engine import Tcp
 from netstack.timers import Timers
 from netstack.udp import Udp
@@ -146,6 +147,13 @@ class Stack:
             # RFC 4291 section 2.8, RFC 4862 section 5.3.
             self.add_address(name, format_ip(link_local_of(hardware)) + "/64")
         return interface
+
+    def set_queue(self, name: str, limit: int) -> None:
+        """How many frames or super-segments wait at most for the interface's device (tc-pfifo(8)'s limit); with 0 it
+        takes nothing, and whoever sends is told so."""
+        interface = self.interfaces[name]
+        interface.txqueuelen = limit
+        congested.follow(self.tcp, interface)
 
     def add_address(self, name: str, cidr: str, dad: bool | None = None) -> None:
         """An address with its prefix ("10.0.0.2/24", "2001:db8::2/64"), and the route to its network. dad: whether an

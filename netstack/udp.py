@@ -451,20 +451,35 @@ class UdpSocket(Socket):
                 fits = len(body) + 20 <= path.mtu
                 dont_fragment = whole or (mode == IP_PMTUDISC_WANT and fits)
                 stack.ipv4.send(path, IPPROTO_UDP, body, now, ttl, tos, dont_fragment, may_fragment=not whole)
-                stack.counters.udp.OutDatagrams += 1
+                if path.interface.txqueuelen:
+                    stack.counters.udp.OutDatagrams += 1
+                else:
+                    self._refused(4)
             else:
                 if asked.ttl < 0 and is_multicast(dst):
                     ttl = self.ip6_flags.get(IPV6_MULTICAST_HOPS, 1)
                 whole = whole or bool(self.ip6_flags.get(IPV6_DONTFRAG))
                 loop = bool(self.ip6_flags.get(IPV6_MULTICAST_LOOP, 1))
                 stack.ipv6.send(path, IPPROTO_UDP, body, now, ttl, tos, may_fragment=not whole, loop=loop)
-                stack.counters.udp6.OutDatagrams += 1
+                if path.interface.txqueuelen:
+                    stack.counters.udp6.OutDatagrams += 1
+                else:
+                    self._refused(6)
         except OSError as refused:
             if refused.errno == errno.EMSGSIZE and whole:
                 queue_too_big(self, path.mtu, data, target)
             raise
         if self.flags or asked.stamping >= 0:
-            queue_sent(self, data, now, asked)
+            queue_sent(self, data, now, asked, taken=path.interface.txqueuelen > 0)
+
+    def _refused(self, version: int) -> None:
+        """The device's queue takes nothing: ENOBUFS for who has an error queue; else it is as if the datagram were
+        lost."""
+        counters = self.stack.counters
+        group = counters.udp if version == 4 else counters.udp6
+        group.SndbufErrors += 1
+        if wants_errors(self, version):
+            raise error(errno.ENOBUFS, "the device's queue is full")
 
     # Addresses.
 

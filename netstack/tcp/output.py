@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netstack.tcp import burst, chrono, pacing, rack, rate, rto
+from netstack.tcp import burst, chrono, congested, pacing, rack, rate, recovery, rto
 from netstack.tcp.congestion import CWND_RESTART, TX_START
 from netstack.tcp.emit import emit
 from netstack.tcp.scoreboard import (
@@ -53,6 +53,8 @@ MAX_FRAGS = 16  # more buffers than this in one segment are joined
 def send_ack(c: Connection, now: int) -> None:
     """A bare acknowledgment, <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
     emit(c, acceptable_seq(c), ACK, (), 0, now)
+    if c.paced and congested.refuses(c):
+        recovery.enter_cwr(c, now)
 
 
 def acceptable_seq(c: Connection) -> int:
@@ -251,6 +253,9 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                 end += 1
             if c.pushed_seq >= snd_nxt + size and size:
                 flags |= PSH
+        if c.paced and congested.refuses(c):
+            congested.refused(c, size, -(-size // mss) or 1, now)
+            break
         rec = Sent(snd_nxt, end, take(c, size) if size else (), size, flags, mss)
         pcount = rec.pcount
         if pcount > 1:
@@ -420,6 +425,11 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
             c.ack_pingpong += 1
     if c.debug is not None:
         c.debug("retransmit", rec, now)
+    if c.paced and congested.refuses(c):
+        congested.dropped(c, pcount, now)
+        c.counters.TCPRetransFail += pcount
+        rec.marks |= EVER_RETRANS
+        return False
     frags = rec.frags
     if len(frags) > MAX_FRAGS:
         frags = rec.frags = (b"".join(frags),)
@@ -535,6 +545,7 @@ def probe0_when(c: Connection) -> int:
 
 def send_probe0(c: Connection, now: int) -> None:
     """The persist timer: a segment if the window now allows one, else one that makes the peer answer."""
+    refused = c.paced and congested.refuses(c)
     wake_up(c, now)
     if c.packets_out or c.snd_nxt >= c.write_seq:
         c.probes_out = 0
@@ -543,9 +554,13 @@ def send_probe0(c: Connection, now: int) -> None:
         return
     c.probes_out += 1
     c.counters.TCPWinProbe += 1
-    if c.backoff < c.settings.tcp_retries2:
-        c.backoff += 1
-    delay = probe0_when(c)
+    if refused:
+        recovery.enter_cwr(c, now)
+        delay = congested.RESOURCE_NS
+    else:
+        if c.backoff < c.settings.tcp_retries2:
+            c.backoff += 1
+        delay = probe0_when(c)
     if c.user_timeout_ms and c.probes_stamp_ns:
         delay = max(1, min(delay, c.user_timeout_ms * MS - (now - c.probes_stamp_ns)))
     rto.arm(c, PROBE0, delay, now)
@@ -571,6 +586,9 @@ def wake_up(c: Connection, now: int) -> None:
 
 def force(c: Connection, size: int, mss: int, flags: int, now: int) -> None:
     """Send one segment of new data, of which the caller knows that it may be."""
+    if c.paced and congested.refuses(c):
+        congested.refused(c, size, 1, now)
+        return
     end = c.snd_nxt + size
     if size == c.unsent_bytes and c.fin_queued and end < c.snd_una + c.snd_wnd:
         flags |= FIN

@@ -30,6 +30,7 @@ def configure(c: Connection) -> None:
     most = sock.flags.get(SO_MAX_PACING_RATE, UNPACED) if sock is not None else UNPACED
     c.max_pacing_rate = most
     c.paced = c.paced or most != UNPACED or getattr(c.cc, "paced", False) or c.settings.default_qdisc == "fq"
+    c.paced = c.paced or not c.path.interface.txqueuelen  # see congested.py
     if c.paced and c.pacing_rate > most:
         c.pacing_rate = most
 

@@ -47,6 +47,8 @@ class Route:
     """Files of so many zeros that `dd` made for the script to send: no route's, but made by the same lines."""
     gso: bool = True
     """Whether the device takes super-segments."""
+    queue: int = 1000
+    """How many packets wait at most for the device; 0: it takes nothing."""
 
 
 DEFAULTS = {
@@ -189,7 +191,7 @@ def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route)
     if name == "tc" and words[-2:] == ["root", "fq"] and words[1] == "qdisc" and words[2] in ("add", "replace"):
         set_sysctl("net.core.default_qdisc", "fq")  # TCP does itself what that discipline is for: pacing
         return True
-    if name == "tc" and words[-2:] == ["root", "pfifo"] and words[1] == "qdisc" and words[2] in ("add", "replace"):
+    if name == "tc" and words[1:2] == ["qdisc"] and _queue(words[2:], route):
         return True
     if name == "ethtool" and words[1:2] == ["-K"] and len(words) > 4 and len(words) % 2:
         features = dict(zip(words[3::2], words[4::2], strict=True))
@@ -216,6 +218,23 @@ def _one(words: list[str], set_sysctl: Callable[[str, str], None], route: Route)
             _route(rest[2:], route)
             return True
     return False
+
+
+def _queue(words: list[str], route: Route) -> bool:
+    """`tc qdisc add|change|replace dev DEV root pfifo [limit N]`, `tc qdisc del dev DEV root`. The device takes what is
+    queued at once, so only a limit of 0 is felt: it takes nothing, and who sends is told so."""
+    if len(words) < 4 or words[1] != "dev" or words[3] != "root":
+        return False
+    rest = words[4:]
+    if words[0] in ("del", "delete") and not rest:
+        route.queue = 1000
+        return True
+    if words[0] not in ("add", "change", "replace") or rest[:1] != ["pfifo"]:
+        return False
+    if rest[1:] and (len(rest) != 3 or rest[1] != "limit" or not rest[2].isdigit()):
+        return False
+    route.queue = int(rest[2]) if rest[1:] else 1000
+    return True
 
 
 def _sysctl(words: list[str], set_sysctl: Callable[[str, str], None]) -> None:

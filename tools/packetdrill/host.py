@@ -91,7 +91,9 @@ class Recorder:
 
 
 def follow_route(stack: Any, device: str, route: Route, destinations: Sequence[str], first: bool = False) -> None:
-    """Give the routes to those destinations the attributes that `ip route` lines gave."""
+    """Give the routes to those destinations the attributes that `ip route` lines gave, and the device its queue."""
+    if stack.interfaces[device].txqueuelen != route.queue:
+        stack.set_queue(device, route.queue)
     metrics: dict[str, Any] = {}
     for name, value in route.attributes.items():
         if isinstance(value, int) and not isinstance(value, bool):

@@ -99,6 +99,7 @@ class LinuxHost:
         ip("link", "set", "tun0", "mtu", str(mtu), "up")
         prefix = 64 if ends.v6 else 16
         ip(*(["-6"] if ends.v6 else []), "addr", "add", f"{ends.local}/{prefix}", "dev", "tun0", *(["nodad"] * ends.v6))
+        self.queue = 1000
         self.update_route(route)
         self.sys = LinuxSystem()
         self.caller = Caller(self.sys, ends)
@@ -133,6 +134,10 @@ class LinuxHost:
             words += [name, "lock", text] if route.attributes.get(name + "_lock") else [name, text]
         version = "-6" if self.ends.v6 else "-4"
         ip(version, "route", "replace", "default", "dev", "tun0", *words)
+        if route.queue != self.queue:
+            self.queue = route.queue
+            words = ["tc", "qdisc", "replace", "dev", "tun0", "root", "pfifo", "limit", str(self.queue)]
+            subprocess.run(words, check=True)
 
     def set_sysctl(self, name: str, value: str) -> None:
         try:

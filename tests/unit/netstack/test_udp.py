@@ -263,3 +263,18 @@ def test_closing_while_a_wakeup_runs() -> None:
     give(host, b"x")
     give(host, b"y")
     assert host.counter("Udp", "NoPorts") == 1
+
+
+def test_a_device_that_takes_nothing() -> None:
+    """As Linux's pfifo with limit 0: lost without a word, ENOBUFS for who has an error queue."""
+    host = Host()
+    sock = udp(host, 7)
+    host.stack.set_queue("eth0", 0)
+    assert sock.sendto(b"x", (PEER_IP, 5), 0) == 1
+    sock.setsockopt(0, 11, 1)  # IP_RECVERR
+    fails(errno.ENOBUFS, sock.sendto, b"x", (PEER_IP, 5), 0)
+    assert (host.counter("Udp", "SndbufErrors"), host.counter("Udp", "OutDatagrams")) == (2, 0)
+    assert not host.take()
+    host.stack.set_queue("eth0", 10)
+    assert sock.sendto(b"x", (PEER_IP, 5), 0) == 1
+    assert len(host.take()) == 1

@@ -304,6 +304,7 @@ class SoMachine:
         ends.begun_ns = self.start
         for name, value in settings.items():
             self.set_sysctl(name, value)
+        self.queue = route.queue
         self.update_route(route)
         self._wait(0)
 
@@ -328,6 +329,9 @@ class SoMachine:
             words.append(f"{name} {text}")
         if words:
             assert not self.ifc.lib.system(f"ip route replace default dev tun0 {' '.join(words)}".encode())
+        if route.queue != self.queue:
+            self.queue = route.queue
+            assert not self.ifc.lib.system(f"tc qdisc replace dev tun0 root pfifo limit {self.queue}".encode())
 
     def advance(self, until: int) -> None:
         self.waits += 1

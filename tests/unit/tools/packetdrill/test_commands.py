@@ -30,7 +30,6 @@ def test_what_is_here(line: str, settings: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "tc qdisc replace dev tun0 root pfifo limit 0",
         "ethtool -K tun0 gro off",
         "ethtool -K tun0 tso off gso maybe",
         "echo 2 > /sys/module/tcp_cubic/parameters/hystart_detect",
@@ -56,6 +55,35 @@ def test_shell_scripts_beside_the_test(tmp_path: Path) -> None:
             run(line, got.__setitem__, Route(), str(tmp_path))
     with pytest.raises(UnsupportedCommand):
         run("./one.sh", got.__setitem__, Route())
+
+
+@pytest.mark.parametrize(
+    "line, queue",
+    [
+        ("tc qdisc replace dev tun0 root pfifo limit 0", 0),
+        ("tc qdisc delete dev tun0 root 2>/dev/null ; tc qdisc add dev tun0 root pfifo limit 0", 0),
+        ("tc qdisc add dev tun0 root pfifo limit 7", 7),
+        ("tc qdisc replace dev tun0 root pfifo limit 0; tc qdisc replace dev tun0 root pfifo", 1000),
+        ("tc qdisc replace dev tun0 root pfifo limit 0; tc qdisc del dev tun0 root", 1000),
+    ],
+)
+def test_the_queue_of_the_device(line: str, queue: int) -> None:
+    route = Route()
+    run(line, {}.__setitem__, route)
+    assert route.queue == queue
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tc qdisc replace dev tun0 root pfifo limit", "tc qdisc replace dev tun0 root pfifo limit x", "tc qdisc show",
+        "tc qdisc replace dev tun0 root pfifo limit 0 x", "tc qdisc replace dev tun0 root tbf rate 1mbit", "tc qdisc",
+        "tc class add dev tun0 root pfifo",
+    ],
+)  # fmt: skip
+def test_other_queues_are_not_known(line: str) -> None:
+    with pytest.raises(UnsupportedCommand):
+        run(line, {}.__setitem__, Route())
 
 
 @pytest.mark.parametrize("line", ["grep a /etc/x | wc -l", "test -e /proc/net/tcp", "sleep 1", "cat '/a>b'"])
