@@ -12,7 +12,7 @@
 
 enum { FIN = 1, SYN = 2, RST = 4, ACK = 16, ECE = 64, CWR = 128 };
 enum { TCP = 6, UDP = 17, ICMP = 1, ICMP6 = 58 };
-enum { TIMESTAMP_BITS = 6, NO_WSCALE = 15, WSCALE_MAX = 14, MSS_DEFAULT = 536 };
+enum { TIMESTAMP_BITS = 6, NO_WSCALE = 15, WSCALE_MAX = 14, MSS_DEFAULT = 536, MSS_DEFAULT_6 = 1220 };
 
 /* ---- flows ---- */
 
@@ -123,10 +123,10 @@ static int answer(struct trl_guard *g, const struct trl_guard_port *p, const str
     memcpy(ip + (k->ip_version == 4 ? 12 : 8), k->dst, alen);
     memcpy(ip + (k->ip_version == 4 ? 16 : 24), k->src, alen);
 
-    uint32_t mss = k->tcp_options & TRL_OPT_MSS && k->mss ? k->mss : 0, index = 0;
-    if (p->user_mss && (!mss || p->user_mss < mss))
-        mss = mss || p->user_mss < MSS_DEFAULT ? p->user_mss : MSS_DEFAULT;
-    mss = mss ? mss : MSS_DEFAULT;
+    uint32_t none = k->ip_version == 4 ? MSS_DEFAULT : MSS_DEFAULT_6, index = 0;
+    uint32_t mss = k->tcp_options & TRL_OPT_MSS && k->mss ? k->mss : none;
+    if (p->user_mss && p->user_mss < mss)
+        mss = p->user_mss;
     while (index < 3 && sizes[index + 1] <= mss)
         index++;
     int ts = p->timestamps && (k->tcp_options & TRL_OPT_TIMESTAMP), ws = ts && p->scaling && (k->tcp_options & TRL_OPT_WSCALE);

@@ -234,7 +234,7 @@ class Connection(Tcb):
         self.advmss = opt.advertised_mss(
             path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss
         )
-        self.mss_clamp = self.user_mss or opt.MSS_DEFAULT
+        self.mss_clamp = self.user_mss or opt.default_mss(path.version)
         mtuprobe.start(self, now)
         self.sync_mss()
         self.rcv_mss = max(88, min(self.advmss, self.mss_cache, opt.MSS_DEFAULT))
@@ -491,7 +491,7 @@ class Connection(Tcb):
     def fin_wait_timeout(self, now: int) -> None:
         """FIN-WAIT-2 of a socket that nobody holds any more does not last for ever (tcp_fin_timeout)."""
         seconds = self.linger2 or self.settings.tcp_fin_timeout
-        self.fin_wait_ns = now + seconds * SECOND
+        self.fin_wait_ns = now + max(seconds * SECOND, self.rto_ns * 7 // 2)
         self.rearm(self.fin_wait_ns)
 
     def wake(self) -> None:
@@ -557,11 +557,11 @@ class Connection(Tcb):
 
     def check_ce(self, seg: Segment) -> None:
         """RFC 3168 section 6.1.3: CE is echoed until CWR comes."""
-        if seg.flags & CWR:
+        if seg.flags & CWR and self.ecn_ok:
             self.ecn_demand_cwr = False
             self.ack_pending |= delack.NOW  # its cwnd may be one segment
         mark = seg.tos & 3
-        if mark == 3 and not self.ecn_demand_cwr:
+        if mark == 3 and self.ecn_ok and not self.ecn_demand_cwr:
             delack.enter_quickack(self)
             self.ecn_demand_cwr = True
         if mark:

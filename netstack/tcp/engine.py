@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from csrc import Frame, lib
 from netstack import control
 from netstack.address import ANY4, ANY6
+from netstack.socket import IP_PMTUDISC_DONT, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT
 from netstack.tcp import delack, emit, output, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
@@ -41,6 +42,8 @@ _timestamp_offset: Final = lib.trl_timestamp_offset
 
 COOKIE_MEMORY_NS = 120 * SECOND
 PATHS_MAX = 1024
+NOT_FROM_ICMP = frozenset({IP_PMTUDISC_DONT, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT})
+"""Values of IP_MTU_DISCOVER with which an ICMP error makes nothing be sent again."""
 
 
 class Tcp:
@@ -453,7 +456,7 @@ class Tcp:
             return
         if error.frag_needed or (error.version == 6 and error.type == 2):
             mtu = error.mtu
-            if mtu - (40 if error.version == 4 else 60) - c.option_bytes >= c.mss_cache and c.state != SYN_SENT:
+            if error.version == 6 and mtu - 60 - c.option_bytes >= c.mss_cache:
                 return  # what is sent fits already
             floor = self.settings.route_min_pmtu if error.version == 4 else 1280
             if mtu < floor:
@@ -461,9 +464,9 @@ class Tcp:
             if mtu < c.mtu:
                 routes = c.path.stack.routes
                 routes.update_pmtu(error.dst, mtu, now, self.settings.route_mtu_expires * SECOND)
-                if c.sock is None or c.sock.ip_mtu_discover != 0:
+                if error.version == 6 or c.sock is None or c.sock.ip_mtu_discover not in NOT_FROM_ICMP:
                     c.icmp_frag_needed(mtu, now)
-                else:  # IP_PMTUDISC_DONT: what is out may be fragmented, what follows is smaller
+                else:  # what is out may be fragmented or not; what follows is smaller
                     c.mtu = mtu
                     c.sync_mss()
             return
@@ -473,14 +476,16 @@ class Tcp:
         timeouts.unreachable(c, error, seq, now)
         sock = c.sock
         wanted = sock is not None and control.wants_errors(sock, error.version)
-        if sock is not None and c.state == SYN_SENT and not wanted:
-            sock.errors_wanted(True)  # Linux queues what ends an attempt, whether asked to or not
-            wanted = True
-        if wanted and sock is not None:
-            control.queue_icmp(sock, error, len(error.l4), c.ports & 0xFFFF)
         if c.state in (SYN_SENT, SYN_RECEIVED):
+            if sock is not None:
+                if not wanted:
+                    sock.errors_wanted(True)  # Linux queues what ends an attempt, whether asked to or not
+                control.queue_icmp(sock, error, 0, c.ports & 0xFFFF)
             c.fail(code, now)
-        elif not wanted:
+        elif wanted and sock is not None:
+            sock.so_error = code  # the next call's, and no more: the queue is for what ends an attempt
+            sock.wake()
+        else:
             # RFC 1122 4.2.3.9: soft errors do not end a connection; they explain its end, if it comes.
             c.soft_error = code
 

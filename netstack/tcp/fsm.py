@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from netstack.tcp import ack as acking
-from netstack.tcp import delack, mtuprobe, options, output, predict, rack, reassembly, rto, window
+from netstack.tcp import delack, mtuprobe, options, output, predict, rack, reassembly, rto, timewait, window
 from netstack.tcp.scoreboard import Sent
 from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_TIMESTAMP, PSH, RST, SYN, URG
 from netstack.tcp.seq import HALF, MASK, unwrap
@@ -134,6 +134,8 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                     if ack == una:
                         c.snd_wl1 = rcv_nxt
                         c.rcv_tstamp_ns = now
+                        if not c.rmem:
+                            c.probes_out = 0  # (where data waits to be read, Linux does not look at the ACK of more)
                         plain = True
                     else:
                         plain = (
@@ -234,6 +236,9 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
 
 def synchronized(c: Connection, seg: Segment, now: int) -> None:
     flags = seg.flags
+    if c.fin_wait_ns and c.state == FIN_WAIT_2:
+        timewait.fin_wait_2(c, seg, now)
+        return
     if not flags & (ACK | RST | SYN):
         return  # such segments nobody sends, and none is answered
     seq = unwrap(seg.seq, c.rcv_nxt)
@@ -446,20 +451,20 @@ def fin_arrives(c: Connection, now: int) -> None:
     c.bytes_received += 1  # as Linux counts
     c.ack_pending |= delack.SCHED
     c.wake_pending = True
+    state = c.state
+    if state in (FIN_WAIT_1, FIN_WAIT_2):
+        output.send_ack(c, now)  # as in Linux, with what was held out of order until now
     for entry in c.ooo:
         c.rmem -= window.truesize(len(entry[2]))
     c.ooo = []
     c.sacks = []
     c.dsack = None
-    state = c.state
     if state in (SYN_RECEIVED, ESTABLISHED):
         move(c, RCV_FIN)
         c.ack_pingpong = c.settings.tcp_pingpong_thresh
     elif state == FIN_WAIT_1:
-        output.send_ack(c, now)
         move(c, RCV_FIN)
     elif state == FIN_WAIT_2:
-        output.send_ack(c, now)
         c.time_wait(now)
 
 

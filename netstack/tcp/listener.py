@@ -96,7 +96,7 @@ class Request:
         self.irs = seg.seq
         self.iss = iss
         opts = seg.options
-        self.mss = options.peer_mss(seg, sock.user_mss)
+        self.mss = options.peer_mss(seg, sock.user_mss, path.version)
         self.advmss = options.advertised_mss(
             path.version, path.link_mtu, metrics, sock.user_mss, settings.route_min_adv_mss
         )

@@ -3,7 +3,7 @@
 
 MSS counts payload without options: what is announced is the interface's MTU less the fixed headers; what is sent is
 bounded by the peer's announcement and the path's MTU, less the options each segment carries. A peer that announces
-nothing gets 536 (220 on IPv6 in theory; Linux and this stack take 536).
+nothing gets 536, and 1220 over IPv6.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netstack.tcp.segment import Segment
 
 MSS_DEFAULT = 536
+MSS_DEFAULT_6 = 1220
 MSS_MIN = 48
 TIMESTAMP_BYTES = 12
 WSCALE_MAX = 14
@@ -36,18 +37,21 @@ def advertised_mss(version: int, mtu: int, metrics: dict[str, int], user_mss: in
     return mss
 
 
-def peer_mss(seg: Segment, user_mss: int) -> int:
-    """The MSS the peer announced, within reason (RFC 9293 3.7.1: none means 536)."""
-    mss = seg.mss if seg.options & OPT_MSS and seg.mss else 0
-    if user_mss and (not mss or user_mss < mss):
-        mss = user_mss if mss else min(user_mss, MSS_DEFAULT)
-    return mss or MSS_DEFAULT
+def default_mss(version: int) -> int:
+    """The MSS of a peer that announced none (RFC 9293 section 3.7.1)."""
+    return MSS_DEFAULT if version == 4 else MSS_DEFAULT_6
+
+
+def peer_mss(seg: Segment, user_mss: int, version: int) -> int:
+    """The MSS the peer announced, within reason."""
+    mss = (seg.mss if seg.options & OPT_MSS else 0) or default_mss(version)
+    return min(mss, user_mss) if user_mss else mss
 
 
 def settle(c: Connection, seg: Segment, now: int) -> None:
     """Active side: the peer's SYN says which of the options offered are in force."""
     opts = seg.options
-    c.mss_clamp = peer_mss(seg, c.user_mss)
+    c.mss_clamp = peer_mss(seg, c.user_mss, c.path.version)
     if opts & OPT_WSCALE and c.wscale_ok:
         c.snd_wscale = min(seg.wscale, WSCALE_MAX)
     else:

@@ -7,13 +7,17 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from netstack.socket import MSG_PEEK, SO_OOBINLINE, error, would_block
+from netstack.control import take_error
+from netstack.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, SO_OOBINLINE, error, would_block
 from netstack.tcp import window
 from netstack.tcp.tcb import CLOSED
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.socket import TcpSocket
+
+ASIDE = MSG_OOB | MSG_ERRQUEUE
+"""Flags of recv(2) with which it is not the stream that is read."""
 
 
 def peek(conn: Connection, n: int) -> bytes:
@@ -67,6 +71,15 @@ def passed_mark(conn: Connection) -> None:
         sock = conn.sock
         if sock is None or not (sock.oob_inline or sock.flags.get(SO_OOBINLINE)):
             step_over(conn)
+
+
+def aside(sock: TcpSocket, conn: Connection | None, n: int, flags: int) -> bytes:
+    """What MSG_ERRQUEUE or MSG_OOB ask for: not the stream."""
+    if flags & MSG_ERRQUEUE:
+        return take_error(sock, n)[0]
+    if conn is None:
+        raise error(errno.EINVAL if sock.listener is None else errno.ENOTCONN, "no urgent data")
+    return urgent(sock, conn, flags)
 
 
 def urgent(sock: TcpSocket, conn: Connection, flags: int) -> bytes:

@@ -1,13 +1,15 @@
 """TIME-WAIT (RFC 9293 section 3.10.7.4; RFC 1337; RFC 6191): the small block that stands in for a closed connection.
 
 It answers what still arrives from the old connection, and lets a new one begin early when timestamps or sequence
-numbers prove the SYN to be newer. All blocks wait equally long, so one queue and one timer serve them all.
+numbers prove the SYN to be newer. All blocks wait equally long, so one queue and one timer serve them all. A FIN-WAIT-2
+whose socket is closed is held to rules as few (`fin_wait_2`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from netstack.tcp import output
 from netstack.tcp.segment import ACK, FIN, OPT_TIMESTAMP, RST, SYN
 from netstack.tcp.seq import HALF, MASK, unwrap
 from netstack.tcp.tcb import MS, SECOND, TIME_WAIT
@@ -16,6 +18,48 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.engine import Tcp
     from netstack.tcp.segment import Segment
+
+
+PAWS_MSL_NS = 60 * SECOND
+"""So long a timestamp tells an old RST from one of a peer that began anew."""
+
+
+def rejected(behind: int, flags: int, age_ns: int) -> bool:
+    """PAWS for a connection that is over: `behind` the newest timestamp, which was seen `age_ns` ago."""
+    return 0 < behind < HALF and not (flags & RST and age_ns >= PAWS_MSL_NS)
+
+
+def fin_wait_2(c: Connection, seg: Segment, now: int) -> None:
+    """FIN-WAIT-2 that nobody holds any more: only the peer's FIN is still of use. Linux keeps no more of it than of
+    TIME-WAIT, and does not challenge: a RST in the window ends it, a SYN or data are answered with one."""
+    flags = seg.flags
+    seq = unwrap(seg.seq, c.rcv_nxt)
+    end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
+    ts = c.ts_ok and seg.options & OPT_TIMESTAMP
+    behind = (c.ts_recent - seg.tsval) & MASK if ts else 0
+    right = c.rcv_nxt + c.receive_window()
+    inside = seq == c.rcv_nxt or (end > c.rcv_nxt and seq < right) or seq == end == right
+    if not inside or (ts and c.ts_recent and rejected(behind, flags, now - c.ts_recent_ns)):
+        if not c.oow_limited(seg.length, flags, now):
+            output.send_ack(c, now)
+    elif flags & RST:
+        c.done(now)
+    elif flags & SYN and seq >= c.rcv_nxt:
+        c.engine.reset_for(seg, now)
+        c.done(now)
+    elif not flags & ACK or end <= c.rcv_nxt or seq == end:
+        pass
+    elif not flags & FIN or end != c.rcv_nxt + 1:
+        c.counters.TCPAbortOnData += 1
+        c.engine.reset_for(seg, now)
+        c.done(now)
+    else:
+        c.rcv_nxt = end
+        if ts:
+            c.ts_recent = seg.tsval
+            c.ts_recent_ns = now
+        output.send_ack(c, now)
+        c.time_wait(now)
 
 
 class TimeWait:
@@ -66,7 +110,7 @@ class TimeWait:
         end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
         ts = self.ts_ok and seg.options & OPT_TIMESTAMP
         behind = (self.ts_recent - seg.tsval) & MASK if ts else 0
-        paws_reject = bool(ts and 0 < behind < HALF and not flags & RST)
+        paws_reject = bool(ts and self.ts_recent and rejected(behind, flags, now - self.ts_recent_ns))
         if not paws_reject and seq == self.rcv_nxt and (end == seq or flags & RST):
             if flags & RST:
                 if not engine.settings.tcp_rfc1337:  # RFC 1337: assassination
