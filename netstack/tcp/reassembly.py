@@ -147,7 +147,7 @@ def in_order(c: Connection, seg: Segment, now: int) -> None:
     if not c.ts_ok:
         window.rcv_rtt_measure(c, now)
     delack.data_received(c, now)
-    if c.ecn_ok:
+    if c.ecn_ok or seg.tos & 3:
         c.check_ce(seg)
     if length >= 128:
         window.grow(c, length)
@@ -217,7 +217,7 @@ def out_of_window(c: Connection) -> None:
 def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now: int) -> None:
     """Hold the segment until the gap before it is filled."""
     counters = c.counters
-    if c.ecn_ok:
+    if c.ecn_ok or seg.tos & 3:
         c.check_ce(seg)
     if not make_room(c, seg.length) or len(c.ooo) >= MAX_OOO:
         counters.TCPOFODrop += 1
