@@ -153,6 +153,7 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], 
     info.tcpi_rcv_ooopack = c.rcv_ooopack
     info.tcpi_snd_wnd = c.snd_wnd
     info.tcpi_rcv_wnd = c.rcv_wnd
+    info.tcpi_rehash = c.rehash
     info.tcpi_total_rto = c.total_rto
     info.tcpi_total_rto_recoveries = c.total_rto_recoveries
     info.tcpi_total_rto_time = (c.total_rto_ns + (now - c.rto_stamp_ns if c.rto_stamp_ns else 0)) // MS

@@ -93,7 +93,7 @@ class Tcb:
         "rcv_tstamp_ns", "probes_out",
         "probes_stamp_ns", "user_timeout_ms", "keep_idle", "keep_intvl", "keep_cnt", "keepalive_on", "syn_retries",
         "linger2",
-        "total_rto", "total_rto_recoveries", "total_rto_ns", "rto_stamp_ns", "syn_stamp_ns",
+        "rehash", "total_rto", "total_rto_recoveries", "total_rto_ns", "rto_stamp_ns", "syn_stamp_ns",
         # The flight and its scoreboard.
         "packets_out", "sacked_out", "lost_out", "retrans_out", "ca_state", "high_seq", "highest_sack", "reordering",
         "reord_seen", "retrans_stamp_ns", "undo_marker", "undo_retrans", "prior_ssthresh", "prior_cwnd",
@@ -169,7 +169,7 @@ class Tcb:
         self.rtx_ns = self.keepalive_ns = self.fin_wait_ns = self.deadline_ns = self.rcv_tstamp_ns = 0
         self.probes_out = self.probes_stamp_ns = self.user_timeout_ms = self.keep_idle = self.keep_intvl = 0
         self.keep_cnt = self.syn_retries = self.linger2 = self.total_rto = self.syn_stamp_ns = 0
-        self.total_rto_recoveries = self.total_rto_ns = self.rto_stamp_ns = 0
+        self.total_rto_recoveries = self.total_rto_ns = self.rto_stamp_ns = self.rehash = 0
         self.keepalive_on = False
         self.timer: Timer | None = None
         # The flight and its scoreboard.

@@ -64,6 +64,8 @@ def retransmit_timeout(c: Connection, now: int) -> None:
     if expired:
         c.timed_out(now)
         return
+    c.rehash += 1  # Linux takes another hash for the flow's label and queues: there are none here, but it is counted
+    c.counters.TcpTimeoutRehash += 1
     recovery.enter_loss(c, now)
     if not c.retransmits:
         c.total_rto_recoveries += 1
