@@ -3,7 +3,7 @@
 Honoured: `sysctl -q NAME=VALUE ...` and `set_sysctls.py PATH=VALUE ...` (this stack's own settings); any path to
 `defaults.sh` (the settings under which the public suites were written: `DEFAULTS`) or `sysctl_restore_*.sh` (a machine
 serves one script only);
-`tc qdisc replace dev tun0 root fq` (pacing) or `pfifo` (nothing to do: a virtual device has no queue); `ethtool -K tun0
+`tc qdisc replace dev tun0 root fq` (pacing) or `pfifo` (see `_queue`); `ethtool -K tun0
 tso off` (GSO makes the same packets) and `ip tcp_metrics flush` (none are kept) the same; `ethtool -K tun0 gso off` (a
 device that takes no super-segments); `echo VALUE > /sys/module/tcp_cubic/parameters/NAME` with the value that CUBIC
 here has (`CUBIC`);
