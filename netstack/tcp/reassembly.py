@@ -72,31 +72,45 @@ def report(c: Connection, seq: int, end: int, now: int) -> None:
     add_sack(c, seq, end)
 
 
-def make_room(c: Connection, size: int) -> bool:
-    """Whether a segment of `size` bytes may be queued; else try to grow the buffer, then to squeeze what is
-    queued."""
-    cost = truesize(size)
-    if c.rmem + cost <= c.rcvbuf:
+def make_room(c: Connection, seq: int, size: int) -> bool:
+    """Whether a segment of `size` bytes at `seq` may be queued; else try to grow the buffer, then to squeeze what is
+    queued. What the bytes themselves need is what counts: a segment may bring more overhead than there is room for.
+    """
+    if c.rmem + size <= c.rcvbuf:
         return True
     counters = c.counters
     counters.PruneCalled += 1
     most = c.settings.tcp_rmem[2]
     if c.rcvbuf < most and not c.rcvbuf_locked and c.settings.tcp_moderate_rcvbuf:
-        c.rcvbuf = max(min(c.rmem + cost, most), c.rcvbuf)
+        c.rcvbuf = max(min(c.rmem + truesize(size), most), c.rcvbuf)
     if c.rmem > c.rcvbuf:
         c.rcv_ssthresh = min(c.window_clamp, 2 * c.advmss)
-    if c.rmem + cost > c.rcvbuf and len(c.rcvq) > 1:
+    if c.rmem + size > c.rcvbuf and len(c.rcvq) > 1:
         collapse(c)
-    if c.rmem + cost > c.rcvbuf and c.ooo:
-        counters.OfoPruned += 1
-        while c.ooo and c.rmem + cost > c.rcvbuf:
-            entry = c.ooo.pop()
-            c.rmem -= truesize(len(entry[2]))
-        c.sacks = []
-    if c.rmem + cost <= c.rcvbuf:
+    if c.rmem + size > c.rcvbuf:
+        prune(c, seq, size)
+    if c.rmem + size <= c.rcvbuf:
         return True
     counters.RcvPruned += 1
     return False
+
+
+def prune(c: Connection, seq: int, size: int) -> None:
+    """Drop what was held for longest ahead (RFC 2018 section 8 allows it), an eighth of the buffer at a time. Nothing
+    is given up for what lies beyond it. No block is reported any more that may have gone."""
+    goal = c.rcvbuf >> 3
+    held = len(c.ooo)
+    while c.ooo and seq <= c.ooo[-1][0]:
+        cost = truesize(len(c.ooo.pop()[2]))
+        c.rmem -= cost
+        goal -= cost
+        if goal <= 0 or not c.ooo:
+            if c.rmem + size <= c.rcvbuf:
+                break
+            goal = c.rcvbuf >> 3
+    if len(c.ooo) < held:
+        c.counters.OfoPruned += 1
+        c.sacks = []
 
 
 def collapse(c: Connection) -> None:
@@ -171,7 +185,7 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
             out_of_window(c)
             return
         skip = rcv_nxt - seq
-        if not make_room(c, length):
+        if not make_room(c, seq, length):
             c.ack_pending |= delack.SCHED | delack.NOW  # no memory: say so at once
             if c.rcvq and length > skip:
                 c.counters.TCPRcvQDrop += 1
@@ -219,9 +233,8 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     counters = c.counters
     if c.ecn_ok or seg.tos & 3:
         c.check_ce(seg)
-    if not make_room(c, seg.length) or len(c.ooo) >= MAX_OOO:
+    if not make_room(c, seq, seg.length) or len(c.ooo) >= MAX_OOO:
         counters.TCPOFODrop += 1
-        c.ack_pending |= delack.SCHED
         return
     c.ack_pending |= delack.SCHED
     counters.TCPOFOQueue += 1
