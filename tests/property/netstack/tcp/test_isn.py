@@ -1,9 +1,10 @@
-"""Initial sequence numbers (RFC 6528 section 3): ISN = M + F(addresses, ports, secret). For one pair of ports they follow
-the clock, and from one to the next nothing can be told.
+"""Initial sequence numbers (RFC 6528 section 3): ISN = M + F(addresses, ports, secret). For one pair of ports they
+follow the clock, and from one to the next nothing can be told.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 
@@ -61,7 +62,7 @@ def follows_the_clock() -> None:
 
 def says_nothing_of_others() -> None:
     found = [asked(1, port, 10**9) for port in range(1, 200)]
-    steps = {(b - a) & MASK for a, b in zip(found, found[1:])}
+    steps = {(b - a) & MASK for a, b in itertools.pairwise(found)}
     assert len(set(found)) == len(found) and len(steps) == len(found) - 1
     # Of 199 numbers about as many lie in each quarter of all there are.
     assert all(25 < sum(number >> 30 == quarter for number in found) < 75 for quarter in range(4))
@@ -72,7 +73,7 @@ def says_nothing_of_others() -> None:
 def servers_have_them_too() -> None:
     assert (answered(5000, 700) - answered(5000, 200)) & MASK == 500_000_000 // TICK_NS
     found = [answered(port, 100) for port in range(1, 100)]
-    assert len({(b - a) & MASK for a, b in zip(found, found[1:])}) == len(found) - 1
+    assert len({(b - a) & MASK for a, b in itertools.pairwise(found)}) == len(found) - 1
 
 
 CHECKS = (follows_the_clock, says_nothing_of_others, servers_have_them_too)
