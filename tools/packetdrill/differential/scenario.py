@@ -48,7 +48,7 @@ class Builder:
         self.scale = 0
         self.gone = False
         self.group_seen = self.came_seen = 0
-        self.quiet = 0  # when the stack last said something, and so may have set a timer
+        self.quiet = 0  # when the stack last sent what sets a timer: an ACK puts none off
         self.written = 0
         # Room enough: how much memory a segment takes is each kernel's own.
         setup = ["--tolerance_usecs=0", '`sysctl -q net.ipv4.tcp_wmem="4096 262144 4194304"`']
@@ -98,7 +98,8 @@ class Builder:
             while self.came_seen < len(came):
                 packet = came[self.came_seen].packet
                 if packet is not None:
-                    self.quiet = groups[self.group_seen].due + came[self.came_seen].after_ns
+                    if packet.length or packet.flags & (SYN | FIN):
+                        self.quiet = groups[self.group_seen].due + came[self.came_seen].after_ns
                     self.saw(packet)
                 self.came_seen += 1
             if self.group_seen == len(groups) - 1:
