@@ -20,10 +20,10 @@ ASIDE = MSG_OOB | MSG_ERRQUEUE
 """Flags of recv(2) with which it is not the stream that is read."""
 
 
-def peek(conn: Connection, n: int) -> bytes:
-    """MSG_PEEK: up to n bytes, which stay."""
+def peek(conn: Connection, n: int, skip: int = 0) -> bytes:
+    """MSG_PEEK: up to n bytes, which stay. `skip`: so many are passed over first."""
     parts = []
-    offset = conn.rcvq_offset
+    offset = conn.rcvq_offset + skip
     for chunk in conn.rcvq:
         part = memoryview(chunk)[offset : offset + n]
         offset = 0
@@ -36,17 +36,21 @@ def peek(conn: Connection, n: int) -> bytes:
 
 def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:
     """A read stops before urgent data; the next one begins after it (the byte itself is only in band when
-    inline)."""
+    inline), and then it is too late for MSG_OOB."""
     distance = conn.rcv_up - conn.copied_seq
     if distance:
         return int(min(n, distance))
-    if sock.oob_inline or sock.flags.get(SO_OOBINLINE):
-        conn.urg_data = -1
-        return n
-    step_over(conn)
-    if conn.urg_data & 0x400:
-        conn.urg_data = -1
+    if not (sock.oob_inline or sock.flags.get(SO_OOBINLINE)):
+        step_over(conn)
+    conn.urg_data = -1
     return n
+
+
+def peek_to_mark(sock: TcpSocket, conn: Connection, n: int) -> bytes:
+    """MSG_PEEK where urgent data lies ahead: what `up_to_mark` would give, and nothing changes."""
+    if at_mark(sock, conn):
+        return peek(conn, n, 1)
+    return peek(conn, min(n, conn.rcv_up - conn.copied_seq) or n)
 
 
 def at_mark(sock: TcpSocket, conn: Connection) -> bool:

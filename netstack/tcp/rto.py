@@ -113,6 +113,8 @@ def timed_out(c: Connection, boundary: int, user_timeout_ms: int, now: int) -> b
     if not c.retransmits:
         return False
     start = c.retrans_stamp_ns or (c.rtx[0].xmit_ns if c.rtx else now)
+    if c.state == SYN_SENT:
+        start = c.syn_stamp_ns  # an attempt counts from its first SYN
     if user_timeout_ms:
         limit = user_timeout_ms * MS
     else:

@@ -361,7 +361,7 @@ class TcpSocket(Socket):
         if flags & (MSG_OOB | MSG_ZEROCOPY):
             if flags & MSG_ZEROCOPY:
                 return beside.send(self, data, now, flags)
-            return self.send_urgent(conn, data, now)
+            return sendbuf.fill(conn, memoryview(data), now, flags & (MSG_OOB | MSG_MORE))
         held = conn.memory() if conn.snd_una != conn.write_seq else 0
         if (
             held + size + (size >> 4) >= conn.sndbuf
@@ -389,10 +389,6 @@ class TcpSocket(Socket):
             conn.end_record(flags & MSG_MORE)
         conn.push(now, bool(flags & MSG_MORE))
         return size
-
-    def send_urgent(self, conn: Connection, data: Any, now: int) -> int:
-        """RFC 6093: the last byte of the data is the urgent one."""
-        return sendbuf.fill(conn, memoryview(data), now, MSG_OOB)
 
     # Receiving.
 
@@ -427,6 +423,8 @@ class TcpSocket(Socket):
                 return b""
             return self.nothing(conn)
         if conn.urg_data >= 0 and conn.rcv_up >= conn.copied_seq:
+            if flags & MSG_PEEK:
+                return recvbuf.peek_to_mark(self, conn, n) or self.nothing(conn)
             n = recvbuf.up_to_mark(self, conn, n)
             if not n or not queue:
                 return self.nothing(conn)
@@ -585,7 +583,7 @@ class TcpSocket(Socket):
             conn.abort(now)
         elif self.linger[0] and not self.linger[1]:
             conn.counters.TCPAbortOnData += 1
-            conn.abort(now)
+            fsm.abort(conn, now)
         elif state == SYN_SENT:
             conn.done(now)
         elif state in (ESTABLISHED, SYN_RECEIVED, CLOSE_WAIT):

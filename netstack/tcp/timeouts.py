@@ -47,11 +47,9 @@ def retransmit_timeout(c: Connection, now: int) -> None:
         return
     c.counters.TCPTimeouts += 1
     if handshake:
-        retries = c.syn_retries or (settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries)
-        if state == SYN_SENT:
-            retries += settings.tcp_syn_linear_timeouts
-        expired = c.retransmits >= retries
-        boundary = retries
+        boundary = c.syn_retries or (settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries)
+        linear = settings.tcp_syn_linear_timeouts if state == SYN_SENT else 0
+        expired = c.retransmits >= boundary + linear  # or earlier: linear timeouts add none to the time it may take
     else:
         boundary = settings.tcp_retries2
         if c.orphan:
@@ -59,7 +57,7 @@ def retransmit_timeout(c: Connection, now: int) -> None:
         expired = False
         if settings.tcp_mtu_probing and rto.timed_out(c, settings.tcp_retries1, 0, now):
             mtuprobe.black_hole(c, now)
-    if not expired and (not handshake or c.user_timeout_ms):
+    if not expired:
         expired = rto.timed_out(c, boundary, c.user_timeout_ms, now)
     if expired:
         c.timed_out(now)
