@@ -322,8 +322,7 @@ def window_opened(c: Connection, now: int) -> None:
     """Nothing was out: a window that now takes the next segment ends probing (RFC 9293 section 3.8.6.1)."""
     if c.snd_nxt >= c.write_seq:
         return
-    size = min(c.unsent_bytes, c.size_goal())  # the first buffer that waits
-    if c.snd_nxt + size <= c.snd_una + c.snd_wnd:
+    if (c.ends[0] if c.ends else c.write_seq) <= c.snd_una + c.snd_wnd:  # the first buffer that waits
         c.backoff = 0
         c.probes_stamp_ns = 0
         if c.pending == PROBE0:

@@ -75,13 +75,19 @@ def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: 
     ethernet, l4, mss = l3 != 0, c.l4, rec.mss
     flags, rate, delivered = rec.flags, c.rate, c.delivered
     order = c.tx_order
-    unsent, rtx = c.unsent, c.rtx
+    unsent, rtx, ends = c.unsent, c.rtx, c.ends
     head = c.ts_head
     last = head.prev
     at = 0
     for _ in range(n):
         chunk = unsent[0]
         have = len(chunk)
+        end = snd_nxt + size
+        if ends and ends[0] <= end:
+            if len(ends) > 1 and ends[1] < end:
+                break
+            while ends and ends[0] <= end:
+                del ends[0]
         if have == size:
             frags = (unsent.pop(0),)
         elif have > size:
@@ -90,7 +96,6 @@ def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: 
             unsent[0] = view[size:]
         else:
             break
-        end = snd_nxt + size
         one = Sent(snd_nxt, end, frags, size, flags, mss)
         order += 1
         one.order = order

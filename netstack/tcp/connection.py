@@ -448,7 +448,7 @@ class Connection(Tcb):
         if self.state != CLOSED:
             fsm.move(self, fsm.ABORT)
         self.engine.forget(self)
-        self.unsent = EMPTY
+        self.unsent = self.ends = EMPTY
         self.unsent_bytes = 0
         for rec in self.rtx:
             rec.prev = rec.next = None

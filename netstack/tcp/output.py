@@ -100,15 +100,15 @@ def nagle_holds(c: Connection, nonagle: int) -> bool:
     return bool(not nonagle and c.packets_out and c.snd_una < c.snd_sml <= c.snd_nxt)
 
 
-def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int) -> int:
-    """Wait for the next ACK rather than send a fraction of a super-segment? 0 no, 1 yes, 3 yes and cwnd is the
-    limit."""
+def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int, size: int, last: bool) -> int:
+    """Wait for the next ACK rather than send a fraction of a super-segment, of a buffer with `size` bytes, the `last`
+    that waits? 0 no, 1 yes, 3 yes and cwnd is the limit."""
     if c.ca_state >= CA_RECOVERY or now - c.tso_ns >= MS:
         return 0
     send_win = c.snd_una + c.snd_wnd - c.snd_nxt
     cong_win = (c.cwnd - in_flight) * mss
     limit = send_win if send_win < cong_win else cong_win
-    if limit >= max_segs * mss:
+    if limit >= max_segs * mss or (not last and limit >= size):
         return 0
     divisor = c.settings.tcp_tso_win_divisor
     if divisor and limit >= min(c.snd_wnd, c.cwnd * mss) // divisor:
@@ -119,11 +119,11 @@ def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: in
     if c.rtx[0].xmit_ns + srtt_ns - now > min(srtt_ns >> 1, MS):
         return 0
     if cong_win < send_win:
-        if cong_win <= c.unsent_bytes:
+        if cong_win <= size:
             return 3
-    elif send_win <= c.unsent_bytes:
+    elif send_win <= size:
         return 1
-    return 0 if c.fin_queued else 1
+    return 0 if (last and c.fin_queued) or c.snd_nxt + size in c.eor else 1
 
 
 def take(c: Connection, size: int) -> tuple[Any, ...]:
@@ -161,6 +161,47 @@ def record_end(c: Connection, seq: int, size: int) -> int:
         if end > seq:
             return int(min(size, end - seq))
     return size
+
+
+def head_end(c: Connection, mss: int) -> int:
+    """Where the next segment ends: the first buffer that waits, or a part of it."""
+    end, size = c.write_seq, c.unsent_bytes
+    if c.ends:
+        end = c.ends[0]
+        size = end - c.snd_nxt
+    return int(c.snd_nxt + mss if size > mss else end)
+
+
+def grow(c: Connection, most: int, mss: int) -> int:
+    """Where the first buffer that waits ends, once it has taken from the second what it may: up to `most` bytes in all,
+    and its flags come along. It takes from those behind as well where its last segment would be a small one in the
+    midst of data (RFC 1122 section 4.2.3.4), which Linux sends.
+    """
+    ends, snd_nxt = c.ends, c.snd_nxt
+    first = end = ends[0]
+    while ends and end not in c.eor:
+        short = snd_nxt + most - end
+        if short <= 0 or (end > first and not (end - snd_nxt) % mss):
+            break
+        following = ends[1] if len(ends) > 1 else snd_nxt + c.unsent_bytes
+        grown = following if following <= end + short else end + short
+        if len(ends) == 1:
+            c.tail_seq = snd_nxt if grown == following else grown
+        if grown == following:
+            del ends[0]
+        else:
+            ends[0] = grown
+        if end in c.push_marks:
+            c.push_marks = tuple(sorted({grown if mark == end else mark for mark in c.push_marks}))
+        end = grown
+    return int(end)
+
+
+def gone(c: Connection) -> None:
+    """Buffers that have been sent."""
+    ends, snd_nxt = c.ends, c.snd_nxt
+    while ends and ends[0] <= snd_nxt:
+        del ends[0]
 
 
 def push_due(c: Connection, end: int) -> int:
@@ -213,17 +254,17 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                 quota = cwnd - in_flight
         if quota > max_segs:
             quota = max_segs
-        if c.snd_up:
-            quota = 1  # the pointer is each segment's own
         avail = c.unsent_bytes
         last = True
-        if c.eor:
-            stop = record_end(c, snd_nxt, avail)  # MSG_EOR: what follows does not join it
+        if c.ends:
+            stop = grow(c, quota * mss, mss) - snd_nxt
             if stop < avail:
                 avail, last = stop, False
+        if c.snd_up:
+            quota = 1  # the pointer is each segment's own
         room = wnd_end - snd_nxt
         if avail <= mss:
-            if avail > room or (not avail and room <= 0):
+            if avail + (last and c.fin_queued) > room:  # the FIN goes with its data, as in Linux, or both wait
                 rwnd_limited = True
                 break
             if avail < mss and last and not c.fin_queued and nagle_holds(c, nonagle) and not c.snd_up:
@@ -234,7 +275,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                 rwnd_limited = True
                 break
             if not push_one:
-                defer = should_defer(c, in_flight, mss, max_segs, now)
+                defer = should_defer(c, in_flight, mss, max_segs, now, avail, last)
                 if defer:
                     cwnd_limited = cwnd_limited or defer == 3
                     break
@@ -243,7 +284,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             if size > needed:
                 size = needed
                 partial = size % mss
-                if partial and nagle_holds(c, nonagle):
+                if partial and (last or mss * quota > room) and nagle_holds(c, nonagle):
                     size -= partial
         end = snd_nxt + size
         flags = push_due(c, end) if c.push_marks else ACK
@@ -281,6 +322,8 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         rec.next = head
         head.prev = rec
         c.snd_nxt = end
+        if c.ends:
+            gone(c)
         c.packets_out = prior + pcount
         sent += pcount
         if c.was_full and in_flight + pcount < cwnd:
@@ -571,11 +614,17 @@ def wake_up(c: Connection, now: int) -> None:
     if c.snd_nxt < c.write_seq and c.snd_nxt < c.snd_una + c.snd_wnd:
         mss = current_mss(c)
         room = c.snd_una + c.snd_wnd - c.snd_nxt
-        size = min(c.unsent_bytes, mss, room)
-        if c.eor:
-            size = record_end(c, c.snd_nxt, size)
-        if c.pushed_seq < c.snd_nxt + size:
-            c.pushed_seq = c.snd_nxt + size
+        size = c.unsent_bytes
+        end = c.write_seq
+        if c.ends:
+            end = c.ends[0]
+            size = end - c.snd_nxt
+        if c.pushed_seq < end:
+            c.pushed_seq = end
+        if size > mss or c.snd_nxt + room < end:
+            size = min(size, mss, room)
+            if c.ends and end not in c.push_marks:
+                c.push_marks = (end, *c.push_marks)  # what is left of that buffer
         force(c, size, mss, ACK | PSH, now)
         return
     # A sequence number already acknowledged: not acceptable, so it is answered (RFC 9293 section 3.8.4).
@@ -610,6 +659,8 @@ def force(c: Connection, size: int, mss: int, flags: int, now: int) -> None:
     seq = c.snd_nxt
     emit(c, seq, flags, rec.frags, size, now)
     c.snd_nxt = end
+    if c.ends:
+        gone(c)
     c.packets_out += rec.pcount
     if size:
         c.data_segs_out += rec.pcount

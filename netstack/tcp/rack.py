@@ -154,7 +154,7 @@ def send_probe(c: Connection, now: int) -> None:
         c.tlp_retrans = False
         mss = output.current_mss(c)
         sent = False
-        if c.snd_nxt < c.write_seq and c.snd_nxt + min(mss, c.unsent_bytes) <= c.snd_una + c.snd_wnd:
+        if c.snd_nxt < c.write_seq and output.head_end(c, mss) <= c.snd_una + c.snd_wnd:
             before = c.packets_out
             output.write(c, now, push_one=2, nagle=False)
             sent = c.packets_out > before

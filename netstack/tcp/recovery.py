@@ -53,10 +53,9 @@ REXMIT_NONE, REXMIT_LOST, REXMIT_NEW = 0, 1, 2
 
 
 def set_ca_state(c: Connection, state: int, now: int) -> None:
-    if c.ca_state != state:
-        if state == CA_LOSS:
-            c.cc.event(c, LOSS, now)
-        c.ca_state = state
+    if state == CA_LOSS:
+        c.cc.event(c, LOSS, now)  # each time, also at timeouts in a row
+    c.ca_state = state
 
 
 # The congestion window in a reduction: RFC 6937.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from netstack.socket import MSG_EOR, MSG_MORE, MSG_OOB, error, would_block
 from netstack.tcp import burst, chrono, output, rate
-from netstack.tcp.tcb import SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import EMPTY, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -28,6 +28,35 @@ def refuse(sock: TcpSocket, conn: Connection | None) -> None:
     if opening and sock.listener is None and not sock.shutdown_mask & 2:
         raise would_block("the connection is not established yet")
     raise error(errno.EPIPE)
+
+
+def joins(conn: Connection, size: int) -> bool:
+    """Whether so much goes into the buffer that waits last, and so needs no other one."""
+    if conn.eor and conn.eor[-1] == conn.write_seq:
+        return False
+    had = conn.write_seq - max(conn.tail_seq, conn.snd_nxt)
+    return had + size <= conn.mss_cache or had + size <= conn.size_goal()
+
+
+def close(conn: Connection, end: int) -> None:
+    """Nothing joins the buffer that ends there any more."""
+    if conn.ends is EMPTY:
+        conn.ends = [end]
+    else:
+        conn.ends.append(end)
+
+
+def divide(conn: Connection, begun: int) -> None:
+    """What was taken whole from `begun` on, and is not sent, into buffers as `fill` makes them."""
+    goal = conn.size_goal()
+    end = begun + goal
+    if end >= conn.write_seq:
+        return
+    while end < conn.write_seq:
+        if end > conn.snd_nxt:
+            close(conn, end)
+        end += goal
+    conn.tail_seq = end - goal
 
 
 def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
@@ -54,6 +83,8 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
                 break
             if begun < conn.write_seq and conn.pushed_seq >= conn.write_seq > conn.snd_nxt and not taken:
                 conn.push_marks = (*conn.push_marks, conn.write_seq)  # what was pushed keeps its PSH
+            if begun < conn.write_seq:
+                close(conn, conn.write_seq)
             conn.tail_seq = conn.write_seq
             room = goal
         elif conn.push_marks and conn.push_marks[-1] == conn.write_seq:
@@ -69,7 +100,7 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
             continue
         if conn.write_seq > conn.pushed_seq + (conn.max_window >> 1):
             if due:
-                output.write(conn, now, push_one=1, most=due)
+                output.write(conn, now, push_one=1, nagle=False, most=due)
                 due = 0
             conn.push_marks = (*conn.push_marks, conn.write_seq)  # half a window since the last PSH: another
             conn.push(now)
@@ -77,11 +108,11 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
         elif conn.tail_seq <= conn.snd_nxt + due * goal:
             due += 1
             if due >= together:
-                output.write(conn, now, push_one=1, most=due)
+                output.write(conn, now, push_one=1, nagle=False, most=due)
                 due = 0
                 together = 1
     if due:
-        output.write(conn, now, push_one=1, most=due)
+        output.write(conn, now, push_one=1, nagle=False, most=due)
     if urgent:
         conn.snd_up = conn.write_seq  # RFC 6093: the last byte is the urgent one
     if flags & MSG_EOR:

@@ -367,6 +367,7 @@ class TcpSocket(Socket):
             held + size + (size >> 4) >= conn.sndbuf
             or conn.unsent_bytes + size > conn.notsent_lowat
             or conn.mss_cache < size > conn.max_window >> 1
+            or (conn.unsent_bytes and not sendbuf.joins(conn, size))
         ):
             return sendbuf.fill(conn, memoryview(data), now, flags)
         if data.__class__ is not bytes and not (
@@ -376,7 +377,7 @@ class TcpSocket(Socket):
         if not flags & (MSG_EOR | MSG_MORE) and conn.send_plain(data, size, now):
             return size
         rate.check_app_limited(conn)
-        if conn.push_marks and conn.push_marks[-1] == conn.write_seq and conn.write_seq not in conn.eor:
+        if conn.push_marks and conn.push_marks[-1] == conn.write_seq:
             conn.push_marks = conn.push_marks[:-1]  # what comes now goes on where a PSH stood
         unsent = conn.unsent
         if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
@@ -388,6 +389,8 @@ class TcpSocket(Socket):
         if flags & MSG_EOR:
             conn.end_record(flags & MSG_MORE)
         conn.push(now, bool(flags & MSG_MORE))
+        if conn.unsent_bytes > conn.mss_cache < size:
+            sendbuf.divide(conn, conn.write_seq - size)
         return size
 
     # Receiving.

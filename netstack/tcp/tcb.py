@@ -112,7 +112,7 @@ class Tcb:
         # Sender's user side.
         "chrono", "chrono_ns", "busy_ns", "rwnd_limited_ns", "sndbuf_limited_ns",  # see `chrono`
         "stamps", "zerocopy", "zerocopy_next",
-        "nonagle", "eor", "push_marks", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat",
+        "nonagle", "eor", "push_marks", "ends", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat",
         "wake_pending", "was_full",
         # Counts for TCP_INFO.
         "bytes_acked", "bytes_received", "bytes_sent", "bytes_retrans", "segs_out", "segs_in", "data_segs_out",
@@ -197,6 +197,7 @@ class Tcb:
         self.sndbuf_locked = self.wake_pending = self.was_full = False
         self.eor: tuple[int, ...] = ()
         self.push_marks: tuple[int, ...] = ()  # where PSH is due, within what is not sent
+        self.ends: Any = EMPTY  # where each buffer that waits ends, but the last, which may go on
         self.zerocopy: deque[tuple[int, int]] | None = None  # see `beside`
         self.zerocopy_next = 0
         self.stamps: Stamps | None = None

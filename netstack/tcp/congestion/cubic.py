@@ -29,6 +29,7 @@ LOW_WINDOW = 16
 MIN_SAMPLES = 8
 ACK_DELTA_US = 2000
 INFINITE = (1 << 62) - 1
+STILL_US = 31_000  # for so long the cube is not asked again where cwnd stands still
 
 
 def cube_root(n: int) -> int:
@@ -87,19 +88,22 @@ class Cubic:
             acked = slow_start(c, acked)
             if not acked:
                 return
-        self.update(c.cwnd, acked, now)
+        self.update(c.cwnd, acked, now, c.srtt_us >> 3)
         additive_increase(c, self.cnt, acked)
 
-    def update(self, cwnd: int, acked: int, now: int) -> None:
+    def update(self, cwnd: int, acked: int, now: int, rtt_us: int = 0) -> None:
         """RFC 9438 sections 4.2 to 4.5: set `cnt`. The cube is looked at again once a tick, and every 31 ms where cwnd
-        stands still (so does Linux); Reno's estimate follows every ACK, as section 4.3 has it. (Linux leaves it
-        alone too while cwnd stands still, and so is slower than Reno for hundreds of round trips of a short path.)
+        stands still. Where the round trip is longer than that, so is Reno's estimate, as in Linux; on other
+        paths it follows every ACK, as section 4.3 has it. (Linux leaves it alone there too while cwnd stands still,
+        and so is slower than Reno for hundreds of round trips.)
 
         The tick is a millisecond; below that, where many round trips lie in one, it is that of Linux's usual clock: the
         cube, rounded down, asks for a segment per round trip right after a loss, and what it asks for is kept so long.
         """
         self.ack_cnt += acked
-        stale = self.last_cwnd != cwnd or now - self.last_ns > 31 * MS
+        stale = self.last_cwnd != cwnd or now - self.last_ns > STILL_US * 1000
+        if rtt_us > STILL_US and not stale:
+            return
         tick = MS if self.delay_min >= 1000 else JIFFY
         if not self.epoch_ns or (stale and now // tick != self.last_ns // tick):
             self.last_cwnd = cwnd

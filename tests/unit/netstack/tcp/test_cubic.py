@@ -22,13 +22,15 @@ def flow(cwnd: int, ssthresh: int = INFINITE_SSTHRESH) -> Any:
     """What a congestion control sees of a connection that always has something to send."""
     return SimpleNamespace(
         cwnd=cwnd, ssthresh=ssthresh, cwnd_cnt=0, cwnd_clamp=INFINITE_SSTHRESH, prior_cwnd=0, snd_una=0, snd_nxt=cwnd,
-        pacing_rate=0, lsndtime_ns=0, state=ESTABLISHED, counters=Counters().tcpext, cwnd_limited=lambda: True,
+        pacing_rate=0, srtt_us=0, lsndtime_ns=0, state=ESTABLISHED,
+        counters=Counters().tcpext, cwnd_limited=lambda: True,
     )  # fmt: skip
 
 
 def rounds(cc: Any, c: Any, rtt_ns: int, seconds: float, start: int = SECOND) -> list[tuple[int, int]]:
     """A round trip at a time: as many ACKs as cwnd; (time, cwnd) after each."""
     now, seen = start, []
+    c.srtt_us = rtt_ns // 125
     while now < start + seconds * SECOND:
         now += rtt_ns
         for _ in range(c.cwnd):
@@ -213,7 +215,7 @@ def test_an_estimate_that_stands_still_with_cwnd_is_seen(monkeypatch: pytest.Mon
     """Negative control: looking again only every 31 ms while cwnd is the same."""
     inner = cubic.Cubic.update
 
-    def seldom(self: cubic.Cubic, cwnd: int, acked: int, now: int) -> None:
+    def seldom(self: cubic.Cubic, cwnd: int, acked: int, now: int, rtt_us: int = 0) -> None:
         if self.epoch_ns and self.last_cwnd == cwnd and now - self.last_ns <= 31 * cubic.MS:
             self.ack_cnt += acked
         else:
