@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -457,7 +458,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", metavar="FILE", help="a log of `terrella up --why`: adds cwnd, ssthresh, pipe")
     parser.add_argument("--from", dest="begin", metavar="TIME", type=moment, help="after the first packet, as 1.2s")
     parser.add_argument("--to", dest="finish", metavar="TIME", type=moment, help="after the first packet, as 1500ms")
-    parser.add_argument("-o", "--out", metavar="FILE", default="plot.svg", help=".svg, or .png with matplotlib")
+    parser.add_argument("-o", "--out", metavar="FILE", default="plot.svg", help=".svg, .png (matplotlib), - (stdout)")
     parser.add_argument("--size", type=pixels, default=(1200, 760), metavar="WxH", help="in pixels (default 1200x760)")
 
 
@@ -480,6 +481,10 @@ def pixels(text: str) -> tuple[int, int]:
 def run(args: argparse.Namespace) -> int:
     from tools.pcapng import CaptureError
 
+    if args.out != "-" and os.path.splitext(args.out)[1].lower() not in (".svg", ".png"):
+        raise CommandError(f"-o {args.out}: name it .svg or .png, or - for SVG on standard output", 2)
+    if args.begin is not None and args.finish is not None and args.begin >= args.finish:
+        raise CommandError("--from has to be earlier than --to", 2)
     try:
         found = flows(args.capture)
     except (OSError, CaptureError) as why:
@@ -501,9 +506,10 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"--why {args.why}: {why.strerror}") from why
     if args.why and not log:
         raise CommandError(f"--why {args.why}: nothing about {flow.src}-{flow.dst}: is it the log of the sender?")
-    plot(flow, args.out, log, args.size, args.begin, args.finish)
+    plot(flow, "/dev/stdout" if args.out == "-" else args.out, log, args.size, args.begin, args.finish)
     again = f", {flow.retransmitted} sent again" if flow.retransmitted else ""
-    print(f"{args.out}: {flow.src} → {flow.dst}, {flow.bytes:,} bytes in {len(flow.segments):,} segments{again}")
+    said = f"{args.out}: {flow.src} → {flow.dst}, {flow.bytes:,} bytes in {len(flow.segments):,} segments{again}"
+    print(said, file=sys.stderr if args.out == "-" else sys.stdout)
     return 0
 
 

@@ -14,6 +14,7 @@ Every pytest run in this environment imports this file: it imports nothing else 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     directory = config.getoption("--lab-artifacts")
     if directory:
-        os.environ[VARIABLE] = str((config.invocation_params.dir / directory).resolve())
+        path = (config.invocation_params.dir / directory).resolve()
+        if path.exists() and not path.is_dir():
+            raise pytest.UsageError(f"--lab-artifacts {directory}: is no directory")
+        os.environ[VARIABLE] = str(path)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -49,12 +53,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     item.stash.setdefault(REPORTS, {})[report.when] = report
     seed = getattr(item, "lab_seed", None)
     if report.when == "call" and report.failed and seed is not None:
-        report.sections.append(("lab", f"seed {seed}; again: pytest --lab-seed={seed} '{item.nodeid}'"))
+        told = f"seed {seed}; again: pytest --lab-seed={shlex.quote(str(seed))} {shlex.quote(item.nodeid)}"
+        if item.config.getoption("--lab-artifacts"):
+            told += f"\ncapture: {artifact(item)}.pcapng"
+        report.sections.append(("lab", told))
 
 
 def safe(nodeid: str) -> str:
     """A test's name as that of a file."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in nodeid)[-150:]
+
+
+def artifact(item: pytest.Item) -> str:
+    """Where a failing test leaves its files, without what their names end in."""
+    return os.path.join(os.environ[VARIABLE], safe(item.nodeid))
 
 
 @pytest.fixture
@@ -78,12 +90,13 @@ def lab(request: pytest.FixtureRequest, lab_seed: Any) -> Iterator[Lab]:
         made.close()
         report = item.stash.get(REPORTS, {}).get("call")
         if film is not None and report is not None and report.failed:
-            base = os.path.join(os.environ[VARIABLE], safe(item.nodeid))
+            base = artifact(item)
             os.makedirs(os.path.dirname(base), exist_ok=True)
             with open(base + ".pcapng", "wb") as file:
                 file.write(film.getvalue())
             with open(base + ".txt", "w", encoding="utf-8") as file:
-                file.write(f"{item.nodeid}\nseed {lab_seed}\npytest --lab-seed={lab_seed} '{item.nodeid}'\n")
+                again = f"pytest --lab-seed={shlex.quote(str(lab_seed))} {shlex.quote(item.nodeid)}"
+                file.write(f"{item.nodeid}\nseed {lab_seed}\n{again}\n")
 
 
 def _film(lab: Lab) -> Any:

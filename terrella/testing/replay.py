@@ -31,7 +31,7 @@ def text_of(path: str) -> str:
     if file.suffix == ".pkt":
         found = script.case_text(text)
         if found is None:
-            raise ValueError(f"{path} holds no case: it has no line that begins with {script.CASE!r}")
+            raise ValueError(f"holds no case: it has no line that begins with {script.CASE!r}")
         text = found
     return text
 
@@ -63,7 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as why:
         trouble = why
     if args.save:
-        print(running.save(pair, case, args.save, Path(args.file).stem, trouble), file=sys.stderr)
+        try:
+            print(running.save(pair, case, args.save, Path(args.file).stem, trouble), file=sys.stderr)
+        except OSError as why:
+            print(f"--save {args.save}: {why.strerror}", file=sys.stderr)
+            return 2
     if args.side:
         print(script.text(pair, args.side, trouble), end="")
     if trouble is None:

@@ -78,8 +78,12 @@ def keep(
     if not directory:
         return
     rule = getattr(why, "oracle", type(why).__name__)
-    path = save(pair, case, directory, f"{name}-{rule}", why)
-    why.add_note(f"replay: python -m terrella.testing.replay {path}")
+    try:
+        path = save(pair, case, directory, f"{name}-{rule}", why)
+    except OSError as trouble:  # what failed is the rule
+        why.add_note(f"not saved: {trouble}")
+    else:
+        why.add_note(f"replay: python -m terrella.testing.replay {path}")
 
 
 def save(

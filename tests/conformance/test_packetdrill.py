@@ -202,8 +202,28 @@ def test_command(tmp_path: Path) -> None:
     assert second["error"]["line"] == SERVER.count("\n") + 2
     assert second["error"]["kind"] == "mismatch"
     assert third["error"]["kind"] == "syntax"
+    assert third["error"]["message"] == "cannot be read: No such file or directory"
     assert command().returncode == 2
     assert command("-D", "NOVALUE", str(good)).returncode == 2
+
+
+def test_what_the_command_cannot_do_is_said(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pkt"
+    bad.write_text(SERVER + "   +0 write(4, ..., 100) = 100\n   +0 > P. 1:101(100) ack 2\n")
+    done = command("--captures", str(bad), str(bad))
+    assert (done.returncode, done.stderr) == (1, f"terrella: --captures {bad}: File exists\n")
+    done = command(str(tmp_path), str(tmp_path / "missing.pkt"))
+    assert done.stdout == (
+        f"error {tmp_path}: is a directory: name the scripts in it\n"
+        f"error {tmp_path}/missing.pkt: cannot be read: No such file or directory\n"
+    )
+    other = tmp_path / "other" / "bad.pkt"
+    other.parent.mkdir()
+    other.write_text(bad.read_text())
+    done = command("--captures", str(tmp_path / "out"), str(bad), str(other))
+    assert done.returncode == 1
+    first, second = (tmp_path / "out" / name for name in ("bad.pcapng", "2/bad.pcapng"))
+    assert first.read_bytes() == second.read_bytes() != b""
 
 
 def test_defines() -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 
+from tools.errors import CommandError
 from tools.packetdrill.options import FLAGS, HONOURED, WITHOUT_EFFECT
 from tools.packetdrill.runner import Verdict, run_file
 from tools.packetdrill.script import ScriptError
@@ -42,7 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run them all, in the order given."""
     if args.captures is not None:
-        os.makedirs(args.captures, exist_ok=True)
+        try:
+            os.makedirs(args.captures, exist_ok=True)
+        except OSError as why:
+            raise CommandError(f"--captures {args.captures}: {why.strerror}") from why
     names = (*HONOURED, *FLAGS, *WITHOUT_EFFECT)
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.define:
@@ -51,16 +55,36 @@ def run(args: argparse.Namespace) -> int:
                 print(f"terrella packetdrill: -D {item}: expected NAME=VALUE", file=sys.stderr)
                 return 2
         options["define"] = "\n".join(args.define)
-    verdicts = [run_file(path, args.captures, options, args.on_linux) for path in args.scripts]
+    verdicts = []
+    for path, folder in zip(args.scripts, folders(args.captures, args.scripts), strict=True):
+        try:
+            verdicts.append(run_file(path, folder, options, args.on_linux))
+        except OSError as why:
+            raise CommandError(f"{why.filename or folder or path}: {why.strerror}") from why
+        if not args.json:
+            print(report(verdicts[-1]), flush=True)
     failed = sum(not verdict.passed for verdict in verdicts)
     if args.json:
         json.dump([verdict.as_dict() for verdict in verdicts], sys.stdout, indent=2)
         print()
     else:
-        for verdict in verdicts:
-            print(report(verdict))
         print(f"{len(verdicts) - failed} passed, {failed} failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def folders(captures: str | None, scripts: list[str]) -> list[str | None]:
+    """Where each script leaves its capture. Of scripts with one name the second has a folder of its own, "2" ..."""
+    met: dict[str, int] = {}
+    found: list[str | None] = []
+    for path in scripts:
+        name = os.path.splitext(os.path.basename(path))[0]
+        met[name] = met.get(name, 0) + 1
+        folder = captures
+        if captures is not None and met[name] > 1:
+            folder = os.path.join(captures, str(met[name]))
+            os.makedirs(folder, exist_ok=True)
+        found.append(folder)
+    return found
 
 
 def report(verdict: Verdict) -> str:

@@ -177,7 +177,7 @@ class _Parser:
                 break
             script.events.append(self.event())
         if not script.events:
-            raise self.error("the script has no events")
+            raise ScriptError(self.path, self.line, "the script has no events", "syntax")
         return script
 
     def event(self) -> Event:

@@ -101,8 +101,11 @@ def run_file(
     """
     try:
         text = Path(path).read_text()
+    except IsADirectoryError:
+        return Verdict(path, False, 0, ScriptError(path, 0, "is a directory: name the scripts in it", "syntax"))
     except (OSError, UnicodeDecodeError) as error:
-        return Verdict(path, False, 0, ScriptError(path, 0, f"cannot be read: {error}", "syntax"))
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        return Verdict(path, False, 0, ScriptError(path, 0, f"cannot be read: {why}", "syntax"))
     if not on_linux:
         return run_text(text, path, capture_dir, options)
     try:

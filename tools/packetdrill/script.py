@@ -197,7 +197,7 @@ class ScriptError(Exception):
     def __init__(
         self, path: str, line: int, message: str, kind: str = "mismatch", expected: str = "", actual: str = ""
     ) -> None:
-        super().__init__(f"{path}:{line}: {message}")
+        super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
         self.path = path
         self.line = line
         self.message = message

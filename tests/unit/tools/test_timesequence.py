@@ -275,6 +275,7 @@ def test_png_where_matplotlib_is(run: Run, tmp_path: Path, capsys: pytest.Captur
         (["/nowhere"], 1), (["CAPTURE", "--flow", "7"], 1), (["CAPTURE", "-o", "/nowhere/x.svg"], 1),
         (["CAPTURE", "--from", "soon"], 2), (["CAPTURE", "--size", "9"], 2), (["CAPTURE", "--why", "/nowhere"], 1),
         (["CAPTURE", "--why", "CAPTURE"], 1), (["LOG"], 1), (["CAPTURE", "--from", "1000s"], 1),
+        (["CAPTURE", "-o", "x.gif"], 2), (["CAPTURE", "-o", "x"], 2), (["CAPTURE", "--from", "2s", "--to", "1s"], 2),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said(

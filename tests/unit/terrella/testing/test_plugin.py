@@ -54,11 +54,18 @@ def test_the_fixture_its_seed_and_what_a_failure_leaves(tmp_path: Path) -> None:
     done = pytest_run(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     done = pytest_run(tmp_path, "--lab-seed=7", "--lab-artifacts=kept")
-    assert done.returncode == 1 and "seed 7; again: pytest --lab-seed=7 'test_it.py::test_bad'" in done.stdout
+    assert done.returncode == 1 and "seed 7; again: pytest --lab-seed=7 test_it.py::test_bad\n" in done.stdout
+    assert f"capture: {tmp_path}/kept/test_it.py--test_bad.pcapng" in done.stdout
     kept = sorted(path.name for path in (tmp_path / "kept").iterdir())
     assert kept == ["test_it.py--test_bad.pcapng", "test_it.py--test_bad.txt"]
     assert b"hello" in (tmp_path / "kept" / kept[0]).read_bytes()
     assert "pytest --lab-seed=7" in (tmp_path / "kept" / kept[1]).read_text()
+
+
+def test_artifacts_go_into_a_directory(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    done = pytest_run(tmp_path, "--lab-artifacts=pytest.ini")
+    assert done.returncode == 4 and "--lab-artifacts pytest.ini: is no directory" in done.stderr
 
 
 def test_the_kit_leaves_its_cases_there(tmp_path: Path) -> None:

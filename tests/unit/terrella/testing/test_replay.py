@@ -97,6 +97,16 @@ def test_a_failure_is_kept_and_replays(tmp_path: Path, capsys: pytest.CaptureFix
         assert again.read_bytes() == (tmp_path / f"{stem}.{suffix}").read_bytes()
 
 
+def test_where_nothing_can_be_kept_the_rule_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file"
+    file.write_text(cases.to_json(BUSY))
+    with pytest.raises(Violation) as seen:
+        run(BUSY, [NoLargeStreams], file)
+    assert "not saved: " in "".join(seen.value.__notes__)
+    assert replay.main([str(file), "--save", str(file)]) == 2
+    assert capsys.readouterr().err == f"--save {file}: File exists\n"
+
+
 def test_the_command(tmp_path: Path) -> None:
     good = tmp_path / "good.json"
     good.write_text(cases.to_json(BUSY))
