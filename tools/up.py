@@ -17,7 +17,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,25 @@ def word_of(name: str) -> Callable[[str], str]:
     return check
 
 
+def check_words(words: Mapping[str, object]) -> None:
+    """What netem's words mean together."""
+    if "reorder" in words and not words.keys() & {"delay", "jitter"}:
+        raise CommandError("--reorder needs --delay: a frame overtakes the others by skipping their delay", 2)
+
+
+def check_stats(path: str | None) -> None:
+    """The file is written at the end: say now that it cannot be."""
+    if path is None:
+        return
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise CommandError(f"--stats {path}: {os.strerror(errno.EISDIR)}")
+    if not os.path.isdir(folder):
+        raise CommandError(f"--stats {path}: {os.strerror(errno.ENOENT)}")
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        raise CommandError(f"--stats {path}: {os.strerror(errno.EACCES)}")
+
+
 def run(args: argparse.Namespace) -> int:
     if not sys.platform.startswith("linux"):
         raise CommandError("a TAP needs Linux; `terrella demo` and `terrella run` do not")
@@ -127,6 +146,8 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
     from tools.session import kernel_says
 
     source = _read(args.program)
+    check_stats(args.stats)
+    check_words({name: value for name in IMPAIRMENTS if (value := getattr(args, name)) is not None})
     stopped: list[int] = []
     with ExitStack() as cleanup:
         seed = args.seed if args.seed is not None else int.from_bytes(os.getrandom(8), "big")

@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
-from tools.up import IMPAIRMENTS, cidr, configure_machine, explain_tap, serve, word_of
+from tools.up import IMPAIRMENTS, check_stats, check_words, cidr, configure_machine, explain_tap, serve, word_of
 
 if TYPE_CHECKING:
     from drivers.clock import RealTimeline
@@ -73,6 +73,8 @@ def impairments(args: argparse.Namespace) -> tuple[Impairments, Impairments]:
     from drivers.net.impairments import Impairments
 
     words: dict[str, Any] = {name: getattr(args, name) for name in IMPAIRMENTS if getattr(args, name) is not None}
+    check_words(words)
+    check_words({**words, **args.back})
     return Impairments(**words), Impairments(**{**words, **args.back})
 
 
@@ -91,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         return to_machine(args)
     if args.program or args.neighbour:
         raise CommandError("--program and --neighbour are a machine's: say --machine CIDR too", 2)
+    check_stats(args.stats)
+    ways = impairments(args)
     from drivers.clock import RealTimeline
     from drivers.net.impair import Joined
 
@@ -109,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         ends = (args.netns_a, args.netns_b)
         devices = [open_tap(name, netns, args.mtu, cleanup) for name, netns in zip(args.taps, ends, strict=True)]
         # The draws belong to the seed alone: not to the names of the TAPs.
-        joined = Joined(timeline, devices[0], devices[1], *impairments(args), timeline.stream("wire"))
+        joined = Joined(timeline, devices[0], devices[1], *ways, timeline.stream("wire"))
         cleanup.callback(joined.close)
         cleanup.callback(write_stats, args.stats, joined, ends)
         gc.freeze()  # nothing made so far will go: the collector need not look at it again and again

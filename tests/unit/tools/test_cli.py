@@ -27,6 +27,25 @@ def test_wrong_words_are_usage_errors(words: list[str], capsys: pytest.CaptureFi
     assert said.out == "" and "usage: terrella" in said.err
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["wire", "a", "b", "--reorder", "1%"], 2, "--reorder needs --delay"),
+        (["wire", "a", "b", "--back", "reorder 1%"], 2, "--reorder needs --delay"),
+        (["up", "--reorder", "1%"], 2, "--reorder needs --delay"),
+        (["wire", "a", "b", "--stats", "/nowhere/x"], 1, "--stats /nowhere/x: No such file or directory"),
+        (["up", "--stats", "/"], 1, "--stats /: Is a directory"),
+        (["wire", "a", "a"], 2, "to itself"),
+        (["wire", "a"], 2, "two ends"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_opened(
+    words: list[str], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == status
+    assert said in capsys.readouterr().err
+
+
 def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(args: object) -> int:
         raise KeyboardInterrupt
