@@ -142,7 +142,11 @@ def one(case: tuple[str, Scenario | int], args: argparse.Namespace) -> str | Non
         scenario = made(given, args) if isinstance(given, int) else given
     except Exception as error:  # a crash of the stack itself is a finding too
         return f"{name}: {type(error).__name__}: {error}"
-    found = differs(scenario)
+    try:
+        found = differs(scenario)
+    except Late as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        return None
     if found is None:
         return None
     if not args.no_shrink:
