@@ -232,7 +232,7 @@ class Connection(Tcb):
         self.ecn_ok = settings.tcp_ecn == 1 or bool(metrics.get("features", 0) & 1)
         self.option_bytes = opt.TIMESTAMP_BYTES if self.ts_ok else 0
         self.advmss = opt.advertised_mss(
-            path.version, path.link_mtu, metrics, self.user_mss, settings.route_min_adv_mss
+            path.version, path.mtu, metrics, self.user_mss, settings.route_min_adv_mss
         )
         self.mss_clamp = self.user_mss or opt.default_mss(path.version)
         mtuprobe.start(self, now)
@@ -264,7 +264,7 @@ class Connection(Tcb):
     def resend_syn(self, rec: Sent, now: int, again: bool = True) -> bool:
         """Put a SYN or SYN-ACK on the wire; `again` when it is a retransmission."""
         bits = OPT_MSS
-        syn = self.advmss + (opt.TIMESTAMP_BYTES if self.state == SYN_RECEIVED and self.ts_ok else 0)
+        syn = self.advmss
         offered = self.settings
         crossed = self.state == SYN_RECEIVED  # our SYN, with ACK now: it still says what that SYN said
         if self.wscale_ok or (crossed and offered.tcp_window_scaling):

@@ -226,6 +226,7 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
         c.ecn_ok = False
     move(c, RCV_SYN)
     c.snd_wnd = c.max_window = seg.window
+    c.rcv_mss = max(88, min(c.advmss, c.mss_cache, c.rcv_wnd // 2, options.MSS_DEFAULT))
     rec: Sent = c.rtx[0]
     rec.flags = SYN | ACK
     c.resend_syn(rec, now, again=False)
@@ -318,11 +319,13 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         move(c, ACK_OF_SYN)
         if c.rtx:
             c.delivered += 1  # of a simultaneous open both count, the SYN and the SYN-ACK
+            c.advmss -= c.option_bytes
         c.snd_wnd = c.max_window = seg.window << c.snd_wscale
         c.snd_wl1 = seq
         acking.process(c, seg, seq, ack, now)
         if unscaled:
             c.snd_wnd = c.max_window = seg.window  # the window of a SYN is never scaled (RFC 7323 section 2.2)
+            c.snd_wl1 = seq - 1
         c.established(now)
         acking.update_pacing_rate(c)
         c.wake_pending = True

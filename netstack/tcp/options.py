@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp.segment import OPT_MSS, OPT_SACK_PERMITTED, OPT_TIMESTAMP, OPT_WSCALE
+from netstack.tcp.segment import ACK, OPT_MSS, OPT_SACK_PERMITTED, OPT_TIMESTAMP, OPT_WSCALE
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -65,7 +65,8 @@ def settle(c: Connection, seg: Segment, now: int) -> None:
         c.saw_ts = True
         c.rcv_tsecr = seg.tsecr
         c.option_bytes = TIMESTAMP_BYTES
-        c.advmss -= TIMESTAMP_BYTES
+        if seg.flags & ACK:  # where SYNs crossed, ours stands until its SYN-ACK is acknowledged
+            c.advmss -= TIMESTAMP_BYTES
     else:
         c.ts_ok = False
         c.option_bytes = 0

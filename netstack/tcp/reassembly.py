@@ -142,9 +142,12 @@ def enqueue(c: Connection, payload: Any, size: int) -> None:
     c.rmem += cost
 
 
-def in_order(c: Connection, seg: Segment, now: int) -> None:
-    """The plain case: the payload begins at RCV.NXT, nothing is out of order, no FIN. Appended without a copy."""
-    length = seg.length
+def in_order(c: Connection, seg: Segment, now: int, skip: int = 0) -> None:
+    """The plain case: the payload begins at RCV.NXT, nothing is out of order, no FIN. Appended without a copy. What of
+    the segment was old (`skip` bytes) has been cut off; it counts for how large the peer's segments are."""
+    length = whole = seg.length
+    if skip:
+        length -= skip
     if c.stamps is not None:
         c.stamps.queued(c.rcv_nxt, length, now, c.copied_seq)
     if c.rcvq:
@@ -163,8 +166,8 @@ def in_order(c: Connection, seg: Segment, now: int) -> None:
     delack.data_received(c, now)
     if c.ecn_ok or seg.tos & 3:
         c.check_ce(seg)
-    if length >= 128:
-        window.grow(c, length)
+    if whole >= 128:
+        window.grow(c, whole)
     c.wake_pending = True
 
 
@@ -194,8 +197,7 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
             if skip:
                 view = memoryview(seg.payload)[skip:]
                 seg.payload = bytes(view) if len(view) < COPY_BELOW else view
-                seg.length = length - skip
-            in_order(c, seg, now)
+            in_order(c, seg, now, skip)
         if fin:
             if c.stamps is not None and not length:
                 c.stamps.queued(c.rcv_nxt, 0, now, c.copied_seq)
