@@ -98,7 +98,7 @@ class Request:
         opts = seg.options
         self.mss = options.peer_mss(seg, sock.user_mss, path.version)
         self.advmss = options.advertised_mss(
-            path.version, path.link_mtu, metrics, sock.user_mss, settings.route_min_adv_mss
+            path.version, path.mtu, metrics, sock.user_mss, settings.route_min_adv_mss
         )
         self.ts_ok = bool(opts & OPT_TIMESTAMP and settings.tcp_timestamps)
         self.ts_recent = seg.tsval if self.ts_ok else 0
