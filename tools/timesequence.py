@@ -189,7 +189,7 @@ class State(NamedTuple):
 
 
 def states(path: str, flow: Flow) -> list[State]:
-    """What the log says about the sender of a flow."""
+    """What the log says about the sender of a flow. A last line that is not over is still being written."""
     name = f"{flow.src}-{flow.dst}"
     found = []
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -199,6 +199,8 @@ def states(path: str, flow: Flow) -> list[State]:
                 if event["connection"] == name and "cwnd" in event:
                     found.append(State(*(event.get(field, -1) for field in State._fields)))
             except (ValueError, KeyError, TypeError) as why:
+                if number > 1 and not line.endswith("\n"):
+                    break
                 raise CommandError(f"{path}:{number}: not a line of a log of reasons ({why})") from why
     return found
 

@@ -91,15 +91,24 @@ Packet = TcpPacket | UdpPacket | IcmpPacket
 class Dots:
     """`...`: the runner fills it in, or nothing is checked."""
 
+    def __str__(self) -> str:
+        return "..."
+
 
 @dataclass(frozen=True)
 class Number:
     value: int
 
+    def __str__(self) -> str:
+        return str(self.value)
+
 
 @dataclass(frozen=True)
 class Word:
     name: str
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -107,11 +116,18 @@ class Text:
     value: bytes
     open_ended: bool = False
 
+    def __str__(self) -> str:
+        text = self.value.decode("latin-1").encode("unicode_escape").decode()
+        return f'"{text}"' + ("..." if self.open_ended else "")
+
 
 @dataclass(frozen=True)
 class Or:
     left: Expression
     right: Expression
+
+    def __str__(self) -> str:
+        return f"{self.left} | {self.right}"
 
 
 @dataclass(frozen=True)
@@ -119,10 +135,16 @@ class Assign:
     name: str
     value: Expression
 
+    def __str__(self) -> str:
+        return f"{self.name} = {self.value}"
+
 
 @dataclass(frozen=True)
 class Array:
     items: tuple[Expression, ...]
+
+    def __str__(self) -> str:
+        return "[" + ", ".join(map(str, self.items)) + "]"
 
 
 @dataclass(frozen=True)
@@ -131,6 +153,9 @@ class Function:
 
     name: str
     args: tuple[Expression, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.args))})"
 
 
 @dataclass(frozen=True)
@@ -143,6 +168,11 @@ class Struct:
 
     def get(self, name: str) -> Expression | None:
         return dict(self.fields).get(name)
+
+    def __str__(self) -> str:
+        counts = {name: f"({count})" for name, count in self.counts}
+        named = [f"{name}{counts.get(name, '')}={value}" for name, value in self.fields]
+        return "{" + ", ".join([*named, *map(str, self.items)]) + "}"
 
 
 Expression = Dots | Number | Word | Text | Or | Assign | Array | Function | Struct

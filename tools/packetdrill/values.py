@@ -166,6 +166,10 @@ class Stats:
 
     values: tuple[tuple[int, int], ...]
 
+    def __repr__(self) -> str:
+        names = {number: name for name, number in STATS.items()}
+        return "{" + ", ".join(f"{names.get(name, name)}={value}" for name, value in self.values) + "}"
+
 
 STATS = {f"TCP_NLA_{name}": number for name, number in vars(stats).items() if name.isupper() and number in range(1, 28)}
 

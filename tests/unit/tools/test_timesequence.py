@@ -20,6 +20,7 @@ from drivers.capture import Pcapng
 from terrella import Lab
 from tools.canvas import Line, Point, Svg
 from tools.cli import main
+from tools.errors import CommandError
 from tools.pcapng import packets
 from tools.timesequence import AGAIN, DATA, SACKED, Axis, draw, flows, states
 
@@ -148,6 +149,17 @@ def test_the_log_adds_a_panel(run: Run) -> None:
     words = {text for text, _, _ in notes.texts} - {text for text, _, _ in plain.texts}
     assert {"cwnd", "ssthresh", "pipe", "Recovery"} <= words
     assert len(notes.paths) >= len(plain.paths) + 3
+
+
+def test_a_log_that_goes_on(run: Run, tmp_path: Path) -> None:
+    (flow,) = flows(run.capture)
+    text = Path(run.log).read_text()
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text(text[: len(text) // 2].rstrip("\n")[:-5])
+    assert 0 < len(states(str(cut), flow)) < len(states(run.log, flow))
+    cut.write_text(cut.read_text() + "\n")
+    with pytest.raises(CommandError, match="not a line of a log"):
+        states(str(cut), flow)
 
 
 def test_without_losses_nothing_is_marked(tmp_path: Path) -> None:

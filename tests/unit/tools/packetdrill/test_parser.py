@@ -189,3 +189,9 @@ def test_what_an_icmp_message_quotes_may_come_first():
     assert one("0 < [udp (10)] icmp unreachable port_unreachable").action.quoted == ("udp", 0, 10)
     with pytest.raises(ScriptError):
         parse("0 < [1:1461(1460)] . 1:1(0) ack 1 win 5")
+
+
+def test_an_expression_reads_as_it_is_written():
+    written = '{msg_iov(1)=[{..., 0}], msg_flags=A | B, x={scm_sec=0, scm_nsec=-1}}, "a\\n"..., htons(8), [b = 1]'
+    call = parse(f"    0 f({written}) = 0\n", "x").events[0].action
+    assert ", ".join(map(str, call.args)) == written
