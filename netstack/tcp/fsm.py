@@ -328,6 +328,9 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             c.snd_wl1 = seq - 1
         c.established(now)
         acking.update_pacing_rate(c)
+        if c.sock is not None and c.sock.shutdown_mask & 2:
+            move(c, CLOSE)  # shut down before it was established
+            c.send_fin(now)
         c.wake_pending = True
     else:
         verdict = acking.process(c, seg, seq, ack, now)

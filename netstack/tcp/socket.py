@@ -316,7 +316,7 @@ class TcpSocket(Socket):
         taken = engine.table.get(key)
         reused = None
         if taken is not None:
-            if taken.__class__ is not TimeWait or not taken.reusable_at(now):
+            if taken.__class__ is not TimeWait or not taken.reusable_at(now, self.local[1] != 0):
                 raise error(errno.EADDRNOTAVAIL, "this connection exists already")
             engine.end_time_wait(taken)
             reused = taken
@@ -331,9 +331,9 @@ class TcpSocket(Socket):
             engine.bound.setdefault(lport, {})[self] = None
         engine.table[key] = conn
         engine.counters.ActiveOpens += 1
-        conn.connect(now)
         if reused is not None:
             conn.ts_recent = reused.ts_recent
+        conn.connect(now)
         raise BlockingIOError(errno.EINPROGRESS, "Operation now in progress")
 
     # Sending.
@@ -555,7 +555,7 @@ class TcpSocket(Socket):
             self.shutdown_mask |= 1
         if how in (SHUT_WR, SHUT_RDWR) and not self.shutdown_mask & 2:
             self.shutdown_mask |= 2
-            if conn.state in (ESTABLISHED, SYN_RECEIVED, CLOSE_WAIT):
+            if conn.state in (ESTABLISHED, CLOSE_WAIT):  # in SYN-RECEIVED the FIN waits for the peer's ACK
                 fsm.move(conn, fsm.CLOSE)
                 conn.send_fin(now)
         self.wake()

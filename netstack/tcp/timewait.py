@@ -157,8 +157,11 @@ class TimeWait:
     def icmp(self, error: Any, now: int) -> None:
         pass
 
-    def reusable_at(self, now: int) -> bool:
-        """RFC 6191 section 2: an active open may take over the port pair once its timestamps will be newer."""
+    def reusable_at(self, now: int, named: bool = False) -> bool:
+        """RFC 6191 section 2: an active open may take over the port pair once its timestamps will be newer; at once
+        where the user named the port."""
+        if named and self.ts_ok:
+            return True
         mode = self.engine.settings.tcp_tw_reuse
         if not mode or not self.ts_ok or (mode == 2 and not self.path.local):
             return False
