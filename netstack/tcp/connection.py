@@ -303,7 +303,6 @@ class Connection(Tcb):
         self.sync_mss()
         mtuprobe.start(self, now)
         full = window.win_from_space(self, self.rcvbuf)
-        self.rcvq_space = min(min(self.rcv_ssthresh, self.rcv_wnd), 10 * self.advmss)
         self.rcvq_space_ns = now
         self.rcvq_space_seq = self.copied_seq
         if self.window_clamp >= full:
@@ -313,6 +312,7 @@ class Connection(Tcb):
         if settings.tcp_app_win and self.window_clamp > 2 * self.advmss and self.window_clamp + self.advmss > full:
             self.window_clamp = max(2 * self.advmss, full - self.advmss)
         self.rcv_ssthresh = min(self.rcv_ssthresh, self.window_clamp)
+        self.rcvq_space = min(min(self.rcv_ssthresh, self.rcv_wnd), 10 * self.advmss)
         self.rcv_mss = max(88, min(min(self.advmss, self.mss_cache), min(self.rcv_wnd // 2, opt.MSS_DEFAULT)))
         self.cwnd_stamp_ns = now
         self.lrcvtime_ns = self.rcv_tstamp_ns = now
