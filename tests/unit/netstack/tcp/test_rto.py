@@ -120,7 +120,7 @@ def test_the_user_timeout_cuts_the_last_wait_short() -> None:
     c.retransmits = 3
     assert rto.timed_out(c, 15, 10_000, 11 * SECOND) and not rto.timed_out(c, 15, 10_000, 11 * SECOND - 1)
     assert not rto.timed_out(c, 15, 0, 11 * SECOND)
-    c.state = SYN_SENT
+    c.state, c.syn_stamp_ns = SYN_SENT, SECOND
     assert rto.timed_out(c, 1, 0, 4 * SECOND) and not rto.timed_out(c, 2, 0, 4 * SECOND)
 
 
