@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from kernel import abi
 from netstack.tcp import stats
+from tools.packetdrill.info import CODE_SYMBOLS
 from tools.packetdrill.script import Array, Dots, Expression, Function, Number, Or, Struct, Text, Word
 
 _SYMBOLS: dict[str, int] = {
@@ -56,7 +57,7 @@ class UnsupportedCall(Exception):
 
 def symbol(name: str) -> int:
     """The number behind a constant's name, with Linux's value. Raises UnsupportedCall."""
-    value = getattr(abi, name, _SYMBOLS.get(name))
+    value = getattr(abi, name, _SYMBOLS.get(name, CODE_SYMBOLS.get(name)))
     if value is None:
         value = getattr(errnos, name, None)
     if value is None and name.startswith(("IP_", "IPV6_", "TCP_", "SO_", "MSG_", "AF_", "IPPROTO_")):
