@@ -231,7 +231,7 @@ class SocketOps(FileOps):
             parts = [data]
             missing = n - len(data)
             deadline = task.now + sock.rcvtimeo_ns if sock.rcvtimeo_ns else None
-            while missing and not sock.ioctl(abi.SIOCATMARK):
+            while missing and not (isinstance(sock, TcpSocket) and sock.ioctl(abi.SIOCATMARK)):
                 try:
                     more, _ = self._receive_once(state, file, task, missing, flags, below, deadline)
                 except (OSError, Interrupted):
