@@ -76,23 +76,25 @@ def _with(script: Script, i: int, event: Event) -> Script:
 def mutants(script: Script) -> Iterator[tuple[str, Script]]:
     """(what was changed, the changed script)."""
     tolerance = int(script.options.get("tolerance_usecs", "4000"), 0) * 1000
-    ts_seen = False
+    ts_seen = asked = False
     for i, event in enumerate(script.events):
         action, when = event.action, event.when
         if isinstance(action, (TcpPacket, UdpPacket, IcmpPacket)) and not action.inbound:
             if isinstance(action, TcpPacket):
                 has_ts = any(option.kind == "TS" for option in action.options or ())
-                for what, packet in packets(action, has_ts and not ts_seen):
+                for what, packet in packets(action, has_ts and (asked or not ts_seen)):
                     yield f"line {event.line}: {what}", _with(script, i, replace(event, action=packet))
                 if action.length:
                     shorter = replace(action, length=action.length - 1)
                     yield f"line {event.line}: length", _with(script, i, replace(event, action=shorter))
                 ts_seen = ts_seen or has_ts
+                asked = asked and not action.flags & SYN
             if when.kind is not TimeKind.ANY:
                 later = when.end - when.start + 2 * tolerance + 3 * MS
                 moved = replace(when, start=when.start + later, end=when.end + later)
                 yield f"line {event.line}: time", _with(script, i, replace(event, when=moved))
         elif isinstance(action, SystemCall):
+            asked = asked or (action.name == "connect" and action.errno in (None, "EINPROGRESS"))
             if action.errno is not None:
                 other = "EPIPE" if action.errno != "EPIPE" else "EAGAIN"
                 yield f"line {event.line}: errno", _with(script, i, replace(event, action=replace(action, errno=other)))

@@ -113,9 +113,9 @@ def careless(c: Any, seg: Any, seq: int, now: int) -> None:
         fsm.fin_arrives(c, now)
 
 
-def twice(c: Any, seg: Any, now: int, real: Any = reassembly.in_order) -> None:
+def twice(c: Any, seg: Any, now: int, skip: int = 0, real: Any = reassembly.in_order) -> None:
     """A receiver that hands a piece to the application twice."""
-    real(c, seg, now)
+    real(c, seg, now, skip)
     if c.rcv_nxt - c.irs > 20_000:
         c.rcvq.append(seg.payload)
         c.rmem += 1000
