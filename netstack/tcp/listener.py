@@ -229,8 +229,9 @@ class Request:
         if flags & (ACK | RST) == ACK and unwrap(seg.ack, self.iss) != self.iss + 1:
             engine.reset_for(seg, now)
             return
-        right = self.irs + 1 + self.rcv_wnd
-        if paws_reject or tsecr_reject or end < self.irs + 1 or seq > right or (end > right and seq != self.irs + 1):
+        left, right = self.irs + 1, self.irs + 1 + self.rcv_wnd
+        inside = seq == left or (end > left and seq < right) or seq == end == right
+        if paws_reject or tsecr_reject or not inside:
             if not flags & RST:
                 self.acknowledge(now, bool(seg.length or flags & FIN) and not flags & SYN)
             if paws_reject:
