@@ -39,14 +39,16 @@ class Figure:
     def target(self) -> Target:
         return BY_NAME[self.name]
 
+    def misses(self) -> list[str]:
+        """Which targets it does not reach."""
+        return self.target.misses(self.value, self.ratio, self.lwip_ratio)
+
     def as_dict(self) -> dict[str, object]:
         target = self.target
         return {
             "name": self.name, "what": target.what, "unit": target.unit, "value": self.value, "low": self.low,
-            "high": self.high, "runs": self.runs, "peer": self.peer, "ratio": self.ratio, "floor": target.floor,
-            "floor_ratio": target.floor_ratio, "next": target.next, "lwip": self.lwip,
-            "lwip_ratio": self.lwip_ratio, **self.extra,
-            "misses": target.misses(self.value, self.ratio),
+            "high": self.high, "runs": self.runs, "peer": self.peer, "ratio": self.ratio, "lwip": self.lwip,
+            "lwip_ratio": self.lwip_ratio, **self.extra, "target": target.text(), "misses": self.misses(),
         }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from csrc import compiled
 from tools.bench.measures import Figure
 
-HEADINGS = ("figure", "measured", "spread", "veth, ns-3", "ratio", "also", "floor", "next")
+HEADINGS = ("figure", "measured", "spread", "veth, ns-3", "ratio", "also", "target", "met")
 
 
 def form() -> str:
@@ -57,7 +57,6 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
             also.append(f"p99 {number(f.extra['p99_us'])} us{theirs}")
         if "megabytes" in f.extra:
             also.append(f"{f.extra['megabytes']:g} MB")
-        floor = number(target.floor) + (f", {target.floor_ratio:g}x" if target.floor_ratio is not None else "")
         found.append(
             (
                 target.name,
@@ -66,8 +65,8 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
                 f"{number(f.peer)} {target.unit}" if f.peer is not None else "",
                 f"{f.ratio:.2f}" if f.ratio is not None else "",
                 ", ".join(also),
-                floor,
-                target.next,
+                target.text(),
+                "no" if f.misses() else "yes",
             )
         )
     return found
@@ -81,7 +80,7 @@ def table(figures: Sequence[Figure]) -> None:
     for i, heading in enumerate(HEADINGS):
         grid.add_column(heading, justify="right" if i in (1, 3, 4) else "left", no_wrap=i < 5)
     for figure, row in zip(figures, rows(figures)):
-        style = "red" if figure.target.misses(figure.value, figure.ratio) else ""
+        style = "red" if figure.misses() else ""
         grid.add_row(*row, style=style)
     width = None if sys.stdout.isatty() else 200
     console = Console(width=width)

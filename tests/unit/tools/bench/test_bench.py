@@ -1,4 +1,4 @@
-"""The bench's own arithmetic: floors, medians, tables, and a sampler that sees what it should."""
+"""The bench's own arithmetic: targets, medians, tables, and a sampler that sees what it should."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.bench import __main__ as bench
 from tools.bench import kernel, report
 from tools.bench.__main__ import chosen
 from tools.bench.measures import NETWORK, SIMULATED, Figure, _figure
@@ -21,12 +22,32 @@ def test_every_figure_has_a_target() -> None:
     assert len(BY_NAME) == len(TARGETS)
 
 
-def test_a_floor_is_missed_on_the_wrong_side_only() -> None:
+def test_a_target_is_missed_on_the_wrong_side_only() -> None:
     rate, delay = BY_NAME["bulk-in"], BY_NAME["echo"]
-    assert not rate.misses(rate.floor, rate.floor_ratio) and not delay.misses(delay.floor, None)
-    assert rate.misses(rate.floor * 0.99, None) and not rate.misses(rate.floor * 2, None)
-    assert delay.misses(delay.floor * 1.01, None) and not delay.misses(delay.floor / 2, None)
-    assert len(rate.misses(rate.floor / 2, rate.floor_ratio / 2 if rate.floor_ratio else None)) == 2
+    assert rate.text() == ">= 0.5x veth, >= 4x lwIP" and delay.text() == "<= 25 us"
+    assert not rate.misses(0.01, 0.5, 4.0) and not delay.misses(25.0, None, None)
+    assert rate.misses(9.0, 0.49, 3.9) == ["bulk-in: 0.49 times veth, target 0.5", "bulk-in: 3.9 times lwIP, target 4"]
+    assert delay.misses(25.1, None, None) == ["echo: 25.1 us, target 25"] and not delay.misses(3.0, 9.0, 9.0)
+
+
+def test_what_was_not_measured_is_not_met() -> None:
+    assert BY_NAME["bulk-in"].misses(9.0, 1.0, None) == ["bulk-in: lwIP was not measured, target 4 times lwIP"]
+    assert BY_NAME["simulate"].misses(1e6, None, None) == ["simulate: ns-3 was not measured, target 1 times ns-3"]
+    assert all(target.text() for target in TARGETS), "every figure has one"
+
+
+def test_check_says_what_is_missed_and_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = {"value": 8000.0}
+    monkeypatch.setenv("TERRELLA_COMPILED", "auto")
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "connect", "--check"])
+    monkeypatch.setattr(
+        bench, "measure", lambda names, options, profiles: [Figure("connect", made["value"], 1.0, 2.0, 1)]
+    )
+    assert bench.main() == 1 and "misses its target: connect: 8000 /s, target 8200" in capsys.readouterr().err
+    made["value"] = 8200.0
+    assert bench.main() == 0 and "misses" not in capsys.readouterr().err
 
 
 def test_a_figure_is_a_median_and_its_ratios_are_the_medians_of_the_turns() -> None:
@@ -46,11 +67,12 @@ def test_only_takes_names_and_beginnings_and_refuses_the_rest() -> None:
 
 def test_the_tables_hold_the_same_figures() -> None:
     figures = [
-        Figure("bulk-in", 2.345, 2.0, 3.0, 3, 4.6, 0.51, {"cpu_s_per_gb": 0.31}),
+        Figure("bulk-in", 2.345, 2.0, 3.0, 3, 4.6, 0.51, {"cpu_s_per_gb": 0.31}, 0.5, 4.69),
         Figure("simulate", 61234.0, 6e4, 7e4, 1, extra={"megabytes": 100.0}),
     ]
     text = report.markdown(figures).splitlines()
-    assert text[2].startswith("| bulk-in | 2.35 GB/s | 2..3 of 3 | 4.6 GB/s | 0.51 | 0.31 CPU s/GB |")
+    assert text[2].startswith("| bulk-in | 2.35 GB/s | 2..3 of 3 | 4.6 GB/s | 0.51 | 0.31 CPU s/GB, lwIP 0.5: 4.69x |")
+    assert text[2].endswith("| yes |") and text[3].endswith("| >= 1x ns-3 | no |")
     assert "61,234 /s" in text[3]
     assert len({line.count("|") for line in text[:4]}) == 1
     parsed = json.loads(report.as_json(figures, {}))
