@@ -105,12 +105,14 @@ class Host:
 
     def spawn(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Process:
         """Start `function(sys, *args)` as a process of this host."""
+        self._lab.opened("spawn")
         process = Process(self, self.machine.spawn(function, *args, name=name))
         self.processes.append(process)
         return process
 
     def program(self, path: str | os.PathLike[str], *argv: str) -> Process:
         """Start the program in a .py file of the host computer; argv[0] is its path."""
+        self._lab.opened("program")
         with open(path, encoding="utf-8") as file:
             source = file.read()
         process = Process(self, self.machine.exec(source, os.fspath(path), [os.fspath(path), *argv]))
@@ -185,6 +187,13 @@ class Lab:
         """Virtual nanoseconds since the lab began."""
         return self.timeline.now
 
+    def opened(self, call: str) -> None:
+        """LabError when the lab is closed."""
+        if self.closed:
+            raise LabError(
+                f"{call}: this lab is closed, and its machines with it (their output can still be read): make a new Lab"
+            )
+
     # ---- building ----
 
     def host(
@@ -200,6 +209,7 @@ class Lab:
         `disk`: what /dev/vda is, an image file or a disk of `drivers.disk`; several are vda, vdb ... They are SSDs;
         `host.machine.attach_disk` knows others.
         """
+        self.opened("host")
         if name in self.hosts:
             raise LabError(
                 f"there is a host {name!r} already: names are what randomness is drawn by, so they must differ"
@@ -218,6 +228,7 @@ class Lab:
 
     def switch(self, name: str | None = None) -> Switch:
         """A learning switch; join hosts to it with `link(host, switch)`."""
+        self.opened("switch")
         switch = Switch(self.timeline, name or f"switch{len(self.switches)}")
         self.switches.append(switch)
         return switch
@@ -225,13 +236,15 @@ class Lab:
     def link(
         self, a: Host, b: Host | Switch, *, rate: int | str | None = None, delay: int | str = 0, loss: Any = 0.0,
         queue: int | str | None = 1000, jitter: int | str = 0, reorder: float | str = 0.0, duplicate: float | str = 0.0,
-        corrupt: float | str = 0.0, back: Impairments | None = None, addresses: tuple[str, str] | None = None,
-        mtu: int = 1500,
+        corrupt: float | str = 0.0, ecn: int | str | None = None, back: Impairments | None = None,
+        addresses: tuple[str, str] | None = None, mtu: int = 1500,
     ) -> Wire | None:  # fmt: skip
         """A cable with netem's impairments, the same each way unless `back` says otherwise (from b to a).
 
-        `addresses` are those of the two ends, for hosts with several cards. The wire, for a cable between two hosts.
+        `ecn`: with so many packets waiting, CE is set. `addresses` are those of the two ends, for hosts with several
+        cards. The wire, for a cable between two hosts.
         """
+        self.opened("link")
         there = Impairments(
             rate=rate,
             delay=delay,
@@ -241,6 +254,7 @@ class Lab:
             duplicate=duplicate,
             corrupt=corrupt,
             queue=queue,
+            ecn=ecn,
         )
         mine = addresses[:1] if addresses else ()
         if isinstance(b, Switch):
@@ -261,6 +275,7 @@ class Lab:
 
         With `why`, the segments that its connections send from now on carry the reason as a packet comment.
         """
+        self.opened("capture")
         capture = Pcapng(destination, epoch_ns=self.timeline.epoch_ns)
         self._captures.append(capture)
         host.record(capture)
@@ -270,6 +285,7 @@ class Lab:
 
     def why(self, host: Host, destination: str | os.PathLike[str] | IO[str]) -> WhyLog:
         """Write what the host's connections do from now on, and why: JSON lines, complete when the lab is closed."""
+        self.opened("why")
         log = WhyLog(destination, epoch_ns=self.timeline.epoch_ns)
         self._logs.append(log)
         log.follow(host.stack, host.name)
@@ -282,6 +298,7 @@ class Lab:
 
         True when that came about; False when it cannot, because every program sleeps and nothing is left to happen.
         """
+        self.opened("run")
         if until is not None:
             end = parse_time(until, "until")
             with rare_collections(), Watchdog([host.machine for host in self.hosts.values()]):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys as host
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,50 @@ def test_mistakes_are_told() -> None:
             _ = lab.host("b").address
         with pytest.raises(ValueError, match="10Mbit"):
             lab.link(a, lab.host("c"), rate="fast")
+
+
+def test_a_queue_marks_ecn() -> None:
+    from userland.lib import connect_to, listen_on, read_all, send_all
+
+    def server(sys: Any) -> None:
+        fd, _ = sys.accept4(listen_on(sys, 7000))
+        send_all(sys, fd, bytes(200_000))
+        sys.close(fd)
+
+    def client(sys: Any) -> None:
+        sys.nanosleep(MS)
+        sys.write(1, str(len(read_all(sys, connect_to(sys, "10.0.0.1", 7000)))).encode())
+
+    marked = []
+    for ecn in (None, 5):
+        with Lab() as lab:
+            a, b = (lab.host(n, f"10.0.0.{i}/24", settings={"net.ipv4.tcp_ecn": 1}) for i, n in ((1, "a"), (2, "b")))
+            lab.link(a, b, rate="10Mbit", delay="10ms", queue=1000, ecn=ecn)
+            a.spawn(server)
+            b.spawn(client)
+            lab.run()
+            assert b.output == "200000"
+            marked.append(a.stack.counters.tcpext.TCPDeliveredCE > 0)
+    assert marked == [False, True]
+
+
+def test_a_closed_lab_says_so(tmp_path: Path) -> None:
+    with Lab() as lab:
+        a, b = lab.host("a", "10.0.0.1/24"), lab.host("b", "10.0.0.2/24")
+        a.spawn(lambda sys: sys.write(1, b"still there"))
+        lab.run()
+    file = tmp_path / "file"
+    calls: list[Callable[[], object]] = [
+        lambda: lab.host("c"), lab.switch, lambda: lab.link(a, b), lambda: lab.capture(a, file),
+        lambda: lab.why(a, file), lab.run, lambda: lab.run(until="1s"), lambda: a.spawn(print),
+        lambda: a.program(__file__),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(LabError, match=r"closed.*make a new Lab"):
+            call()
+    assert not file.exists()
+    assert a.output == "still there"
+    lab.close()
 
 
 SCENARIO = """
