@@ -64,12 +64,14 @@ Event = tuple[int, str, Any]
 
 
 class Violation(AssertionError):
-    """An oracle's rule was broken. `oracle` is its name; the message says the rule, the moment and the state."""
+    """An oracle's rule was broken. `oracle` is its name; the message says the rule, the moment and the state. `at` is
+    the place in the side's history of the packet that broke it, -1 when that is not known."""
 
     def __init__(self, oracle: str, side: str, message: str) -> None:
         super().__init__(message)
         self.oracle = oracle
         self.side = side
+        self.at = -1
 
 
 class Side:
@@ -147,6 +149,9 @@ class Pair:
         self._reneges: dict[str, list[bytes]] = {"a": [], "b": []}  # images whose receiver forgets
         self.directions: dict[str, Direction] = {}
         self.events = 0
+        self.cause = ""  # of the event under way, as oracles are told
+        self._caught: Violation | None = None  # by what is being sent: raised when the event is over
+        self._culprit: Any = None  # the frame
         self.over = False  # time is up: who has not closed is made to
         for name in "ab":
             own = self.settings | (each or {}).get(name, {})
@@ -183,8 +188,12 @@ class Pair:
                 state = side.state()
                 if seg.flags & wire.RST and not self.over:
                     side.aborted = True
-                for oracle in self.oracles:
-                    oracle.sent(side, seg, state)
+                try:
+                    for oracle in self.oracles:
+                        oracle.sent(side, seg, state)
+                except Violation as why:
+                    if self._caught is None:
+                        self._caught, self._culprit = why, frame
                 side.flow.leaves(seg)
             return send(path, frame, now)
 
@@ -195,10 +204,13 @@ class Pair:
     ) -> Any:
         """One event of a side, with what it sends, between two snapshots."""
         self.events += 1
+        self.cause = cause
         if self.events > MOST_EVENTS:
             raise Violation("ItEnds", side.name, f"ItEnds: more than {MOST_EVENTS} events: the two never come to rest")
         result = act()
         self._flush(side)
+        if self._caught is not None:
+            raise self._caught
         after = side.state()
         for oracle in self.oracles:
             oracle.step(side, cause, seg, before, after)
@@ -209,6 +221,8 @@ class Pair:
     def _flush(self, side: Side) -> None:
         now = self.now
         for _, frame in side.stack.transmit(now):
+            if frame is self._culprit and self._caught is not None:
+                self._caught.at = len(side.history)
             for image in frame.segments():
                 side.history.append((now, "out", image))
                 self._carry(side, bytes(image))
@@ -294,22 +308,28 @@ class Pair:
     # Calls. Each gives what the call gave, or minus the errno.
 
     def _call(
-        self, name: str, text: str, call: Callable[[int], Any], result: Callable[[Any], int] = lambda _: 0
+        self,
+        name: str,
+        text: str | Callable[[int], str],
+        call: Callable[[int], Any],
+        result: Callable[[Any], int] = lambda _: 0,
     ) -> int:
         side = self.sides[name]
         now = self.now
         side.stack.now = now
         entry = len(side.history)
-        side.history.append((now, "call", text))  # in front of what it sends
+        side.history.append((now, "call", ""))  # in front of what it sends
 
         def act() -> int:
             try:
-                return result(call(now))
+                got = result(call(now))
             except OSError as why:
-                return -int(why.errno or 0)
+                got = -int(why.errno or 0)
+            said = text if isinstance(text, str) else text(got)
+            side.history[entry] = (now, "call", f"{said} = {_result(got)}")
+            return got
 
         got: int = self._step(side, "call", None, side.state(), act)
-        side.history[entry] = (now, "call", f"{text} = {_result(got)}")
         if got < 0 and got not in (-errno.EAGAIN, -errno.EINPROGRESS):
             side.error = side.error or -got
             c = probe.connection(side.sock)
@@ -370,11 +390,12 @@ class Pair:
         if side.sock is None:
             return -errno.ENOTCONN
         data = stream(name, side.written, size)
-        got = self._call(name, f"write(4, ..., {size})", lambda now: side.sock.send(data, now), int)
+
+        def said(got: int) -> str:
+            return f"write(4, ..., {got if got > 0 else size})"
+
+        got = self._call(name, said, lambda now: side.sock.send(data, now), int)
         if got > 0:
-            if got < size:
-                now, _, _ = entry = next(e for e in reversed(side.history) if e[1] == "call")
-                side.history[_last(side.history, entry)] = (now, "call", f"write(4, ..., {got}) = {got}")
             side.written += got
         return got
 
@@ -505,10 +526,6 @@ class Pair:
         self.run(limit_ns)
         for oracle in self.oracles:
             oracle.ended()
-
-
-def _last(history: list[Event], entry: Event) -> int:
-    return next(i for i in range(len(history) - 1, -1, -1) if history[i] is entry)
 
 
 def _result(got: int) -> str:

@@ -36,11 +36,25 @@ def text(pair: Pair, name: str, why: BaseException | None = None) -> str:
     if setup:
         lines[-1] += "`"
     view = View(side)
-    for event in side.history:
+    here = culprit(side, why)
+    for n, event in enumerate(side.history):
         line = view.line(event)
+        if n == here:
+            lines.append(f"// here: {getattr(why, 'oracle', type(why).__name__)}")
         if line is not None:
             lines.append(f"{seconds(event[0]):>12} {line}")
     return "\n".join(lines) + "\n"
+
+
+def culprit(side: Side, why: BaseException | None) -> int:
+    """The place in a side's history of the packet that broke the rule, or of the last before it was found broken; -1
+    for none, or when it was the other side."""
+    if why is None or getattr(why, "side", side.name) != side.name:
+        return -1
+    at = getattr(why, "at", -1)
+    if at < 0:
+        at = next((n for n in range(len(side.history) - 1, -1, -1) if side.history[n][1] != "call"), -1)
+    return at
 
 
 def holding(case: str) -> str:
@@ -130,7 +144,10 @@ class View:
 
 
 def capture(pair: Pair, path: str | os.PathLike[str], why: BaseException | None = None) -> Path:
-    """Both sides' packets as pcapng: an interface for each; the failure is the comment of the last packet."""
+    """Both sides' packets as pcapng: an interface for each; the failure is the comment of the packet that broke the
+    rule, or of that side's last."""
+    guilty = getattr(why, "side", "a")
+    here = culprit(pair.sides[guilty], why)
     events = [
         (now, name, n, kind, image)
         for name, side in pair.sides.items()
@@ -140,9 +157,9 @@ def capture(pair: Pair, path: str | os.PathLike[str], why: BaseException | None 
     events.sort(key=lambda event: (event[0], event[3] == "out", event[1], event[2]))
     with Pcapng(path, epoch_ns=pair.timeline.epoch_ns) as file:
         interfaces = {name: file.add_interface(name, ethernet=False) for name in pair.sides}
-        for n, (now, name, _, kind, image) in enumerate(events):
+        for now, name, n, kind, image in events:
             frame = Frame.of(image, ethernet=False)
-            if why is not None and n == len(events) - 1:
+            if n == here and name == guilty:
                 frame.comment = str(why)
             file.packet(interfaces[name], kind, frame, now)
     return Path(path)

@@ -93,8 +93,9 @@ class SenderSillyWindow(Oracle):
     blocked and nothing is outstanding (the override of the persist timer), or it is the end of a
     super-segment that fills the window to its edge (Linux, under Minshall's rule too). Exceptions from
     Nagle's algorithm: a loss probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is
-    that something is sent at all. A segment is full for the options that its burst began with: the D-SACK
-    that the first carries is not in the others (Linux takes the size once for each burst).
+    that something is sent at all; and what a call sends up to the edge while it has more to write (Linux). A segment is
+    full for the options that its burst began with: the D-SACK that the first carries is not in the others (Linux takes
+    the size once for each burst).
     """
 
     section = "RFC 9293 sections 3.7.4 and 3.8.6.2.1, MUST-38; RFC 1122 section 4.2.3.4"
@@ -125,7 +126,8 @@ class SenderSillyWindow(Oracle):
         probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)
         outstanding = flow.acked < self.small[side.name]
         urged = loss_probe(state, seg, self.pair.now) or state.phase == LOSS
-        at_edge = seg.segs > 1 and end == flow.edge and not (outstanding and not state.nonagle and not urged)
+        held = outstanding and not state.nonagle and not urged and self.pair.cause != "call"
+        at_edge = seg.segs > 1 and end == flow.edge and not held
         if not everything and not probing and not at_edge and seg.length < state.max_window // 2:
             self.fail(side, f"{seg}: {tail} bytes of a segment of {full}, and more waits to be sent", state)
         nagle = not state.nonagle and not seg.flags & FIN and not urged

@@ -113,6 +113,26 @@ BLOCKS_OF_WHAT_JUST_LEFT = exchange(
 )  # fmt: skip
 """A firewall's SACK blocks are one segment too far: for one that left a moment ago, and SRTT with it."""
 
+TO_THE_EDGE_WITHIN_A_CALL = Case(
+    Link(Way(150 * MS), Way(150 * MS), mtu=576),
+    (
+        ("listen", "a"), ("connect", "b"), ("run", 1000 * MS), ("accept", "a"),
+        ("send", "a", 3000), ("send", "a", 3000),
+    ),
+    settings=(("net.ipv4.tcp_rmem", (4096, 8192, 16384)),),
+)  # fmt: skip
+"""A call that is not done fills the window to its edge behind a small segment: Nagle's algorithm is off for it."""
+
+HELD_FIN = exchange(
+    Link(
+        Way(MS, queue=3, loss=0.01, jitter_ns=MS, reorder=0.05, corrupt=0.01, fates=only("." * 14 + "x")),
+        Way(20 * MS, 100_000_000, 50, 1, fates=only("." * 14 + "x")),
+    ),
+    Application((Piece(30_000), Piece(30_000)), read_every_ns=5 * MS),
+    Application((Piece(1460, 30 * MS), Piece(15_000), Piece(1460, 30 * MS))), 0, both=False,
+)  # fmt: skip
+"""What was missing comes, and with it a FIN that was held: the ACK in FIN-WAIT has the blocks of before (Linux)."""
+
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
 

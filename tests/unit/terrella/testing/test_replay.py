@@ -97,6 +97,35 @@ def test_a_failure_is_kept_and_replays(tmp_path: Path, capsys: pytest.CaptureFix
         assert again.read_bytes() == (tmp_path / f"{stem}.{suffix}").read_bytes()
 
 
+class SmallPieces(Oracle):
+    """No write takes more than 2000 bytes (a rule made up to be broken by what a call sends)."""
+
+    section = "made up"
+
+    def sent(self, side: Any, seg: Any, state: Any) -> None:
+        if side.name == "b" and seg.length and side.written == 0:
+            self.fail(side, "too much")
+
+
+def test_a_rule_broken_within_a_call(tmp_path: Path) -> None:
+    """The call has its result and what it sent, so the script runs; the packet that broke the rule is pointed at."""
+    from tools.packetdrill.runner import run_text
+    from tools.pcapng import packets
+
+    with pytest.raises(Violation):
+        run(BUSY, [SmallPieces], tmp_path)
+    text = (tmp_path / "case-SmallPieces.pkt").read_text()
+    verdict = run_text(text, "kept.pkt")
+    assert verdict.passed, f"{verdict.error}\n{text}"
+    lines = text.splitlines()
+    at = lines.index("// here: SmallPieces")
+    assert "write(4, ..., 3000) = 3000" in lines[at - 1]
+    assert "> . 1:" in lines[at + 1]
+    said = [packet for packet in packets(tmp_path / "case-SmallPieces.pcapng") if packet.comment]
+    assert len(said) == 1 and "too much" in said[0].comment
+    assert len(said[0].data) > 500
+
+
 def test_where_nothing_can_be_kept_the_rule_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file"
     file.write_text(cases.to_json(BUSY))
