@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from csrc import Frame, ffi, lib
 from netstack.neighbour import SENDABLE
 from netstack.tcp import output
+from netstack.tcp.emit import JOIN_BELOW
 from netstack.tcp.scoreboard import Sent
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: 
         most,
         MOST,
     )
-    if n <= 0 or c.cwnd >> 1 < pcount:
-        return 0
+    if n <= 0 or c.cwnd >> 1 < pcount or size <= JOIN_BELOW:
+        return 0  # (so little text travels with its header)
     path = c.path
     interface = path.interface
     queue = interface.queue
