@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp import output, recovery
-from netstack.tcp.scoreboard import mark_lost, unlink
+from netstack.tcp.scoreboard import mark_lost
+from netstack.tcp.tcb import CA_LOSS
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -19,29 +20,27 @@ def frag_needed(c: Connection, mtu: int, now: int) -> None:
     if mtu >= c.mtu:
         return
     c.mtu = mtu
-    old = c.mss_cache
     c.sync_mss()
-    if c.mss_cache < old and c.rtx:
+    if c.rtx:
         resend_larger(c, now)
 
 
 def resend_larger(c: Connection, now: int) -> None:
-    """What is out in segments larger than the path takes is lost, and sent again, with no change of cwnd: there is no
-    more in the network than before."""
+    """What is out in segments larger than the path takes is lost, also what was sent again, and is sent once more from
+    the first on, with no change of cwnd: there is no more in the network than before. (As in Linux, a recovery that is
+    going on for other losses becomes one that cannot be undone.)"""
+    mss = output.current_mss(c)
     for rec in c.rtx:
-        if rec.length and min(rec.length, rec.mss) > c.mss_cache and not rec.marks & 1:
-            if not rec.marks & 4:
-                mark_lost(c, rec)
-                unlink(rec)
-            elif rec.marks & 2:
-                rec.marks &= ~2
-                c.retrans_out -= rec.pcount
+        if min(rec.length, rec.mss) > mss:
+            mark_lost(c, rec)
     if c.lost_out:
-        c.undo_marker = 0
-        if c.ca_state < 3:
+        c.retransmit_hint = c.snd_una
+        if not c.sack_ok:
+            recovery.limit_reno_sacked(c)
+        if c.ca_state != CA_LOSS:
             c.high_seq = c.snd_nxt
             c.ssthresh = recovery.current_ssthresh(c)
             c.prior_ssthresh = 0
             c.undo_marker = 0
-            recovery.set_ca_state(c, 4, now)
+            recovery.set_ca_state(c, CA_LOSS, now)
         output.retransmit_lost(c, now)
