@@ -274,7 +274,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
     if st.first_sack_ns >= 0:
         sack_rtt = (now - st.first_sack_ns) // 1000
         ca_rtt = (now - st.last_sack_ns) // 1000
-    measured = update_rtt(c, flag, seq_rtt, sack_rtt, ca_rtt, now)
+    ca_rtt = update_rtt(c, flag, seq_rtt, sack_rtt, ca_rtt, now)
     if flag & ACKED:
         flag |= SET_XMIT_TIMER
         if c.mtup is not None:
@@ -285,7 +285,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
                 flag &= ~ORIG_SACK_ACKED
         elif reord < prior_fack:
             check_sack_reordering(c, reord)
-    elif rtx and measured and sack_rtt >= 0 and sack_rtt > (now - rtx[0].xmit_ns) // 1000:
+    elif rtx and sack_rtt >= 0 and sack_rtt > (now - rtx[0].xmit_ns) // 1000:
         flag |= SET_XMIT_TIMER  # the SACK is for something sent after the head was: do not put the RTO off for ever
     if ca_rtt >= 0 or (acked and prior_sacked):
         c.cc.pkts_acked(c, acked, ca_rtt, now)
@@ -299,8 +299,9 @@ def spurious(c: Connection, rec: Sent) -> bool:
     return ((c.rcv_tsecr - (rec.xmit_ns // MS + c.ts_offset)) & MASK) >= HALF
 
 
-def update_rtt(c: Connection, flag: int, seq_rtt: int, sack_rtt: int, ca_rtt: int, now: int) -> bool:
-    """RFC 6298 and RFC 7323 section 4: a sample from the segments themselves, else from the echoed timestamp."""
+def update_rtt(c: Connection, flag: int, seq_rtt: int, sack_rtt: int, ca_rtt: int, now: int) -> int:
+    """RFC 6298 and RFC 7323 section 4: a sample from the segments themselves, else from the echoed timestamp. What
+    the congestion control is told of it: the round trip of what was delivered last, or -1."""
     if seq_rtt < 0:
         seq_rtt = sack_rtt
     if seq_rtt < 0 and c.saw_ts and c.rcv_tsecr and flag & ACKED:
@@ -308,14 +309,14 @@ def update_rtt(c: Connection, flag: int, seq_rtt: int, sack_rtt: int, ca_rtt: in
         if delta < HALF and delta < 120_000:
             seq_rtt = ca_rtt = (delta or 1) * 1000
     if seq_rtt < 0:
-        return False
+        return -1
     if ca_rtt <= c.min_rtt_us or now - c.min_rtt_ns > c.settings.tcp_min_rtt_wlen * SECOND:
         c.min_rtt_us = ca_rtt or 1
         c.min_rtt_ns = now
     rto.sample(c, seq_rtt)
     c.rto_ns = rto.computed_ns(c)
     c.backoff = 0
-    return True
+    return ca_rtt
 
 
 def window_opened(c: Connection, now: int) -> None:
