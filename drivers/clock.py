@@ -548,6 +548,11 @@ class RealTimeline(_Deadlines):
         finally:
             self._leave()
 
+    def idle(self, now: int) -> bool:
+        """Whether a callback keeps nobody waiting that goes on: nothing is due or posted, and the run goes on."""
+        heap = self._heap
+        return not (self._posted or self._stopping or self.limit < now or (heap and heap[0][0] <= now))
+
     def _due(self, now: int) -> bool:
         first = self.peek()
         return first is not None and first <= now
