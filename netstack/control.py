@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from netstack import stamps
-from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX
+from netstack import options, stamps
+from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX, is_link_local
 from netstack.socket import (
     IP_PKTINFO,
     IP_RECVERR,
@@ -28,6 +28,7 @@ from netstack.socket import (
     IP_TTL,
     IPPROTO_IP,
     IPPROTO_IPV6,
+    IPV6_DONTFRAG,
     IPV6_HOPLIMIT,
     IPV6_PKTINFO,
     IPV6_RECVERR,
@@ -36,6 +37,10 @@ from netstack.socket import (
     IPV6_RECVTCLASS,
     IPV6_TCLASS,
     MSG_ERRQUEUE,
+    SO_MARK,
+    SO_PRIORITY,
+    SOCK_DGRAM,
+    SOCK_RAW,
     SockAddr,
     Socket,
     error,
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
 
 Ancillary = Sequence[tuple[int, int, bytes]]
 
+SOL_UDP, UDP_SEGMENT = 17, 103
 ORIGIN_LOCAL, ORIGIN_ICMP, ORIGIN_ICMP6 = 1, 2, 3
 ERRORS_MAX = 128  # per socket; Linux bounds them by SO_RCVBUF
 
@@ -86,8 +92,11 @@ def messages(sock: Socket, came: Arrival | None) -> Ancillary:
             result.extend(stamps.arrived(sock, ns))
     if came is None:
         return result
-    flags = sock.ip_flags
     dst = came.dst
+    if sock.family == AF_INET6 and sock.ip6_flags.get(IPV6_RECVPKTINFO):
+        address = dst if len(dst) == 16 else MAPPED_PREFIX + dst
+        result.append((IPPROTO_IPV6, IPV6_PKTINFO, address + struct.pack("=i", came.index)))
+    flags = sock.ip_flags
     if len(dst) == 4:
         if flags.get(IP_PKTINFO):
             local = sock.stack.interface_address(came.index, dst)
@@ -96,64 +105,128 @@ def messages(sock: Socket, came: Arrival | None) -> Ancillary:
             result.append((IPPROTO_IP, IP_TTL, struct.pack("=i", came.ttl)))
         if flags.get(IP_RECVTOS):
             result.append((IPPROTO_IP, IP_TOS, bytes((came.tos,))))
+        if flags.get(options.IP_ORIGDSTADDR) and sock.type != SOCK_RAW:
+            where = struct.pack("=H", AF_INET) + sock.local[1].to_bytes(2, "big") + dst + bytes(8)
+            result.append((IPPROTO_IP, options.IP_ORIGDSTADDR, where))
     if sock.family == AF_INET6:
         flags = sock.ip6_flags
-        if flags.get(IPV6_RECVPKTINFO):
-            address = dst if len(dst) == 16 else MAPPED_PREFIX + dst
-            result.append((IPPROTO_IPV6, IPV6_PKTINFO, address + struct.pack("=i", came.index)))
         if flags.get(IPV6_RECVHOPLIMIT) and len(dst) == 16:
             result.append((IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("=i", came.ttl)))
         if flags.get(IPV6_RECVTCLASS) and len(dst) == 16:
             result.append((IPPROTO_IPV6, IPV6_TCLASS, struct.pack("=i", came.tos)))
+        if flags and len(dst) == 16:
+            result.extend(_older(sock, came, flags))
+    return result
+
+
+def _older(sock: Socket, came: Arrival, flags: dict[int, int]) -> list[tuple[int, int, bytes]]:
+    """RFC 2292's names, and where the packet was sent to."""
+    result = []
+    if flags.get(options.IPV6_2292PKTINFO):
+        result.append((IPPROTO_IPV6, options.IPV6_2292PKTINFO, came.dst + struct.pack("=i", came.index)))
+    if flags.get(options.IPV6_2292HOPLIMIT):
+        result.append((IPPROTO_IPV6, options.IPV6_2292HOPLIMIT, struct.pack("=i", came.ttl)))
+    if flags.get(options.IPV6_ORIGDSTADDR) and sock.type != SOCK_RAW:
+        scope = came.index if is_link_local(came.dst) else 0
+        where = struct.pack("=H", AF_INET6) + sock.local[1].to_bytes(2, "big") + bytes(4) + came.dst
+        result.append((IPPROTO_IPV6, options.IPV6_ORIGDSTADDR, where + struct.pack("=I", scope)))
     return result
 
 
 class Wish:
     """What the ancillary data of one send asks for; None or -1: as the socket has it."""
 
-    __slots__ = ("interface", "number", "source", "stamping", "tos", "ttl")
+    __slots__ = ("interface", "number", "segment", "source", "stamping", "tos", "ttl", "whole")
 
     def __init__(self) -> None:
         self.interface: Interface | None = None
         self.stamping = -1  # SO_TIMESTAMPING's flags
+        self.segment = -1  # UDP_SEGMENT
         self.number = -1  # and which number the time stamps have
         self.source: bytes | None = None
         self.tos = -1
         self.ttl = -1
+        self.whole = -1  # IPV6_DONTFRAG
 
 
 NO_WISH = Wish()
 
 
-def wish(sock: Socket, ancillary: Any) -> Wish:
-    """Read the ancillary data of sendmsg. EINVAL for what is not known or malformed."""
+def wish(sock: Socket, ancillary: Any, four: bool) -> Wish:
+    """Read the ancillary data of sendmsg, of a packet of IPv4 or not (Linux's ip_cmsg_send, ip6_datagram_send_ctl,
+    __sock_cmsg_send and udp_cmsg_send). EINVAL for what is malformed or not known at its level; other levels are passed
+    over."""
     result = Wish()
     for level, kind, data in ancillary:
         data = bytes(data)
-        if level == IPPROTO_IP and kind == IP_PKTINFO and len(data) >= 12:
-            _pktinfo(sock, result, int.from_bytes(data[0:4], "little"), data[4:8])
-        elif level == IPPROTO_IPV6 and kind == IPV6_PKTINFO and len(data) >= 20:
+        if level == stamps.SOL_SOCKET:
+            _wish_socket(sock, result, kind, data)
+        elif level == IPPROTO_IP and four:
+            _wish_ip(sock, result, kind, data)
+        elif level == IPPROTO_IPV6 and not four:
+            _wish_ip6(sock, result, kind, data)
+        elif (level, kind) == (IPPROTO_IPV6, IPV6_PKTINFO) and (sock.family == AF_INET6 or len(data) < 20):
+            _want(len(data) >= 20, "IPV6_PKTINFO has 20 bytes")
             _pktinfo(sock, result, int.from_bytes(data[16:20], "little"), data[0:16])
-        elif (level, kind) in ((IPPROTO_IP, IP_TTL), (IPPROTO_IPV6, IPV6_HOPLIMIT)) and len(data) >= 4:
-            number = struct.unpack_from("=i", data)[0]
-            low = 1 if level == IPPROTO_IP else -1
-            if not low <= number <= 255:
-                raise error(errno.EINVAL, f"a TTL is 1 to 255, not {number}")
-            result.ttl = number
-        elif (level, kind) in ((IPPROTO_IP, IP_TOS), (IPPROTO_IPV6, IPV6_TCLASS)) and data:
-            number = struct.unpack_from("=i", data)[0] if len(data) >= 4 else data[0]
-            if not -1 <= number <= 255:
-                raise error(errno.EINVAL, f"a type of service is 0 to 255, not {number}")
-            result.tos = number
-        elif level == stamps.SOL_SOCKET and stamps.NEWER.get(kind, kind) == stamps.SO_TIMESTAMPING:
-            result.stamping = stamps.asked_of_call(sock, kind, data)
-        elif (level, kind) == (stamps.SOL_SOCKET, stamps.SCM_TS_OPT_ID):
-            if len(data) != 4 or not sock.flags.get(stamps.SO_TIMESTAMPING, 0) & stamps.OPT_ID:
-                raise error(errno.EINVAL, "SCM_TS_OPT_ID is four bytes, for a socket with OPT_ID")
-            result.number = int.from_bytes(data, "little")
-        else:
-            raise error(errno.EINVAL, f"ancillary data {kind} of level {level}")
+        elif level == SOL_UDP and sock.type == SOCK_DGRAM:
+            _want(kind == UDP_SEGMENT and len(data) == 2, "UDP_SEGMENT has two bytes")
+            result.segment = int.from_bytes(data, "little")
+    if four and result.source is not None and result.source not in sock.stack.local and result.source[0] != 127:
+        raise error(errno.ENETUNREACH, "not an address of this host")
     return result
+
+
+def _want(good: bool, why: str) -> None:
+    if not good:
+        raise error(errno.EINVAL, why)
+
+
+def _wish_socket(sock: Socket, result: Wish, kind: int, data: bytes) -> None:
+    if stamps.NEWER.get(kind, kind) == stamps.SO_TIMESTAMPING:
+        result.stamping = stamps.asked_of_call(sock, kind, data)
+    elif kind == stamps.SCM_TS_OPT_ID:
+        numbered = sock.flags.get(stamps.SO_TIMESTAMPING, 0) & stamps.OPT_ID
+        _want(len(data) == 4 and numbered != 0, "SCM_TS_OPT_ID is four bytes, for a socket with OPT_ID")
+        result.number = int.from_bytes(data, "little")
+    elif kind in (SO_PRIORITY, SO_MARK):
+        _want(len(data) == 4, "a number of four bytes")
+    else:
+        _want(kind in (1, 2), f"ancillary data {kind} of sockets")  # SCM_RIGHTS and SCM_CREDENTIALS are a Unix socket's
+
+
+def _wish_ip(sock: Socket, result: Wish, kind: int, data: bytes) -> None:
+    number = struct.unpack("=i", data)[0] if len(data) == 4 else data[0] if data else 0
+    if kind == IP_PKTINFO:
+        _want(len(data) == 12, "struct in_pktinfo has 12 bytes")
+        _pktinfo(sock, result, int.from_bytes(data[0:4], "little"), data[4:8])
+    elif kind == IP_TTL:
+        _want(len(data) == 4 and 1 <= number <= 255, f"a TTL is 1 to 255, not {number}")
+        result.ttl = number
+    elif kind == IP_TOS:
+        _want(len(data) in (1, 4) and 0 <= number <= 255, f"a type of service is 0 to 255, not {number}")
+        result.tos = number
+    elif kind == options.IP_PROTOCOL:
+        _want(len(data) == 4 and 1 <= number <= 255, "a protocol is 1 to 255")
+    else:
+        _want(kind == options.IP_RETOPTS and not any(data[:40]), f"ancillary data {kind} of IP")
+
+
+def _wish_ip6(sock: Socket, result: Wish, kind: int, data: bytes) -> None:
+    number = struct.unpack("=i", data)[0] if len(data) == 4 else -2
+    if kind in (IPV6_PKTINFO, options.IPV6_2292PKTINFO):
+        _want(len(data) >= 20, "struct in6_pktinfo has 20 bytes")
+        _pktinfo(sock, result, int.from_bytes(data[16:20], "little"), data[0:16])
+    elif kind in (IPV6_HOPLIMIT, options.IPV6_2292HOPLIMIT):
+        _want(-1 <= number <= 255, "a hop limit is 0 to 255")
+        result.ttl = number
+    elif kind == IPV6_TCLASS:
+        _want(-1 <= number <= 255, "a traffic class is 0 to 255")
+        result.tos = number & 0xFF
+    elif kind == IPV6_DONTFRAG:
+        _want(number in (0, 1), "0 or 1")
+        result.whole = number
+    else:
+        _want(kind == options.IPV6_FLOWINFO and len(data) >= 4 and not any(data[:4]), f"ancillary data {kind} of IPv6")
 
 
 def _pktinfo(sock: Socket, result: Wish, index: int, source: bytes) -> None:
@@ -194,7 +267,7 @@ def wants_errors(sock: Socket, version: int) -> bool:
     """Whether the socket has an error queue for packets of that IP version."""
     if version == 6:
         return bool(sock.ip6_flags.get(IPV6_RECVERR))
-    return bool(sock.ip_flags.get(IP_RECVERR)) or bool(sock.ip6_flags.get(IPV6_RECVERR))
+    return bool(sock.ip_flags.get(IP_RECVERR))  # also of an IPv6 socket that speaks IPv4
 
 
 def queue_error(sock: Socket, entry: QueuedError) -> None:
@@ -218,10 +291,13 @@ def queue_icmp(sock: Socket, about: IcmpError, header: int, port: int) -> None:
     )  # fmt: skip
 
 
-def queue_too_big(sock: Socket, mtu: int, data: bytes, target: tuple[bytes, int]) -> None:
-    """A datagram of ours exceeds the path's MTU and may not be fragmented."""
+def queue_too_big(sock: Socket, mtu: int, target: tuple[bytes, int]) -> None:
+    """A datagram of ours exceeds the path's MTU and may not be fragmented, or exceeds what IP can carry: the text does
+    not come back (Linux's ip_local_error). The call itself fails, so that there is no pending error."""
     if wants_errors(sock, 4 if len(target[0]) == 4 else 6):
-        queue_error(sock, QueuedError(errno.EMSGSIZE, ORIGIN_LOCAL, 0, 0, mtu, bytes(data), target, b""))
+        pending = sock.so_error
+        queue_error(sock, QueuedError(errno.EMSGSIZE, ORIGIN_LOCAL, 0, 0, mtu, b"", target, b""))
+        sock.so_error = pending
 
 
 def queue_stamp(sock: Socket, moment: int, number: int, data: bytes, now: int, stats: bytes = b"") -> None:
@@ -258,10 +334,13 @@ def queue_sent(sock: Socket, data: Any, now: int, asked: Wish = NO_WISH, taken: 
             queue_stamp(sock, moment, number, bytes(data), now)
 
 
-def pending_error(sock: Socket) -> int:
-    """What is still queued becomes the pending error again (Linux's sock_dequeue_err_skb); notifications do not."""
+def pending_error(sock: Socket, taken: int) -> int:
+    """The pending error after an entry of that origin was taken: of ICMP's errors the next one is pending again, and
+    none is after the last (Linux's sock_dequeue_err_skb)."""
     first = sock.errors[0] if sock.errors else None
-    return first.code if first is not None and first.origin <= ORIGIN_ICMP6 else 0
+    if first is not None and first.origin in (ORIGIN_ICMP, ORIGIN_ICMP6):
+        return first.code
+    return 0 if taken in (ORIGIN_ICMP, ORIGIN_ICMP6) else sock.so_error
 
 
 def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
@@ -279,10 +358,14 @@ def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
             if entry.stats:
                 told.insert(1, (stamps.SOL_SOCKET, stamps.SCM_TIMESTAMPING_OPT_STATS, entry.data))
         sock.ancillary = told
-        sock.so_error = pending_error(sock) or sock.so_error
+        sock.so_error = pending_error(sock, entry.origin)
         return entry.data[:n], None, MSG_ERRQUEUE | (0x20 if len(entry.data) > n else 0), len(entry.data)
     target = entry.target[0]
-    if len(target) == 4 and sock.family == AF_INET:
+    if entry.origin == ORIGIN_LOCAL:
+        v6 = sock.family == AF_INET6
+        where = (IPPROTO_IPV6, IPV6_RECVERR) if v6 else (IPPROTO_IP, IP_RECVERR)
+        sock.ancillary = [(*where, extended + bytes(28 if v6 else 16))]
+    elif len(target) == 4 and sock.family == AF_INET:
         offender = struct.pack("=HH", AF_INET, 0) + (entry.offender or bytes(4)) + bytes(8)
         sock.ancillary = [(IPPROTO_IP, IP_RECVERR, extended + offender)]
     else:
@@ -291,6 +374,6 @@ def take_error(sock: Socket, n: int) -> tuple[bytes, SockAddr | None, int, int]:
             address = MAPPED_PREFIX + address
         offender = struct.pack("=HHI", AF_INET6, 0, 0) + address + bytes(4)
         sock.ancillary = [(IPPROTO_IPV6, IPV6_RECVERR, extended + offender)]
-    sock.so_error = pending_error(sock)
+    sock.so_error = pending_error(sock, entry.origin)
     data = entry.data
     return data[:n], sock.format_address(entry.target), MSG_ERRQUEUE | (0x20 if len(data) > n else 0), len(data)

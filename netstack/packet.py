@@ -17,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame
+from netstack import options
 from netstack.address import ETH_BROADCAST, ETH_ZERO
 from netstack.ethernet import HEADER_LEN
 from netstack.socket import (
@@ -30,6 +31,7 @@ from netstack.socket import (
     SockAddr,
     Socket,
     error,
+    option_int,
     would_block,
 )
 
@@ -85,7 +87,9 @@ class Packet:
         for sock in list(self.sockets):
             if sock.interface is not None and sock.interface is not interface:
                 continue
-            if kind == PACKET_OUTGOING and sock.protocol != ETH_P_ALL:
+            if kind == PACKET_OUTGOING and (
+                sock.protocol != ETH_P_ALL or sock.kept.get(options.PACKET_IGNORE_OUTGOING)
+            ):
                 continue
             if not image:
                 image = bytes(frame)
@@ -115,10 +119,15 @@ def swap(protocol: int) -> int:
     return (protocol & 0xFF) << 8 | protocol >> 8 & 0xFF
 
 
+def flag_takes_more(name: int) -> bool:
+    """Whether more than four bytes are taken for this option, too."""
+    return name in (options.PACKET_AUXDATA, options.PACKET_ORIGDEV)
+
+
 class PacketSocket(Socket):
     """A socket of the family AF_PACKET."""
 
-    __slots__ = ("drops", "interface", "packets", "protocol", "queue", "rmem")
+    __slots__ = ("drops", "interface", "kept", "packets", "protocol", "queue", "rmem")
 
     def __init__(self, stack: Stack, type: int, proto: int) -> None:
         super().__init__(stack, AF_PACKET, type, proto)
@@ -126,6 +135,7 @@ class PacketSocket(Socket):
         self.interface: Interface | None = None
         self.queue: deque[tuple[bytes, SockAddr]] = deque()
         self.rmem = 0
+        self.kept: dict[int, int] = {}  # options
         self.packets = 0
         self.drops = 0
         stack.packet.watch(self)
@@ -181,7 +191,15 @@ class PacketSocket(Socket):
         if not flags & MSG_PEEK:
             self.queue.popleft()
             self.rmem -= len(data) + OVERHEAD
+        self.ancillary = ()
+        if self.kept.get(options.PACKET_AUXDATA):
+            self.ancillary = [(SOL_PACKET, options.PACKET_AUXDATA, self._auxiliary(len(data), n))]
         return data[:n], address, MSG_TRUNC if len(data) > n else 0, len(data)
+
+    def _auxiliary(self, length: int, room: int) -> bytes:
+        """struct tpacket_auxdata: a packet for the user, its lengths, and where the network header begins."""
+        at = HEADER_LEN if self.type == SOCK_RAW else 0
+        return struct.pack("=IIIHHHH", 1, length, length, 0, at, 0, 0)
 
     def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
         data, address, _, _ = self.recvmsg(n, now, flags)
@@ -228,12 +246,27 @@ class PacketSocket(Socket):
     def readiness(self) -> int:
         return POLLOUT | (POLLIN if self.queue else 0) | (POLLERR if self.so_error or self.errors else 0)
 
+    def own_level(self) -> int:
+        return SOL_PACKET
+
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         if level == SOL_PACKET and name in (PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP):
             # Devices here hand up everything: promiscuous and all-multicast change nothing.
             if isinstance(value, int) or len(value) < 16:
                 raise error(errno.EINVAL, "struct packet_mreq has 16 bytes")
-            self.stack.interface_at(struct.unpack_from("=i", value)[0])
+            index, _, length = struct.unpack_from("=iHH", value)
+            if length > len(value) - 8:
+                raise error(errno.EINVAL, f"no address of {length} bytes is there")
+            if name == PACKET_ADD_MEMBERSHIP:
+                self.stack.interface_at(index)
+            return
+        bounds = options.PACKET.get(name) if level == SOL_PACKET else None
+        if bounds is not None:
+            flag = bounds[2] < bounds[1]
+            if not isinstance(value, int) and (len(value) < 4 or (len(value) > 4 and not flag_takes_more(name))):
+                raise error(errno.EINVAL, "an int")
+            number = option_int(value)
+            self.kept = {**self.kept, name: (1 if number else 0) if flag else options.kept(number, bounds)}
             return
         super().set_protocol_option(level, name, value)
 
@@ -242,5 +275,6 @@ class PacketSocket(Socket):
             result = struct.pack("=II", self.packets, self.drops)
             self.packets = self.drops = 0
             return result
+        if level == SOL_PACKET and name in options.PACKET:
+            return self.kept.get(name, options.PACKET[name][0])
         return super().get_protocol_option(level, name)
-

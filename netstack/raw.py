@@ -3,7 +3,7 @@
 Each gets a copy of every packet of its protocol that this host accepts, after reassembly: on IPv4 with the IP header,
 on IPv6 what follows the extension headers. What it sends gets a header from the stack, unless it brings its own
 (IP_HDRINCL, IPV6_HDRINCL, or IPPROTO_RAW). On IPv6 the stack also sees to the checksum where IPV6_CHECKSUM says it
-is, and always to ICMPv6's. """
+is, and always to ICMPv6's."""
 
 from __future__ import annotations
 
@@ -153,6 +153,7 @@ class RawSocket(Socket):
         self.icmp_filter = 0  # a set bit blocks that type
         self.icmp6_filter = bytes(32)  # RFC 3542 section 3.2: the same, of 256 types, in words of 32
         self.checksum_at = 2 if family != AF_INET and proto == IPPROTO_ICMPV6 else -1
+        self.reuse_addr = True  # as inet_create has it for raw sockets
         stack.raw.add(self)
 
     def matches(self, src: bytes, dst: bytes, interface: Interface) -> bool:
@@ -225,25 +226,25 @@ class RawSocket(Socket):
             raise error(errno.EMSGSIZE)
         if flags & MSG_OOB:
             raise error(errno.EOPNOTSUPP)
-        asked = wish(self, ancillary) if ancillary else NO_WISH
-        link = asked.interface or self.bound_device
         if addr is not None:
             dst = self.parse_address(addr)[0]
-            link = asked.interface or self.scope(addr, dst)
+            where = self.scope(addr, dst)
         elif self.remote is not None:
-            dst = self.remote[0]
+            dst, where = self.remote[0], self.bound_device
         else:
             raise error(errno.EDESTADDRREQ)
+        asked = wish(self, ancillary, len(dst) == 4) if ancillary else NO_WISH
+        link = asked.interface or where
         self.take_error()
         if self.shutdown_mask & 2:
             raise error(errno.EPIPE)
         stack = self.stack
         if len(dst) != (4 if self.family == AF_INET else 16):
             raise error(errno.EINVAL, "a raw IPv6 socket has no IPv4")
-        if stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
-            raise error(errno.EACCES, "SO_BROADCAST is not set")
         source = asked.source or (self.local[0] if any(self.local[0]) else None)
         path = find_path(stack, dst, source, link, now)
+        if stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
+            raise error(errno.EACCES, "SO_BROADCAST is not set")
         if self.header_included:
             if len(dst) == 4:
                 self._send_whole(bytes(data), path, now)
@@ -264,14 +265,14 @@ class RawSocket(Socket):
             else:
                 if asked.ttl < 0 and is_multicast(dst):
                     ttl = self.ip6_flags.get(IPV6_MULTICAST_HOPS, 1)
-                whole = whole or bool(self.ip6_flags.get(IPV6_DONTFRAG))
+                whole = whole or bool(self.ip6_flags.get(IPV6_DONTFRAG) if asked.whole < 0 else asked.whole)
                 body = self._checksummed(bytearray(data), path)
                 stack.ipv6.send(path, self.proto, body, now, ttl, tos, may_fragment=not whole)
                 if self.proto == IPPROTO_ICMPV6 and body:
                     stack.icmp6.count_out(body[0])
         except OSError as refused:
             if refused.errno == errno.EMSGSIZE and whole:
-                queue_too_big(self, path.mtu, data, (dst, 0))
+                queue_too_big(self, path.mtu, (dst, 0))
             raise
         if self.flags or asked.stamping >= 0:
             queue_sent(self, data, now, asked)
@@ -363,9 +364,15 @@ class RawSocket(Socket):
             mask |= POLLHUP
         return mask
 
+    def own_level(self) -> int:
+        return SOL_RAW
+
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         six = self.family != AF_INET
-        if (level == IPPROTO_IP and name == IP_HDRINCL) or (six and level == IPPROTO_IPV6 and name == IPV6_HDRINCL):
+        if six and level == SOL_ICMPV6 and self.proto != IPPROTO_ICMPV6:
+            raise error(errno.EOPNOTSUPP, "not a socket of ICMPv6")
+        own_header = (IPPROTO_IPV6, IPV6_HDRINCL) if six else (IPPROTO_IP, IP_HDRINCL)
+        if (level, name) == own_header:
             self.header_included = bool(option_int(value))
         elif six and level in (IPPROTO_IPV6, SOL_RAW) and name == IPV6_CHECKSUM:
             at = option_int(value)
@@ -374,17 +381,21 @@ class RawSocket(Socket):
             self.checksum_at = max(at, -1)
         elif level == SOL_ICMPV6 and name == ICMP6_FILTER and self.proto == IPPROTO_ICMPV6:
             if isinstance(value, int):
-                raise error(errno.EINVAL, "ICMP6_FILTER takes struct icmp6_filter: 32 bytes")
-            self.icmp6_filter = bytes(value[:32]).ljust(32, b"\0")
-        elif level == SOL_RAW and name == ICMP_FILTER:
+                value = struct.pack("=i", value)
+            self.icmp6_filter = bytes(value[:32]) + self.icmp6_filter[len(value) :]
+        elif level == SOL_RAW and name == ICMP_FILTER and not six:
             if self.proto != IPPROTO_ICMP:
                 raise error(errno.EOPNOTSUPP)
-            self.icmp_filter = option_int(value) & 0xFFFFFFFF
+            new = struct.pack("=i", value) if isinstance(value, int) else value[:4]
+            old = struct.pack("=I", self.icmp_filter)
+            self.icmp_filter = int.from_bytes(new + old[len(new) :], "little")  # what is not given stays
         else:
+            if six and level == SOL_RAW:
+                option_int(value)  # its length is looked at first
             super().set_protocol_option(level, name, value)
 
     def get_protocol_option(self, level: int, name: int) -> int | bytes:
-        if level == IPPROTO_IP and name == IP_HDRINCL:
+        if level == IPPROTO_IP and name == IP_HDRINCL and self.family == AF_INET:
             return int(self.header_included)
         if level == IPPROTO_IPV6 and name == IPV6_HDRINCL and self.family != AF_INET:
             return int(self.header_included)
@@ -392,7 +403,9 @@ class RawSocket(Socket):
             return self.checksum_at
         if level == SOL_ICMPV6 and name == ICMP6_FILTER and self.proto == IPPROTO_ICMPV6:
             return self.icmp6_filter
-        if level == SOL_RAW and name == ICMP_FILTER:
+        if level == SOL_ICMPV6 and self.family != AF_INET and self.proto != IPPROTO_ICMPV6:
+            raise error(errno.EOPNOTSUPP, "not a socket of ICMPv6")
+        if level == SOL_RAW and name == ICMP_FILTER and self.family == AF_INET:
             if self.proto != IPPROTO_ICMP:
                 raise error(errno.EOPNOTSUPP)
             return struct.pack("=I", self.icmp_filter)

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from netstack import stamps
+from netstack import options, stamps
 from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ SO_RCVTIMEO, SO_SNDTIMEO, SO_BINDTODEVICE, SO_ACCEPTCONN = 20, 21, 25, 30
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_PROTOCOL, SO_DOMAIN = 32, 33, 36, 38, 39
 SO_RXQ_OVFL, SO_PEEK_OFF, SO_LOCK_FILTER, SO_TXTIME = 40, 42, 44, 61
 SO_BUSY_POLL, SO_MAX_PACING_RATE, SO_INCOMING_CPU, SO_MEMINFO, SO_COOKIE, SO_ZEROCOPY = 46, 47, 49, 55, 57, 60
+NOBODY = struct.pack("=iII", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # SO_PEERCRED of what is no Unix socket
 UNPACED = (1 << 64) - 1  # SO_MAX_PACING_RATE of a socket that has no limit
 
 IP_TOS, IP_TTL, IP_HDRINCL, IP_OPTIONS, IP_RECVOPTS, IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR = 1, 2, 3, 4, 6, 8, 10, 11
@@ -290,6 +291,8 @@ class Socket:
         if any(address) and not stack.is_bindable(address):
             if stack.settings.ip_nonlocal_bind or self.ip_flags.get(IP_FREEBIND) or self.ip6_flags.get(IPV6_FREEBIND):
                 return
+            if self.ip_flags.get(options.IP_TRANSPARENT) or self.ip6_flags.get(options.IPV6_TRANSPARENT):
+                return
             raise error(errno.EADDRNOTAVAIL, f"{format_ip(address)} is not an address of this host")
 
     # Calls a protocol may have.
@@ -330,7 +333,7 @@ class Socket:
         self.check_open()
         if level == SOL_SOCKET:
             self._set_socket(name, value)
-        elif level == IPPROTO_IP and self.family in (AF_INET, AF_INET6):
+        elif level == IPPROTO_IP and self.has_ip_options():
             self._set_ip(name, value)
             self.ip_changed()
         elif level == IPPROTO_IPV6 and self.family == AF_INET6:
@@ -344,23 +347,34 @@ class Socket:
         if n is not None and n < 0:
             raise error(errno.EINVAL)
         if level == SOL_SOCKET:
-            value = stamps.get_option(self, name, n or 4) if name in stamps.OPTIONS else self._get_socket(name)
-        elif level == IPPROTO_IP and self.family in (AF_INET, AF_INET6):
-            value = self._get_ip(name)
+            value = stamps.get_option(self, name, n or 4) if name in stamps.OPTIONS else self._get_socket(name, n)
+        elif level == IPPROTO_IP and self.has_ip_options():
+            value = self._get_ip(name, n)
+            if n is not None and 0 < n < 4 and isinstance(value, int) and 0 <= value <= 255:
+                return bytes((value,))  # where there is no room for an int, one byte is given
         elif level == IPPROTO_IPV6 and self.family == AF_INET6:
-            value = get_ip6(self, name)
+            value = get_ip6(self, name, n)
         else:
             value = self.get_protocol_option(level, name)
         if n is None:
             return value
-        return (struct.pack("=i", value) if isinstance(value, int) else value)[:n]
+        return (struct.pack("=I", value & 0xFFFFFFFF) if isinstance(value, int) else value)[:n]
+
+    def has_ip_options(self) -> bool:
+        """Whether IPPROTO_IP is a level of this socket: a raw IPv6 one has nothing of IPv4."""
+        return self.family == AF_INET or (self.family == AF_INET6 and self.type != SOCK_RAW)
+
+    def own_level(self) -> int:
+        """The protocol's level of options."""
+        return self.proto
 
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         raise error(errno.ENOPROTOOPT, f"no option {name} at level {level}")
 
     def get_protocol_option(self, level: int, name: int) -> int | bytes:
-        # Linux: reading at a level that this protocol does not have is EOPNOTSUPP, writing ENOPROTOOPT.
-        code = errno.ENOPROTOOPT if level == IPPROTO_IP else errno.EOPNOTSUPP
+        # Linux: reading at a level that an IPv4 socket does not have is EOPNOTSUPP, writing ENOPROTOOPT.
+        strange = self.family == AF_INET and level not in (IPPROTO_IP, self.own_level())
+        code = errno.EOPNOTSUPP if strange else errno.ENOPROTOOPT
         raise error(code, f"no option {name} at level {level}")
 
     def buffers_changed(self) -> None:
@@ -371,6 +385,8 @@ class Socket:
 
     def _set_socket(self, name: int, value: int | bytes) -> None:
         settings = self.stack.settings
+        if name in (options.SO_RCVTIMEO_NEW, options.SO_SNDTIMEO_NEW):
+            name = SO_RCVTIMEO if name == options.SO_RCVTIMEO_NEW else SO_SNDTIMEO
         if not isinstance(value, int) and len(value) < 4 and name != SO_BINDTODEVICE:
             raise error(errno.EINVAL, "an option takes an int at least")
         if name == SO_REUSEADDR:
@@ -416,7 +432,7 @@ class Socket:
         elif name == SO_MARK:
             self.mark = option_int(value)
         elif name == SO_BINDTODEVICE:
-            text = option_text(value)
+            text = option_text(struct.pack("=i", value) if isinstance(value, int) else value[:15])
             if not text:
                 self.bound_device = None
             elif text in self.stack.interfaces:
@@ -431,65 +447,81 @@ class Socket:
                 rate = UNPACED
             self.flags = {**self.flags, name: rate}
             self.flag_changed(name)
-        elif name == SO_ZEROCOPY and self.type != SOCK_RAW:
+        elif name in (SO_ZEROCOPY, SO_PEEK_OFF) and not self.has_ports():
+            raise error(errno.EOPNOTSUPP, "neither TCP nor UDP")
+        elif name == SO_ZEROCOPY:
             if not 0 <= option_int(value) <= 1:
                 raise error(errno.EINVAL)
             self.flags = {**self.flags, name: option_int(value)}
         elif name == SO_PEEK_OFF and self.type == SOCK_DGRAM:
-            self.flags = {**self.flags, name: max(option_int(value), -1)}
+            self.flags = {**self.flags, name: option_int(value)}
         elif name == SO_BUSY_POLL:
             if option_int(value) < 0:
                 raise error(errno.EINVAL)
             self.flags = {**self.flags, name: option_int(value)}
         elif name == SO_TXTIME:
             raise error(errno.EINVAL, "SO_TXTIME is for a queueing discipline")
-        elif name == SO_PASSCRED:
-            raise error(errno.EOPNOTSUPP, "SO_PASSCRED is for Unix sockets")
         elif name in stamps.OPTIONS:
             stamps.set_option(self, name, value)
         elif name in FLAGS:
+            if name == SO_REUSEPORT and option_int(value) and self.family not in (AF_INET, AF_INET6):
+                raise error(errno.EOPNOTSUPP, "SO_REUSEPORT is for sockets with ports")
+            if name == SO_LOCK_FILTER and not option_int(value) and self.flags.get(name):
+                raise error(errno.EPERM, "what is locked stays locked")
             self.flags = {**self.flags, name: 1 if option_int(value) else 0}
             self.flag_changed(name)
-        elif name in (SO_TYPE, SO_PROTOCOL, SO_DOMAIN, SO_ERROR, SO_ACCEPTCONN, SO_SNDLOWAT, SO_PEERCRED, SO_BSDCOMPAT):
-            raise error(errno.ENOPROTOOPT, "this option can only be read")
-        else:
-            raise error(errno.ENOPROTOOPT, f"no socket option {name}")
+        elif not options.set_socket(self, name, option_int(value), value):
+            raise error(errno.ENOPROTOOPT, f"no socket option {name}, or one that can only be read")
+
+    def has_ports(self) -> bool:
+        """Whether it is a TCP or UDP socket."""
+        return self.family in (AF_INET, AF_INET6) and self.type != SOCK_RAW
 
     def flag_changed(self, name: int) -> None:
         """A boolean option (SO_KEEPALIVE, SO_OOBINLINE, ...) was set."""
 
-    def _get_socket(self, name: int) -> int | bytes:
+    def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
         if name == SO_ERROR:
             code = self.so_error
             self.so_error = 0
             return code
         if name == SO_LINGER:
             return struct.pack("=ii", *self.linger)
-        if name in (SO_RCVTIMEO, SO_SNDTIMEO):
-            timeout = self.rcvtimeo_ns if name == SO_RCVTIMEO else self.sndtimeo_ns
+        if name in (SO_RCVTIMEO, SO_SNDTIMEO, options.SO_RCVTIMEO_NEW, options.SO_SNDTIMEO_NEW):
+            timeout = self.rcvtimeo_ns if name in (SO_RCVTIMEO, options.SO_RCVTIMEO_NEW) else self.sndtimeo_ns
             return struct.pack("=qq", timeout // 1_000_000_000, timeout % 1_000_000_000 // 1000)
         if name == SO_BINDTODEVICE:
-            return self.bound_device.name.encode() + b"\0" if self.bound_device is not None else b""
-        values = {
+            if self.bound_device is None:
+                return b""
+            if n is not None and n < 16:
+                raise error(errno.EINVAL, "an interface's name has 16 bytes")
+            return self.bound_device.name.encode() + b"\0"
+        values: dict[int, int | bytes] = {
             SO_TYPE: self.type, SO_DOMAIN: self.family, SO_PROTOCOL: self.proto, SO_REUSEADDR: int(self.reuse_addr),
             SO_RCVBUF: self.rcvbuf, SO_SNDBUF: self.sndbuf, SO_RCVLOWAT: self.rcvlowat, SO_SNDLOWAT: 1,
             SO_PRIORITY: self.priority, SO_MARK: self.mark, SO_ACCEPTCONN: int(self.is_listening()), SO_BSDCOMPAT: 0,
-            SO_BUSY_POLL: self.flags.get(SO_BUSY_POLL, 0), SO_INCOMING_CPU: 0, SO_TXTIME: 0, SO_PEERCRED: 0,
+            SO_BUSY_POLL: self.flags.get(SO_BUSY_POLL, 0), SO_TXTIME: bytes(8), SO_PEERCRED: NOBODY,
             SO_ZEROCOPY: self.flags.get(SO_ZEROCOPY, 0),
         }  # fmt: skip
         if name in values:
             return values[name]
         if name == SO_MAX_PACING_RATE:
             rate = self.flags.get(name, UNPACED)
-            return rate if rate < 1 << 31 else struct.pack("=Q", rate)
+            if n is None and rate < 1 << 31:
+                return rate
+            return struct.pack("=I", min(rate, 0xFFFFFFFF)) if n is not None and n < 8 else struct.pack("=Q", rate)
         if name == SO_MEMINFO:
             return struct.pack("=9I", *self.memory_use())
-        if name == SO_PASSCRED:
-            raise error(errno.EOPNOTSUPP, "SO_PASSCRED is for Unix sockets")
-        if name == SO_PEEK_OFF and self.type == SOCK_DGRAM:
-            return self.flags.get(name, -1)
+        if name == SO_PEEK_OFF:
+            if not self.has_ports():
+                raise error(errno.EOPNOTSUPP, "neither TCP nor UDP")
+            if self.type == SOCK_DGRAM:
+                return self.flags.get(name, -1)
         if name in FLAGS:
             return self.flags.get(name, 0)
+        value = options.get_socket(self, name, n)
+        if value is not None:
+            return value
         raise error(errno.ENOPROTOOPT, f"no socket option {name}")
 
     def memory_use(self) -> tuple[int, int, int, int, int, int, int, int, int]:
@@ -501,6 +533,12 @@ class Socket:
         return False
 
     def _set_ip(self, name: int, value: int | bytes) -> None:
+        given = 4 if isinstance(value, int) else len(value)
+        if name in options.IP_WHOLE and given != 4:
+            raise error(errno.EINVAL, "this option has 4 bytes")
+        if not given and name in options.IP_SOME:
+            raise error(errno.EINVAL, "this option has a byte at least")
+        whole = value
         if isinstance(value, (bytes, bytearray)) and 1 <= len(value) < 4:
             value = value[0]  # ip(7) takes a char too
         number = option_int(value) if not (isinstance(value, bytes) and not value) else 0
@@ -520,6 +558,8 @@ class Socket:
                 raise error(errno.EINVAL)
             self.ip_minttl = number
         elif name == IP_MULTICAST_TTL:
+            if self.type == SOCK_STREAM:
+                raise error(errno.EINVAL, "a stream is sent to one")
             if not -1 <= number <= 255:
                 raise error(errno.EINVAL)
             self.ip_flags = {**self.ip_flags, IP_MULTICAST_TTL: 1 if number == -1 else number}
@@ -527,10 +567,10 @@ class Socket:
             self.ip_flags = {**self.ip_flags, name: 1 if number else 0}
             if name == IP_RECVERR:
                 self.errors_wanted(bool(number))
-        else:
-            self.set_protocol_option(IPPROTO_IP, name, value)
+        elif not options.set_ip(self, name, number, whole):
+            self.set_protocol_option(IPPROTO_IP, name, number if name == IP_HDRINCL else value)
 
-    def _get_ip(self, name: int) -> int | bytes:
+    def _get_ip(self, name: int, n: int | None = None) -> int | bytes:
         if name == IP_TOS:
             return self.tos
         if name == IP_TTL:
@@ -550,6 +590,10 @@ class Socket:
             return self.ip_flags.get(name, 1)
         if name in IP_FLAGS:
             return self.ip_flags.get(name, 0)
+        if name != IP_HDRINCL or self.type != SOCK_RAW:
+            found = options.get_ip(self, name, n)
+            if found is not None:
+                return found
         return self.get_protocol_option(IPPROTO_IP, name)
 
     def errors_wanted(self, on: bool) -> None:
@@ -565,9 +609,18 @@ class Socket:
 
 def set_ip6(sock: Socket, name: int, value: int | bytes) -> None:
     """IPPROTO_IPV6 (ipv6(7), RFC 3493, RFC 3542), on an IPv6 socket."""
+    if name in (IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS) and sock.type == SOCK_STREAM:
+        raise error(errno.ENOPROTOOPT, "a stream is sent to one")
+    if name == options.IPV6_UNICAST_IF and not isinstance(value, int) and len(value) != 4:
+        raise error(errno.EINVAL, "this option has 4 bytes")
+    if name in (IPV6_DONTFRAG, IPV6_AUTOFLOWLABEL) and not isinstance(value, int) and len(value) < 4:
+        value = 0  # as Linux reads these two
+    if not isinstance(value, int) and len(value) < 4:  # what is not known at all is told first
+        known = name != options.IPV6_PATHMTU and get_ip6_kept(sock, name)
+        raise error(errno.EINVAL if known else errno.ENOPROTOOPT, "an option has 4 bytes")
     number = option_int(value)
     if name == IPV6_V6ONLY:
-        if sock.local[1]:
+        if sock.local[1] or sock.type == SOCK_RAW:
             raise error(errno.EINVAL, "the socket is bound already")
         sock.v6only = bool(number)
     elif name in (IPV6_UNICAST_HOPS, IPV6_MULTICAST_HOPS):
@@ -591,15 +644,26 @@ def set_ip6(sock: Socket, name: int, value: int | bytes) -> None:
         if not 0 <= number <= 255:
             raise error(errno.EINVAL)
         sock.ip_minttl = number
+    elif name == IPV6_MULTICAST_LOOP and number not in (0, 1):
+        raise error(errno.EINVAL, "0 or 1")
     elif name in IP6_FLAGS:
         sock.ip6_flags = {**sock.ip6_flags, name: 1 if number else 0}
         if name == IPV6_RECVERR:
             sock.errors_wanted(bool(number))
-    else:
+    elif not options.set_ip6(sock, name, number):
         sock.set_protocol_option(IPPROTO_IPV6, name, value)
 
 
-def get_ip6(sock: Socket, name: int) -> int | bytes:
+def get_ip6_kept(sock: Socket, name: int) -> bool:
+    """Whether there is such an option."""
+    try:
+        get_ip6(sock, name, None)
+    except OSError as refused:
+        return refused.errno != errno.ENOPROTOOPT
+    return True
+
+
+def get_ip6(sock: Socket, name: int, n: int | None = None) -> int | bytes:
     if name == IPV6_V6ONLY:
         return int(sock.v6only)
     if name == IPV6_UNICAST_HOPS:
@@ -620,7 +684,8 @@ def get_ip6(sock: Socket, name: int) -> int | bytes:
         return mtu
     if name in IP6_FLAGS:
         return sock.ip6_flags.get(name, 0)
-    return sock.get_protocol_option(IPPROTO_IPV6, name)
+    found = options.get_ip6(sock, name, n)
+    return sock.get_protocol_option(IPPROTO_IPV6, name) if found is None else found
 
 
 def share_address(a: Socket, address: bytes, b: Socket, other: bytes) -> bool:

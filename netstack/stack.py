@@ -84,6 +84,7 @@ class Stack:
         self.timers = Timers()
         self.routes = RouteTable()
         self.now = 0
+        self.next_cookie = 0  # SO_COOKIE
         self.realtime_offset: Callable[[], int] = lambda: 0
         """CLOCK_REALTIME less `now`, in ns: what time stamps are given in."""
         self.interfaces: dict[str, Interface] = {}
@@ -170,8 +171,8 @@ class Stack:
             raise OSError(errno.EADDRNOTAVAIL, f"{cidr} belongs to lo")
         interface.addresses.append(address)
         if address.version == 4:
-            if address.broadcast is not None and not interface.loopback:
-                self.broadcasts[address.broadcast] = self.broadcasts[address.network] = interface
+            if address.broadcast is not None:  # the network's own number is an address like any other
+                self.broadcasts[address.broadcast] = interface
         else:
             if ALL_NODES not in interface.groups:
                 interface.join(ALL_NODES)
@@ -218,8 +219,8 @@ class Stack:
             for a in i.addresses:
                 if a.usable:
                     self.local.setdefault(a.address, i)
-                if a.broadcast is not None and not i.loopback:
-                    self.broadcasts[a.broadcast] = self.broadcasts[a.network] = i
+                if a.broadcast is not None:
+                    self.broadcasts[a.broadcast] = i
         self._changed()
 
     def add_route(

@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi, lib
+from netstack import options
 from netstack.address import AF_INET, LOOPBACK6, is_link_local, is_multicast
 from netstack.control import (
     NO_WISH,
@@ -39,6 +40,7 @@ from netstack.socket import (
     IP_MULTICAST_TTL,
     IP_PMTUDISC_DO,
     IP_PMTUDISC_DONT,
+    IP_PMTUDISC_INTERFACE,
     IP_PMTUDISC_PROBE,
     IP_PMTUDISC_WANT,
     IPPROTO_UDP,
@@ -68,6 +70,7 @@ from netstack.socket import (
     Socket,
     beyond,
     error,
+    option_int,
     share_address,
     would_block,
 )
@@ -80,17 +83,20 @@ if TYPE_CHECKING:
 HEADER_LEN = 8
 _buffer = ffi.buffer
 _from_buffer = ffi.from_buffer
-MAX_PAYLOAD = 65535 - 20 - HEADER_LEN
+MAX_PAYLOAD, MAX_PAYLOAD6 = 65535 - 20 - HEADER_LEN, 65535 - HEADER_LEN
+WHOLE = (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_INTERFACE)  # what exceeds the MTU is refused
 OVERHEAD = 768  # Linux's truesize of an empty datagram: struct sk_buff and the shared info
 PATHS_MAX = 1024
 SOL_UDP = 17
-UDP_CORK = 1
+UDP_CORK, UDP_ENCAP, UDP_NO_CHECK6_TX, UDP_NO_CHECK6_RX, UDP_SEGMENT, UDP_GRO = 1, 100, 101, 102, 103, 104
+UDP_IDLE = (UDP_ENCAP, UDP_NO_CHECK6_RX, UDP_GRO)  # these can be set to what they are: 0
+UDP_MAX_SEGMENTS = 128
 
 
-def pick_port(stack: Stack, taken: Any) -> int:
+def pick_port(stack: Stack, sock: Socket, taken: Any) -> int:
     """A free ephemeral port (RFC 6056 algorithm 1: a random one, then upwards), or 0. `taken(port)` says if it is in
     use."""
-    low, high = stack.settings.ip_local_port_range
+    low, high = options.port_range(sock, *stack.settings.ip_local_port_range)
     count = high - low + 1
     start = stack.below(count)
     for step in range(count):
@@ -98,6 +104,14 @@ def pick_port(stack: Stack, taken: Any) -> int:
         if not taken(port):
             return port
     return 0
+
+
+def _check_plain(size: int, flags: int) -> None:
+    """What is looked at before the destination, of IPv4 only."""
+    if size > 65535:
+        raise error(errno.EMSGSIZE, f"{size} bytes are no datagram")
+    if flags & MSG_OOB:
+        raise error(errno.EOPNOTSUPP)
 
 
 class Udp:
@@ -213,7 +227,7 @@ class Udp:
 
     def bind(self, sock: UdpSocket, address: bytes, port: int) -> None:
         if port == 0:
-            port = pick_port(self.stack, lambda p: self._conflict(sock, address, p))
+            port = pick_port(self.stack, sock, lambda p: self._conflict(sock, address, p))
             if port == 0:
                 raise error(errno.EADDRINUSE, "no ephemeral port is free")
         elif self._conflict(sock, address, port):
@@ -277,7 +291,9 @@ def hash_flow(flow: bytes) -> int:
 class UdpSocket(Socket):
     """A SOCK_DGRAM socket."""
 
-    __slots__ = ("_bound", "_bound_address", "_cork", "_cork_to", "corked", "key", "queue", "rmem")
+    __slots__ = (
+        "_bound", "_bound_address", "_cork", "_cork_to", "corked", "key", "no_check6", "queue", "rmem", "segment",
+    )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, proto: int) -> None:
         super().__init__(stack, family, SOCK_DGRAM, proto)
@@ -287,6 +303,8 @@ class UdpSocket(Socket):
         self._bound = False  # a port was asked for
         self._bound_address = False  # an address was asked for
         self.corked = 0
+        self.segment = 0  # UDP_SEGMENT: each send is cut into datagrams of that many bytes
+        self.no_check6 = False
         self._cork = bytearray()
         self._cork_to: tuple[bytes, int] | None = None
 
@@ -307,6 +325,12 @@ class UdpSocket(Socket):
             if self.remote != (src, sport):
                 return -1
             score += 8
+        if group and is_multicast(dst):  # nobody joins groups yet: who wants only those joined gets nothing
+            flags, name = self.ip_flags, options.IP_MULTICAST_ALL
+            if len(dst) == 16:
+                flags, name = self.ip6_flags, options.IPV6_MULTICAST_ALL
+            if not flags.get(name, 1):
+                return -1
         if self.bound_device is not None:
             if self.bound_device is not interface:
                 return -1
@@ -379,13 +403,11 @@ class UdpSocket(Socket):
     def sendto(self, data: Any, addr: SockAddr | None, now: int, flags: int = 0, ancillary: Any = ()) -> int:
         """One datagram, sent whole or not at all. With MSG_MORE or UDP_CORK it is kept and grows."""
         self.check_open()
-        asked = wish(self, ancillary) if ancillary else NO_WISH
+        where: Interface | None = None
         if not self.local[1]:
             self.stack.udp.bind(self, self.local[0], 0)  # Linux binds before it looks at anything else
-        if len(data) > 65535:
-            raise error(errno.EMSGSIZE, f"{len(data)} bytes are no datagram")
-        if flags & MSG_OOB:
-            raise error(errno.EOPNOTSUPP)
+        if self.family == AF_INET:
+            _check_plain(len(data), flags)
         more = bool(flags & MSG_MORE) or self.corked
         if self._cork_to is not None:
             target = self._cork_to
@@ -395,25 +417,37 @@ class UdpSocket(Socket):
                 raise error(errno.EINVAL, "port 0 cannot be sent to")
             if len(addr) > 2 or len(target[0]) == 16:
                 where = self.scope(addr, target[0])
-                if where is not None and asked.interface is None:
-                    asked = wish(self, ancillary)
-                    asked.interface = where
         elif self.remote is not None:
             target = self.remote
+            if not target[1] and len(target[0]) == 4 and self.family != AF_INET:
+                raise error(errno.EINVAL, "port 0 cannot be sent to")
         else:
             raise error(errno.EDESTADDRREQ)
-        self.take_error()
-        if self.shutdown_mask & 2:
-            raise error(errno.EPIPE)
-        if len(self._cork) + len(data) > MAX_PAYLOAD:
-            raise error(errno.EMSGSIZE, f"a datagram holds at most {MAX_PAYLOAD} bytes")
+        dst = target[0]
+        asked = NO_WISH
+        if ancillary or where is not None:
+            asked = wish(self, ancillary, len(dst) == 4)
+            asked.interface = asked.interface or where
+        if len(dst) == 4 and self.family != AF_INET:
+            _check_plain(len(data), flags)
+        path = self._path(dst, asked, now)
+        if len(dst) == 4 and not self.flags.get(SO_BROADCAST) and self.stack.is_broadcast(dst):
+            raise error(errno.EACCES, "SO_BROADCAST is not set")
+        try:
+            self._check_size(len(self._cork) + len(data), target, path, asked)
+            self.take_error()
+            if self.shutdown_mask & 2:
+                raise error(errno.EPIPE)
+        except OSError:
+            self._cork, self._cork_to = bytearray(), None  # Linux's udp_flush_pending_frames: all of it is lost
+            raise
         if more or self._cork_to is not None:
             self._cork += data
             self._cork_to = target
             if not more:
                 self._flush(now)
         else:
-            self._emit(data, target, asked, now)
+            self._leave(data, target, path, asked, now)
         return len(data)
 
     def _flush(self, now: int) -> None:
@@ -421,27 +455,65 @@ class UdpSocket(Socket):
         self._cork_to = None
         self._cork = bytearray()
         if target is not None:
-            self._emit(payload, target, NO_WISH, now)
+            self._leave(payload, target, self._path(target[0], NO_WISH, now), NO_WISH, now)
 
-    def _emit(self, data: Any, target: tuple[bytes, int], asked: Wish, now: int) -> None:
-        stack = self.stack
-        dst, dport = target
-        if stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
-            raise error(errno.EACCES, "SO_BROADCAST is not set")
+    def _link(self, dst: bytes, asked: Wish) -> Interface | None:
+        """The interface that what is sent there has to leave by, or None."""
+        link = asked.interface or self.bound_device
+        if link is None and (self.ip_flags or self.ip6_flags):
+            index = options.outgoing(self, is_multicast(dst), len(dst) == 4)
+            if index:
+                return self.stack.interface_at(index)
+        return link
+
+    def _path(self, dst: bytes, asked: Wish, now: int) -> Path:
         source: bytes | None = asked.source or self.local[0]
         if source is None or not any(source) or is_multicast(source):
             source = None
-        path = stack.udp.path(dst, source, asked.interface or self.bound_device, now)
+        return self.stack.udp.path(dst, source, self._link(dst, asked), now)
+
+    def _dont_fragment6(self, asked: Wish) -> bool:
+        return bool(self.ip6_flags.get(IPV6_DONTFRAG) if asked.whole < 0 else asked.whole)
+
+    def _check_size(self, size: int, target: tuple[bytes, int], path: Path, asked: Wish) -> None:
+        """EMSGSIZE for more than IP can carry, or the path in one packet where nothing may be fragmented."""
+        four = len(target[0]) == 4
+        most = MAX_PAYLOAD if four else MAX_PAYLOAD6
+        whole = self.ip_mtu_discover in WHOLE or (not four and self._dont_fragment6(asked))
+        if whole and not self.segment and asked.segment <= 0:
+            most = min(most, path.mtu - (28 if four else 48))
+        if size > most:
+            queue_too_big(self, min(path.mtu, 65535) if four else path.mtu, target)
+            raise error(errno.EMSGSIZE, f"a datagram holds at most {most} bytes here, the path's MTU is {path.mtu}")
+
+    def _leave(self, data: Any, target: tuple[bytes, int], path: Path, asked: Wish, now: int) -> None:
+        """One datagram; or, with UDP_SEGMENT, the text in datagrams of that size (Linux's udp_send_skb)."""
+        size = asked.segment if asked.segment >= 0 else self.segment
+        if not size:
+            self._emit(data, target, path, asked, now)
+            return
+        dst = target[0]
+        if (20 if len(dst) == 4 else 40) + HEADER_LEN + min(size, len(data)) > path.mtu:
+            raise error(errno.EMSGSIZE, "a segment does not fit into the path's MTU")
+        unsummed = self.flags.get(SO_NO_CHECK) if len(dst) == 4 else self.no_check6
+        if len(data) > size * UDP_MAX_SEGMENTS or unsummed:
+            raise error(errno.EINVAL, f"{UDP_MAX_SEGMENTS} segments at most, with a checksum")
+        for start in range(0, len(data) or 1, size):
+            self._emit(data[start : start + size], target, path, asked, now)
+
+    def _emit(self, data: Any, target: tuple[bytes, int], path: Path, asked: Wish, now: int) -> None:
+        stack = self.stack
+        dst, dport = target
         body = bytearray(8 + len(data))
         sport = self.local[1]
         body[0:8] = (sport << 48 | dport << 32 | len(body) << 16).to_bytes(8, "big")
         body[8:] = data
-        if len(dst) == 16 or not self.flags.get(SO_NO_CHECK):
+        if not (self.no_check6 if len(dst) == 16 else self.flags.get(SO_NO_CHECK)):
             sum_ = lib.trl_l4_checksum(path.src, path.dst, len(dst), IPPROTO_UDP, _from_buffer(body), len(body))
             # RFC 768: a sum that comes out as zero is sent as all ones.
             body[6:8] = (sum_ or 0xFFFF).to_bytes(2, "big")
         mode = self.ip_mtu_discover
-        whole = mode in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE)
+        whole = mode in WHOLE
         ttl = asked.ttl if asked.ttl >= 0 else self.ttl
         tos = asked.tos if asked.tos >= 0 else self.tos
         try:
@@ -449,7 +521,7 @@ class UdpSocket(Socket):
                 if asked.ttl < 0 and is_multicast(dst):
                     ttl = self.ip_flags.get(IP_MULTICAST_TTL, 1)
                 fits = len(body) + 20 <= path.mtu
-                dont_fragment = whole or (mode == IP_PMTUDISC_WANT and fits)
+                dont_fragment = (whole and mode != IP_PMTUDISC_INTERFACE) or (mode == IP_PMTUDISC_WANT and fits)
                 stack.ipv4.send(path, IPPROTO_UDP, body, now, ttl, tos, dont_fragment, may_fragment=not whole)
                 if path.interface.txqueuelen:
                     stack.counters.udp.OutDatagrams += 1
@@ -458,7 +530,7 @@ class UdpSocket(Socket):
             else:
                 if asked.ttl < 0 and is_multicast(dst):
                     ttl = self.ip6_flags.get(IPV6_MULTICAST_HOPS, 1)
-                whole = whole or bool(self.ip6_flags.get(IPV6_DONTFRAG))
+                whole = whole or self._dont_fragment6(asked)
                 loop = bool(self.ip6_flags.get(IPV6_MULTICAST_LOOP, 1))
                 stack.ipv6.send(path, IPPROTO_UDP, body, now, ttl, tos, may_fragment=not whole, loop=loop)
                 if path.interface.txqueuelen:
@@ -467,7 +539,7 @@ class UdpSocket(Socket):
                     self._refused(6)
         except OSError as refused:
             if refused.errno == errno.EMSGSIZE and whole:
-                queue_too_big(self, path.mtu, data, target)
+                queue_too_big(self, path.mtu, target)
             raise
         if self.flags or asked.stamping >= 0:
             queue_sent(self, data, now, asked, taken=path.interface.txqueuelen > 0)
@@ -482,6 +554,11 @@ class UdpSocket(Socket):
             raise error(errno.ENOBUFS, "the device's queue is full")
 
     # Addresses.
+
+    def getpeername(self) -> SockAddr:
+        if self.remote is not None and not self.remote[1]:
+            raise error(errno.ENOTCONN, "port 0 is no peer")
+        return super().getpeername()
 
     def bind(self, addr: SockAddr) -> None:
         self.check_open()
@@ -515,11 +592,11 @@ class UdpSocket(Socket):
         dst, port = self.parse_address(addr)
         if not any(dst):
             dst = b"\x7f\x00\x00\x01" if len(dst) == 4 else LOOPBACK6
-        if self.stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
-            raise error(errno.EACCES, "SO_BROADCAST is not set")
         link = self.link_of(addr, dst, "connecting to") if len(dst) == 16 else self.bound_device
         source = self.local[0] if self._bound_address else None
-        path = udp.path(dst, source, link, now)
+        path = udp.path(dst, source, link or self._link(dst, NO_WISH), now)
+        if self.stack.is_broadcast(dst) and not self.flags.get(SO_BROADCAST):
+            raise error(errno.EACCES, "SO_BROADCAST is not set")
         if link is not None:
             self.bound_device = link
         udp.disconnect(self)
@@ -539,11 +616,7 @@ class UdpSocket(Socket):
     def close(self, now: int) -> None:
         if self.closed:
             return
-        if self._cork_to is not None:
-            try:
-                self._flush(now)
-            except OSError:
-                self._cork_to = None  # close(2) has nobody to tell
+        self._cork_to = None  # what was held back by MSG_MORE is not sent
         self.stack.udp.release(self)
         self.closed = True
         self.queue.clear()
@@ -561,18 +634,38 @@ class UdpSocket(Socket):
             mask |= POLLHUP
         return mask
 
+    def own_level(self) -> int:
+        return SOL_UDP
+
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
+        if level == SOL_UDP:
+            number = option_int(value)
         if level == SOL_UDP and name == UDP_CORK:
-            number = value if isinstance(value, int) else int.from_bytes(value[:4], "little")
             self.corked = 1 if number else 0
             if not self.corked:
                 self._flush(self.stack.now)
+            return
+        if level == SOL_UDP and name == UDP_SEGMENT:
+            if not 0 <= number <= 65535:
+                raise error(errno.EINVAL, f"a datagram has no {number} bytes")
+            self.segment = number
+            return
+        if level == SOL_UDP and name == UDP_NO_CHECK6_TX:
+            self.no_check6 = bool(number)
+            return
+        if level == SOL_UDP and name in UDP_IDLE and not number:
             return
         super().set_protocol_option(level, name, value)
 
     def get_protocol_option(self, level: int, name: int) -> int | bytes:
         if level == SOL_UDP and name == UDP_CORK:
             return self.corked
+        if level == SOL_UDP and name == UDP_SEGMENT:
+            return self.segment
+        if level == SOL_UDP and name == UDP_NO_CHECK6_TX:
+            return int(self.no_check6)
+        if level == SOL_UDP and name in UDP_IDLE:
+            return 0
         return super().get_protocol_option(level, name)
 
 

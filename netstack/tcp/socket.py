@@ -174,7 +174,7 @@ class TcpSocket(Socket):
         if engine.port_conflict(self, self.local[0], self.local[1], listening=True):
             raise error(errno.EADDRINUSE, f"{format_ip(self.local[0])}:{self.local[1]} has a listener")
         self.conn = None
-        self.shutdown_mask = 0
+        self.shutdown_mask, self.quickack = 0, 1  # delayed ACKs begin anew, too
         self.listener = Listener(engine, self, backlog)
         engine.listeners.setdefault(self.local[1], []).append(self.listener)
 
@@ -323,7 +323,7 @@ class TcpSocket(Socket):
         conn = engine.connection(engine, key, path, lport, port)
         conn.sock = self
         self.inherit(conn)
-        self.conn = conn
+        self.conn, self.so_error = conn, 0  # how the one before ended is not told any more
         self.local = (path.src, lport)
         self.remote = (remote, port)
         if not self.port_held:
@@ -659,13 +659,13 @@ class TcpSocket(Socket):
         if self.conn is not None:
             self.conn.set_ip(self.tos, self.ttl)
 
-    def _get_socket(self, name: int) -> int | bytes:
+    def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
         conn = self.conn
         if conn is not None:
             self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf
             if name == SO_ERROR and not self.so_error:
                 self.so_error, conn.soft_error = conn.soft_error, 0  # who asks is told of what is no end yet, too
-        return super()._get_socket(name)
+        return super()._get_socket(name, n)
 
     def memory_use(self) -> tuple[int, int, int, int, int, int, int, int, int]:
         c = self.conn

@@ -322,8 +322,8 @@ def main(sys, argv):
     sys.sendto(v, b"", 0) if False else 0
     print(
         e(sys.bind, u, ua),
-        e(sys.connect, w, ("255.255.255.255", 5)),
-        e(sys.sendto, sys.socket(AF_INET, SOCK_DGRAM), b"x", 0, ("255.255.255.255", 5)),
+        e(sys.connect, w, ("127.255.255.255", 5)),
+        e(sys.sendto, sys.socket(AF_INET, SOCK_DGRAM), b"x", 0, ("127.255.255.255", 5)),
         e(sys.sendto, u, b"x", MSG_OOB),
         e(sys.socket, AF_INET, SOCK_DGRAM, IPPROTO_TCP),
         e(sys.socket, AF_INET, SOCK_SEQPACKET),

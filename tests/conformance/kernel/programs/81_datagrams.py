@@ -142,7 +142,7 @@ def main(sys, argv):
         [hex(r) for _, r in sys.ppoll([(x, 0x201F)], 0)],
     )
     # broadcast
-    print("bcast", e(sys.sendto, S(), b"x", 0, ("255.255.255.255", 9)))
+    print("bcast", e(sys.sendto, S(), b"x", 0, ("127.255.255.255", 9)))
     # v6
     s6, n6 = bound(AF_INET6, "::")
     print(

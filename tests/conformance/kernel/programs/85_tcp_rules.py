@@ -157,7 +157,7 @@ def main(sys, argv):
         e(sys.connect, S(), (lo, 0)),
         e(sys.connect, S(), ("255.255.255.255", 5)),
         e(sys.connect, S(T | NB), ("224.0.0.1", 5)),
-        e(sys.connect, S(D), ("255.255.255.255", 5)),
+        e(sys.connect, S(D), ("127.255.255.255", 5)),
         e(sys.connect, S(D), (lo, 0)),
     )
     e(sys.accept4, s)
