@@ -30,6 +30,7 @@ from netstack.tcp.scoreboard import (
     SET_XMIT_TIMER,
     SND_UNA_ADVANCED,
     check_sack_reordering,
+    join_sacked,
     mark_lost,
     split,
 )  # fmt: skip
@@ -341,6 +342,7 @@ def timeout_mark_lost(c: Connection, now: int) -> None:
         # RFC 2018 section 8: the receiver has forgotten what it SACKed.
         c.counters.TCPSACKReneging += 1
         c.sack_reneg = True
+        join_sacked(c)
     elif not c.sack_ok:
         c.sacked_out = 0
     for n, rec in enumerate(rtx):

@@ -208,6 +208,32 @@ def mark_lost(c: Connection, rec: Sent) -> None:
         c.lost += rec.pcount
 
 
+def join_sacked(c: Connection) -> None:
+    """Neighbours that were SACKed become one record, as Linux keeps them all along: so what the receiver has dropped
+    after all (RFC 2018 section 8) goes again in super-segments, and counts from when the first of it was sent."""
+    kept: list[Sent] = []
+    for rec in c.rtx:
+        size = rec.length if rec.pcount == 1 else rec.mss
+        last = kept[-1] if kept else rec
+        if (
+            last is rec
+            or last.marks & ~EVER_RETRANS != SACKED
+            or rec.marks & ~EVER_RETRANS != SACKED
+            or size != (last.length if last.pcount == 1 else last.mss)
+            or last.end in c.eor
+        ):
+            kept.append(rec)
+            continue
+        last.frags += rec.frags
+        last.length += rec.length
+        last.end = rec.end
+        last.flags |= rec.flags
+        last.marks |= rec.marks
+        last.pcount += rec.pcount
+        last.mss = size
+    c.rtx[:] = kept
+
+
 class AckState:
     """What the processing of one ACK has found so far."""
 
@@ -409,7 +435,7 @@ def check_sack_reordering(c: Connection, low_seq: int, by_timestamp: bool = Fals
     """A segment at `low_seq`, below the highest SACKed one, arrived without having been retransmitted: measure
     how far."""
     mss = c.mss_cache
-    metric = (c.highest_sack if c.sacked_out else c.snd_una) - low_seq
+    metric = (c.highest_sack if c.sacked_out and c.sack_ok else c.snd_una) - low_seq
     if metric <= 0:
         return
     if mss and metric > c.reordering * mss:
