@@ -50,7 +50,7 @@ from kernel.ipc.pipe import own
 from kernel.sched.wait import Interrupted, WaitQueue
 from netstack.tcp import beside
 from netstack.tcp.socket import TcpSocket
-from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK
+from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from kernel.net.netif import Network
@@ -112,6 +112,13 @@ def steady(chunk: Any) -> Any:
     return own(chunk)
 
 
+def condition(sock: TcpSocket) -> int:
+    """What readiness follows from, besides data and room: a number that is another one when any of it is."""
+    conn = sock.conn
+    bits = (len(sock.errors) << 8 | sock.so_error) << 2 | sock.shutdown_mask
+    return bits << 5 | conn.state << 1 | conn.fin_received if conn is not None else bits << 5
+
+
 class SocketState(WaitQueue):
     """`file.private` of a socket: the socket, who waits for it, and whether a blocking connect is under way.
 
@@ -119,7 +126,7 @@ class SocketState(WaitQueue):
     made when it is first needed.
     """
 
-    __slots__ = ("_writers", "connecting", "network", "sock")
+    __slots__ = ("_writers", "connecting", "known", "network", "sock")
 
     def __init__(self, network: Network, sock: Any) -> None:
         self.sleepers = None
@@ -128,6 +135,7 @@ class SocketState(WaitQueue):
         self.sock = sock
         self._writers: WaitQueue | None = None
         self.connecting = False
+        self.known = condition(sock) if isinstance(sock, TcpSocket) else 0
         sock.on_ready = self.ready
 
     @property
@@ -167,12 +175,28 @@ class SocketState(WaitQueue):
             mask |= POLLRDNORM
         if mask & POLLOUT:
             mask |= POLLWRNORM
+        if watchers is not None and isinstance(sock, TcpSocket) and self.only_data(sock):
+            mask &= _DATA | POLLPRI
         if mask & _READ:
             self.wake_all(mask)
         elif mask:
             self.wake(0, mask)
         if writers is not None and mask & _WRITE:
             writers.wake_all(mask)
+
+    def only_data(self, sock: TcpSocket) -> bool:
+        """Whether there is nothing new for who watches, but data: no other state, and no room that was waited for. Then
+        an edge-triggered EPOLLOUT is not told again (Linux's sock_def_readable).
+        """
+        conn = sock.conn
+        if conn is None:
+            return False
+        before = self.known
+        now = self.known = condition(sock)
+        if now != before or conn.wake_all:
+            conn.wake_all = False
+            return False
+        return True
 
     def wait(self, task: Task, queue: WaitQueue, deadline: int | None) -> None:
         """Sleep until the queue is woken. EAGAIN at the deadline; a signal is EINTR when there is a deadline."""
@@ -402,6 +426,9 @@ class SocketOps(FileOps):
 
     def shutdown(self, file: File, task: Task, how: int) -> None:
         state: SocketState = file.private
+        conn = state.sock.conn if state.connecting and isinstance(state.sock, TcpSocket) else None
+        if conn is not None and conn.state not in (CLOSED, SYN_SENT, SYN_RECEIVED):
+            state.connecting = False  # nobody need ask any more whether the attempt came to its end
         try:
             state.sock.shutdown(how, task.now)
         finally:

@@ -248,6 +248,7 @@ class Connection(Tcb):
                 metrics.get("initrwnd", 0),
                 settings.tcp_rmem[2],
                 settings.rmem_max,
+                settings.tcp_workaround_signed_windows != 0,
             )
         )
         self.offered_wscale = self.rcv_wscale
@@ -391,6 +392,7 @@ class Connection(Tcb):
         """CLOSE (3.10.4): FIN goes after all the data."""
         self.fin_queued = True
         self.fin_out = True
+        chrono.start(self, chrono.BUSY, now)
         if self.ts_head is NOTHING_SENT:
             self.begin_flight()
         self.write_seq += 1
@@ -512,7 +514,7 @@ class Connection(Tcb):
                 self.cwnd_stamp_ns = now
             if self.writable():
                 self.was_full = False
-                self.wake_pending = True
+                self.wake_pending = self.wake_all = True
                 if self.chrono == chrono.SNDBUF_LIMITED:
                     chrono.stop(self, chrono.SNDBUF_LIMITED, now)
 

@@ -477,9 +477,9 @@ class Tcp:
         sock = c.sock
         wanted = sock is not None and control.wants_errors(sock, error.version)
         if c.state in (SYN_SENT, SYN_RECEIVED):
-            if sock is not None:
+            if sock is not None and (wanted or error.version == 4):
                 if not wanted:
-                    sock.errors_wanted(True)  # Linux queues what ends an attempt, whether asked to or not
+                    sock.errors_wanted(True)  # Linux queues what ends an attempt over IPv4, whether asked to or not
                 control.queue_icmp(sock, error, 0, c.ports & 0xFFFF)
             c.fail(code, now)
         elif wanted and sock is not None:

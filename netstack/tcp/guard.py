@@ -129,8 +129,9 @@ class Guard:
         stamps = options.TIMESTAMP_BYTES
         for i, (taken, scaled) in enumerate(((0, False), (stamps, False), (stamps, True))):
             rcv_wnd, _, wscale = window.initial(
-                space, mss - taken, clamp, scaled, 0, settings.tcp_rmem[2], settings.rmem_max
-            )
+                space, mss - taken, clamp, scaled, 0, settings.tcp_rmem[2], settings.rmem_max,
+                settings.tcp_workaround_signed_windows != 0,
+            )  # fmt: skip
             entry.window[i], entry.wscale[i] = min(rcv_wnd, 65535), wscale
 
     def settle(self) -> int:

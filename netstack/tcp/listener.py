@@ -137,6 +137,7 @@ class Request:
             metrics.get("initrwnd", 0) if metrics else 0,
             settings.tcp_rmem[2],
             settings.rmem_max,
+            settings.tcp_workaround_signed_windows != 0,
         )
 
     def send_syn_ack(self, now: int, tsval: int = -1) -> None:

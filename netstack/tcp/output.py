@@ -338,9 +338,9 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                 c.snd_sml = end
             if now - c.lrcvtime_ns < c.ato_ns:
                 c.ack_pingpong += 1
+            c.lsndtime_ns = now
         if flags & FIN:
             c.fin_queued = False
-        c.lsndtime_ns = now
         c.tso_ns = now
         if not prior or c.pending == LOSS_PROBE or c.pending == PROBE0:
             rto.rearm(c, now)
@@ -668,7 +668,7 @@ def force(c: Connection, size: int, mss: int, flags: int, now: int) -> None:
         c.counters.TCPOrigDataSent += rec.pcount
         if now - c.lrcvtime_ns < c.ato_ns:
             c.ack_pingpong += 1
-    c.lsndtime_ns = now
+        c.lsndtime_ns = now
     if not prior or c.pending == PROBE0:
         rto.rearm(c, now)
 

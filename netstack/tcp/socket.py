@@ -155,8 +155,8 @@ class TcpSocket(Socket):
 
     def listen(self, n: int) -> None:
         self.check_open()
-        if self.conn is not None and self.conn.state != CLOSED:
-            raise error(errno.EINVAL, "a connected socket cannot listen")
+        if self.conn is not None:
+            raise error(errno.EINVAL, "a socket that is connected, or was, cannot listen")
         engine = self.stack.tcp
         somaxconn = self.stack.settings.somaxconn
         backlog = somaxconn if n < 0 or n > somaxconn else n
@@ -267,8 +267,7 @@ class TcpSocket(Socket):
 
     def forget(self) -> None:
         """After an attempt to connect that has failed, and of which the caller was told: the socket is as it was before
-        (tcp_disconnect), and the next attempt is from another port.
-        """
+        (tcp_disconnect), and the next attempt is from another port."""
         self.conn = self.remote = None
         self.shutdown_mask = 0
         if not self.pinned:
@@ -558,6 +557,7 @@ class TcpSocket(Socket):
             if conn.state in (ESTABLISHED, CLOSE_WAIT):  # in SYN-RECEIVED the FIN waits for the peer's ACK
                 fsm.move(conn, fsm.CLOSE)
                 conn.send_fin(now)
+        conn.wake_all = True
         self.wake()
 
     def close(self, now: int) -> None:

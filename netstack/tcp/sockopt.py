@@ -34,7 +34,7 @@ SOL_TCP = 6
 ) = range(1, 14)
 TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
 TCP_REPAIR, TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT, TCP_CC_INFO, TCP_SAVE_SYN = 19, 23, 24, 25, 26, 27
-TCP_INQ, TCP_TX_DELAY = beside.TCP_INQ, 37
+TCP_INQ, TCP_TX_DELAY, TCP_IS_MPTCP = beside.TCP_INQ, 37, 43
 TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US = 44, 45, 46
 BOUNDS = {
     TCP_RTO_MAX_MS: (timeouts.RTO_MAX_FLAG, 1000, 120_000),
@@ -142,9 +142,11 @@ def set_keep(sock: TcpSocket, index: int, number: int, most: int) -> None:
 def set_window_clamp(sock: TcpSocket, number: int) -> None:
     conn = sock.conn
     if not number:
-        if conn is not None and conn.state != CLOSED:
+        if sock.listener is not None or (conn is not None and conn.state != CLOSED):
             raise error(errno.EINVAL)
         sock.window_clamp = 0
+        if conn is not None:
+            conn.window_clamp = 0
         return
     sock.window_clamp = max(number, window.CLAMP_MIN)
     if conn is not None:
@@ -210,7 +212,7 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
     if name == TCP_WINDOW_CLAMP:
         return int(conn.window_clamp) if conn is not None else sock.window_clamp
     if name == TCP_QUICKACK:
-        return int(conn is None or not delack.in_pingpong(conn))
+        return int(sock.quickack != 0 if conn is None else not delack.in_pingpong(conn))
     if name == TCP_USER_TIMEOUT:
         return sock.user_timeout_ms
     if name == TCP_NOTSENT_LOWAT:
@@ -226,7 +228,7 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
     if name in BOUNDS:
         default = (settings.tcp_rto_max_ms, settings.tcp_rto_min_us, settings.tcp_delack_max_ms * 1000)[name - 44]
         return sock.flags.get(BOUNDS[name][0], default)
-    if name in (TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_SAVE_SYN, TCP_TX_DELAY):
+    if name in (TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_SAVE_SYN, TCP_TX_DELAY, TCP_IS_MPTCP):
         return 0
     raise error(errno.ENOPROTOOPT, f"no TCP option {name}")
 

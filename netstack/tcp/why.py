@@ -180,7 +180,7 @@ class Before:
         self.ato_ns = c.ato_ns
         self.rcv_ssthresh = c.rcv_ssthresh
         self.ooo = bool(c.ooo)
-        self.lsndtime_ns = c.lsndtime_ns
+        self.lsndtime_ns = max(c.lsndtime_ns, c.rtx[-1].xmit_ns) if c.rtx else c.lsndtime_ns
         counters = c.counters
         self.undos = [getattr(counters, name) for name, _ in UNDOS]
         self.seq = self.end = self.length = self.flags = 0

@@ -173,8 +173,9 @@ def select(c: Connection) -> int:
     old = c.rcv_wnd
     c.rcv_wnd = new
     c.rcv_wup = c.rcv_nxt
-    if new > 65535 << wscale:
-        new = 65535 << wscale
+    most = 32767 if not wscale and c.settings.tcp_workaround_signed_windows else 65535 << wscale
+    if new > most:
+        new = most
     new >>= wscale
     if not new:
         if old:
