@@ -105,6 +105,7 @@ class Cubic:
         if rtt_us > STILL_US and not stale:
             return
         tick = MS if self.delay_min >= 1000 else JIFFY
+        cnt = self.cnt if rtt_us > STILL_US else 0  # within a tick on a long path it stays as low as Reno made it
         if not self.epoch_ns or (stale and now // tick != self.last_ns // tick):
             self.last_cwnd = cwnd
             self.last_ns = now
@@ -127,7 +128,8 @@ class Cubic:
             self.cubic_cnt = cwnd // (target - cwnd) if target > cwnd else 100 * cwnd
             if not self.last_max_cwnd and self.cubic_cnt > 20:
                 self.cubic_cnt = 20
-        cnt = self.cubic_cnt
+            cnt = 0
+        cnt = cnt or self.cubic_cnt
         # Section 4.3: at least as fast as Reno.
         delta = cwnd * BETA_SCALE >> 3
         if delta and self.ack_cnt > delta:
