@@ -47,7 +47,7 @@ from kernel.fs.file import File, FileOps, Sink, Source
 from kernel.fs.poll import EpItem
 from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
-from kernel.sched.wait import Interrupted, WaitQueue
+from kernel.sched.wait import Interrupted, WaitQueue, Watcher
 from netstack.tcp import beside
 from netstack.tcp.socket import TcpSocket
 from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
@@ -135,7 +135,7 @@ class SocketState(WaitQueue):
         self.sock = sock
         self._writers: WaitQueue | None = None
         self.connecting = False
-        self.known = condition(sock) if isinstance(sock, TcpSocket) else 0
+        self.known = 0
         sock.on_ready = self.ready
 
     @property
@@ -162,7 +162,7 @@ class SocketState(WaitQueue):
                 if sock.served():
                     self.wake_all(_DATA)
                     return
-            elif isinstance(watchers, EpItem) and not watchers.events & _ROOM:
+            elif isinstance(watchers, EpItem) and watchers.events & (_ROOM | POLLIN) == POLLIN:
                 tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
                 if tcp.served() if tcp is not None else sock.served():
                     if self.sleepers:
@@ -176,13 +176,21 @@ class SocketState(WaitQueue):
         if mask & POLLOUT:
             mask |= POLLWRNORM
         if watchers is not None and isinstance(sock, TcpSocket) and self.only_data(sock):
-            mask &= _DATA | POLLPRI
+            mask = _DATA | POLLPRI if mask & POLLIN else mask & POLLPRI
         if mask & _READ:
             self.wake_all(mask)
         elif mask:
             self.wake(0, mask)
         if writers is not None and mask & _WRITE:
             writers.wake_all(mask)
+
+    def subscribe(self, callback: Watcher) -> Watcher:
+        sock = self.sock
+        if self.watchers is None and isinstance(sock, TcpSocket):
+            self.known = condition(sock)
+            if sock.conn is not None:
+                sock.conn.wake_all = False
+        return super().subscribe(callback)
 
     def only_data(self, sock: TcpSocket) -> bool:
         """Whether there is nothing new for who watches, but data: no other state, and no room that was waited for. Then

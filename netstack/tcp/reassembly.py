@@ -189,7 +189,7 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
             return
         skip = rcv_nxt - seq
         if not make_room(c, seq, length):
-            c.ack_pending |= delack.SCHED | delack.NOW  # no memory: say so at once
+            c.ack_pending |= delack.SCHED | delack.NOW | window.NO_MEMORY  # say so at once
             if c.rcvq and length > skip:
                 c.counters.TCPRcvQDrop += 1
                 return

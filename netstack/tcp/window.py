@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RATIO = 128  # of 256
 CLAMP_MIN = 1152  # half of the smallest receive buffer (SOCK_MIN_RCVBUF)
+NO_MEMORY = 64  # of ack_pending: what came was not taken, and the window is closed, whatever was offered before
 REMNANT = 0x2B  # FIN, SYN, PSH, URG: such a segment may well be shorter than the others
 
 
@@ -161,6 +162,10 @@ def select(c: Connection) -> int:
             c.rcv_wup = rcv_nxt
             most = 65535 << wscale
             return (new if new < most else most) >> wscale
+    if c.ack_pending & NO_MEMORY:
+        c.rcv_wnd = 0
+        c.rcv_wup = rcv_nxt
+        return 0
     current = c.rcv_wup + c.rcv_wnd - rcv_nxt
     if current < 0:
         current = 0
