@@ -10,7 +10,10 @@
 
 enum { TCP = 6, UDP = 17 };
 enum { FIN = 1, SYN = 2, PSH = 8, ACK = 16 };
-enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, AUTH = 51, DESTINATION = 60 };
+enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60 };
+enum { PADN = 1, ROUTER_ALERT = 5, JUMBO = 0xc2 };
+enum { SEGMENTS = 3, SEGMENT_LIST = 4 };        /* routing types of RFC 6554 and RFC 8754, which are off */
+enum { OPTIONS_MAX = 8, PADDING_MAX = 7 };      /* Linux's max_hbh_opts_number; RFC 4942 section 2.1.9.5 */
 enum { EXTENSION_HEADERS_MAX = 8 };             /* RFC 8504 section 5.3 allows the limit; a chain of 8 fits 16-bit offsets */
 
 /* ---- options ---- */
@@ -39,19 +42,50 @@ static int ipv4_options(const uint8_t *ip, size_t ihl, struct trl_pkt *k)
     return TRL_OK;
 }
 
-/* The TLVs of a hop-by-hop or destination options header (RFC 8200 section 4.2) in [at, end) of the packet. */
-static int ipv6_options(const uint8_t *ip, size_t at, size_t end, struct trl_pkt *k)
+/* A hop-by-hop option that is known, of `length` bytes of data: Linux's ipv6_hop_ra and ipv6_hop_jumbo. */
+static int known_option(const uint8_t *ip, size_t at, size_t length, struct trl_pkt *k)
 {
+    if (ip[at] == ROUTER_ALERT)
+        return length == 2 ? TRL_OK : option_error(k, at, TRL_SILENT);
+    if (length != 4 || (at & 3) != 2)
+        return option_error(k, at, TRL_SILENT);
+    return option_error(k, get32(ip + at + 2) <= 65535 ? at + 2 : at, 0);   /* no payload here exceeds 65535 */
+}
+
+/* The TLVs of a hop-by-hop or destination options header (RFC 8200 section 4.2) in [at, end) of the packet. As in Linux
+   (ip6_parse_tlv), what is malformed is dropped in silence, as are more than 8 options and padding past a word. */
+static int ipv6_options(const uint8_t *ip, size_t at, size_t end, int hop, struct trl_pkt *k)
+{
+    unsigned count = 0;
+    size_t padding = 0;
     while (at < end) {
         if (ip[at] == 0) {                      /* Pad1 */
+            if (++padding > PADDING_MAX)
+                return option_error(k, at, TRL_SILENT);
             at++;
             continue;
         }
-        if (end - at < 2 || (size_t)ip[at + 1] + 2 > end - at)
-            return option_error(k, at, 0);
-        if (ip[at] > 1 && (ip[at] & 0xc0) != 0) /* unknown (all are), and its top bits do not say "skip" */
-            return option_error(k, at, 2);
-        at += (size_t)ip[at + 1] + 2;
+        size_t length = end - at < 2 ? 0 : ip[at + 1];
+        if (end - at < 2 || length + 2 > end - at)
+            return option_error(k, at, TRL_SILENT);
+        if (ip[at] == PADN) {
+            padding += length + 2;
+            for (size_t i = 0; i < length; i++)
+                padding += ip[at + 2 + i] ? PADDING_MAX + 1 : 0;
+            if (padding > PADDING_MAX)
+                return option_error(k, at, TRL_SILENT);
+        } else {
+            if (++count > OPTIONS_MAX)
+                return option_error(k, at, TRL_SILENT);
+            if (hop && (ip[at] == ROUTER_ALERT || ip[at] == JUMBO)) {
+                if (known_option(ip, at, length, k) != TRL_OK)
+                    return TRL_IP_OPTIONS;
+            } else if ((ip[at] & 0xc0) != 0) {  /* unknown, and its top bits do not say "skip" */
+                return option_error(k, at, 2);
+            }
+            padding = 0;
+        }
+        at += length + 2;
     }
     return TRL_OK;
 }
@@ -245,6 +279,7 @@ static int parse_ipv6(const uint8_t *buf, size_t avail, uint32_t flags, struct t
     if (k->l3_len > avail)
         return TRL_IP_SHORT;
     size_t at = 40, end = k->l3_len, name_at = 6;   /* from ip: this header, the end, the octet that names this header */
+    unsigned fragments = 0;
     for (unsigned headers = 0;; headers++) {
         uint8_t next = ip[name_at];
         k->proto = next;
@@ -252,15 +287,19 @@ static int parse_ipv6(const uint8_t *buf, size_t avail, uint32_t flags, struct t
         k->ip_options = (uint16_t)(at - 40);
         k->l4 = k->payload = (uint16_t)(k->l3 + at);
         k->payload_len = (uint32_t)(end - at);
-        if (next != HOP_BY_HOP && next != ROUTING && next != FRAGMENT && next != AUTH && next != DESTINATION)
+        if (next != HOP_BY_HOP && next != ROUTING && next != FRAGMENT && next != DESTINATION)
             return parse_l4(buf, k->payload_len, flags, k);
         if (next == HOP_BY_HOP && headers > 0)      /* only ever first: elsewhere an unrecognised next header */
             return option_error(k, name_at, 1);
-        if (headers == EXTENSION_HEADERS_MAX || end - at < 8)
-            return option_error(k, headers == EXTENSION_HEADERS_MAX ? name_at : 4, 0);
-        size_t length = next == FRAGMENT ? 8 : next == AUTH ? ((size_t)ip[at + 1] + 2) * 4 : ((size_t)ip[at + 1] + 1) * 8;
+        if (headers == EXTENSION_HEADERS_MAX)
+            return option_error(k, name_at, 0);
+        if (next == FRAGMENT && (end - at < 8 || fragments++))  /* truncated, or a second one */
+            return option_error(k, at, 0);
+        if (end - at < 8)
+            return option_error(k, 4, TRL_SILENT);
+        size_t length = next == FRAGMENT ? 8 : ((size_t)ip[at + 1] + 1) * 8;
         if (length > end - at)
-            return option_error(k, at + 1, 0);
+            return option_error(k, at + 1, TRL_SILENT);
         if (next == FRAGMENT) {
             uint16_t word = get16(ip + at + 2);
             k->frag_offset = word & 0xfff8;
@@ -274,9 +313,11 @@ static int parse_ipv6(const uint8_t *buf, size_t avail, uint32_t flags, struct t
                 return TRL_IP_FRAGMENT;
             }
         } else if (next == ROUTING) {
+            if (ip[at + 2] == SEGMENTS || ip[at + 2] == SEGMENT_LIST)
+                return option_error(k, at + 2, TRL_SILENT);
             if (ip[at + 3] != 0)                    /* segments left of a type we do not process (type 0: RFC 5095) */
                 return option_error(k, at + 2, 0);
-        } else if (next != AUTH && ipv6_options(ip, at + 2, at + length, k) != TRL_OK) {
+        } else if (ipv6_options(ip, at + 2, at + length, next == HOP_BY_HOP, k) != TRL_OK) {
             return TRL_IP_OPTIONS;
         }
         name_at = at;

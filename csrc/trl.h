@@ -43,6 +43,7 @@ enum trl_verdict {
 };
 
 /* Flags of trl_parse. */
+#define TRL_SILENT 255u             /* icmp_code: what is wrong is not told to the sender */
 #define TRL_PARSE_ETHERNET 1u       /* buf starts with an Ethernet header; otherwise with the IP header */
 #define TRL_PARSE_L4_TRUSTED 2u     /* do not verify the TCP/UDP checksum (the device did, or it is still partial) */
 #define TRL_PARSE_L3_TRUSTED 4u     /* do not verify the IPv4 header checksum */
@@ -87,7 +88,7 @@ struct trl_pkt {
     uint8_t  src[16], dst[16];      /* IPv4 in the first four bytes */
     uint8_t  key[36];               /* dst addr, src addr, dport, sport in network order: (local, remote) of the receiver */
     uint8_t  key_len;               /* 12 or 36; 0 when there are no ports */
-    uint8_t  icmp_code;             /* with TRL_IP_OPTIONS: the code of the Parameter Problem that describes it */
+    uint8_t  icmp_code;             /* with TRL_IP_OPTIONS: the code of the Parameter Problem that describes it, or TRL_SILENT */
     uint16_t error_at;              /* ... and its pointer, from the start of the IP header (the octet that is wrong) */
     uint16_t proto_at;              /* offset in buf of the octet that names proto (for a fragment: the octet that says 44) */
     uint16_t ip_options;            /* bytes of IPv4 options or IPv6 extension headers */

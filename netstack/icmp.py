@@ -167,7 +167,7 @@ class Icmp:
         setattr(icmp, IN_COUNTERS[kind], getattr(icmp, IN_COUNTERS[kind]) + 1)
         src = bytes(frame.data[l3 + 12 : l3 + 16])
         dst = bytes(frame.data[l3 + 16 : l3 + 20])
-        if stack.kind != HOST:
+        if stack.kind != HOST and (is_multicast(dst) or stack.is_broadcast(dst)):
             ignore = stack.settings.icmp_echo_ignore_broadcasts
             if (kind in (ECHO, TIMESTAMP) and ignore) or kind not in (ECHO, TIMESTAMP, ADDRESS, ADDRESSREPLY):
                 icmp.InErrors += 1
@@ -187,7 +187,7 @@ class Icmp:
 
     def _timestamp(self, message: bytes, src: bytes, dst: bytes, tos: int, now: int) -> None:
         """RFC 792: milliseconds since midnight UT, or any clock with the top bit set: ours is `now`."""
-        if len(message) < 20:
+        if len(message) < 12:  # the time that comes back has to be there; Linux wants no more
             self.stack.counters.icmp.InErrors += 1
             self.stack.counters.reject.IcmpShort += 1
             return

@@ -37,6 +37,7 @@ QUOTED = 576  # bytes of a first fragment kept for an ICMP error
 IDENT_BUCKETS = 1024
 ALL_SYSTEMS = b"\xe0\x00\x00\x01"
 ANY = bytes(4)
+IPPROTO_IGMP = 2
 LIMITED_BROADCAST = b"\xff" * 4
 
 OPT_END, OPT_NOOP, OPT_LSRR, OPT_SSRR = 0, 1, 131, 137
@@ -250,6 +251,9 @@ class Ipv4:
             stack.icmp.input(frame, interface, now)
         elif taken:
             stack.counters.ip.InDelivers += 1
+        elif proto == IPPROTO_IGMP:
+            stack.counters.ip.InDelivers += 1
+            stack.counters.reject.NotForUs += 1  # this host is in no group that it would have to report
         else:
             stack.counters.ip.InUnknownProtos += 1
             stack.counters.reject.ProtocolUnknown += 1

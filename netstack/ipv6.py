@@ -18,7 +18,15 @@ from csrc import Frame, ffi, lib
 from netstack.address import LOOPBACK6, is_link_local, is_mapped
 from netstack.ethernet import HOST, LOOPBACK, MULTICAST
 from netstack.fragment import Datagram, Piece, Reassembler
-from netstack.icmpv6 import HDR_FIELD, HDR_INCOMPLETE, PARAMETERPROB, UNKNOWN_NEXT_HEADER, UNKNOWN_OPTION
+from netstack.icmpv6 import (
+    DEST_UNREACH,
+    HDR_FIELD,
+    HDR_INCOMPLETE,
+    NO_ROUTE,
+    PARAMETERPROB,
+    UNKNOWN_NEXT_HEADER,
+    UNKNOWN_OPTION,
+)
 from netstack.ipv6_extension import (
     AUTH,
     DISCARD,
@@ -27,6 +35,7 @@ from netstack.ipv6_extension import (
     HEADER_LEN,
     HOP_BY_HOP,
     NO_NEXT,
+    SILENT,
     TELL_UNLESS_MULTICAST,
     whole_chain,
 )
@@ -147,6 +156,8 @@ class Ipv6:
         else:
             counters.ip6.InAddrErrors += 1
             counters.reject.NotForUs += 1
+            if stack.routes.lookup(dst) is None:
+                stack.icmp6.send_error(frame, interface, DEST_UNREACH, NO_ROUTE, 0, now)  # as Linux's null route does
         return False
 
     def _deliver(self, frame: Frame, interface: Interface, now: int) -> None:
@@ -218,6 +229,8 @@ class Ipv6:
             counters.reject.Ip6NextHeader += 1
         else:
             counters.reject.Ip6Extension += 1
+            if code == SILENT:
+                return
         self._problem(frame, interface, code, at, now)
 
     def bad_transport(self, frame: Frame, interface: Interface, now: int) -> None:
@@ -249,6 +262,11 @@ class Ipv6:
         packet = bytes(data[l3 : l3 + pkt.l3_len])
         at = pkt.l4 - l3  # where the fragment's data begins; its header before that
         size = len(packet) - at
+        if pkt.frag_offset == 0 and not whole_chain(packet, packet[at - FRAGMENT_LEN], at):
+            counters.ip6.InHdrErrors += 1
+            counters.reject.FragmentHeaders += 1
+            self._problem(frame, interface, HDR_INCOMPLETE, 0, now)
+            return
         if pkt.frag_more and size & 7:
             counters.ip6.InHdrErrors += 1
             counters.reject.FragmentInconsistent += 1
@@ -262,11 +280,6 @@ class Ipv6:
             return
         first = b""
         if pkt.frag_offset == 0:
-            if size and not whole_chain(packet, packet[at - FRAGMENT_LEN], at):
-                counters.ip6.InHdrErrors += 1
-                counters.reject.FragmentHeaders += 1
-                self._problem(frame, interface, HDR_INCOMPLETE, 0, now)
-                return
             first = at.to_bytes(2, "big") + packet[: max(at, MIN_MTU)]
         key = (packet[8:40] + pkt.ip_id.to_bytes(4, "big"), interface.index)
         piece = Piece(pkt.frag_offset, packet[at:], bool(pkt.frag_more), pkt.tos & 3, first, most)
@@ -297,6 +310,8 @@ class Ipv6:
                 return
         else:
             counters.reject.Ip6Extension += 1
+            if pkt.icmp_code == SILENT:
+                return
         self._problem(frame, interface, pkt.icmp_code, pkt.error_at, now)
 
     @staticmethod

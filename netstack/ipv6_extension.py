@@ -12,6 +12,7 @@ HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, NO_NEXT, DESTINATION = 0, 43, 44, 51, 59, 6
 EXTENSIONS = (HOP_BY_HOP, ROUTING, FRAGMENT, AUTH, DESTINATION)
 HEADER_LEN = 40
 FRAGMENT_LEN = 8
+SILENT = 255  # as the code of a problem: the sender is not told (TRL_SILENT)
 MOST = 8  # headers in a row, as trl_parse allows
 
 # The top bits of an unknown option's type (RFC 8200 section 4.2).
@@ -54,4 +55,4 @@ def whole_chain(packet: Any, proto: int, at: int) -> bool:
     if found is None:
         return False
     upper, where, _ = found
-    return len(packet) >= where + UPPER_HEADER.get(upper, 0)
+    return len(packet) >= where + UPPER_HEADER.get(upper, 1)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from csrc import ffi, lib
 
 BASE = settings.default.max_examples  # 100; fewer in a brief run
+SILENT = 255  # as icmp_code: the sender is not told
 OK, ETH_SHORT, L3_OTHER, IP_SHORT, IP_VERSION, IP_HEADER_LEN, IP_CHECKSUM, IP_OPTIONS, IP_FRAGMENT = range(9)
 L4_OTHER, UDP_SHORT, UDP_CHECKSUM, TCP_SHORT, TCP_OFFSET, TCP_CHECKSUM = range(9, 15)
 ETHERNET, L4_TRUSTED, L3_TRUSTED = 1, 2, 4
@@ -57,18 +58,30 @@ def tlv4(options: bytes) -> int | None:
     return None
 
 
-def tlv6(options: bytes) -> tuple[int, int] | None:
-    """(where, ICMPv6 code) of the first error of a hop-by-hop or destination options list."""
-    i = 0
+def tlv6(options: bytes, hop: bool, start: int) -> tuple[int, int] | None:
+    """(where, ICMPv6 code) of the first error of a hop-by-hop or destination options list that begins at `start`."""
+    i = padding = count = 0
     while i < len(options):
-        if options[i] == 0:
-            i += 1
-            continue
-        if i + 1 == len(options) or i + 2 + options[i + 1] > len(options):
-            return i, 0
-        if options[i] > 1 and options[i] >= 0x40:
-            return i, 2
-        i += 2 + options[i + 1]
+        kind, rest = options[i], options[i + 1 :]
+        if kind and (not rest or rest[0] > len(rest) - 1):
+            return i, SILENT
+        data = rest[1 : 1 + rest[0]] if kind else b""
+        size = 2 + len(data) if kind else 1
+        if kind < 2:
+            padding += size
+            if padding > 7 or any(data):
+                return i, SILENT
+        else:
+            count, padding = count + 1, 0
+            if count > 8 or (hop and kind == 5 and len(data) != 2):
+                return i, SILENT
+            if hop and kind == 0xC2:
+                if len(data) != 4 or (start + i) % 4 != 2:
+                    return i, SILENT
+                return i + (0 if int.from_bytes(data, "big") > 65535 else 2), 0
+            if kind >= 0x40:
+                return i, 2
+        i += size
     return None
 
 
@@ -181,25 +194,28 @@ def parse_ipv6(p: dict[str, Any], buf: bytes, flags: int) -> None:
     if p["l3_len"] > len(ip):
         raise Verdict(IP_SHORT)
     ip = ip[: p["l3_len"]]
-    name_at, at, count = 6, 40, 0
+    name_at, at, count, fragmented = 6, 40, 0, False
 
     def wrong(where: int, code: int) -> Verdict:
         p.update({"error_at": where, "icmp_code": code})
         return Verdict(IP_OPTIONS)
 
-    while ip[name_at] in (0, 43, 44, 51, 60):
+    while ip[name_at] in (0, 43, 44, 60):
         kind = ip[name_at]
         p |= {"proto": kind, "proto_at": p["l3"] + name_at}
         if kind == 0 and count:
             raise wrong(name_at, 1)
         if count == 8:
             raise wrong(name_at, 0)
+        if kind == 44 and (len(ip) - at < 8 or fragmented):
+            raise wrong(at, 0)
         if len(ip) - at < 8:
-            raise wrong(4, 0)
-        length = {44: 8, 51: (ip[at + 1] + 2) * 4}.get(kind, (ip[at + 1] + 1) * 8)
+            raise wrong(4, SILENT)
+        length = 8 if kind == 44 else (ip[at + 1] + 1) * 8
         if at + length > len(ip):
-            raise wrong(at + 1, 0)
+            raise wrong(at + 1, SILENT)
         if kind == 44:
+            fragmented = True
             word, p["ip_id"] = struct.unpack(">HI", ip[at + 2 : at + 8])
             if word & 0xFFF9:
                 p |= {
@@ -210,10 +226,12 @@ def parse_ipv6(p: dict[str, Any], buf: bytes, flags: int) -> None:
                 }
                 p |= {"l4": p["l3"] + at + 8, "payload": p["l3"] + at + 8, "payload_len": len(ip) - at - 8}
                 raise Verdict(IP_FRAGMENT)
+        if kind == 43 and ip[at + 2] in (3, 4):
+            raise wrong(at + 2, SILENT)
         if kind == 43 and ip[at + 3]:
             raise wrong(at + 2, 0)
         if kind in (0, 60):
-            error = tlv6(ip[at + 2 : at + length])
+            error = tlv6(ip[at + 2 : at + length], kind == 0, at + 2)
             if error:
                 raise wrong(at + 2 + error[0], error[1])
         name_at, at, count = at, at + length, count + 1
@@ -281,9 +299,7 @@ OPTION = st.one_of(
     .map(lambda b: bytes([5, 2 + len(b)]) + b),
     st.binary(min_size=8, max_size=8).map(lambda b: b"\x08\x0a" + b),
     st.sampled_from([4, 12, 20]).map(lambda n: bytes([5, 2 + n]) + bytes(n)),
-    st.tuples(st.integers(2, 30), st.integers(0, 12), st.binary(max_size=10)).map(
-        lambda t: bytes(t[:2]) + t[2]
-    ),
+    st.tuples(st.integers(2, 30), st.integers(0, 12), st.binary(max_size=10)).map(lambda t: bytes(t[:2]) + t[2]),
     st.binary(min_size=1, max_size=6),
 )
 TLV6 = st.one_of(
@@ -299,9 +315,7 @@ def extension(draw: st.DrawFn) -> tuple[int, bytes]:
     kind = draw(st.sampled_from([0, 60, 60, 43, 44, 51]))
     if kind == 44:
         word = draw(st.sampled_from([0, 0, 0, 1, 8, 9, 6]) | st.integers(0, 0xFFFF))
-        return 44, bytes([draw(st.integers(0, 255))]) + struct.pack(
-            ">HI", word, draw(st.integers(0, 2**32 - 1))
-        )
+        return 44, bytes([draw(st.integers(0, 255))]) + struct.pack(">HI", word, draw(st.integers(0, 2**32 - 1)))
     if kind == 51:
         words = draw(st.integers(1, 4))
         return 51, bytes([words]) + bytes((words + 2) * 4 - 2)
@@ -330,12 +344,7 @@ def packet(draw: st.DrawFn) -> bytes:
             words = draw(st.integers(0, 15) | st.just(min(15, words + len(payload) // 4 + 1)))
         word = words << 12 | draw(st.integers(0, 0xFFF))
         message = ports + draw(st.binary(min_size=8, max_size=8)) + word.to_bytes(2, "big")
-        message += (
-            draw(st.binary(min_size=2, max_size=2))
-            + b"\0\0"
-            + draw(st.binary(min_size=2, max_size=2))
-            + options
-        )
+        message += draw(st.binary(min_size=2, max_size=2)) + b"\0\0" + draw(st.binary(min_size=2, max_size=2)) + options
         message, field = message + payload, 16
     elif proto == 17:
         message, field = ports + struct.pack(">HH", max(0, 8 + len(payload) + wrong), 0) + payload, 6
@@ -472,9 +481,7 @@ def options_oracle(f: dict[str, Any]) -> bytes:
     if which & WSCALE:
         out += bytes([1, 3, 3, f["wscale"]])
     if which & SACK and f["sack"]:
-        out += bytes([1, 1, 5, 2 + 8 * len(f["sack"])]) + b"".join(
-            struct.pack(">II", *block) for block in f["sack"]
-        )
+        out += bytes([1, 1, 5, 2 + 8 * len(f["sack"])]) + b"".join(struct.pack(">II", *block) for block in f["sack"])
     return out
 
 
@@ -483,9 +490,7 @@ def template(draw: st.DrawFn) -> tuple[bytes, int]:
     ether = draw(st.booleans())
     version = draw(st.sampled_from([4, 6]))
     ip = bytearray(
-        draw(st.binary(min_size=20, max_size=20))
-        if version == 4
-        else draw(st.binary(min_size=40, max_size=40))
+        draw(st.binary(min_size=20, max_size=20)) if version == 4 else draw(st.binary(min_size=40, max_size=40))
     )
     ip[0] = 0x45 if version == 4 else 0x60 | ip[0] & 15
     mac = draw(st.binary(min_size=12, max_size=12)) + (b"\x08\x00" if version == 4 else b"\x86\xdd")
@@ -566,9 +571,7 @@ def test_what_is_emitted_parses_back(f: dict[str, Any], tmpl: tuple[bytes, int],
     st.integers(0, 255),
     st.integers(0, 2),
 )
-def test_udp_and_bare_ip(
-    tmpl: tuple[bytes, int], payload: bytes, ports: bytes, tos: int, missing: int
-) -> None:
+def test_udp_and_bare_ip(tmpl: tuple[bytes, int], payload: bytes, ports: bytes, tos: int, missing: int) -> None:
     image, l3 = tmpl
     sport, dport = struct.unpack(">HH", ports)
     size = len(image) + 8

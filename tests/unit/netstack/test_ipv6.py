@@ -85,13 +85,33 @@ def test_unknown_options_by_their_top_bits(otype: int, unicast: int | None, grou
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        b"\1\4\0\0\1\0", bytes(14), b"\1\7" + bytes(12), b"\x1e\5\0\0\0\0", b"\x9e\x09\0\0\0\0",
+        b"\x1e\0" * 9 + bytes(4),
+    ],
+)  # fmt: skip
+def test_malformed_options_are_dropped_in_silence(options: bytes) -> None:
+    """As Linux has it: padding that is not zeros or longer than 7 (RFC 4942 section 2.1.9.5), options past the header's
+    end, more than 8 of them."""
+    for header in (0, 60):
+        host = Host6()
+        extension = bytes((58, (len(options) + 2) // 8 - 1)) + options
+        assert answer(host, v6(nh=header) / Raw(extension + b"\x80\0" + bytes(6))) is None
+        assert host.rejects() == {"Ip6Extension": 1}
+
+
+@pytest.mark.parametrize(
     ("packet", "code", "pointer", "reason"),
     [
         (v6() / IPv6ExtHdrRouting(type=0, segleft=1, addresses=["2001:db8::9"]) / ECHO, 0, 42, "Ip6Extension"),
         (v6() / IPv6ExtHdrDestOpt() / IPv6ExtHdrHopByHop() / ECHO, 1, 40, "Ip6NextHeader"),
         (v6(nh=199) / Raw(b"what is this"), 1, 6, "ProtocolUnknown"),
         (v6() / IPv6ExtHdrDestOpt(nh=198) / Raw(b"what is this"), 1, 40, "ProtocolUnknown"),
-        (v6() / IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=99999)]) / ECHO, 2, 42, "Ip6Option"),
+        (v6() / IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=99999)]) / ECHO, 0, 42, "Ip6Extension"),
+        (v6() / IPv6ExtHdrHopByHop(options=[Jumbo(jumboplen=99)]) / ECHO, 0, 44, "Ip6Extension"),
+        (v6(nh=44) / Raw(b"\x3a\0\0"), 0, 40, "Ip6Extension"),
+        (v6(nh=51) / Raw(bytes(16)), 1, 6, "ProtocolUnknown"),
         (v6() / IPv6ExtHdrFragment(id=1, m=1, nh=58) / Raw(b"\x80" * 13), 0, 4, "FragmentInconsistent"),
         (v6() / IPv6ExtHdrFragment(id=1, offset=8191, nh=58) / Raw(b"x" * 8), 0, 42, "FragmentTooLong"),
         (v6() / IPv6ExtHdrFragment(id=1, m=1, nh=6) / Raw(b"x" * 16), 3, 0, "FragmentHeaders"),
