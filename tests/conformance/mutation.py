@@ -21,15 +21,22 @@ from tools.packetdrill.script import (
     RST,
     SYN,
     URG,
+    Array,
     Event,
+    Expression,
+    Function,
     IcmpPacket,
     Number,
     Option,
     Script,
+    Struct,
     SystemCall,
     TcpPacket,
+    Text,
     TimeKind,
     UdpPacket,
+    When,
+    Word,
 )  # fmt: skip
 
 MS = 1_000_000
@@ -105,3 +112,82 @@ def mutants(script: Script) -> Iterator[tuple[str, Script]]:
             if action.end is not None and not action.errno:
                 changed = replace(action, end=action.end + 2 * tolerance + 3 * MS)
                 yield f"line {event.line}: return", _with(script, i, replace(event, action=changed))
+
+
+ANSWERS = {
+    "getsockopt": (3, 4), "epoll_wait": (1,), "poll": (0,), "recvmsg": (1,), "recvfrom": (4,), "getsockname": (1,),
+    "getpeername": (1,), "accept": (1,), "accept4": (1,), "ioctl": (2,),
+}  # fmt: skip
+"""Which arguments a call fills in."""
+GIVEN = ("fd", "events", "msg_iov", "msg_namelen", "msg_controllen", "msg_flags")
+"""Fields of them that are the script's own, or that nothing fills in where the call fails or finds nothing."""
+
+
+def _changed(value: Expression) -> Iterator[tuple[str, Expression]]:
+    """The expression with one number, name or text in it changed."""
+    if isinstance(value, Number):
+        yield str(value), Number(value.value + 1)
+    elif isinstance(value, Word) and value.name != "NULL":
+        yield str(value), Number(1 << 30)
+    elif isinstance(value, Text) and value.value:
+        yield str(value), replace(value, value=bytes([value.value[0] ^ 1]) + value.value[1:])
+    elif isinstance(value, Array):
+        for i, item in enumerate(value.items):
+            for what, other in _changed(item):
+                yield what, replace(value, items=(*value.items[:i], other, *value.items[i + 1 :]))
+    elif isinstance(value, Function):
+        for i, item in enumerate(value.args[-1:], len(value.args) - 1):
+            for what, other in _changed(item):
+                yield what, replace(value, args=(*value.args[:i], other))
+    elif isinstance(value, Struct):
+        for i, (name, item) in enumerate(value.fields):
+            for what, other in _changed(item) if name not in GIVEN else ():
+                fields = (*value.fields[:i], (name, other), *value.fields[i + 1 :])
+                yield f"{name}={what}", replace(value, fields=fields)
+
+
+def answers(script: Script) -> Iterator[tuple[str, Script]]:
+    """Scripts that differ in one value that a call gives back besides its result, or in a packet's bracketed IP
+    field or its ports."""
+    for i, event in enumerate(script.events):
+        action = event.action
+        if isinstance(action, SystemCall):
+            nothing = action.errno is not None or (action.name == "epoll_wait" and action.result == Number(0))
+            for at in () if nothing else ANSWERS.get(action.name, ()):
+                for what, other in _changed(action.args[at]) if at < len(action.args) else ():
+                    if at == 4 and action.name == "getsockopt":  # a length: as much as there is, if there is so much
+                        other = Array((Number(1000),))
+                    changed = replace(action, args=(*action.args[:at], other, *action.args[at + 1 :]))
+                    yield f"line {event.line}: {action.name} {what}", _with(script, i, replace(event, action=changed))
+        elif isinstance(action, TcpPacket) and not action.inbound:
+            ip = action.ip
+            others = []
+            if ip.ecn is not None:
+                other_mark = "ect0" if ip.ecn in ("ce", "ect1") else "ce"
+                others.append(("ecn", replace(action, ip=replace(ip, ecn=other_mark))))
+            if ip.tos is not None:
+                others.append(("tos", replace(action, ip=replace(ip, tos=ip.tos ^ 4))))
+            if ip.ttl is not None:
+                others.append(("ttl", replace(action, ip=replace(ip, ttl=ip.ttl - 1))))
+            if action.ports is not None:
+                others.append(("ports", replace(action, ports=(action.ports[0], action.ports[1] + 1))))
+            for what, packet in others:
+                yield f"line {event.line}: {what}", _with(script, i, replace(event, action=packet))
+
+
+def _expects(event: Event) -> bool:
+    return isinstance(event.action, (TcpPacket, UdpPacket, IcmpPacket)) and not event.action.inbound
+
+
+def orders(script: Script) -> Iterator[tuple[str, Script]]:
+    """Scripts that expect a packet twice, or two of an instant the other way round."""
+    events = script.events
+    for i, event in enumerate(events):
+        if not _expects(event):
+            continue
+        twice = [*events[: i + 1], replace(event, when=When(TimeKind.RELATIVE)), *events[i + 1 :]]
+        yield f"line {event.line}: once more", replace(script, events=twice)
+        after = events[i + 1] if i + 1 < len(events) else event
+        if _expects(after) and after.action != event.action and after.when == When(TimeKind.RELATIVE):
+            pair = [replace(event, action=after.action), replace(after, action=event.action)]
+            yield f"line {event.line}: later", replace(script, events=[*events[:i], *pair, *events[i + 2 :]])

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.mutation import mutants, packets
+from tests.conformance.mutation import answers, mutants, orders, packets
 from tools.packetdrill import runner as running
+from tools.packetdrill import wire
 from tools.packetdrill.compare import difference
 from tools.packetdrill.parser import parse
 from tools.packetdrill.runner import Runner, Verdict, run_file, run_text
@@ -40,10 +41,21 @@ def run_script(script: Script) -> Verdict:
         runner.host.close()
 
 
+def unclaimed(runner: Runner) -> list[str]:
+    """What the stack sent on the script's connections until its last event, and no line speaks of."""
+    left = [wire.read(image, at) for at, image in runner.host.sent]
+    return [runner.text(live) for live in left if live is not None and (live.sport, live.dport) in runner.flows]
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=IDS)
 def test_script(path: Path) -> None:
-    verdict = run_file(str(path))
-    assert verdict.passed, f"{verdict.error}\n{verdict.error and verdict.error.actual}"
+    runner = Runner(parse(path.read_text(), str(path)))
+    try:
+        verdict = runner.run()
+        assert verdict.passed, f"{verdict.error}\n{verdict.error and verdict.error.actual}"
+        assert not unclaimed(runner), "came, and no line expects it"
+    finally:
+        runner.host.close()
 
 
 def test_each_names_its_rule() -> None:
@@ -99,6 +111,36 @@ def test_times_and_results(share: int) -> None:
         for what, mutant in mutants(script):
             if what.endswith((": time", ": return", ": length", ": result", ": errno", "TS value 0")):
                 assert not run_script(mutant).passed, f"{path.stem} {what}"
+
+
+@pytest.mark.parametrize("share", range(2))
+def test_answers(share: int) -> None:
+    """Of every script: each value that a call gives back, and each IP field."""
+    count = 0
+    for path in SCRIPTS[share::2]:
+        script = parse(path.read_text(), path.stem)
+        for what, mutant in answers(script):
+            assert not run_script(mutant).passed, f"{path.stem} {what}"
+            count += 1
+    assert count > 200
+
+
+def test_orders() -> None:
+    """Of some scripts: a packet more, and two packets the other way round."""
+    count = 0
+    for path in SCRIPTS[::25]:
+        script = parse(path.read_text(), path.stem)
+        for what, mutant in orders(script):
+            assert not run_script(mutant).passed, f"{path.stem} {what}"
+            count += 1
+    assert count > 50
+
+
+def test_a_packet_that_no_line_expects_is_seen() -> None:
+    runner = Runner(parse(SERVER + "   +0 write(4, ..., 10) = 10\n   +0 close(4) = 0\n"))
+    assert runner.run().passed
+    assert len(unclaimed(runner)) == 2
+    runner.host.close()
 
 
 SERVER = """--tolerance_usecs=0

@@ -36,6 +36,8 @@ from tools.packetdrill.values import (
 NOBODYS = 1_000_000
 STAMPS = {29: 1000, 63: 1000, 35: 1, 64: 1, 37: 1, 65: 1}
 """Time stamps among SOL_SOCKET's messages, and what the second number of each counts."""
+LONG = {(8, 47), (8, 57)}
+"""Options with a value of 64 bits for who asks for as many: SO_MAX_PACING_RATE, SO_COOKIE."""
 FD_RESULTS = frozenset({"socket", "accept", "accept4", "open", "epoll_create", "epoll_create1", "eventfd", "dup"})
 
 
@@ -117,6 +119,11 @@ class Caller:
         here = (got[0], got[1]) if got else (None, None)
         if (text is not None and text != here[0]) or (port is not None and port != here[1]):
             raise CallMismatch(f"{call.name}: expected address {text or '...'} port {port or '...'}, got {here}")
+        family = wanted.get("sa_family")
+        if got and family is not None and not isinstance(family, Dots):
+            is_one = abi.AF_INET6 if ":" in str(got[0]) else abi.AF_INET
+            if integer(family) != is_one:
+                raise CallMismatch(f"{call.name}: expected family {family}, got {is_one}")
 
     def iovec(self, expression: Expression) -> list[int]:
         if not isinstance(expression, Array):
@@ -324,22 +331,35 @@ class Caller:
         got: object
         wanted: object
         if isinstance(value, Text):
-            got = bytes(self.sys.getsockopt(fd, level, name, size or 16)).rstrip(b"\0")
+            raw = bytes(self.sys.getsockopt(fd, level, name, size or 16))
+            self.check_length(size, len(raw))
+            got = raw.rstrip(b"\0")
             wanted = value.value
         elif isinstance(value, Struct):
             if any(field.startswith("tcpi_") for field, _ in value.fields):
-                return self.check_info(call, value, self.sys.getsockopt(fd, level, name, 256))
+                info = bytes(self.sys.getsockopt(fd, level, name, 256))
+                self.check_length(size, max(len(info), 256))
+                return self.check_info(call, value, info)
             wanted = pack(value)
             got = bytes(self.sys.getsockopt(fd, level, name, len(wanted)))
+            self.check_length(size, len(got))
         else:
             got, wanted = self.sys.getsockopt(fd, level, name), integer(value)
             if isinstance(got, int):
+                if (size, name) not in LONG:
+                    self.check_length(size, 4)
                 got, wanted = got & 0xFFFFFFFF, wanted & 0xFFFFFFFF
                 if size is not None and size < 4:
                     got, wanted = got & (1 << 8 * size) - 1, wanted & (1 << 8 * size) - 1
         if got != wanted:
             raise CallMismatch(f"getsockopt: expected {describe(wanted)}, got {describe(got)}")
         return 0
+
+    @staticmethod
+    def check_length(wanted: int | None, most: int) -> None:
+        """What a value's length is, where the script has room for more."""
+        if wanted is not None and wanted > most:
+            raise CallMismatch(f"getsockopt: expected length {wanted}, got {most}")
 
     @staticmethod
     def check_info(call: SystemCall, wanted: Struct, data: bytes) -> int:
