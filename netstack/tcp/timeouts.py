@@ -38,7 +38,7 @@ def retransmit_timeout(c: Connection, now: int) -> None:
     if not c.snd_wnd and not c.orphan and not handshake:
         # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not
         # time out by count.
-        if now - c.rcv_tstamp_ns > c.rto_max_ns and window_timed_out(c, now):
+        if window_timed_out(c, now):
             c.timed_out(now)
             return
         recovery.enter_loss(c, now)
@@ -103,8 +103,16 @@ def bounds(c: Connection, flags: dict[int, int]) -> None:
 
 
 def window_timed_out(c: Connection, now: int) -> bool:
-    timeout = c.user_timeout_ms * MS if c.user_timeout_ms else c.settings.tcp_rto_max_ms * 2 * MS
-    return bool(c.retrans_stamp_ns and now - c.retrans_stamp_ns > timeout)
+    """Whether retransmissions into a closed window have gone on for long enough, as Linux has it: for twice the longest
+    RTO without anything heard, or for the user's timeout whatever was heard."""
+    since = now - (c.retrans_stamp_ns or c.rtx[0].xmit_ns)
+    timeout = c.rto_max_ns * 2
+    if c.user_timeout_ms:
+        user = c.user_timeout_ms * MS
+        if since >= user:  # a timer of the kernel is always a little late
+            return True
+        timeout = min(timeout, user)
+    return bool(now - c.rcv_tstamp_ns > timeout and since > timeout)
 
 
 def thin(c: Connection) -> bool:
