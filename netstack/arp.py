@@ -103,7 +103,7 @@ class Arp:
             or smac == ETH_ZERO
             or is_multicast(sip)
             or is_loopback(sip)
-            or sip[0] >= 240
+            or sip == b"\xff" * 4
             or stack.is_broadcast(sip)
         ):
             reject.ArpSender += 1

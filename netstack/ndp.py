@@ -131,6 +131,9 @@ class Ndp:
     @staticmethod
     def _valid(kind: int, message: bytes, src: bytes, dst: bytes, found: dict[int, bytes]) -> bool:
         """The rules of sections 6.1.1, 6.1.2, 7.1.1, 7.1.2 and 8.1 that differ from type to type."""
+        for name in (SOURCE_LINK, TARGET_LINK):
+            if kind in (NEIGHBOUR_SOLICIT, NEIGHBOUR_ADVERT) and len(found.get(name, ETH_ZERO)) != 6:
+                return False  # not an Ethernet address
         if kind == NEIGHBOUR_SOLICIT:
             if not any(src) and (dst != solicited_node(message[8:24]) or SOURCE_LINK in found):
                 return False
@@ -164,7 +167,7 @@ class Ndp:
                 self._duplicate(interface, mine)  # another is trying the same address
             return
         if not any(src):
-            self._advertise(interface, target, ALL_NODES, 0, now)
+            self._advertise(interface, target, ALL_NODES, OVERRIDE, now)
             return
         mac = self._mac(found.get(SOURCE_LINK))
         table = interface.neighbours6
@@ -172,14 +175,17 @@ class Ndp:
             entry = table.get(src, now)
             if entry is not None:
                 entry.update(mac, STALE, True, now)
-        self._advertise(interface, target, src, SOLICITED, now)
+        # Who asks this host alone knows its MAC: it is not said again, and overrides nothing (section 7.2.4).
+        self._advertise(interface, target, src, SOLICITED | (OVERRIDE if is_multicast(dst) else 0), now)
 
     def _advertise(self, interface: Interface, target: bytes, to: bytes, flags: int, now: int) -> None:
-        """Section 7.2.4, by way of the neighbour table."""
+        """Section 7.2.4, by way of the neighbour table; the MAC is said where it overrides."""
         assert interface.mac is not None
         stack = self.stack
-        flags |= OVERRIDE | (ROUTER if stack.settings.conf6_forwarding else 0)
-        body = bytearray((NEIGHBOUR_ADVERT, 0, 0, 0, flags, 0, 0, 0)) + target + bytes((TARGET_LINK, 1)) + interface.mac
+        flags |= ROUTER if stack.settings.conf6_forwarding else 0
+        body = bytearray((NEIGHBOUR_ADVERT, 0, 0, 0, flags, 0, 0, 0)) + target
+        if flags & OVERRIDE:
+            body += bytes((TARGET_LINK, 1)) + interface.mac
         path = Path(stack, interface, target, to, to, None, interface.mtu)
         complete(body, target, to)
         data = path.template

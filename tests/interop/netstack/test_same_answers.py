@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scapy.all import ICMP, IP, UDP, Ether, Raw
-from scapy.layers.inet6 import ICMPv6EchoRequest, IPv6
+from scapy.all import ARP, ICMP, IP, UDP, Ether, Raw
+from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, IPv6
 
 from netstack import Frame, Settings, Stack
 
@@ -161,6 +161,18 @@ def cases() -> dict[str, list[bytes]]:
     }.items():  # fmt: skip
         found[f"fragment {name}"] = fragments6(400 + len(name), pieces)
     found["fragment in a fragment"] = fragments6(500, [(0, 0, struct.pack(">BBHI", 17, 0, 0, 1) + up6)], 44)
+    for name, (mac, target, option) in {
+        "to the group": ("33:33:ff:00:00:01", "ff02::1:ff00:1", b""), "to the host": (OURS, A6, b""),
+        "with a MAC": ("33:33:ff:00:00:01", "ff02::1:ff00:1", b"\1\1\2\0\0\0\0\2"),
+        "with a long one": (OURS, A6, b"\1\2" + bytes(14)),
+        "with none": (OURS, A6, b"\1\0" + bytes(6)), "with another option": (OURS, A6, b"\xfd\1" + bytes(6)),
+    }.items():  # fmt: skip
+        solicitation = IPv6(src=P6, dst=target, hlim=255) / ICMPv6ND_NS(tgt=A6) / Raw(option)
+        found[f"solicitation {name}"] = [bytes(Ether(src=PEER, dst=mac) / solicitation)]
+    found["ARP"] = [
+        bytes(Ether(src=PEER, dst=mac) / ARP(op=1, hwsrc=PEER, psrc=source, pdst=A4))
+        for mac in (OURS, "ff:ff:ff:ff:ff:ff") for source in (P4, "0.0.0.0", "240.0.0.9", "127.0.0.1", "224.0.0.1")
+    ]  # fmt: skip
     found["fragment header cut"] = [v6(Raw(b"\x11\0\0"), nh=44)]
     return found
 
