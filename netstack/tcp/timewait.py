@@ -127,10 +127,14 @@ class TimeWait:
             and not paws_reject
             and (seq > self.rcv_nxt or (ts and behind >= HALF))
         ):
+            listener = engine.find_listener(seg)
+            if listener is None:
+                self.acknowledge(now)  # nobody would take it: the state goes on, and answers for itself
+                return
             # RFC 6191: a new incarnation. Its ISN lies beyond everything sent by the old one.
             engine.end_time_wait(self)
             engine.counters_ext_recycled()
-            engine.listen_input(seg, now, (self.snd_nxt + 65537) & MASK or 1)
+            listener.segment_arrives(seg, now, (self.snd_nxt + 65537) & MASK or 1)
             return
         if paws_reject:
             engine.tcpext.PAWSEstab += 1
@@ -144,8 +148,12 @@ class TimeWait:
                 engine.tcpext.TCPACKSkippedTimeWait += 1
                 return
             self.last_oow_ns = now or 1
+        self.acknowledge(now)
+
+    def acknowledge(self, now: int) -> None:
+        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
         tsval = (now // MS + self.ts_offset) & MASK
-        engine.reply(
+        self.engine.reply(
             self.path, self.lport, self.rport, self.snd_nxt, self.rcv_nxt, ACK, self.window, now,
             ts=(tsval, self.ts_recent) if self.ts_ok else None,
         )  # fmt: skip
