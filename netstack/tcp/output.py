@@ -216,8 +216,8 @@ def push_due(c: Connection, end: int) -> int:
 
 
 def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: bool = False, most: int = 1) -> None:
-    """Send what may be sent. `push_one` 1: the `most` full buffers that were just completed; 2: one segment as a loss
-    probe, whatever cwnd says."""
+    """Send what may be sent. `push_one` 1: the `most` full buffers that were just completed; 2: a loss probe, of one
+    segment whatever cwnd says, of more where cwnd has room for what waited (Linux)."""
     if c.snd_nxt >= c.write_seq:
         return
     nonagle = c.nonagle if nagle else NAGLE_OFF
@@ -232,7 +232,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         if sent == mtuprobe.WAIT:
             return
         sent = max(sent, 0)
-    max_segs = tso_segs(c, mss) if push_one != 2 else 1
+    max_segs = tso_segs(c, mss)
     cwnd_limited = rwnd_limited = False
     wnd_end = c.snd_una + c.snd_wnd
     cwnd = c.cwnd
