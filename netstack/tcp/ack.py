@@ -285,8 +285,8 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
                 flag &= ~ORIG_SACK_ACKED
         elif reord < prior_fack:
             check_sack_reordering(c, reord)
-    elif rtx and sack_rtt >= 0 and sack_rtt > (now - rtx[0].xmit_ns) // 1000:
-        flag |= SET_XMIT_TIMER  # the SACK is for something sent after the head was: do not put the RTO off for ever
+    elif rtx and sack_rtt >= 0 and st.first_order < rtx[0].order:
+        flag |= SET_XMIT_TIMER  # a SACK for something sent after the head was does not: the RTO is not put off for ever
     if ca_rtt >= 0 or (acked and prior_sacked):
         c.cc.pkts_acked(c, acked, ca_rtt, now)
     st.flag = flag

@@ -237,13 +237,16 @@ def join_sacked(c: Connection) -> None:
 class AckState:
     """What the processing of one ACK has found so far."""
 
-    __slots__ = ("delivered", "first_sack_ns", "flag", "last_sack_ns", "newest", "prior_delivered", "reord")
+    __slots__ = (
+        "delivered", "first_order", "first_sack_ns", "flag", "last_sack_ns", "newest", "prior_delivered", "reord",
+    )  # fmt: skip
 
     def __init__(self, flag: int, reord: int) -> None:
         self.flag = flag
         self.reord = reord
         self.delivered = 0
         self.first_sack_ns = -1
+        self.first_order = 0
         self.last_sack_ns = -1
         self.prior_delivered = 0
         self.newest: Sent | None = None  # of the records delivered, the one sent last
@@ -275,6 +278,7 @@ def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> Non
                     st.flag |= ORIG_SACK_ACKED
                 if st.first_sack_ns < 0:
                     st.first_sack_ns = rec.xmit_ns
+                    st.first_order = rec.order
                 st.last_sack_ns = rec.xmit_ns
             if marks & LOST:
                 marks &= ~LOST
