@@ -370,11 +370,14 @@ class Connection(Tcb):
         self.rtx = []
         self.ts_head = Head()
 
+    def restart(self, now: int) -> None:
+        """A buffer is begun, and nothing is out: it may have been idle."""
+        if self.lsndtime_ns:
+            output.after_idle(self, now)
+
     def push(self, now: int, more: bool = False) -> None:
         if not self.chrono:
             chrono.start(self, chrono.BUSY, now)
-        if not self.packets_out and self.lsndtime_ns:
-            output.after_idle(self, now)
         if not more:
             self.pushed_seq = self.write_seq
         elif self.write_seq > self.pushed_seq + (self.max_window >> 1):

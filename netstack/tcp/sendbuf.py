@@ -59,14 +59,20 @@ def divide(conn: Connection, begun: int) -> None:
     conn.tail_seq = end - goal
 
 
+def begin(conn: Connection, now: int) -> None:
+    """Data is about to be queued: has the connection been idle (what joins a buffer that waits does not ask, as in
+    Linux), and is it the application that limits?"""
+    if not conn.unsent_bytes and not conn.packets_out:
+        conn.restart(now)
+    rate.check_app_limited(conn)
+
+
 def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
     """How many bytes were taken; BlockingIOError when none were."""
     urgent = flags & MSG_OOB
     goal = output.current_mss(conn) if urgent else conn.size_goal()
     size = len(data)
     kept = data.obj.__class__ is bytes and goal >= KEPT
-    if not conn.packets_out and conn.lsndtime_ns:
-        output.after_idle(conn, now)
     taken = 0
     due = 0  # full buffers that are sent together
     together = burst.room(conn, goal) if size > goal else 1
@@ -85,6 +91,9 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
                 conn.push_marks = (*conn.push_marks, conn.write_seq)  # what was pushed keeps its PSH
             if begun < conn.write_seq:
                 close(conn, conn.write_seq)
+            if not conn.packets_out:
+                conn.restart(now)
+                together = burst.room(conn, goal) if size > goal else 1
             conn.tail_seq = conn.write_seq
             room = goal
         elif conn.push_marks and conn.push_marks[-1] == conn.write_seq:
@@ -119,3 +128,15 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
         conn.end_record(flags & MSG_MORE)
     conn.push(now, bool(flags & MSG_MORE))
     return taken
+
+
+def resize(conn: Connection, size: int) -> None:
+    """SO_SNDBUF: who waits for room is told, as there may be some now."""
+    if size == conn.sndbuf and conn.sndbuf_locked:
+        return
+    conn.sndbuf = size
+    conn.sndbuf_locked = True
+    if conn.writable():
+        conn.was_full = False
+        conn.wake_all = True
+        conn.wake()

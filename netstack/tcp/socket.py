@@ -39,7 +39,7 @@ from netstack.socket import (
     error,
     would_block,
 )  # fmt: skip
-from netstack.tcp import beside, congestion, delack, fsm, info, pacing, rate, recvbuf, sendbuf, sockopt, window
+from netstack.tcp import beside, congestion, delack, fsm, info, pacing, recvbuf, sendbuf, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -375,7 +375,7 @@ class TcpSocket(Socket):
             data = bytes(data)
         if not flags & (MSG_EOR | MSG_MORE) and conn.send_plain(data, size, now):
             return size
-        rate.check_app_limited(conn)
+        sendbuf.begin(conn, now)
         if conn.push_marks and conn.push_marks[-1] == conn.write_seq:
             conn.push_marks = conn.push_marks[:-1]  # what comes now goes on where a PSH stood
         unsent = conn.unsent
@@ -652,8 +652,7 @@ class TcpSocket(Socket):
                 if conn.window_clamp and clamp < conn.window_clamp:
                     conn.window_clamp = clamp
             if self.sndbuf_locked:
-                conn.sndbuf = self.sndbuf
-                conn.sndbuf_locked = True
+                sendbuf.resize(conn, self.sndbuf)
 
     def ip_changed(self) -> None:
         if self.conn is not None:

@@ -195,8 +195,8 @@ class Observed(Connection):
     """A connection that gives reasons."""
 
     __slots__ = (
-        "acked_to", "before", "cause", "counted", "dupacks", "dupacks_sent", "notes", "observer", "onward", "other_log",
-        "right",
+        "acked_to", "before", "cause", "counted", "dupacks", "dupacks_sent", "idle_cwnd", "notes", "observer", "onward",
+        "other_log", "right",
     )  # fmt: skip
 
     def __init__(self, engine: Tcp, key: bytes, path: Any, lport: int, rport: int) -> None:
@@ -216,6 +216,7 @@ class Observed(Connection):
         self.right = -1
         self.notes: list[str] = []  # for the comment of the next segment
         self.counted = False
+        self.idle_cwnd = 0  # cwnd before it restarted for what is about to be written
 
     # What drives it.
 
@@ -251,6 +252,12 @@ class Observed(Connection):
             timer = "RACK's reordering timer" if "rack" in causes else "the RTO expired"
             self.event("timer", now, reason=f"{PHASES[phase]}→{PHASES[self.ca_state]}; {timer}")
 
+    def restart(self, now: int) -> None:
+        cwnd = self.cwnd
+        super().restart(now)
+        if self.cwnd < cwnd:
+            self.idle_cwnd = cwnd
+
     def push(self, now: int, more: bool = False) -> None:
         self.drive("write", super().push, now, more)
 
@@ -273,6 +280,8 @@ class Observed(Connection):
 
     def drive(self, cause: str, call: Callable[..., None], *args: Any) -> None:
         self.before = Before(self)
+        if self.idle_cwnd:
+            self.before.cwnd, self.idle_cwnd = self.idle_cwnd, 0
         self.cause = cause
         try:
             call(*args)
