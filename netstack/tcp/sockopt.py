@@ -178,6 +178,7 @@ def set_congestion(sock: TcpSocket, name: str) -> None:
     conn = sock.conn
     if conn is not None and conn.cc.name != name:
         conn.cc = congestion.create(name)
+        conn.prior_ssthresh = 0  # what the other one took is not for this one to undo
 
 
 def get_option(sock: TcpSocket, name: int) -> int | bytes:
