@@ -18,9 +18,14 @@ def pipe_before(seg: Segment, seq: int, state: State) -> int:
     return state.pipe - (seg.segs if counted else 0)
 
 
+def probe_due(state: State, now: int) -> bool:
+    """Whether the timer of a tail loss probe is due, which may take all that cwnd has room for (Linux)."""
+    return state.timer == LOSS_PROBE and state.timer_at <= now
+
+
 def loss_probe(state: State, seg: Segment, now: int) -> bool:
-    """Whether this may be a tail loss probe: its timer is due, and it is one segment (RFC 8985 section 7.3)."""
-    return state.timer == LOSS_PROBE and state.timer_at <= now and seg.segs == 1
+    """Whether this may be a tail loss probe beyond cwnd: one segment (RFC 8985 section 7.3)."""
+    return probe_due(state, now) and seg.segs == 1
 
 
 def is_new(side: Side, seg: Segment) -> bool:
@@ -125,7 +130,7 @@ class SenderSillyWindow(Oracle):
         everything = end >= state.write_seq - state.iss - (1 if state.fin_queued or seg.flags & FIN else 0)
         probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)
         outstanding = flow.acked < self.small[side.name]
-        urged = loss_probe(state, seg, self.pair.now) or state.phase == LOSS
+        urged = probe_due(state, self.pair.now) or state.phase == LOSS
         held = outstanding and not state.nonagle and not urged and self.pair.cause != "call"
         at_edge = seg.segs > 1 and end == flow.edge and not held
         if not everything and not probing and not at_edge and seg.length < state.max_window // 2:
