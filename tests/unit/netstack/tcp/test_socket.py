@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from netstack.icmp import IcmpError
-from netstack.socket import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SO_ERROR, SO_REUSEADDR, SOL_SOCKET
+from netstack.socket import MSG_PEEK, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP, SO_ERROR, SO_REUSEADDR, SOL_SOCKET
 from netstack.tcp import congestion, info, tcb
 from netstack.tcp.sockopt import (
     SOL_TCP,
@@ -282,3 +282,17 @@ def test_a_connection_that_is_gone_is_free_at_once() -> None:
     finally:
         gc.enable()
     assert found < 20, f"{found} objects in circles"
+
+
+def test_peek_gives_what_was_asked_for_and_no_more() -> None:
+    """Across buffers of the queue, from the middle of the first."""
+    peer = Peer()
+    sock = peer.accept()
+    data = bytes(range(256)) * 24
+    for at in range(0, len(data), 1024):
+        peer.send(f"P. {at + 1}:{at + 1025}(1024) ack 1", data[at : at + 1024])
+    assert len(sock.conn.rcvq) > 2
+    assert sock.recv(100, peer.now) == data[:100]
+    for n in (1, 924, 925, 3000, len(data)):
+        assert sock.recv(n, peer.now, MSG_PEEK) == data[100 : 100 + n]
+    assert sock.recv(len(data), peer.now) == data[100:]

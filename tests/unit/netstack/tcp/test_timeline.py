@@ -82,6 +82,19 @@ def test_simultaneous_open() -> None:
     peer.recv("P. 1:11(10) ack 1")
 
 
+def test_simultaneous_open_takes_no_ack_of_nothing() -> None:
+    """3.10.7.4, fifth, SYN-RECEIVED: SND.UNA < SEG.ACK, or a RST. (Linux takes one that acknowledges nothing.)"""
+    peer = Peer()
+    sock = peer.connect()
+    peer.recv("S 0:0(0)")
+    peer.send("S 0:0(0) win 5000 <mss 1000>")
+    peer.recv("S. 0:0(0) ack 1")
+    peer.send(". 1:1(0) ack 0 win 5000")
+    peer.recv("R 0:0(0)")
+    peer.silent()
+    assert sock.state == tcb.SYN_RECEIVED
+
+
 def test_nobody_listens() -> None:
     peer = Peer()
     peer.send("S 0:0(0)")
