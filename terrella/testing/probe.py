@@ -25,6 +25,7 @@ _SLOTS = (
     "rto_ns", "srtt_us", "retransmits", "backoff", "pending", "rtx_ns", "delack_ns", "tlp_high_seq", "sack_ok",
     "ts_ok", "wscale_ok", "ecn_ok", "rcv_nxt", "rcv_wup", "rcv_wnd", "rcv_mss", "ts_recent", "ts_recent_ns", "iss",
     "irs", "nonagle", "fin_queued", "user_timeout_ms", "rcvbuf", "rcv_wscale", "rcv_ssthresh", "copied_seq",
+    "snd_wl1", "min_rtt_us", "reord_seen", "reordering",
 )  # fmt: skip
 _get = attrgetter(*_SLOTS)
 
@@ -77,16 +78,26 @@ class State(NamedTuple):
     rcv_wscale: int
     rcv_ssthresh: int
     copied_seq: int
+    snd_wl1: int
+    min_rtt_us: int
+    reord_seen: int
+    reordering: int
     out_of_order: tuple[tuple[int, int], ...]
     undos: int
     congestion: str
     receive_space: int
     retrans_kept: int  # of retrans_out: what is not deemed lost any more, because an undo said so
+    head_marks: int  # of the first segment that is out: 0 when it was sent once, and nothing is known of it
 
     @property
     def pipe(self) -> int:
         """RFC 6675 section 4, in segments."""
         return self.packets_out - self.sacked_out - self.lost_out + self.retrans_out
+
+    @property
+    def head_sacked(self) -> bool:
+        """Whether the first segment that is out was SACKed: the receiver has forgotten it."""
+        return bool(self.head_marks & SACKED)
 
     @property
     def right_edge(self) -> int:
@@ -125,7 +136,7 @@ def snapshot(c: Any) -> State | None:
     held = tuple((entry[0], entry[1]) for entry in c.ooo)
     space = min(c.window_clamp, c.rcvbuf * c.scaling_ratio >> 8)  # what of the buffer can be data
     kept = sum(r.pcount for r in c.rtx if r.marks & (RETRANS_OUT | LOST) == RETRANS_OUT) if c.retrans_out else 0
-    return State._make((*_get(c), held, undos, c.cc.name, space, kept))
+    return State._make((*_get(c), held, undos, c.cc.name, space, kept, c.rtx[0].marks if c.rtx else 0))
 
 
 class Flight(NamedTuple):

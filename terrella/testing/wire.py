@@ -30,11 +30,12 @@ PROTO_TCP = 6
 
 
 class Segment:
-    """One segment as it was on the wire. `segs`: the wire segments it stands for (a super-segment has several)."""
+    """One segment as it was on the wire. `segs`: the wire segments it stands for (a super-segment has several),
+    `size`: what the first of them carries."""
 
     __slots__ = (
-        "ack", "dport", "ecn", "flags", "length", "mss", "options", "sack", "segs", "seq", "sport", "tsecr", "tsval",
-        "window", "wscale",
+        "ack", "dport", "ecn", "flags", "length", "mss", "options", "sack", "segs", "seq", "size", "sport", "tsecr",
+        "tsval", "window", "wscale",
     )  # fmt: skip
 
     def __init__(self, pkt: Any, gso_size: int = 0) -> None:
@@ -55,6 +56,7 @@ class Segment:
         if options & HAS_SACK:
             edges = pkt.sack
             self.sack = tuple((edges[i], edges[i + 1]) for i in range(0, 2 * pkt.nsack, 2))
+        self.size = min(gso_size or self.length, self.length)
         self.segs = -(-self.length // gso_size) if gso_size and self.length else 1
 
     @property

@@ -7,6 +7,7 @@ where it stands.
 | `stream.py` | what the applications see, and that it ends |
 | `sender.py` | what may be sent: the offered window, cwnd, silly windows, the scoreboard |
 | `congestion.py` | how cwnd and ssthresh move |
+| `loss.py` | when a loss is found, and when it was none |
 | `timers.py` | the retransmission timer, and that something is always armed |
 | `receiver.py` | acknowledgments, SACK, the window offered, PAWS, negotiated options, ECN |
 
@@ -18,45 +19,91 @@ from __future__ import annotations
 from terrella.testing.oracles.base import Oracle
 from terrella.testing.oracles.congestion import (
     CongestionAvoidance,
+    EcnReaction,
     OneReductionPerRoundTrip,
     ProportionalRecovery,
     Reduction,
+    RestartAfterIdle,
     SlowStart,
 )
 from terrella.testing.oracles.fairness import jain, shares
+from terrella.testing.oracles.loss import FastRetransmit, Reneging, UndoHasReason
 from terrella.testing.oracles.receiver import (
     AckOnlyWhatCame,
     ChecksumsHold,
     DelayedAck,
+    DuplicateAck,
     EcnEcho,
     NegotiatedOptions,
     Paws,
     ReceiverSillyWindow,
     RightEdgeNeverRetreats,
     SackTellsTheTruth,
+    TakesWhatFits,
+    WindowUpdate,
 )
 from terrella.testing.oracles.sender import (
     NewDataWithinCwnd,
     RetransmissionsWithinCwnd,
     Scoreboard,
     SenderSillyWindow,
+    SendsWhatItMay,
+    SendWindow,
     WithinOfferedWindow,
 )
-from terrella.testing.oracles.stream import ItEnds, StreamEquality
-from terrella.testing.oracles.timers import NoDeadlock, RetransmissionTimeout, RtoBounds
+from terrella.testing.oracles.stream import ItEnds, StreamEquality, TimeWait
+from terrella.testing.oracles.timers import GivesUp, NoDeadlock, PersistTimer, RetransmissionTimeout, RtoBounds
 
 EVERY: tuple[type[Oracle], ...] = (
-    StreamEquality, ItEnds, WithinOfferedWindow, NewDataWithinCwnd, RetransmissionsWithinCwnd,
-    SenderSillyWindow, Scoreboard, SlowStart, CongestionAvoidance, Reduction, OneReductionPerRoundTrip,
-    ProportionalRecovery, RtoBounds, RetransmissionTimeout, NoDeadlock, AckOnlyWhatCame, SackTellsTheTruth,
-    RightEdgeNeverRetreats, ReceiverSillyWindow, DelayedAck, Paws, ChecksumsHold, NegotiatedOptions, EcnEcho,
+    StreamEquality, ItEnds, TimeWait, WithinOfferedWindow, SendWindow, NewDataWithinCwnd, RetransmissionsWithinCwnd,
+    SenderSillyWindow, SendsWhatItMay, Scoreboard, SlowStart, CongestionAvoidance, RestartAfterIdle, Reduction,
+    OneReductionPerRoundTrip, ProportionalRecovery, FastRetransmit, UndoHasReason, Reneging, RtoBounds,
+    RetransmissionTimeout, PersistTimer, GivesUp, NoDeadlock, AckOnlyWhatCame, TakesWhatFits, DuplicateAck,
+    SackTellsTheTruth, RightEdgeNeverRetreats, ReceiverSillyWindow, WindowUpdate, DelayedAck, Paws, ChecksumsHold,
+    NegotiatedOptions, EcnEcho, EcnReaction,
 )  # fmt: skip
 """All oracles: what a pair is watched by unless it is told otherwise."""
 
 __all__ = [
-    "EVERY", "AckOnlyWhatCame", "ChecksumsHold", "CongestionAvoidance", "DelayedAck", "EcnEcho", "ItEnds",
-    "NegotiatedOptions", "NewDataWithinCwnd", "NoDeadlock", "OneReductionPerRoundTrip", "Oracle", "Paws",
-    "ProportionalRecovery", "ReceiverSillyWindow", "Reduction", "RetransmissionTimeout", "RetransmissionsWithinCwnd",
-    "RightEdgeNeverRetreats", "RtoBounds", "SackTellsTheTruth", "Scoreboard", "SenderSillyWindow", "SlowStart",
-    "StreamEquality", "WithinOfferedWindow", "jain", "shares",
+    "EVERY",
+    "AckOnlyWhatCame",
+    "ChecksumsHold",
+    "CongestionAvoidance",
+    "DelayedAck",
+    "DuplicateAck",
+    "EcnEcho",
+    "EcnReaction",
+    "FastRetransmit",
+    "GivesUp",
+    "ItEnds",
+    "NegotiatedOptions",
+    "NewDataWithinCwnd",
+    "NoDeadlock",
+    "OneReductionPerRoundTrip",
+    "Oracle",
+    "Paws",
+    "PersistTimer",
+    "ProportionalRecovery",
+    "ReceiverSillyWindow",
+    "Reduction",
+    "Reneging",
+    "RestartAfterIdle",
+    "RetransmissionTimeout",
+    "RetransmissionsWithinCwnd",
+    "RightEdgeNeverRetreats",
+    "RtoBounds",
+    "SackTellsTheTruth",
+    "Scoreboard",
+    "SendWindow",
+    "SenderSillyWindow",
+    "SendsWhatItMay",
+    "SlowStart",
+    "StreamEquality",
+    "TakesWhatFits",
+    "TimeWait",
+    "UndoHasReason",
+    "WindowUpdate",
+    "WithinOfferedWindow",
+    "jain",
+    "shares",
 ]  # fmt: skip

@@ -6,9 +6,11 @@ An undo (RFC 4015) puts back what a reduction took: steps with one are exempt, b
 from __future__ import annotations
 
 from terrella.testing.oracles.base import Oracle
+from terrella.testing.oracles.sender import is_new
 from terrella.testing.pair import Pair, Side
 from terrella.testing.probe import State
-from terrella.testing.wire import Segment
+from terrella.testing.wire import CWR as CWR_FLAG
+from terrella.testing.wire import ECE, SYN, Segment
 
 OPEN, DISORDER, CWR, RECOVERY, LOSS = range(5)
 INITIAL_WINDOW = 10
@@ -27,7 +29,8 @@ def both(before: State | None, after: State | None) -> bool:
 
 class SlowStart(Oracle):
     """cwnd begins with at most ten segments (RFC 6928), never falls below one, grows only when an arriving segment
-    acknowledges something, and outside of recovery by at most what was newly delivered; an undo brings back at most
+    acknowledges something, and outside of recovery by at most what was newly delivered; and it does grow where it was
+    full and the segment acknowledges data. An undo brings back at most
     what was there, but where the same segment begins another reduction: then cwnd is pipe and what PRR lets follow.
     """
 
@@ -51,6 +54,12 @@ class SlowStart(Oracle):
             if after.cwnd > INITIAL_WINDOW:
                 self.fail(side, f"an initial window of {after.cwnd} segments", after)
             return
+        if (
+            after.cwnd == before.cwnd < before.ssthresh == after.ssthresh and before.pipe >= before.cwnd
+            and after.snd_una > before.snd_una and before.phase == after.phase == OPEN and after.congestion in BETA
+            and before.undos == after.undos
+        ):  # fmt: skip
+            self.fail(side, f"cwnd {before.cwnd} was full in slow start, and {seg} does not let it grow", after)
         if after.cwnd <= before.cwnd:
             return
         delivered = after.delivered - before.delivered
@@ -106,6 +115,44 @@ class CongestionAvoidance(Oracle):
         self.credit[side.name] = min(credit, 2.0 + delivered / per)
 
 
+class RestartAfterIdle(Oracle):
+    """After more than an RTO without anything sent, cwnd is no more than the restart window, or half of what it was
+    when the last was acknowledged (RFC 2861: half for each RTO), before new data is sent.
+    """
+
+    section = "RFC 5681 section 4.1; RFC 2861 section 3.1"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.sent_at: dict[str, int] = {"a": -1, "b": -1}
+        self.since: dict[str, int] = {"a": -1, "b": -1}  # sent_at before the event under way
+        self.rest: dict[str, int] = {"a": 0, "b": 0}  # cwnd when all was acknowledged
+        self.data: dict[str, bool] = {"a": False, "b": False}  # whether the event under way sent any
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if seg.room:
+            self.sent_at[side.name] = self.pair.now
+        self.data[side.name] |= seg.length > 0
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        name = side.name
+        since, self.since[name] = self.since[name], self.sent_at[name]
+        data, self.data[name] = self.data[name], False
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        if after.packets_out == 0 and before.packets_out:
+            self.rest[name] = after.cwnd
+        idle = self.pair.now - since
+        if (
+            cause == "call" and data and not before.packets_out and since >= 0 and self.rest[name]
+            and idle > before.rto_ns and side.stack.settings.tcp_slow_start_after_idle
+        ):  # fmt: skip
+            most = max(INITIAL_WINDOW, self.rest[name] >> 1)
+            if after.cwnd > most:
+                self.fail(side, f"cwnd is {after.cwnd} after {idle / 1e6:.1f} ms without anything sent", after)
+
+
 class Reduction(Oracle):
     """A loss, and an ECN mark, leave ssthresh at no more than beta times cwnd (1/2 for Reno, 0.7 for CUBIC, something
     below one for an algorithm that is not known here), but two; a timeout moreover leaves cwnd at one segment, beyond
@@ -144,6 +191,44 @@ class Reduction(Oracle):
             most = max(after.ssthresh, 1) + (after.delivered - before.delivered) // 2 + 1
             if after.cwnd > most:
                 self.fail(side, f"cwnd {after.cwnd} after recovery, ssthresh {after.ssthresh}", after)
+
+
+class EcnReaction(Oracle):
+    """An acknowledgment with ECE that acknowledges data has the sender reduce its window, unless it does so already;
+    the first new data after a reduction carries CWR. Exception: an undo takes both back.
+    """
+
+    section = "RFC 3168 section 6.1.2"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.owed: dict[str, int] = {"a": 0, "b": 0}  # ssthresh of a reduction that CWR is to tell of
+        self.said: dict[str, bool] = {"a": False, "b": False}  # in the event under way
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is None or not state.ecn_ok or not seg.length or not is_new(side, seg):
+            return
+        if self.owed[side.name] and not seg.flags & CWR_FLAG and state.ssthresh <= self.owed[side.name]:
+            self.fail(side, f"{seg} is the first new data after a reduction, and has no CWR", state)
+        if seg.flags & CWR_FLAG:
+            self.owed[side.name] = 0
+            self.said[side.name] = True
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        said, self.said[side.name] = self.said[side.name], False
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        if after.undos > before.undos or after.ssthresh > before.ssthresh:
+            self.owed[side.name] = 0
+            return
+        if after.ecn_ok and before.phase < CWR <= after.phase and not said:
+            self.owed[side.name] = after.ssthresh
+        if (
+            seg is not None and seg.flags & ECE and not seg.flags & SYN and after.ecn_ok and before.phase < CWR
+            and after.phase < CWR and after.snd_una > before.snd_una and after.ssthresh >= before.ssthresh
+        ):  # fmt: skip
+            self.fail(side, f"{seg} says that there is congestion, and cwnd is not reduced", after)
 
 
 class OneReductionPerRoundTrip(Oracle):

@@ -9,6 +9,7 @@ from terrella.testing.wire import (
     ACK,
     CWR,
     ECE,
+    FIN,
     HALF,
     HAS_SACK,
     HAS_TIMESTAMP,
@@ -20,6 +21,7 @@ from terrella.testing.wire import (
 
 MS = 1_000_000
 SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
+RECEIVING = (1, 4, 5)  # ESTABLISHED, FIN-WAIT-1, FIN-WAIT-2
 
 
 class AckOnlyWhatCame(Oracle):
@@ -71,11 +73,16 @@ class SackTellsTheTruth(Oracle):
 
 
 class RightEdgeNeverRetreats(Oracle):
-    """The right edge of the window offered never moves to the left, but by what scaling cannot express. Exception: RST,
-    whose window says nothing.
+    """The right edge of the window offered never moves to the left, but by what scaling cannot express. Exceptions:
+    RST, whose window says nothing; and a window of zero where there was no memory for what came (Linux), after
+    which it counts from there.
     """
 
     section = "RFC 9293 section 3.8.6, SHLD-14; RFC 7323 section 2.4"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.edge: dict[str, int] = {"a": 0, "b": 0}
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         flow = side.flow
@@ -85,8 +92,11 @@ class RightEdgeNeverRetreats(Oracle):
         slack = (1 << flow.wscale_out) - 1
         if state is None or state.state == 7:
             slack += 1 << flow.wscale_out  # TIME-WAIT's answers
-        if edge < flow.my_edge - slack - 1:
-            self.fail(side, f"{seg} offers up to {edge}, after {flow.my_edge} had been offered", state)
+        if not seg.window and side.stack.counters.tcpext.RcvPruned:
+            self.edge[side.name] = edge
+        if edge < self.edge[side.name] - slack - 1:
+            self.fail(side, f"{seg} offers up to {edge}, after {self.edge[side.name]} had been offered", state)
+        self.edge[side.name] = max(self.edge[side.name], edge)
 
 
 class ReceiverSillyWindow(Oracle):
@@ -122,8 +132,130 @@ class ReceiverSillyWindow(Oracle):
             self.fail(side, f"{seg} opens the window to {window} bytes, less than {least}", state)
 
 
+class WindowUpdate(Oracle):
+    """When all that came has been read, and the window that the peer knows of is smaller than half of a segment and
+    than a quarter of what the buffer holds, it is told of the room at once: who waits for a probe waits for an RTO and
+    more. (Half of the RFC's measure: Linux tells of a window that has doubled.)
+    """
+
+    section = "RFC 9293 sections 3.8.6 and 3.8.6.2.2; RFC 1122 section 4.2.3.3"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if (
+            cause != "call" or before is None or after is None or after.state not in RECEIVING
+            or after.copied_seq <= before.copied_seq or after.copied_seq != after.rcv_nxt or after.out_of_order
+        ):  # fmt: skip
+            return
+        window = after.right_edge - after.rcv_nxt
+        least = min(after.rcv_mss, after.receive_space // 2)
+        if window < least // 2 - (1 << after.rcv_wscale):
+            self.fail(side, f"all was read, and the window stays at {window} bytes", after)
+
+
+class TakesWhatFits(Oracle):
+    """Data within the window that was offered is taken: in order at once, else it is held. Exceptions: no memory (it is
+    counted), an old timestamp (PAWS), an unacceptable SEG.ACK (RFC 5961), a connection that it ends.
+    """
+
+    section = "RFC 9293 section 3.10.7.4 (first and seventh), SHLD-31"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.pruned: dict[str, int] = {"a": 0, "b": 0}
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        counters = side.stack.counters.tcpext
+        pruned = counters.PruneCalled + counters.TCPZeroWindowDrop
+        refused, self.pruned[side.name] = pruned != self.pruned[side.name], pruned
+        if (
+            seg is None or before is None or after is None or before.state not in RECEIVING
+            or after.state not in SYNCHRONIZED or not seg.length or seg.flags & (SYN | RST) or not seg.flags & ACK
+            or refused or side.flow.irs is None or side.shut_rd or side.closed
+        ):  # fmt: skip
+            return
+        if before.ts_ok and (seg.tsval is None or 1 < (before.ts_recent - seg.tsval) & MASK < HALF):
+            return
+        ack = before.snd_una + ((seg.ack - before.snd_una + HALF) & MASK) - HALF
+        if not before.snd_una - before.max_window <= ack <= before.snd_nxt or ack < before.iss:
+            return
+        seq = before.rcv_nxt + ((seg.seq - before.rcv_nxt + HALF) & MASK) - HALF
+        end = seq + seg.length
+        if end <= before.rcv_nxt or end > before.right_edge or after.rcv_nxt >= end:
+            return
+        at = max(seq, after.rcv_nxt)
+        for left, right in after.out_of_order:
+            if left <= at < right:
+                at = right
+        if at < end:
+            self.fail(side, f"{seg} lies within the window, and is not held", after)
+
+
+class DuplicateAck(Oracle):
+    """What comes out of order is acknowledged at once, without SACK each time, with SACK until three ACKs had the same
+    number (more are let out together: Linux's compression), and the first block that is no D-SACK holds it. What
+    has come before and been acknowledged is so at once again, with a D-SACK where SACK is in use.
+    """
+
+    section = "RFC 5681 section 4.2; RFC 9293 section 3.10.7.4 (first); RFC 2018 section 4; RFC 2883 section 4"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.last: dict[str, Segment | None] = {"a": None, "b": None}  # what was sent in the event under way
+        self.told: dict[str, tuple[int, int]] = {"a": (0, 0), "b": (0, 0)}  # SEG.ACK, how many had it
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if seg.flags & ACK:
+            self.last[side.name] = seg
+            ack, count = self.told[side.name]
+            self.told[side.name] = (seg.ack, count + 1 if ack == seg.ack else 1)
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        name = side.name
+        said, self.last[name] = self.last[name], None
+        if (
+            seg is None or before is None or after is None or not seg.length or seg.flags & (SYN | RST)
+            or before.state not in RECEIVING or after.state not in RECEIVING or after.rcv_nxt != before.rcv_nxt
+        ):  # fmt: skip
+            return
+        seq = before.rcv_nxt + ((seg.seq - before.rcv_nxt + HALF) & MASK) - HALF
+        if seq + seg.length < before.rcv_wup and not seg.flags & FIN and seg.flags & ACK:
+            self._old(side, seg, said, after)
+        if not any(held not in before.out_of_order and held[0] <= seq < held[1] for held in after.out_of_order):
+            return
+        ack, count = self.told[name]
+        few = ack != after.rcv_nxt & MASK or count < 3
+        if said is None:
+            if few or not after.sack_ok:
+                self.fail(side, f"{seg} came out of order, and was not acknowledged", after)
+            return
+        if not after.sack_ok or count > 3:
+            return
+        blocks = said.sack
+        if len(blocks) > 1 and (below(blocks[0][0], said.ack) or within(blocks[0], blocks[1])):
+            blocks = blocks[1:]
+        if not blocks or not within((seg.seq, seg.seq + seg.length & MASK), blocks[0]):
+            self.fail(side, f"{seg} came out of order, and {said} does not say so first: {said.sack}", after)
+
+    def _old(self, side: Side, seg: Segment, said: Segment | None, after: State) -> None:
+        if said is None:
+            self.fail(side, f"{seg} came before, and was not acknowledged", after)
+        if after.sack_ok and side.stack.settings.tcp_dsack and not (said.sack and below(said.sack[0][0], said.ack)):
+            self.fail(side, f"{seg} came before, and {said} does not say so", after)
+
+
+def below(left: int, right: int) -> bool:
+    """Whether one sequence number comes before another."""
+    return 0 < (right - left) & MASK < HALF
+
+
+def within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
+    return not below(inner[0], outer[0]) and not below(outer[1], inner[1])
+
+
 class DelayedAck(Oracle):
-    """What was received in order is acknowledged within half a second."""
+    """What was received in order is acknowledged within half a second; and once the application has read all of it, two
+    full segments are acknowledged at once.
+    """
 
     section = "RFC 9293 section 3.8.6.3, MUST-40; RFC 5681 section 4.2"
 
@@ -136,6 +268,12 @@ class DelayedAck(Oracle):
         since = self.since[side.name]
         if since is not None and self.pair.now - since > 500 * MS:
             self.fail(side, f"an acknowledgment was owed for {(self.pair.now - since) / 1e6:.1f} ms", after)
+        if (
+            cause == "call" and owed and before is not None and after is not None
+            and before.copied_seq < after.copied_seq == after.rcv_nxt
+            and after.rcv_nxt - after.rcv_wup >= 2 * after.rcv_mss
+        ):  # fmt: skip
+            self.fail(side, f"{after.rcv_nxt - after.rcv_wup} bytes were read, and not acknowledged", after)
         if not owed:
             self.since[side.name] = None
         elif since is None or (before is not None and after is not None and after.rcv_wup > before.rcv_wup):
@@ -144,10 +282,11 @@ class DelayedAck(Oracle):
 
 class Paws(Oracle):
     """A segment with data whose timestamp is older than TS.Recent is an old duplicate: nothing of it is taken. One tick
-    is no age: Linux allows it for clocks of several processors, and reordering within a millisecond shows it.
+    is no age: Linux allows it for clocks of several processors, and reordering within a millisecond shows it. TS.Recent
+    is taken from no segment that begins beyond the last acknowledgment sent.
     """
 
-    section = "RFC 7323 section 5.3, R1"
+    section = "RFC 7323 sections 4.3 and 5.3, R1"
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if (
@@ -155,6 +294,9 @@ class Paws(Oracle):
             or not before.ts_recent or before.state not in SYNCHRONIZED
         ):  # fmt: skip
             return
+        seq = before.rcv_nxt + ((seg.seq - before.rcv_nxt + HALF) & MASK) - HALF
+        if seq > before.rcv_wup and after.ts_recent != before.ts_recent and after.state in SYNCHRONIZED:
+            self.fail(side, f"{seg} lies beyond what was acknowledged, and TS.Recent is its timestamp", after)
         behind = (before.ts_recent - seg.tsval) & MASK
         if not 1 < behind < HALF:
             return
@@ -176,10 +318,10 @@ class ChecksumsHold(Oracle):
 
 class NegotiatedOptions(Oracle):
     """Timestamps, SACK and ECN are used only when both SYNs (as this end saw them) offered them; timestamps then are on
-    every segment but RST.
+    every segment but RST. No segment is larger than the peer's MSS (536 where it named none), less its own options.
     """
 
-    section = "RFC 7323 section 3.2; RFC 2018 section 2; RFC 3168 section 6.1.1"
+    section = "RFC 7323 section 3.2; RFC 2018 section 2; RFC 3168 section 6.1.1; RFC 9293 section 3.7.1, MUST-14 to 16"
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         flow = side.flow
@@ -192,6 +334,10 @@ class NegotiatedOptions(Oracle):
             self.fail(side, f"{seg} has a timestamp, and none were agreed on", state)
         if not stamped and flow.timestamps and state is not None and state.state in SYNCHRONIZED:
             self.fail(side, f"{seg} has no timestamp", state)
+        options = 12 * stamped + (4 + 8 * len(seg.sack) if seg.sack else 0)
+        most = (flow.got_syn.mss or 536) - options
+        if seg.size > max(most, 48):
+            self.fail(side, f"{seg} is of segments of {seg.size} bytes; the peer takes {most}", state)
         if seg.ecn and not (flow.got_syn.flags & ECE):
             self.fail(side, f"{seg} is ECN-capable, and ECN was not agreed on", state)
 

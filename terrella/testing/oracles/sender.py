@@ -6,10 +6,13 @@ from terrella.testing import probe
 from terrella.testing.oracles.base import Oracle
 from terrella.testing.pair import Pair, Side
 from terrella.testing.probe import State
-from terrella.testing.wire import FIN, HAS_SACK, HAS_TIMESTAMP, RST, SYN, Segment
+from terrella.testing.wire import ACK, FIN, HALF, HAS_SACK, HAS_TIMESTAMP, MASK, RST, SYN, Segment
 
 LOSS_PROBE = 2  # State.timer
 LOSS = 4  # State.phase
+CORK, PUSH = 2, 4  # of State.nonagle
+CLOSED = 7
+SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
 
 
 def pipe_before(seg: Segment, seq: int, state: State) -> int:
@@ -51,6 +54,28 @@ class WithinOfferedWindow(Oracle):
         if seg.room == 1 and end == flow.edge + 1 and flow.acked == flow.edge:
             return  # zero-window probe
         self.fail(side, f"{seg} ends at {end}, beyond the greatest right edge offered, {flow.edge}", state)
+
+
+class SendWindow(Oracle):
+    """SND.WND is what the newest segment said: one that carries more, or acknowledges more, than those before it sets
+    it; one from before (SEG.SEQ below SND.WL1, and nothing newly acknowledged) leaves it alone.
+    """
+
+    section = "RFC 9293 section 3.10.7.4 (SND.WL1, SND.WL2)"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if (
+            seg is None or before is None or after is None or before.state not in SYNCHRONIZED or after.state == CLOSED
+            or seg.flags & (SYN | RST) or not seg.flags & ACK
+        ):  # fmt: skip
+            return
+        seq = before.snd_wl1 + ((seg.seq - before.snd_wl1 + HALF) & MASK) - HALF
+        ack = before.snd_una + ((seg.ack - before.snd_una + HALF) & MASK) - HALF
+        said = seg.window << side.flow.wscale_in
+        if ack <= before.snd_una and seq < before.snd_wl1 and after.snd_wnd != before.snd_wnd:
+            self.fail(side, f"{seg} is old, and SND.WND went from {before.snd_wnd} to {after.snd_wnd}", after)
+        if before.snd_una < ack == after.snd_una and after.snd_wnd != said:
+            self.fail(side, f"{seg} offers {said} bytes, and SND.WND is {after.snd_wnd}", after)
 
 
 class NewDataWithinCwnd(Oracle):
@@ -100,7 +125,9 @@ class SenderSillyWindow(Oracle):
     Nagle's algorithm: a loss probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is
     that something is sent at all; and what a call sends up to the edge while it has more to write (Linux). A segment is
     full for the options that its burst began with: the D-SACK that the first carries is not in the others (Linux takes
-    the size once for each burst).
+    the size once for each burst). A corked socket (TCP_CORK) sends no small segment but when a timer says so, or
+    TCP_NODELAY was set as well (which pushes). What the persist timer sends into a small window is no small segment
+    to Nagle's algorithm (Linux).
     """
 
     section = "RFC 9293 sections 3.7.4 and 3.8.6.2.1, MUST-38; RFC 1122 section 4.2.3.4"
@@ -132,7 +159,7 @@ class SenderSillyWindow(Oracle):
         outstanding = flow.acked < self.small[side.name]
         urged = probe_due(state, self.pair.now) or state.phase == LOSS
         held = outstanding and not state.nonagle and not urged and self.pair.cause != "call"
-        at_edge = seg.segs > 1 and end == flow.edge and not held
+        at_edge = seg.segs > 1 and end in (flow.edge, state.snd_una + state.snd_wnd - state.iss) and not held
         if not everything and not probing and not at_edge and seg.length < state.max_window // 2:
             self.fail(side, f"{seg}: {tail} bytes of a segment of {full}, and more waits to be sent", state)
         nagle = not state.nonagle and not seg.flags & FIN and not urged
@@ -140,7 +167,11 @@ class SenderSillyWindow(Oracle):
             self.fail(
                 side, f"{seg}: a small segment while another is unacknowledged, and Nagle's algorithm is on", state
             )
-        self.small[side.name] = end
+        corked = state.nonagle & (CORK | PUSH | 1) == CORK and not state.fin_queued and self.pair.cause != "timer"
+        if corked and everything and not at_edge and not urged and not seg.flags & FIN:
+            self.fail(side, f"{seg}: a small segment, and the socket is corked", state)
+        if not (probing and self.pair.cause == "timer"):
+            self.small[side.name] = end
 
 
 class Scoreboard(Oracle):
@@ -169,3 +200,20 @@ class Scoreboard(Oracle):
             )  # fmt: skip
         if after.pipe and not after.packets_out:
             self.fail(side, "a flight without segments", after)
+
+
+class SendsWhatItMay(Oracle):
+    """What may be sent is sent: the last piece of data, where it fits cwnd and the window, waits for nothing when no
+    other is out, or TCP_NODELAY is set. Exceptions: a corked socket; what a loss probe or F-RTO will decide.
+    """
+
+    section = "RFC 9293 sections 3.7.4, MUST-17, and 3.8.6.2.1"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if (
+            after is None or after.state not in SYNCHRONIZED or after.nonagle & CORK or after.phase > 1
+            or not 0 < after.unsent <= after.mss - 40 or after.snd_nxt + after.unsent >= after.snd_una + after.snd_wnd
+            or after.pipe >= after.cwnd or (after.packets_out and not after.nonagle & 1)
+        ):  # fmt: skip
+            return
+        self.fail(side, f"{after.unsent} bytes wait, and nothing stands in their way", after)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from terrella.testing import probe
 from terrella.testing.apps import MOST, stream
 from terrella.testing.oracles.base import Oracle
-from terrella.testing.pair import OTHER, Side
+from terrella.testing.pair import OTHER, Pair, Side
+from terrella.testing.probe import State
+from terrella.testing.wire import FIN, RST, Segment
+
+FIN_WAIT_1 = 4
+TIME_WAIT_NS = 60_000_000_000
 
 
 class StreamEquality(Oracle):
@@ -59,3 +64,32 @@ class ItEnds(Oracle):
                 self.fail(side, "the application never came to the end of what it had to write")
             if side.connected and other.connected and not side.eof and not other.shut_rd:
                 self.fail(side, f"never saw the end of the stream; read {side.read} of {other.written} bytes")
+
+
+class TimeWait(Oracle):
+    """Who ended its stream first keeps the connection's end in mind for 2 MSL (a minute, as in Linux): the peer's FIN
+    again, and anything else that is late, is not answered by RST. Exception: a RST ended it (RFC 1337, as in Linux).
+    """
+
+    section = "RFC 9293 sections 3.3.2 and 3.6.1, MUST-13"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.first: set[str] = set()  # who ended first, or at the same time
+        self.over: dict[str, int] = {}  # when both ends were there
+
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        if seg.flags & RST:
+            self.over[side.name] = -TIME_WAIT_NS
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        name, flow = side.name, side.flow
+        if seg.flags & FIN and state is not None and state.state == FIN_WAIT_1:
+            self.first.add(name)
+        if seg.flags & RST and name in self.over and self.pair.now - self.over[name] < TIME_WAIT_NS:
+            self.fail(side, f"{seg}, {(self.pair.now - self.over[name]) / 1e6:.3f} ms after an orderly end", state)
+        done = flow.fin_sent is not None and flow.acked >= flow.fin_sent
+        if not done or name not in self.first or flow.fin_arrived is None or seg.flags & RST:
+            return
+        if flow.seq_in(seg.ack) >= flow.fin_arrived:
+            self.over.setdefault(name, self.pair.now)

@@ -14,6 +14,7 @@ SECOND = 1_000_000_000
 ESTABLISHED, SYN_SENT, SYN_RECEIVED, CLOSED = 1, 2, 3, 7
 NONE, RETRANSMIT, PROBE, REORDER, PERSIST = range(5)
 LOSS = 4
+SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
 
 
 def nonsense(link: Link) -> bool:
@@ -110,6 +111,65 @@ class RetransmissionTimeout(Oracle):
         since = self.pair.now - began
         if since < self.least[side.name] - 1000:
             self.fail(side, f"a timeout {since / 1e6:.3f} ms after the segment was sent", after)
+
+
+class PersistTimer(Oracle):
+    """A closed window is first probed no sooner than after an RTO, and then each time after twice as long, up to the
+    greatest RTO, for as long as it stays closed.
+    """
+
+    section = "RFC 9293 section 3.8.6.1, SHLD-29 and SHLD-30"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.last: dict[str, tuple[int, int, int]] = {"a": (-1, 0, 0), "b": (-1, 0, 0)}  # SND.NXT, SND.WND, interval
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if before is None or after is None or after.timer != PERSIST or after.user_timeout_ms:
+            return
+        due = after.timer_at - self.pair.now
+        least = min(after.rto_ns, side.stack.settings.tcp_rto_max_ms * MS)
+        if before.timer != PERSIST and due < least - MS:
+            self.fail(side, f"a probe is due in {due / 1e6:.3f} ms, sooner than RTO", after)
+        if cause != "timer" or before.timer != PERSIST or before.timer_at > self.pair.now:
+            return
+        where, window, interval = self.last[side.name]
+        if (where, window) == (after.snd_nxt, after.snd_wnd):
+            least = min(2 * interval, side.stack.settings.tcp_rto_max_ms * MS)
+            if due < least - MS:
+                self.fail(side, f"probes every {interval / 1e6:.3f} ms, and the next in {due / 1e6:.3f} ms", after)
+        self.last[side.name] = (after.snd_nxt, after.snd_wnd, due)
+
+
+class GivesUp(Oracle):
+    """A connection whose user still holds it is not given up for want of an answer before R2, 100 s, have passed: since
+    the first unacknowledged segment was first sent, or, while a closed window is probed, since the peer was last heard.
+    """
+
+    section = "RFC 9293 section 3.8.3, MUST-20 and SHLD-11; section 3.8.6.1, MUST-37"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.heard: dict[str, int] = {"a": 0, "b": 0}
+        self.out: dict[str, int] = {"a": 0, "b": 0}  # when SND.UNA was last moved, or the first segment sent
+
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        self.heard[side.name] = self.pair.now
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if before is None or after is None:
+            return
+        name = side.name
+        if after.snd_una != before.snd_una or not before.packets_out:
+            self.out[name] = self.pair.now
+        if (
+            cause != "timer" or after.state != CLOSED or before.state not in SYNCHRONIZED or before.user_timeout_ms
+            or side.closed or before.timer not in (RETRANSMIT, PERSIST) or not probe.gave_up(side.stack)
+        ):  # fmt: skip
+            return
+        waited = self.pair.now - (self.heard if before.timer == PERSIST else self.out)[name]
+        if waited < 100 * SECOND:
+            self.fail(side, f"given up after {waited / 1e9:.3f} s", before)
 
 
 class NoDeadlock(Oracle):

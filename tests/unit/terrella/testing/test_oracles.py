@@ -24,6 +24,7 @@ from netstack.tcp import (
     fsm,
     options,
     output,
+    rack,
     reassembly,
     recovery,
     rto,
@@ -34,7 +35,21 @@ from netstack.tcp.congestion import cubic, reno
 from terrella.testing import oracles, pair
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case
-from terrella.testing.links import CORRUPT, DELAY, DROP, MARK, MS, STALE, Fate, Link, StripOptions, Way
+from terrella.testing.links import (
+    CORRUPT,
+    DELAY,
+    DROP,
+    DUPLICATE,
+    MARK,
+    MS,
+    RENEGE,
+    STALE,
+    ClampMss,
+    Fate,
+    Link,
+    StripOptions,
+    Way,
+)
 from terrella.testing.pair import Violation
 from terrella.testing.running import run
 from terrella.testing.wire import SACK_PERMITTED, TIMESTAMP, WSCALE
@@ -101,6 +116,18 @@ FAR = Case.exchange(
     settings=PATIENT | {"net.ipv4.tcp_early_retrans": 0},
 )  # fmt: skip
 REORDERED = bulk(fates=tuple(Fate(DELAY, 15 * MS) if n in (12, 14, 15, 30) else Fate() for n in range(31)))
+FILLED = LOSSES.but(settings=tuple(sorted((PATIENT | {"net.ipv4.tcp_sack": 0}).items())))
+RESUMED = Case.exchange(LOSSES.link.symmetric(Way(20 * MS)), Application((Piece(300_000), Piece(300_000, 8000 * MS))), Application(), settings=PATIENT)
+FORGOTTEN = bulk(fates=(*[Fate()] * 20, Fate(DROP), *[Fate()] * 7, Fate(RENEGE)))
+TWICE = bulk(fates=(*[Fate()] * 20, Fate(DUPLICATE, 5 * MS)))
+LONG = bulk(60_000, reader=Application((Piece(10, 40_000 * MS),), reads=False), settings={"net.ipv4.tcp_rmem": (4096, 8192, 16384)})
+LAST_ACK_LOST = Case.exchange(Link(Way(20 * MS, fates=lost(3, 4)), Way(20 * MS)), Application((Piece(100),)), Application(), settings=PATIENT)
+
+
+def options_of(case: Case, *options: tuple[str, int]) -> Case:
+    """The same with socket options of a's."""
+    steps = tuple((*s[:2], Application(s[2].pieces, options=options)) if s[:2] == ("attach", "a") else s for s in case.steps)
+    return case.but(steps=steps)
 
 
 def careless(c: Any, seg: Any, seq: int, now: int) -> None:
@@ -190,6 +217,45 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
      LOSSES.but(link=Link(Way(delay_ns=20 * MS, fates=LOSSES.link.a_to_b.fates),
                           Way(delay_ns=20 * MS, fates=lost(10, 12), boxes=(StripOptions((SACK_PERMITTED,)),))),
                 steps=(("listen", "b"), ("connect", "a"), ("attach", "a", Application()), ("attach", "b", Application((Piece(100_000),)))))),
+    ("halves what is offered", "SendWindow", mutate(ack, "process", ("c.snd_wnd = wnd\n", "c.snd_wnd = wnd // 2\n")), SLOW),
+    ("Nagle's algorithm always", "SendsWhatItMay",
+     mutate(output, "nagle_holds", ("not nonagle and c.packets_out", "c.packets_out")), options_of(PIECES, ("TCP_NODELAY", 1))),
+    ("no cork", "SenderSillyWindow", mutate(output, "nagle_holds", ("if nonagle & NAGLE_CORK:", "if False:")),
+     options_of(PIECES, ("TCP_CORK", 1))),
+    ("does not grow", "SlowStart", mutate(cubic, "slow_start", ("new = cwnd + acked", "new = cwnd")), bulk()),
+    ("goes on after idle", "RestartAfterIdle", replace(output, "after_idle", lambda c, now: None), RESUMED),
+    ("does not answer marks", "EcnReaction", mutate(recovery, "try_to_open", ("if flag & ECE_SEEN:", "if False:")), MARKS),
+    ("says no CWR", "EcnReaction", mutate(emit, "ecn", ("flags |= CWR", "pass")), MARKS),
+    ("waits for the timeout", "FastRetransmit", mutate(recovery, "identify_loss", ("if not c.rtx:", "if not c.rtx or c.ca_state < 3:")), LOSSES),
+    ("two duplicates are enough", "FastRetransmit",
+     mutate(recovery, "newreno_mark_lost", ("c.sacked_out >= c.reordering", "c.sacked_out >= 2")), FILLED),
+    ("one SACKed is enough", "FastRetransmit", mutate(rack, "reo_wnd_us", ("c.sacked_out >= c.reordering", "c.sacked_out >= 1")), LOSSES),
+    ("waits after a partial ACK", "FastRetransmit",
+     mutate(recovery, "newreno_mark_lost", ("or (state == CA_RECOVERY and una_advanced)", "or False")),
+     FILLED.but(link=bulk(fates=lost(20, 22, 24, 26, 28, 30)).link)),
+    ("undoes everything", "UndoHasReason", replace(recovery, "may_undo", lambda c, now: bool(c.undo_marker)), LOSSES),
+    ("believes what was forgotten", "Reneging",
+     mutate(recovery, "timeout_mark_lost", ("bool(rtx and rtx[0].marks & SACKED)", "False")), FORGOTTEN),
+    ("probes at one pace", "PersistTimer", mutate(output, "send_probe0", ("c.backoff += 1", "pass")), STOPPED),
+    ("gives up a closed window", "GivesUp",
+     every(mutate(timeouts, "probe_timeout", ("c.probes_out >= most:", "c.probes_out >= 3:")),
+           mutate(ack, "process", ("c.probes_out = c.soft_error = 0", "c.soft_error = 0"))), LONG),
+    ("holds nothing", "TakesWhatFits",
+     mutate(reassembly, "receive", ("out_of_order(c, seg, seq, end, bool(fin), now)", "out_of_window(c)")), LOSSES),
+    ("delays duplicate ACKs", "DuplicateAck",
+     mutate(delack, "check", ("if not c.ooo:", "if True:"), ("(c.ack_quick and not in_pingpong(c))", "False")), LOSSES),
+    ("old blocks first", "DuplicateAck", mutate(reassembly, "add_sack", ("kept.insert(0, (seq, end))", "kept.append((seq, end))")), LOSSES),
+    ("no D-SACK", "DuplicateAck", mutate(reassembly, "set_dsack", ("c.dsack = (seq, end)", "pass")), TWICE),
+    ("does not tell of room", "WindowUpdate", mutate(delack, "after_read", ("if new and new >= 2 * left:", "if False:")), STOPPED),
+    ("every fourth segment", "DelayedAck",
+     every(mutate(delack, "check", ("ahead > c.rcv_mss\n", "ahead > 4 * c.rcv_mss\n"), ("(c.ack_quick and", "(False and")),
+           replace(delack, "after_read", lambda c, copied, now: None)), bulk()),
+    ("forgets the connection", "TimeWait",
+     mutate(fsm, "fin_arrives", ("c.time_wait(now)", "output.send_ack(c, now)\n        c.done(now)")), LAST_ACK_LOST),
+    ("any timestamp", "Paws", mutate(fsm, "synchronized", ("ts and seq <= c.rcv_wup and (", "ts and (")), LOSSES),
+    ("large segments", "NegotiatedOptions",
+     mutate(options, "peer_mss", ("(seg.mss if seg.options & OPT_MSS else 0) or default_mss(version)", "1460")), bulk(boxes=(ClampMss(600),)).but(
+         steps=(("listen", "b"), ("connect", "a"), ("attach", "a", Application()), ("attach", "b", Application((Piece(20_000),)))))),
     ("no echo of marks", "EcnEcho", replace(connection.Connection, "check_ce", lambda self, seg: None), MARKS),
 ]  # fmt: skip
 

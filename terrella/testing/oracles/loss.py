@@ -1,0 +1,145 @@
+"""When a loss is found, what must not be taken for one, and what is believed about what the receiver holds."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from terrella.testing.oracles.base import Oracle
+from terrella.testing.oracles.congestion import CWR, LOSS, RECOVERY, both
+from terrella.testing.oracles.sender import is_new, loss_probe
+from terrella.testing.oracles.timers import REORDER, nonsense
+from terrella.testing.pair import Pair, Side
+from terrella.testing.probe import State
+from terrella.testing.wire import SYN, Segment
+
+DUP_THRESH = 3
+
+
+class FastRetransmit(Oracle):
+    """The third duplicate acknowledgment, and the third segment SACKed above a hole that was sent once, begin fast
+    recovery; fewer do not, unless the hole is older than a round trip and a quarter (RACK's time). Without SACK each
+    partial acknowledgment says that the next segment is lost (RFC 6582 section 3.2). Exceptions: where reordering was
+    seen, DupThresh and the time are others; where RACK's timer waits for the hole (Linux may take the round trip of
+    another segment); what an undo took for well after all (the RTO will find it); a timeout has its own rules.
+    """
+
+    section = "RFC 5681 section 3.2; RFC 6675 section 5; RFC 8985 section 6.2"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.ends: dict[str, list[int]] = {"a": [], "b": []}  # of the new segments sent, and when
+        self.times: dict[str, list[int]] = {"a": [], "b": []}
+        self.phase: dict[str, int] = {"a": 0, "b": 0}  # after the last event
+        self.undone: dict[str, int] = {"a": 0, "b": 0}  # SND.NXT when a reduction was undone
+        self.again: dict[str, int] = {"a": 0, "b": 0}  # the greatest end of what was sent again
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        flow = side.flow
+        if state is None or not seg.length or seg.flags & SYN or flow.iss is None:
+            return
+        name, seq = side.name, flow.seq_out(seg.seq)
+        if is_new(side, seg):
+            self.ends[name].append(seq + seg.room)
+            self.times[name].append(self.pair.now)
+            return
+        once = seq >= self.again[name]
+        self.again[name] = max(self.again[name], seq + seg.length)
+        if (
+            not once or state.phase != RECOVERY or self.phase[name] >= RECOVERY or not state.sack_ok
+            or state.sacked_out >= DUP_THRESH
+            or state.reord_seen or nonsense(self.pair.link) or loss_probe(state, seg, self.pair.now)
+        ):  # fmt: skip
+            return
+        at = bisect_right(self.ends[name], seq)
+        if at < len(self.times[name]):
+            age = (self.pair.now - self.times[name][at]) // 1000
+            if age < state.min_rtt_us + min(state.min_rtt_us >> 2, state.srtt_us >> 3) - 2:
+                self.fail(side, f"{seg} again after {age} us, with {state.sacked_out} segments SACKed", state)
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if after is not None:
+            self.phase[side.name] = after.phase
+            if before is not None and after.undos > before.undos:
+                self.undone[side.name] = after.snd_nxt
+        if not both(before, after) or nonsense(self.pair.link) or cause != "arrival":
+            return
+        assert before is not None and after is not None
+        if not after.sack_ok and before.phase < CWR and after.phase == RECOVERY:
+            least = min(DUP_THRESH, before.reordering, after.reordering)
+            seen = max(after.sacked_out, before.sacked_out + 1)  # what is sent again may have taken some of them in
+            if seen < least:
+                self.fail(side, f"fast recovery begins with {seen} duplicate ACKs", after)
+        if (
+            not after.sack_ok and before.phase == after.phase == RECOVERY and after.undos == before.undos
+            and before.snd_una < after.snd_una < after.high_seq and not after.head_marks
+        ):  # fmt: skip
+            self.fail(side, "a partial acknowledgment, and the segment that it leaves is not deemed lost", after)
+        if (
+            after.phase in (RECOVERY, LOSS) or after.reord_seen or before.reord_seen
+            or after.snd_una < self.undone[side.name]
+            or after.sacked_out < max(DUP_THRESH, after.reordering) or after.sacked_out <= before.sacked_out
+            or after.head_marks or after.timer == REORDER or after.snd_una - after.iss < self.again[side.name]
+        ):  # fmt: skip
+            return
+        self.fail(side, f"{after.sacked_out} segments above a hole, and no fast retransmit", after)
+
+
+class UndoHasReason(Oracle):
+    """A reduction is only undone on evidence: nothing had been sent again, or a D-SACK came, or an echo of a timestamp
+    from before the last retransmission, or (F-RTO, after a timeout) what was not sent again was acknowledged.
+    """
+
+    section = "RFC 4015 section 3.2; RFC 3522 section 3.2; RFC 3708 section 2; RFC 5682 section 3.1"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.last: dict[str, int | None] = {"a": None, "b": None}  # the timestamp of the last retransmission
+        self.told: dict[str, bool] = {"a": False, "b": False}  # a D-SACK came
+        self.event: dict[str, int | None] = {"a": None, "b": None}  # as `last`, of the event under way
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is None or not seg.length or side.flow.iss is None or is_new(side, seg):
+            return
+        self.event[side.name] = seg.tsval or 0
+
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        if not seg.sack or side.flow.iss is None:
+            return
+        left, right = (side.flow.seq_out(edge) for edge in seg.sack[0])
+        second = tuple(side.flow.seq_out(edge) for edge in seg.sack[1]) if len(seg.sack) > 1 else (1, 0)
+        if left < side.flow.seq_out(seg.ack) or (second[0] <= left and right <= second[1]):
+            self.told[side.name] = True
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        name = side.name
+        event, self.event[name] = self.event[name], None
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        last = self.last[name]
+        undone = after.undos > before.undos and before.phase != LOSS and self.pair.now
+        if undone and last is not None and not self.told[name]:
+            echo = seg.tsecr if seg is not None and after.ts_ok else None
+            if echo is None or (echo - last) & 0xFFFFFFFF < 1 << 31:
+                self.fail(side, "a reduction was undone, and nothing says that it was not needed", after)
+        if not after.retrans_out and not after.head_marks:
+            self.last[name] = None
+            self.told[name] = False
+        elif event is not None or before.phase < RECOVERY <= after.phase:
+            self.last[name] = event
+
+
+class Reneging(Oracle):
+    """SACK is a hint: when the retransmission timer expires and the first segment is one that was SACKed (the receiver
+    forgot it), no segment is deemed received any more, and all are sent again in turn.
+    """
+
+    section = "RFC 2018 section 8; RFC 6675 section 5.1"
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        timeout = cause == "timer" and after.retransmits > before.retransmits
+        if timeout and before.head_sacked and after.sack_ok and after.sacked_out:
+            self.fail(side, f"a timeout of a segment that was SACKed, and {after.sacked_out} are still believed", after)
