@@ -22,11 +22,16 @@ from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source, WholeSo
 from kernel.syscall.file import Gathered, gather, room
 from kernel.syscall.table import python, syscall
 from kernel.task import Task
+from netstack import options
 from netstack.tcp import beside
 from netstack.tcp.socket import TcpSocket
 from netstack.tcp.tcb import CLOSED, TIME_WAIT
 
 SCM_MAX_FD = 253
+_PRIVILEGED = frozenset((
+    (abi.SOL_SOCKET, options.SO_PREFER_BUSY_POLL), (abi.SOL_SOCKET, options.SO_BUSY_POLL_BUDGET),
+    (0, options.IP_TRANSPARENT), (41, options.IPV6_TRANSPARENT),
+))  # fmt: skip
 _TYPE_FLAGS = abi.SOCK_NONBLOCK | abi.SOCK_CLOEXEC
 Address = Any  # (text, port) or (text, port, flowinfo, scope); str or bytes for Unix sockets
 
@@ -566,6 +571,11 @@ def sys_setsockopt(task: Any, fd: int, level: int, name: int, value: int | bytes
             raise error(abi.EPERM, "a priority above 6 needs CAP_NET_ADMIN")
         if name == abi.SO_DEBUG and value:
             raise error(abi.EACCES, "SO_DEBUG needs CAP_NET_ADMIN")
+    if (level, name) in _PRIVILEGED and (level != 41 or sock.family == AF_INET6):
+        number = value if isinstance(value, int) else int.from_bytes(bytes(value[:4]), "little", signed=True)
+        wanted = number > 0 if name == options.SO_BUSY_POLL_BUDGET else number != 0
+        if wanted and not task.cred.capable(abi.CAP_NET_ADMIN):
+            raise error(abi.EPERM, "this option needs CAP_NET_ADMIN")
     task.machine.stack.now = task.machine.timeline.now  # options that are about time
     sock.setsockopt(level, name, int(value) if isinstance(value, int) else bytes(value))
     task.machine.network.drive()
