@@ -20,7 +20,7 @@ from netstack.tcp.sockopt import (
     TCP_NODELAY,
     TCP_USER_TIMEOUT,
 )  # fmt: skip
-from tests.unit.netstack.tcp.kit import Peer
+from tests.unit.netstack.tcp.kit import MASK, Peer
 
 LINUX = {"net__ipv4__tcp_early_retrans": 0}
 
@@ -80,6 +80,23 @@ def test_simultaneous_open() -> None:
     assert sock.send(b"x" * 10, peer.now) == 10
     peer.drain()
     peer.recv("P. 1:11(10) ack 1")
+
+
+def test_syn_sent_refuses_an_echo_that_its_syn_did_not_carry() -> None:
+    """RFC 7323 section 3.2: SEG.TSecr lies between the SYN's TSval and now (and a tick before, as in Linux)."""
+    peer = Peer()
+    sock = peer.connect()
+    sent = (peer.recv("S 0:0(0)").options["TS"][0] - peer.ts_base) & MASK
+    peer.wait(100)
+    for echo in (sent - 2, sent + 101):
+        peer.send(f"S. 0:0(0) ack 1 <mss 1460,sackOK,TS val 500 ecr {echo}>")
+        peer.recv("R 1:1(0)")
+        peer.send(f"R. 0:0(0) ack 1 <TS val 500 ecr {echo}>")
+        peer.silent()
+        assert sock.state == tcb.SYN_SENT
+    peer.send(f"S. 0:0(0) ack 1 <mss 1460,sackOK,TS val 500 ecr {sent}>")
+    peer.recv(". 1:1(0) ack 1")
+    assert sock.state == tcb.ESTABLISHED
 
 
 def test_simultaneous_open_takes_no_ack_of_nothing() -> None:
