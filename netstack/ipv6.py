@@ -52,6 +52,8 @@ ACCEPTED_MAX = 4096
 IDENT_BUCKETS = 1024
 
 _from_buffer = ffi.from_buffer
+ROUTERS_GROUPS = frozenset(b"\xff" + bytes((scope,)) + bytes(13) + b"\2" for scope in (1, 2, 5))
+"""A router is in these (RFC 4291 section 2.8)."""
 
 
 class Ipv6:
@@ -135,7 +137,8 @@ class Ipv6:
         if dst[0] == 0xFF:
             counters.ip6.InMcastPkts += 1
             counters.ip6.InMcastOctets += pkt.l3_len
-            if stack.kind != LOOPBACK and dst not in interface.groups:
+            router = stack.settings.conf6_forwarding and dst in ROUTERS_GROUPS
+            if stack.kind != LOOPBACK and dst not in interface.groups and not router:
                 counters.reject.NotForUs += 1
                 return False
             stack.kind = MULTICAST

@@ -21,11 +21,13 @@ from csrc import Frame, ffi, lib
 from netstack.address import (
     ALL_NODES,
     ALL_NODES_HERE,
+    ALL_ROUTERS,
     ETH_BROADCAST,
     format_ip,
     is_loopback,
     is_multicast,
     link_local_of,
+    multicast_mac,
     parse_cidr,
     parse_ip,
     parse_mac,
@@ -65,6 +67,8 @@ MIN_MTU6 = 1280
 _from_buffer: Final = ffi.from_buffer
 _parse: Final = lib.trl_parse
 _parse_plain: Final = lib.trl_parse_plain
+
+ALL_ROUTERS_MAC = multicast_mac(ALL_ROUTERS)
 
 
 class Rng(Protocol):
@@ -356,7 +360,8 @@ class Stack:
             if data[0:6] != interface.mac and len(data) >= 14:
                 if data[0] & 1:
                     self.kind = BROADCAST if data[0:6] == ETH_BROADCAST else MULTICAST
-                if not data[0] & 1 or (data[0:2] == b"33" and bytes(data[0:6]) not in interface.mac_groups):
+                unknown = not data[0] & 1 or (data[0:2] == b"33" and bytes(data[0:6]) not in interface.mac_groups)
+                if unknown and not (data[0:6] == ALL_ROUTERS_MAC and self.settings.conf6_forwarding):
                     self.counters.reject.EthOtherHost += 1
                     return
         else:

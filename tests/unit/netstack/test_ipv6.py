@@ -84,6 +84,14 @@ def test_unknown_options_by_their_top_bits(otype: int, unicast: int | None, grou
                 assert (reply[ICMPv6ParamProblem].code, reply[ICMPv6ParamProblem].ptr) == (2, pointer)
 
 
+@pytest.mark.parametrize("forwarding", [0, 1])
+def test_a_router_is_among_all_routers(forwarding: int) -> None:
+    """RFC 4291 section 2.8."""
+    host = Host6(net__ipv6__conf__all__forwarding=forwarding)
+    for group, mac in (("ff02::2", "33:33:00:00:00:02"), ("ff05::2", "33:33:00:00:00:02")):
+        assert (answer(host, v6(dst=group) / ECHO, mac) is not None) == bool(forwarding)
+
+
 @pytest.mark.parametrize(
     "options",
     [
