@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp.tcb import LOSS_PROBE, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import LOSS_PROBE, MS, RETRANS, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -57,13 +57,6 @@ def computed_ns(c: Connection) -> int:
     rto = ((c.srtt_us >> 3) + c.rttvar_us) * 1000
     most = c.rto_max_ns
     return rto if rto < most else most
-
-
-def update_min_rtt(c: Connection, rtt_us: int, now: int) -> None:
-    """The smallest round trip of the last tcp_min_rtt_wlen seconds."""
-    if rtt_us <= c.min_rtt_us or now - c.min_rtt_ns > c.settings.tcp_min_rtt_wlen * SECOND:
-        c.min_rtt_us = rtt_us or 1
-        c.min_rtt_ns = now
 
 
 def head_delta_ns(c: Connection, now: int) -> int:
