@@ -30,8 +30,9 @@ def both(before: State | None, after: State | None) -> bool:
 class SlowStart(Oracle):
     """cwnd begins with at most ten segments (RFC 6928), never falls below one, grows only when an arriving segment
     acknowledges something, and outside of recovery by at most what was newly delivered; and it does grow where it was
-    full and the segment acknowledges data. An undo brings back at most
-    what was there, but where the same segment begins another reduction: then cwnd is pipe and what PRR lets follow.
+    full (of more than the one segment that the persist timer sends) and the segment acknowledges data. An undo brings
+    back at most what was there, but where the same segment begins another reduction: then cwnd is pipe and what PRR
+    lets follow.
     """
 
     section = "RFC 5681 section 3.1; RFC 6928; RFC 3465 section 2.2; RFC 4015"
@@ -55,7 +56,7 @@ class SlowStart(Oracle):
                 self.fail(side, f"an initial window of {after.cwnd} segments", after)
             return
         if (
-            after.cwnd == before.cwnd < before.ssthresh == after.ssthresh and before.pipe >= before.cwnd
+            1 < after.cwnd == before.cwnd < before.ssthresh == after.ssthresh and before.pipe >= before.cwnd
             and after.snd_una > before.snd_una and before.phase == after.phase == OPEN and after.congestion in BETA
             and before.undos == after.undos
         ):  # fmt: skip
