@@ -103,7 +103,8 @@ def nagle_holds(c: Connection, nonagle: int) -> bool:
 def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int, size: int, last: bool) -> int:
     """Wait for the next ACK rather than send a fraction of a super-segment, of a buffer with `size` bytes, the `last`
     that waits? 0 no, 1 yes, 3 yes and cwnd is the limit."""
-    if c.ca_state >= CA_RECOVERY or now - c.tso_ns >= MS:
+    since: int = c.wstamp_ns if c.wstamp_ns > c.tso_ns else c.tso_ns  # what is paced counts from when its turn came
+    if c.ca_state >= CA_RECOVERY or now - since >= MS:
         return 0
     send_win = c.snd_una + c.snd_wnd - c.snd_nxt
     cong_win = (c.cwnd - in_flight) * mss
