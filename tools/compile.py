@@ -75,6 +75,10 @@ COUNTED = ("-fprofile-use", "-Wno-error=coverage-mismatch", "-fprofile-partial-t
 """With the second the counts of a function that has changed since are passed over. Without the third, code that has no
 counts is compiled to be small and put far away: also such that has lost them on the compiler's way, by jump threading.
 """
+TOGETHER = ("-flto", "-fno-fat-lto-objects")
+"""With a profile the linker has the compiler look at all files at once: who is called often, and from one place, is
+written out there, and who call each other lie together.
+"""
 TRAINING_S = 300
 """It takes some seconds."""
 PROFILE = "profile.json"
@@ -340,6 +344,7 @@ def build(
     csrc = ROOT / "csrc"
     include = ["-I" + str(runtime), "-I" + sysconfig.get_paths()["include"], "-I" + str(csrc)]
     straight = source.parent / "c" / STRAIGHT_H
+    together = list(TOGETHER) if profiles is not None else []
     # Of what these declare mypyc includes the code but, with several files, not the declarations.
     flags = [*FLAGS, *(COUNTING if counts else [])]
     for header in ("CPy.h", "bytes_extra_ops.h", "bytearray_extra_ops.h", str(straight)):
@@ -357,7 +362,7 @@ def build(
 
     def compiled_object(path: Path, more: list[str]) -> Path:
         leaf = path.parent == csrc and path.name != "direct.c"  # not counted: some run before the library is ready
-        command = [*compiler, *([*FLAGS, "-O3"] if leaf else flags), *more, *include]
+        command = [*compiler, *([*FLAGS, "-O3"] if leaf else flags), *together, *more, *include]
         profile = profiles.get(path) if profiles is not None else None
         key = seen.copy()
         key.update(path.read_bytes())
@@ -378,7 +383,8 @@ def build(
 
     files: dict[str, str] = {}
     used: dict[Path, Path] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(cores) as pool:
         jobs = []
         for extension in extensions:
             more = ["-I" + str(source / d) for d in extension.include_dirs]
@@ -393,7 +399,8 @@ def build(
             used.update(made)
             (to / file).parent.mkdir(parents=True, exist_ok=True)
             shared = ["-bundle", "-undefined", "dynamic_lookup"] if sys.platform == "darwin" else ["-shared", *DIRECT]
-            run([*compiler, *shared, *(COUNTING if counts else []), *map(str, made.values()), "-o", str(to / file)])
+            more = list(COUNTING) if counts else [*FLAGS, *COUNTED, *together, f"-flto={cores}"] if together else []
+            run([*compiler, *shared, *more, *map(str, made.values()), "-o", str(to / file)])
             files[extension.name] = file
     kept = {*used.values()}
     for path in objects.iterdir():
