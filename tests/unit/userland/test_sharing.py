@@ -137,7 +137,7 @@ def test_a_send_buffer_that_stays_behind(monkeypatch: pytest.MonkeyPatch) -> Non
                 self.expand_sndbuf()
             if self.writable():
                 self.was_full = False
-                self.wake_pending = True
+                self.wake_pending = self.wake_all = True
 
     monkeypatch.setattr(Connection, "check_space", check_space)
     found = [shares(*case) for case in CASES]

@@ -162,14 +162,20 @@ def test_a_variable_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch, 
 
 
 def offered(c: Any) -> int:
-    """`window.select` by its rules alone: the candidate, but never an edge that moves left."""
+    """`window.select` by its rules alone: the candidate, but never an edge that moves left; none where what came found
+    no memory; and what fits in the field, of which a setting leaves 15 bits where the window is not scaled.
+    """
+    if c.ack_pending & window.NO_MEMORY:
+        c.rcv_wnd, c.rcv_wup = 0, c.rcv_nxt
+        return 0
     current = max(c.rcv_wup + c.rcv_wnd - c.rcv_nxt, 0)
     new = window.candidate(c)
     if new < current:
         unit = (1 << c.rcv_wscale) - 1
         new = (current + unit) & ~unit
     c.rcv_wnd, c.rcv_wup = new, c.rcv_nxt
-    return int(min(new, 65535 << c.rcv_wscale) >> c.rcv_wscale)
+    most = 32767 if c.settings.tcp_workaround_signed_windows and not c.rcv_wscale else 65535 << c.rcv_wscale
+    return int(min(new, most) >> c.rcv_wscale)
 
 
 SIZE = st.one_of(st.integers(0, 1 << 23), st.integers(0, 3000), st.integers(60_000, 70_000))
@@ -178,15 +184,18 @@ SIZE = st.one_of(st.integers(0, 1 << 23), st.integers(0, 3000), st.integers(60_0
 @settings(max_examples=300, deadline=None)
 @given(st.builds(dict, rcvbuf=SIZE, rmem=st.sampled_from([0, 0, 0, 960, 5000]), scaling_ratio=st.integers(1, 255),
                  window_clamp=st.integers(1, 1 << 22), rcv_mss=st.integers(88, 9000), rcv_wscale=st.integers(0, 14),
-                 rcv_ssthresh=SIZE, rcv_wnd=SIZE, ahead=st.integers(0, 70_000)))  # fmt: skip
-def test_the_window_offered_after_everything_was_read(fields: dict[str, int]) -> None:
+                 rcv_ssthresh=SIZE, rcv_wnd=SIZE, ahead=st.integers(0, 70_000)),
+       st.booleans(), st.booleans())  # fmt: skip
+def test_the_window_offered_after_everything_was_read(fields: dict[str, int], full: bool, signed: bool) -> None:
     """The short way of `window.select` says what the rules say."""
     ahead = fields.pop("ahead")
+    pending = window.NO_MEMORY if full and fields["rmem"] else 0  # (an empty queue has room for a segment)
     counters = SimpleNamespace(TCPWantZeroWindowAdv=0, TCPToZeroWindowAdv=0, TCPFromZeroWindowAdv=0)
-    taste = SimpleNamespace(tcp_shrink_window=0)
+    taste = SimpleNamespace(tcp_shrink_window=0, tcp_workaround_signed_windows=int(signed))
     one, other = (
         SimpleNamespace(
-            **fields, rcv_wup=1000, rcv_nxt=1000 + ahead, ack_quick=0, counters=counters, settings=taste
+            **fields, rcv_wup=1000, rcv_nxt=1000 + ahead, ack_quick=0, ack_pending=pending, counters=counters,
+            settings=taste,
         )
         for _ in range(2)
     )  # fmt: skip
