@@ -82,7 +82,8 @@ class SlowStart(Oracle):
 
 class CongestionAvoidance(Oracle):
     """From ssthresh on, Reno grows by one segment for each cwnd acknowledged (equation 3); CUBIC at most by
-    half of what is acknowledged (the target is at most 1.5 cwnd in a round trip).
+    half of what is acknowledged (the target is at most 1.5 cwnd in a round trip). And Reno does grow: where cwnd was
+    full, two of it acknowledged are a segment.
     """
 
     section = "RFC 5681 section 3.1; RFC 9438 sections 4.2 to 4.5"
@@ -90,6 +91,7 @@ class CongestionAvoidance(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.credit: dict[str, float] = {"a": 1.0, "b": 1.0}
+        self.due: dict[str, int] = {"a": 0, "b": 0}  # acknowledged of a full cwnd since it last changed
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if not both(before, after):
@@ -99,9 +101,15 @@ class CongestionAvoidance(Oracle):
             before.cwnd < before.ssthresh or before.recovering or after.recovering or after.undos > before.undos
             or before.congestion not in BETA or before.congestion != after.congestion
         ):  # fmt: skip
-            self.credit[side.name] = 2.0
+            self.credit[side.name], self.due[side.name] = 2.0, 0
             return
         delivered = after.delivered - before.delivered
+        if before.cwnd != after.cwnd or not before.phase == after.phase == OPEN or before.congestion != "reno":
+            self.due[side.name] = 0
+        elif before.pipe >= before.cwnd and after.snd_una > before.snd_una:
+            self.due[side.name] += delivered
+        if self.due[side.name] > 2 * after.cwnd + 2:
+            self.fail(side, f"cwnd is {after.cwnd}, and {self.due[side.name]} segments were acknowledged of it", after)
         grown = after.cwnd - before.cwnd
         per = before.cwnd if before.congestion == "reno" else 2
         credit = self.credit[side.name] + delivered / per - max(grown, 0)

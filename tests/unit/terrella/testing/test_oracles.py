@@ -186,6 +186,8 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
      mutate(recovery, "try_keep_open", ("state = CA_OPEN", "state = CA_OPEN; c.cwnd += 5")), REORDERED),
     ("avoids no congestion", "CongestionAvoidance",
      mutate(reno, "additive_increase", ("grow = c.cwnd_cnt // w", "grow = c.cwnd_cnt")), LOSSES.but(settings=tuple((PATIENT | RENO).items()))),
+    ("does not grow from ssthresh on", "CongestionAvoidance",
+     replace(reno, "additive_increase", lambda c, w, acked: None), LOSSES.but(settings=tuple((PATIENT | RENO).items()))),
     ("does not reduce", "Reduction", mutate(recovery, "init_cwnd_reduction", ("c.cc.ssthresh(c)", "c.cwnd")), LOSSES),
     ("timeout without reduction", "Reduction", mutate(recovery, "enter_loss", ("c.cwnd = c.in_flight() + 1", "pass")), BLACKHOLE),
     ("RTO below SRTT", "RtoBounds", mutate(rto, "computed_ns", ("(c.srtt_us >> 3) + c.rttvar_us", "(c.srtt_us >> 4)")), bulk()),
