@@ -21,7 +21,8 @@ from terrella.testing.wire import (
 
 MS = 1_000_000
 SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
-RECEIVING = (1, 4, 5)  # ESTABLISHED, FIN-WAIT-1, FIN-WAIT-2
+FIN_WAIT_2 = 5
+RECEIVING = (1, 4, FIN_WAIT_2)  # ESTABLISHED, FIN-WAIT-1
 
 
 class AckOnlyWhatCame(Oracle):
@@ -193,7 +194,8 @@ class TakesWhatFits(Oracle):
 class DuplicateAck(Oracle):
     """What comes out of order is acknowledged at once, without SACK each time, with SACK until three ACKs had the same
     number (more are let out together: Linux's compression), and the first block that is no D-SACK holds it. What
-    has come before and been acknowledged is so at once again, with a D-SACK where SACK is in use.
+    has come before and been acknowledged is so at once again, with a D-SACK where SACK is in use. Exception: FIN-WAIT-2
+    of a socket that was closed, which answers as TIME-WAIT does (Linux).
     """
 
     section = "RFC 5681 section 4.2; RFC 9293 section 3.10.7.4 (first); RFC 2018 section 4; RFC 2883 section 4"
@@ -215,6 +217,7 @@ class DuplicateAck(Oracle):
         if (
             seg is None or before is None or after is None or not seg.length or seg.flags & (SYN | RST)
             or before.state not in RECEIVING or after.state not in RECEIVING or after.rcv_nxt != before.rcv_nxt
+            or (side.closed and after.state == FIN_WAIT_2)
         ):  # fmt: skip
             return
         seq = before.rcv_nxt + ((seg.seq - before.rcv_nxt + HALF) & MASK) - HALF
