@@ -7,11 +7,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from csrc import ffi
 from csrc.frame import Frame
 from drivers.capture import Pcapng
 from drivers.clock import RealTimeline, VirtualTimeline
 from kernel.machine import Machine
+from kernel.net.netif import REAL_ROUNDS
 
 US = 1_000
 MS = 1_000_000
@@ -170,6 +173,43 @@ def test_a_guard_knows_the_stack_before_it_looks_at_a_frame() -> None:
             while card.queue:
                 timeline.step(block=False)
             assert card.guard and not card.strange
+    finally:
+        timeline.close()
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("keeps", ["nobody", "a deadline", "a post", "a stop"])
+def test_a_device_is_read_again_as_long_as_nobody_is_kept_waiting(keeps: str) -> None:
+    """A card that always has one more frame is looked at so often and no more; once where it is somebody else's turn."""
+    ours, theirs = os.pipe()
+    timeline = RealTimeline(1)
+    looks = 0
+    done: list[str] = []
+
+    class Real(Card):
+        def fileno(self) -> int | None:
+            return ours
+
+        def receive(self, budget: int) -> list[Frame]:
+            nonlocal looks
+            looks += 1
+            if keeps == "a deadline":
+                timeline.timer(lambda now: done.append("due")).arm(timeline.now - 1)
+            elif keeps == "a post":
+                timeline.post(lambda now: done.append("posted"))
+            elif keeps == "a stop":
+                timeline.stop()
+            return [Frame.of(udp(b"more"), ethernet=False)]
+
+    try:
+        with Machine("m", timeline) as machine:
+            machine.attach(Real(), "10.0.0.1/24")
+            os.write(theirs, b"x")
+            timeline.step(block=False)
+            assert looks == (REAL_ROUNDS if keeps == "nobody" else 1)
+            timeline.step(block=False)  # and then it is their turn
+            assert bool(done) == (keeps in ("a deadline", "a post"))
     finally:
         timeline.close()
         os.close(ours)
