@@ -181,7 +181,7 @@ def test_a_guard_knows_the_stack_before_it_looks_at_a_frame() -> None:
 
 @pytest.mark.parametrize("keeps", ["nobody", "a deadline", "a post", "a stop"])
 def test_a_device_is_read_again_as_long_as_nobody_is_kept_waiting(keeps: str) -> None:
-    """A card that always has one more frame is looked at so often and no more; once where it is somebody else's turn."""
+    """A card that always has one more frame is looked at so often, no more; once where it is somebody else's turn."""
     ours, theirs = os.pipe()
     timeline = RealTimeline(1)
     looks = 0
