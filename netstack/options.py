@@ -58,6 +58,11 @@ IPV6: Final[dict[int, Kept]] = {
     IPV6_2292PKTINFO: FLAG, IPV6_2292HOPLIMIT: FLAG, IPV6_MULTICAST_ALL: (1, 0, -1, ANY), IPV6_ORIGDSTADDR: FLAG,
     IPV6_TRANSPARENT: FLAG, IPV6_RECVERR_RFC4884: (0, 0, 1, ANY),
 }  # fmt: skip
+IPV6_UNICAST_HOPS, IPV6_MTU_DISCOVER, IPV6_TCLASS, IPV6_MINHOPCOUNT = 16, 23, 67, 73
+TWINS: Final = {IPV6_UNICAST_HOPS: (-1, 255), IPV6_MTU_DISCOVER: (0, 5), IPV6_TCLASS: (-1, 255),
+                IPV6_MINHOPCOUNT: (0, 255)}  # fmt: skip
+"""Options that IPPROTO_IP has too (IP_TTL, IP_MTU_DISCOVER, IP_TOS, IP_MINTTL): of an IPv6 socket each of these is for
+what goes over IPv6, the other for IPv4-mapped addresses. With their bounds."""
 IPV6_IDLE: Final = frozenset((3, 4, 5, 11, 30, 33, 53, 56, 58, 60, 77))
 """The old and the new IPV6_RECVHOPOPTS, RECVDSTOPTS, RECVRTHDR; FLOWINFO, ROUTER_ALERT_ISOLATE, FLOWINFO_SEND,
 RECVPATHMTU, RECVFRAGSIZE."""
@@ -249,7 +254,16 @@ def _interface(sock: Socket, index: int, code: int) -> None:
 def set_ip6(sock: Socket, name: int, number: int) -> bool:
     """An option of IPPROTO_IPV6; False when there is none of that number."""
     bounds = IPV6.get(name)
-    if bounds is not None:
+    if name in TWINS:
+        low, high = TWINS[name]
+        if not low <= number <= high:
+            raise failure(errno.EINVAL, f"{low} to {high}, not {number}")
+        if name == IPV6_TCLASS:
+            number = max(number, 0)
+            if sock.type == STREAM:  # a stream's ECN bits are TCP's own
+                number &= 0xFC
+        sock.ip6_flags = {**sock.ip6_flags, name: number}
+    elif bounds is not None:
         sock.ip6_flags = {**sock.ip6_flags, name: kept(number, bounds)}
     elif name == IPV6_UNICAST_IF:
         index = int.from_bytes(struct.pack("=i", number), "big")
@@ -271,6 +285,8 @@ def set_ip6(sock: Socket, name: int, number: int) -> bool:
 
 def get_ip6(sock: Socket, name: int, room: int | None) -> int | bytes | None:
     bounds = IPV6.get(name)
+    if name in TWINS:
+        return sock.ip6_flags.get(name, 1 if name == IPV6_MTU_DISCOVER else 0)
     if bounds is not None:
         return sock.ip6_flags.get(name, bounds[0])
     if name == IPV6_UNICAST_IF:

@@ -125,7 +125,7 @@ class Raw:
             if error_in.frag_needed and not found:
                 self._learn_mtu(error_in, now)
             found = True
-            hard = error_in.fatal or (error_in.frag_needed and sock.ip_mtu_discover != IP_PMTUDISC_DONT)
+            hard = error_in.fatal or (error_in.frag_needed and sock.mtu_discover(error_in.version) != IP_PMTUDISC_DONT)
             if wants_errors(sock, error_in.version):
                 queue_icmp(sock, error_in, 0, 0)
             elif hard and sock.remote is not None:
@@ -251,10 +251,11 @@ class RawSocket(Socket):
             else:
                 self._send_whole6(bytes(data), path, now)
             return len(data)
-        mode = self.ip_mtu_discover
+        mode = self.mtu_discover(path.version)
         whole = mode in (IP_PMTUDISC_DO, IP_PMTUDISC_PROBE)
-        ttl = asked.ttl if asked.ttl >= 0 else self.ttl
-        tos = asked.tos if asked.tos >= 0 else self.tos
+        tos, ttl = self.marks(path.version)
+        ttl = asked.ttl if asked.ttl >= 0 else ttl
+        tos = asked.tos if asked.tos >= 0 else tos
         try:
             if len(dst) == 4:
                 if asked.ttl < 0 and is_multicast(dst):

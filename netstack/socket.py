@@ -165,8 +165,8 @@ class Socket:
         self.priority = 0
         self.mark = 0
         self.bound_device: Interface | None = None
-        self.tos = 0  # or traffic class
-        self.ttl = -1  # or hop limit; -1: the host's
+        self.tos = 0  # of IPv4, as the three that follow: see `options.TWINS`
+        self.ttl = -1  # the host's
         self.ip_minttl = 0
         self.ip_mtu_discover = IP_PMTUDISC_DONT if settings.ip_no_pmtu_disc else IP_PMTUDISC_WANT
 
@@ -382,6 +382,20 @@ class Socket:
 
     def ip_changed(self) -> None:
         """An option of IP (IP_TOS, IP_TTL ...) was set."""
+
+    def marks(self, version: int) -> tuple[int, int]:
+        """IP_TOS and IP_TTL, or IPV6_TCLASS and IPV6_UNICAST_HOPS, of what is sent by that IP version. TTL -1: the
+        host's."""
+        if version == 4:
+            return self.tos, self.ttl
+        flags = self.ip6_flags
+        return (flags.get(IPV6_TCLASS, 0), flags.get(IPV6_UNICAST_HOPS, -1)) if flags else (0, -1)
+
+    def mtu_discover(self, version: int) -> int:
+        """IP_MTU_DISCOVER, or IPV6_MTU_DISCOVER."""
+        if version == 4:
+            return self.ip_mtu_discover
+        return self.ip6_flags.get(IPV6_MTU_DISCOVER, IP_PMTUDISC_WANT) if self.ip6_flags else IP_PMTUDISC_WANT
 
     def _set_socket(self, name: int, value: int | bytes) -> None:
         settings = self.stack.settings
@@ -623,27 +637,10 @@ def set_ip6(sock: Socket, name: int, value: int | bytes) -> None:
         if sock.local[1] or sock.type == SOCK_RAW:
             raise error(errno.EINVAL, "the socket is bound already")
         sock.v6only = bool(number)
-    elif name in (IPV6_UNICAST_HOPS, IPV6_MULTICAST_HOPS):
+    elif name == IPV6_MULTICAST_HOPS:
         if not -1 <= number <= 255:
             raise error(errno.EINVAL, f"a hop limit is 0 to 255, not {number}")
-        if name == IPV6_UNICAST_HOPS:
-            sock.ttl = number
-        else:
-            sock.ip6_flags = {**sock.ip6_flags, name: 1 if number == -1 else number}
-    elif name == IPV6_TCLASS:
-        if not -1 <= number <= 255:
-            raise error(errno.EINVAL, f"a traffic class is 0 to 255, not {number}")
-        number = max(number, 0)
-        # A stream's ECN bits are TCP's own.
-        sock.tos = number & 0xFC | sock.tos & 3 if sock.type == SOCK_STREAM else number
-    elif name == IPV6_MTU_DISCOVER:
-        if not IP_PMTUDISC_DONT <= number <= IP_PMTUDISC_OMIT:
-            raise error(errno.EINVAL)
-        sock.ip_mtu_discover = number
-    elif name == IPV6_MINHOPCOUNT:
-        if not 0 <= number <= 255:
-            raise error(errno.EINVAL)
-        sock.ip_minttl = number
+        sock.ip6_flags = {**sock.ip6_flags, name: 1 if number == -1 else number}
     elif name == IPV6_MULTICAST_LOOP and number not in (0, 1):
         raise error(errno.EINVAL, "0 or 1")
     elif name in IP6_FLAGS:
@@ -667,16 +664,10 @@ def get_ip6(sock: Socket, name: int, n: int | None = None) -> int | bytes:
     if name == IPV6_V6ONLY:
         return int(sock.v6only)
     if name == IPV6_UNICAST_HOPS:
-        hops: int = sock.stack.settings.conf6_hop_limit if sock.ttl < 0 else sock.ttl
-        return hops
+        hops = sock.marks(6)[1]
+        return sock.stack.settings.conf6_hop_limit if hops < 0 else hops
     if name in (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_AUTOFLOWLABEL):
         return sock.ip6_flags.get(name, 1)
-    if name == IPV6_TCLASS:
-        return sock.tos
-    if name == IPV6_MTU_DISCOVER:
-        return sock.ip_mtu_discover
-    if name == IPV6_MINHOPCOUNT:
-        return sock.ip_minttl
     if name == IPV6_MTU:
         mtu = sock.path_mtu()
         if mtu is None:

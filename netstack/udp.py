@@ -215,7 +215,7 @@ class Udp:
                 find_path(self.stack, error_in.dst, error_in.src, None, now).update_pmtu(error_in.mtu, now)
             except OSError:
                 return True  # the route is gone, and with it the question
-            hard = sock.ip_mtu_discover != IP_PMTUDISC_DONT
+            hard = sock.mtu_discover(error_in.version) != IP_PMTUDISC_DONT
         if wants_errors(sock, error_in.version):
             queue_icmp(sock, error_in, HEADER_LEN, dport)
         elif hard and sock.remote is not None:
@@ -479,7 +479,7 @@ class UdpSocket(Socket):
         """EMSGSIZE for more than IP can carry, or the path in one packet where nothing may be fragmented."""
         four = len(target[0]) == 4
         most = MAX_PAYLOAD if four else MAX_PAYLOAD6
-        whole = self.ip_mtu_discover in WHOLE or (not four and self._dont_fragment6(asked))
+        whole = self.mtu_discover(path.version) in WHOLE or (not four and self._dont_fragment6(asked))
         if whole and not self.segment and asked.segment <= 0:
             most = min(most, path.mtu - (28 if four else 48))
         if size > most:
@@ -512,10 +512,11 @@ class UdpSocket(Socket):
             sum_ = lib.trl_l4_checksum(path.src, path.dst, len(dst), IPPROTO_UDP, _from_buffer(body), len(body))
             # RFC 768: a sum that comes out as zero is sent as all ones.
             body[6:8] = (sum_ or 0xFFFF).to_bytes(2, "big")
-        mode = self.ip_mtu_discover
+        mode = self.mtu_discover(path.version)
         whole = mode in WHOLE
-        ttl = asked.ttl if asked.ttl >= 0 else self.ttl
-        tos = asked.tos if asked.tos >= 0 else self.tos
+        tos, ttl = self.marks(path.version)
+        ttl = asked.ttl if asked.ttl >= 0 else ttl
+        tos = asked.tos if asked.tos >= 0 else tos
         try:
             if len(dst) == 4:
                 if asked.ttl < 0 and is_multicast(dst):

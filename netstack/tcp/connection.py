@@ -164,10 +164,10 @@ class Connection(Tcb):
         sock = self.sock
         if sock is not None:
             timeouts.bounds(self, sock.flags)
-            self.set_ip(sock.tos, sock.ttl)
+            self.set_ip(*sock.marks(path.version))
 
     def set_ip(self, tos: int, ttl: int) -> None:
-        """IP_TOS and IP_TTL of the socket."""
+        """IP_TOS and IP_TTL of the socket, or what IPv6 calls them."""
         self.tos_now = tos & 0xFC
         self.out = None
         if ttl >= 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from csrc import Frame, ffi, lib
+from netstack.ipv4_header import checksum
 from netstack.tcp import beside, window
 from netstack.tcp.segment import ACK, CWR, ECE, OPT_MSS, OPT_SACK, OPT_TIMESTAMP, RST, SYN, URG
 from netstack.tcp.seq import MASK
@@ -214,6 +215,19 @@ def urgent_pointer(c: Connection, seq: int, flags: int) -> int:
         return flags
     c.out.urgent = min(ahead, 0xFFFF)
     return flags | URG
+
+
+def set_ttl(frame: Frame, path: Path, ttl: int) -> None:
+    """Another TTL or hop limit than the path's."""
+    at = path.l3
+    data = bytearray(frame.data)
+    if path.version == 6:
+        data[at + 7] = ttl
+    else:
+        data[at + 8] = ttl
+        data[at + 10 : at + 12] = b"\0\0"
+        data[at + 10 : at + 12] = checksum(data[at : at + 20]).to_bytes(2, "big")
+    frame.data = data
 
 
 def ecn(c: Connection, seq: int, flags: int, length: int) -> int:

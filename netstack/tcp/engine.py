@@ -262,6 +262,7 @@ class Tcp:
         mss: int = 0,
         wscale: int = 0,
         tos: int = 0,
+        ttl: int = -1,
     ) -> None:
         """A segment without payload that no connection sends."""
         tsval = tsecr = 0
@@ -271,6 +272,8 @@ class Tcp:
         frame = emit.answer(
             path, lport << 16 | rport, seq, ack, flags, window, options, tsval, tsecr, mss | wscale << 16, tos
         )
+        if ttl >= 0:
+            emit.set_ttl(frame, path, ttl)
         self.counters.OutSegs += 1
         if self.send is self.straight:
             path.leave(frame, now)

@@ -121,7 +121,7 @@ class Guard:
         entry.timestamps = settings.tcp_timestamps != 0
         entry.scaling = settings.tcp_window_scaling != 0
         entry.sack, entry.ecn = settings.tcp_sack != 0, settings.tcp_ecn in (1, 2)
-        entry.tos, entry.user_mss = sock.tos & 0xFC, sock.user_mss
+        entry.tos, entry.user_mss = sock.marks(version)[0] & 0xFC, sock.user_mss
         mss = options.advertised_mss(version, self.interface.mtu, {}, sock.user_mss, settings.route_min_adv_mss)
         entry.mss = mss
         space = sock.rcvbuf * window.DEFAULT_RATIO >> 8

@@ -154,9 +154,10 @@ class Request:
             self.ts_last = ts[0]
             if self.ts_first < 0:
                 self.ts_first = self.ts_last
+        tos, ttl = self.listener.sock.marks(self.path.version)
         self.engine.reply(
             self.path, self.lport, self.rport, self.iss, self.irs + 1, flags, min(self.rcv_wnd, 65535), now, ts=ts,
-            options=bits, mss=self.advmss, wscale=self.rcv_wscale, tos=self.listener.sock.tos & 0xFC,
+            options=bits, mss=self.advmss, wscale=self.rcv_wscale, tos=tos & 0xFC, ttl=ttl,
         )  # fmt: skip
 
     def arm(self, now: int) -> None:

@@ -260,8 +260,8 @@ class TcpSocket(Socket):
         c.keep_cnt = count or c.keep_cnt
         if self.cc_name and self.cc_name != c.cc.name:
             c.cc = congestion.create(self.cc_name)
-        if self.tos or self.ttl >= 0:
-            c.set_ip(self.tos, self.ttl)
+        if self.tos or self.ttl >= 0 or self.ip6_flags:
+            c.set_ip(*self.marks(c.path.version))
 
     # Active open.
 
@@ -656,7 +656,7 @@ class TcpSocket(Socket):
 
     def ip_changed(self) -> None:
         if self.conn is not None:
-            self.conn.set_ip(self.tos, self.ttl)
+            self.conn.set_ip(*self.marks(self.conn.path.version))
 
     def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
         conn = self.conn
