@@ -185,8 +185,6 @@ def delay(c: Connection, now: int) -> None:
 def expired(c: Connection, now: int) -> None:
     """The delayed-ACK deadline passed."""
     c.delack_ns = 0
-    if not c.ack_pending & TIMER:
-        return
     c.ack_pending &= ~TIMER
     if c.ack_pending & SCHED:
         if not in_pingpong(c):

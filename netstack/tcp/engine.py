@@ -26,7 +26,7 @@ from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts
 from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MD5, OPT_TIMESTAMP, RST, SYN, Plain, Segment
 from netstack.tcp.seq import MASK, unwrap
-from netstack.tcp.tcb import CLOSED, MS, SECOND, SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import MS, SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
 from netstack.tcp.tunables import Tunables
 
@@ -446,13 +446,13 @@ class Tcp:
         found = self.table.get(error.key)
         if found is None:
             return
-        if found.__class__ is TimeWait or found.__class__ is Request:
+        if found.__class__ is TimeWait:
+            return  # nothing is out that it could be about
+        if found.__class__ is Request:
             found.icmp(error, now)
             return
         c: Connection = found
         seq = unwrap(int.from_bytes(error.l4[4:8], "big"), c.snd_una)
-        if c.state == CLOSED:
-            return
         if not c.snd_una <= seq <= c.snd_nxt:
             # RFC 5927 section 4.1: about nothing that is in flight.
             self.tcpext.OutOfWindowIcmps += 1

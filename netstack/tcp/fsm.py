@@ -297,9 +297,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         seq += 1
         unscaled = True
         seg.flags = flags = flags & ~SYN
-    # Fifth, the ACK field.
-    if not flags & ACK:
-        return
+    # Fifth, the ACK field (what has none was dropped or answered above).
     ack = unwrap(seg.ack, c.snd_una)
     # What is kept of them is mostly what is there already: the same object, and not one more for each variable.
     if ack == c.snd_nxt:

@@ -467,8 +467,6 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
         c.lsndtime_ns = now
         if now - c.lrcvtime_ns < c.ato_ns:
             c.ack_pingpong += 1
-    if c.debug is not None:
-        c.debug("retransmit", rec, now)
     if c.paced and congested.refuses(c):
         congested.dropped(c, pcount, now)
         c.counters.TCPRetransFail += pcount
@@ -535,12 +533,8 @@ def retransmit_lost(c: Connection, now: int) -> None:
     """Send again what is marked lost and not out yet, oldest first, within cwnd (RFC 6675 section 5 (C), NextSeg
     rule 1)."""
     rtx = c.rtx
-    if not rtx:
-        return
     hint = c.retransmit_hint
     i = index_of(c, hint) if hint > rtx[0].seq else 0
-    if i < 0:
-        i = 0
     max_segs = tso_segs(c, current_mss(c))
     rearm = False
     while i < len(rtx):

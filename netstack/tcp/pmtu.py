@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 
 def frag_needed(c: Connection, mtu: int, now: int) -> None:
-    """RFC 1191, validated by the caller (RFC 5927): smaller segments from now on, and what was too big again."""
-    if mtu >= c.mtu:
-        return
+    """RFC 1191, validated by the caller (RFC 5927): smaller segments from now on, and what was too big again.
+    `mtu` is less than what the connection went by."""
     c.mtu = mtu
     c.sync_mss()
     if c.rtx:

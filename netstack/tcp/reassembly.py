@@ -135,10 +135,7 @@ def enqueue(c: Connection, payload: Any, size: int) -> None:
         if have + size < JOINED_BELOW and truesize(have + size) == truesize(have):
             c.rcvq[-1] = b"".join((c.rcvq[-1], payload))
             return
-    if c.rcvq is EMPTY:
-        c.rcvq = [payload]
-    else:
-        c.rcvq.append(payload)
+    c.rcvq.append(payload)
     c.rmem += cost
 
 
@@ -172,12 +169,10 @@ def in_order(c: Connection, seg: Segment, now: int, skip: int = 0) -> None:
 
 
 def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
-    """Text and FIN of an acceptable segment."""
+    """Text and FIN of an acceptable segment, which has one of them at least."""
     length = seg.length
     fin = seg.flags & FIN
     end = seq + length + (1 if fin else 0)
-    if seq == end:
-        return
     rcv_nxt = c.rcv_nxt
     if seq == rcv_nxt or (seq < rcv_nxt < end):
         room = c.receive_window()

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from netstack.tcp import rack, rto
 from netstack.tcp.congestion import LOSS
 from netstack.tcp.scoreboard import (
-    ACKED,
     DATA_SACKED,
     ECE_SEEN,
     EVER_RETRANS,
@@ -183,10 +182,7 @@ def try_undo_recovery(c: Connection, now: int) -> bool:
     """All that was out when recovery began is acknowledged."""
     if may_undo(c, now):
         undo_cwnd_reduction(c, False, now)
-        if c.ca_state == CA_LOSS:
-            c.counters.TCPLossUndo += 1
-        else:
-            c.counters.TCPFullUndo += 1
+        c.counters.TCPFullUndo += 1
     elif c.rack_persist:
         c.rack_persist -= 1
     if non_sack_holds(c):
@@ -409,8 +405,6 @@ def process_loss(c: Connection, flag: int, dupacks: int, now: int) -> int:
 def alert(c: Connection, prior_una: int, dupacks: int, flag: int, now: int) -> tuple[int, int]:
     """The ACK is not a plain good one: move between phases. Returns (what to retransmit, flag)."""
     ece = bool(flag & ECE_SEEN)
-    if not c.packets_out and c.sacked_out:
-        c.sacked_out = 0
     # A. ECE forbids undoing.
     if ece:
         c.prior_ssthresh = 0
@@ -473,9 +467,3 @@ def alert(c: Connection, prior_una: int, dupacks: int, flag: int, now: int) -> t
             return REXMIT_NONE, flag
     enter_recovery(c, ece, now)
     return REXMIT_LOST, flag
-
-
-def may_raise_cwnd(c: Connection, flag: int) -> bool:
-    if c.reordering > c.settings.tcp_reordering:
-        return bool(flag & (ACKED | DATA_SACKED))
-    return bool(flag & ACKED)

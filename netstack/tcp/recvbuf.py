@@ -96,8 +96,6 @@ def urgent(sock: TcpSocket, conn: Connection, flags: int) -> bytes:
         byte = bytes([conn.urg_data & 0xFF])
         if not flags & MSG_PEEK:
             conn.urg_data = 0x400
-            if conn.rcv_up < conn.copied_seq:
-                conn.urg_data = -1
         return byte
     if conn.fin_received or sock.shutdown_mask & 1:
         return b""

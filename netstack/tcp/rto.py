@@ -61,9 +61,7 @@ def computed_ns(c: Connection) -> int:
 
 def head_delta_ns(c: Connection, now: int) -> int:
     """How far ahead the RTO of the oldest segment lies, counted from when it was last sent."""
-    if c.rtx:
-        return c.rtx[0].xmit_ns + c.rto_ns - now
-    return c.rto_ns
+    return c.rtx[0].xmit_ns + c.rto_ns - now
 
 
 def arm(c: Connection, kind: int, delay_ns: int, now: int) -> None:

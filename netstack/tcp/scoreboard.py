@@ -79,10 +79,6 @@ class Sent:
         self.prev: Any = None
         self.next: Any = None
 
-    def __repr__(self) -> str:
-        marks = "".join(letter for bit, letter in ((1, "S"), (2, "R"), (4, "L")) if self.marks & bit)
-        return f"<Sent {self.seq}:{self.end} {marks}>"
-
 
 class Head:
     """The list of records by transmission time; empty at first."""

@@ -15,8 +15,3 @@ HALF = 0x80000000
 def unwrap(wire: int, near: int) -> int:
     """The integer congruent to `wire` modulo 2^32 in [near - 2^31, near + 2^31)."""
     return near + ((wire - near + HALF) & MASK) - HALF
-
-
-def before(a: int, b: int) -> bool:
-    """Whether the 32-bit number `a` comes before `b`, for numbers that were not unwrapped (timestamps)."""
-    return ((a - b) & MASK) >= HALF

@@ -46,7 +46,6 @@ from netstack.tcp.tcb import (
     CLOSE_WAIT,
     CLOSED,
     ESTABLISHED,
-    FIN_WAIT_1,
     FIN_WAIT_2,
     LISTEN,
     SYN_RECEIVED,
@@ -168,8 +167,6 @@ class TcpSocket(Socket):
             if not port:
                 raise error(errno.EADDRINUSE, "no ephemeral port is free")
             self.local = (self.local[0], port)
-            self.hold_port()
-        elif not self.port_held:
             self.hold_port()
         if engine.port_conflict(self, self.local[0], self.local[1], listening=True):
             raise error(errno.EADDRINUSE, f"{format_ip(self.local[0])}:{self.local[1]} has a listener")
@@ -516,10 +513,8 @@ class TcpSocket(Socket):
             return b""
         if self.so_error:
             self.take_error()
-        if self.shutdown_mask & 1:
+        if self.shutdown_mask & 1:  # also when the connection has come to its end
             return b""
-        if conn.state == CLOSED:
-            raise error(errno.ENOTCONN)
         raise would_block()
 
     def getpeername(self) -> SockAddr:
@@ -598,8 +593,6 @@ class TcpSocket(Socket):
                 conn.abort(now)
             else:
                 conn.fin_wait_timeout(now)
-        elif state == FIN_WAIT_1:
-            pass
         if conn.state == CLOSED:
             self.release_port()
 

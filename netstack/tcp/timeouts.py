@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from netstack.tcp import mtuprobe, output, recovery, rto
 from netstack.tcp.emit import emit
 from netstack.tcp.segment import ACK
-from netstack.tcp.tcb import CLOSED, ESTABLISHED, INFINITE_SSTHRESH, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import ESTABLISHED, INFINITE_SSTHRESH, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -31,8 +31,6 @@ def orphan_retries(c: Connection, alive: bool) -> int:
 def retransmit_timeout(c: Connection, now: int) -> None:
     """The retransmission timer (RFC 6298 section 5, RFC 9293 section 3.8.3)."""
     settings = c.settings
-    if not c.packets_out:
-        return
     state = c.state
     handshake = state in (SYN_SENT, SYN_RECEIVED)
     if not c.snd_wnd and not c.orphan and not handshake:
@@ -137,10 +135,6 @@ def next_rto(c: Connection, now: int) -> None:
 
 def probe_timeout(c: Connection, now: int) -> None:
     """The persist timer. It goes on for as long as the peer answers (RFC 9293 section 3.8.6.1)."""
-    if c.packets_out or c.snd_nxt >= c.write_seq:
-        c.probes_out = 0
-        c.probes_stamp_ns = 0
-        return
     if not c.probes_stamp_ns:
         c.probes_stamp_ns = now
     elif c.user_timeout_ms and now - c.probes_stamp_ns >= c.user_timeout_ms * MS:
@@ -162,7 +156,7 @@ def probe_timeout(c: Connection, now: int) -> None:
 def keepalive_timeout(c: Connection, now: int) -> None:
     """RFC 9293 section 3.8.4: probe a peer that has been silent."""
     c.keepalive_ns = 0
-    if not c.keepalive_on or c.state in (CLOSED, SYN_SENT):
+    if c.state == SYN_SENT:
         return
     idle = c.keep_idle * SECOND
     delay = idle

@@ -7,7 +7,7 @@ whose socket is closed is held to rules as few (`fin_wait_2`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from netstack.tcp import output
 from netstack.tcp.segment import ACK, FIN, OPT_TIMESTAMP, RST, SYN
@@ -161,9 +161,6 @@ class TimeWait:
     def restart(self, now: int) -> None:
         self.deadline_ns = now + self.engine.settings.tcp_timewait_len_ms * MS
         self.engine.queue_time_wait(self)
-
-    def icmp(self, error: Any, now: int) -> None:
-        pass
 
     def reusable_at(self, now: int, named: bool = False) -> bool:
         """RFC 6191 section 2: an active open may take over the port pair once its timestamps will be newer; at once

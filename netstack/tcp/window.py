@@ -97,10 +97,6 @@ def set_rcvlowat(sock: TcpSocket) -> None:
             c.window_clamp = low
 
 
-def free_space(c: Connection) -> int:
-    return int((c.rcvbuf - c.rmem) * c.scaling_ratio >> 8)
-
-
 def candidate(c: Connection) -> int:
     """The window that would be offered now, were the edge free to move left."""
     mss = c.rcv_mss
