@@ -17,7 +17,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from csrc import Frame, lib
-from netstack import icmp, icmpv6
+from netstack import icmp, icmpv6, ipv4_options
 from netstack.address import is_link_local, is_multicast
 from netstack.ethernet import HOST
 from netstack.ipv4_header import checksum
@@ -92,6 +92,12 @@ class Forward:
         data[l3 + 8] -= 1
         sum_ = lib.trl_checksum_update16(data[l3 + 10] << 8 | data[l3 + 11], old, old - 256)
         data[l3 + 10 : l3 + 12] = sum_.to_bytes(2, "big")
+        found = stack.ipv4.options
+        if data[l3] != 0x45 and found is not None and found.changed:
+            ipv4_options.forwarded(found, data, l3, path.src)
+            data[l3 + 10 : l3 + 12] = b"\0\0"
+            sum_ = checksum(data[l3 : l3 + (data[l3] & 0xF) * 4])
+            data[l3 + 10 : l3 + 12] = sum_.to_bytes(2, "big")
         counters.ip.ForwDatagrams += 1
         if whole:
             counters.ip.OutTransmits += 1

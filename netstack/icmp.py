@@ -14,6 +14,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
+from netstack import ipv4_options
 from netstack.address import is_loopback, is_multicast
 from netstack.ethernet import HOST
 from netstack.route import find_path
@@ -201,17 +202,24 @@ class Icmp:
             stack.counters.reject.IcmpIgnored += 1
             return
         source = mine if stack.is_local(mine) and not is_multicast(mine) else None
-        self.send(kind, code, rest, to, source, tos, now)
+        found = stack.ipv4.options if stack.pkt.ip_options else None
+        echoed = ipv4_options.echo(stack, found) if found is not None else None
+        if found is None or echoed is not None:
+            self.send(kind, code, rest, to, source, tos, now, echoed)
 
-    def send(self, kind: int, code: int, rest: bytes, to: bytes, source: bytes | None, tos: int, now: int) -> bool:
-        """One message: type, code, checksum, and `rest` (from the fifth byte on)."""
+    def send(
+        self, kind: int, code: int, rest: bytes, to: bytes, source: bytes | None, tos: int, now: int,
+        echoed: ipv4_options.Echo | None = None,
+    ) -> bool:  # fmt: skip
+        """One message: type, code, checksum, and `rest` (from the fifth byte on); the options of what it answers."""
         stack = self.stack
         icmp = stack.counters.icmp
         try:
             path = find_path(stack, to, source, None, now)
             body = bytearray((kind, code, 0, 0)) + rest
             body[2:4] = lib.trl_checksum(ffi.from_buffer(body), len(body), 0).to_bytes(2, "big")
-            stack.ipv4.send(path, IPPROTO_ICMP, body, now, tos=tos)
+            options = echoed.fill(stack, path.src) if echoed is not None else b""
+            stack.ipv4.send(path, IPPROTO_ICMP, body, now, tos=tos, options=options)
         except OSError:
             icmp.OutErrors += 1
             return False
@@ -276,12 +284,17 @@ class Icmp:
     def send_error(self, frame: Frame, interface: Interface, kind: int, code: int, info: int, now: int) -> bool:
         """Tell the source of the packet just received. `info` is the second word. False: the rules or a limit forbid
         it."""
-        return self.stack.kind == HOST and self._send_error(frame, interface, kind, code, info, now)
+        stack = self.stack
+        found = stack.ipv4.options if stack.pkt.ip_options else None
+        return stack.kind == HOST and self._send_error(frame, interface, kind, code, info, now, found)
 
     def reassembly_timeout(self, frame: Frame, interface: Interface, now: int) -> None:
         self._send_error(frame, interface, TIME_EXCEEDED, EXC_FRAGTIME, 0, now)
 
-    def _send_error(self, frame: Frame, interface: Interface, kind: int, code: int, info: int, now: int) -> bool:
+    def _send_error(
+        self, frame: Frame, interface: Interface, kind: int, code: int, info: int, now: int,
+        found: ipv4_options.Options | None = None,
+    ) -> bool:  # fmt: skip
         stack = self.stack
         l3 = 14 if frame.ethernet else 0
         packet = bytes(frame.data[l3 : l3 + 20 + 40 + QUOTE_ROOM])
@@ -302,10 +315,15 @@ class Icmp:
             return False
         if not self._allowed(kind, code, src, now):
             return False
-        quoted = packet[: min(total, QUOTE_ROOM)]
+        echoed = None
+        if found is not None:
+            echoed = ipv4_options.echo(stack, found)
+            if echoed is None:
+                return False
+        quoted = packet[: min(total, QUOTE_ROOM - (len(echoed.data) if echoed is not None else 0))]
         source = dst if stack.is_local(dst) else None
         tos = packet[1] & 0x1E | 0xC0  # RFC 1812 section 4.3.2.5: precedence of internetwork control
-        return self.send(kind, code, info.to_bytes(4, "big") + quoted, src, source, tos, now)
+        return self.send(kind, code, info.to_bytes(4, "big") + quoted, src, source, tos, now, echoed)
 
     def _allowed(self, kind: int, code: int, to: bytes, now: int) -> bool:
         """Whether the rate limits let this error go."""

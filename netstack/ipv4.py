@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from csrc import Frame, ffi, lib
+from netstack import ipv4_options
 from netstack.address import is_multicast
 from netstack.ethernet import BROADCAST, HOST, LOOPBACK, MULTICAST
 from netstack.fragment import Datagram, Piece, Reassembler
@@ -40,8 +41,6 @@ ANY = bytes(4)
 IPPROTO_IGMP = 2
 LIMITED_BROADCAST = b"\xff" * 4
 
-OPT_END, OPT_NOOP, OPT_LSRR, OPT_SSRR = 0, 1, 131, 137
-
 _from_buffer: Final = ffi.from_buffer
 # struct trl_plain; ffi's sizes and Python's are of the same machine, and the struct has no holes.
 _plain_fields: Final = struct.Struct("=8s12s9I").unpack
@@ -50,11 +49,12 @@ _plain_fields: Final = struct.Struct("=8s12s9I").unpack
 class Ipv4:
     """IPv4 of one stack."""
 
-    __slots__ = ("_idents", "_plain", "pkt", "reassembler", "stack")
+    __slots__ = ("_idents", "_plain", "options", "pkt", "reassembler", "stack")
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.pkt = stack.pkt
+        self.options: ipv4_options.Options | None = None  # of the packet being received, where it has any
         self._plain = ffi.buffer(stack.plain)
         self.reassembler = Reassembler(stack, 4)
         self._idents: dict[bytes, int] = {}
@@ -107,8 +107,11 @@ class Ipv4:
         l3 = pkt.l3
         if bytes(data[l3 + 12 : l3 + 20]) not in interface.accepted and not self._accept(frame, interface, now):
             return
-        if data[l3] != 0x45 and not self._options_allowed(data, l3):
-            return
+        if data[l3] != 0x45:
+            passed = self._options(frame, interface, now)
+            if passed is None:
+                return
+            frame = passed
         if pkt.proto == IPPROTO_TCP and stack.kind == HOST and not stack.raw.count:
             counters.ip.InDelivers += 1
             stack.tcp.input(pkt, frame, interface, now)
@@ -184,8 +187,9 @@ class Ipv4:
         if not ours:
             if options_are_bad:
                 return True
-            if data[l3] == 0x45 or self._options_allowed(data, l3):
-                stack.forward.ipv4(frame, interface, now)
+            passed = frame if data[l3] == 0x45 else self._options(frame, interface, now)
+            if passed is not None:
+                stack.forward.ipv4(passed, interface, now)
             return False
         if stack.kind == HOST:
             accepted = interface.accepted
@@ -210,25 +214,29 @@ class Ipv4:
                 return False
         return True
 
-    def _options_allowed(self, data: Any, l3: int) -> bool:
-        """Well-formed options are tolerated; a source route is refused (RFC 1122 3.2.1.8, Linux's
-        accept_source_route)."""
-        at = l3 + HEADER_LEN
-        end = l3 + (data[l3] & 0xF) * 4
-        while at < end:
-            kind = data[at]
-            if kind == OPT_END:
-                break
-            if kind == OPT_NOOP:
-                at += 1
-                continue
-            if kind in (OPT_LSRR, OPT_SSRR) and not (
-                self.stack.settings.conf_accept_source_route and data[at + 2] > data[at + 1]
-            ):
-                self.stack.counters.reject.SourceRoute += 1
-                return False
-            at += data[at + 1]
-        return True
+    def _options(self, frame: Frame, interface: Interface, now: int) -> Frame | None:
+        """Options are filled in (`ipv4_options`), in a packet of our own; None when they are wrong, or a source route
+        is refused (RFC 1122 section 3.2.1.8, Linux's accept_source_route)."""
+        stack = self.stack
+        l3 = self.pkt.l3
+        header = bytearray(frame.data[l3 : l3 + (frame.data[l3] & 0xF) * 4])
+        found = self.options = ipv4_options.read(stack, header, now)
+        if found.changed:
+            whole = Frame(
+                bytes(frame.data[:l3]) + header + bytes(frame.data[l3 + len(header) :]), frame.frags, frame.length,
+                frame.ethernet, frame.gso_size, frame.csum_start, frame.csum_offset,
+            )  # fmt: skip
+            whole.csum_ok, whole.gso_segs = frame.csum_ok, frame.gso_segs
+            frame = whole
+        if found.fault:
+            stack.counters.ip.InHdrErrors += 1
+            stack.counters.reject.IpOptions += 1
+            stack.icmp.send_error(frame, interface, PARAMETERPROB, 0, found.fault << 24, now)
+            return None
+        if found.source_route:
+            stack.counters.reject.SourceRoute += 1
+            return None
+        return frame
 
     def _deliver(self, frame: Frame, interface: Interface, now: int) -> None:
         """By protocol, raw sockets first."""
@@ -309,29 +317,7 @@ class Ipv4:
             return
         if not self._enter(frame, interface, now, True):
             return
-        counters = self.stack.counters
-        counters.ip.InHdrErrors += 1
-        counters.reject.IpOptions += 1
-        pointer = self._bad_option_at(frame.data, self.pkt.l3)
-        self.stack.icmp.send_error(frame, interface, PARAMETERPROB, 0, pointer << 24, now)
-
-    @staticmethod
-    def _bad_option_at(data: Any, l3: int) -> int:
-        at = l3 + HEADER_LEN
-        end = min(l3 + (data[l3] & 0xF) * 4, len(data))
-        while at < end:
-            kind = data[at]
-            if kind == OPT_END:
-                break
-            if kind == OPT_NOOP:
-                at += 1
-                continue
-            if at + 1 >= end:
-                return at - l3
-            if data[at + 1] < 2 or at + data[at + 1] > end:
-                return at + 1 - l3
-            at += data[at + 1]
-        return HEADER_LEN
+        self._options(frame, interface, now)
 
     def bad_transport(self, frame: Frame, interface: Interface, now: int) -> None:
         """A TCP or UDP header that is truncated, or a checksum that does not match."""
@@ -340,8 +326,11 @@ class Ipv4:
             return
         if not self._enter(frame, interface, now):
             return
-        if frame.data[self.pkt.l3] != 0x45 and not self._options_allowed(frame.data, self.pkt.l3):
-            return
+        if frame.data[self.pkt.l3] != 0x45:
+            passed = self._options(frame, interface, now)
+            if passed is None:
+                return
+            frame = passed
         self._transport_error(self.pkt.verdict, frame, interface, now)
 
     def _transport_error(self, verdict: int, frame: Frame, interface: Interface, now: int) -> None:
@@ -362,8 +351,11 @@ class Ipv4:
         pkt = self.pkt
         data = frame.data
         l3 = pkt.l3
-        if data[l3] != 0x45 and not self._options_allowed(data, l3):
-            return
+        if data[l3] != 0x45:
+            passed = self._options(frame, interface, now)
+            if passed is None:
+                return
+            data = passed.data
         self.stack.counters.ip.ReasmReqds += 1
         packet = bytes(data[l3 : l3 + pkt.l3_len])
         head = pkt.l4 - l3
@@ -378,6 +370,7 @@ class Ipv4:
             return
         packet = self._whole(datagram)
         whole = Frame(packet, (), len(packet), False)
+        self.options = None
         verdict = lib.trl_parse(_from_buffer(packet), len(packet), 0, pkt)
         if verdict == lib.TRL_OK or verdict == lib.TRL_L4_OTHER:
             self._deliver(whole, interface, now)
@@ -425,10 +418,11 @@ class Ipv4:
         tos: int = 0,
         dont_fragment: bool = False,
         may_fragment: bool = True,
+        options: bytes = b"",
     ) -> bool:
-        """One datagram. OSError(EMSGSIZE) when it does not fit and may not be fragmented. False: dropped (and
-        counted)."""
-        total = HEADER_LEN + len(payload)
+        """One datagram, with these options (a multiple of four bytes). OSError(EMSGSIZE) when it does not fit and may
+        not be fragmented. False: dropped (and counted)."""
+        total = HEADER_LEN + len(options) + len(payload)
         if total > MAX_TOTAL:
             raise error(errno.EMSGSIZE, f"{total} bytes do not fit into an IPv4 packet")
         mtu = path.mtu
@@ -439,43 +433,49 @@ class Ipv4:
         ident = 0 if dont_fragment else self.next_ident(path, proto)
         if not path.unicast and not path.local and self.stack.is_broadcast(path.dst):
             # Everybody on the link, and so we (Linux's ip_mc_output).
-            copy = self._packet(path, proto, payload, ttl, tos, ident, 0)[path.l3 :]
+            copy = self._packet(path, proto, payload, ttl, tos, ident, 0, options)[path.l3 :]
             self.stack.enqueue(self.stack.loopback, Frame(copy, (), len(copy), False))
         if total <= mtu:
-            data = self._packet(path, proto, payload, ttl, tos, ident, 0x4000 if dont_fragment else 0)
+            data = self._packet(path, proto, payload, ttl, tos, ident, 0x4000 if dont_fragment else 0, options)
             return path.output(Frame(data, (), len(data), path.l3 > 0), now)
-        return self._send_fragments(path, proto, payload, ttl, tos, ident, now)
+        return self._send_fragments(path, proto, payload, ttl, tos, ident, now, options)
 
     @staticmethod
     def _packet(
-        path: Path, proto: int, payload: bytes | bytearray | memoryview, ttl: int, tos: int, ident: int, frag: int
-    ) -> bytearray:
+        path: Path, proto: int, payload: bytes | bytearray | memoryview, ttl: int, tos: int, ident: int, frag: int,
+        options: bytes = b"",
+    ) -> bytearray:  # fmt: skip
         data = bytearray(path.template)
         l3 = path.l3
+        if options:
+            data[l3] += len(options) >> 2
+            data += options
         data[l3 + 1] = tos
-        data[l3 + 2 : l3 + 4] = (HEADER_LEN + len(payload)).to_bytes(2, "big")
+        data[l3 + 2 : l3 + 4] = (len(data) - l3 + len(payload)).to_bytes(2, "big")
         data[l3 + 4 : l3 + 6] = ident.to_bytes(2, "big")
         data[l3 + 6 : l3 + 8] = frag.to_bytes(2, "big")
         if ttl >= 0:
             data[l3 + 8] = ttl
         data[l3 + 9] = proto
-        data[l3 + 10 : l3 + 12] = checksum(data[l3 : l3 + HEADER_LEN]).to_bytes(2, "big")
+        data[l3 + 10 : l3 + 12] = checksum(data[l3:]).to_bytes(2, "big")
         data += payload
         return data
 
     def _send_fragments(
-        self, path: Path, proto: int, payload: bytes | bytearray, ttl: int, tos: int, ident: int, now: int
-    ) -> bool:
+        self, path: Path, proto: int, payload: bytes | bytearray, ttl: int, tos: int, ident: int, now: int,
+        options: bytes = b"",
+    ) -> bool:  # fmt: skip
         """RFC 791 section 2.3: pieces of a multiple of 8 bytes, all with one identification."""
         counters = self.stack.counters
         ip = counters.ip
         ip.OutRequests += 1
-        size = (path.mtu - HEADER_LEN) & ~7
+        size = (path.mtu - HEADER_LEN - len(options)) & ~7
         view = memoryview(payload)
         for at in range(0, len(payload), size):
             piece = view[at : at + size]
             more = 0x2000 if at + size < len(payload) else 0
-            data = self._packet(path, proto, piece, ttl, tos, ident, more | at >> 3)
+            data = self._packet(path, proto, piece, ttl, tos, ident, more | at >> 3, options)
+            options = ipv4_options.without(options) if options and not at else options
             ip.FragCreates += 1
             ip.OutTransmits += 1
             counters.ipext.OutOctets += len(data) - path.l3

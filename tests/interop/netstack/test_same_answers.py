@@ -20,6 +20,7 @@ from scapy.all import ARP, ICMP, IP, UDP, Ether, Raw
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NS, IPv6
 
 from netstack import Frame, Settings, Stack
+from netstack.ipv4_header import checksum
 
 pytestmark = pytest.mark.interop
 
@@ -74,6 +75,59 @@ def v4(body: Any, **fields: Any) -> bytes:
 
 def v6(body: Any, **fields: Any) -> bytes:
     return bytes(Ether(src=PEER, dst=fields.pop("mac", OURS)) / IPv6(**{"src": P6, "dst": A6, **fields}) / body)
+
+
+def with_options(options: bytes, frame: bytes) -> bytes:
+    """That packet with these options, the length and the sum made good."""
+    header = bytearray(frame[14:34]) + options
+    header[0] += len(options) // 4
+    header[2:4] = (len(frame) - 14 + len(options)).to_bytes(2, "big")
+    header[10:12] = b"\0\0"
+    header[10:12] = checksum(header).to_bytes(2, "big")
+    return frame[:14] + bytes(header) + frame[34:]
+
+
+def option_cases() -> dict[str, list[bytes]]:
+    """Record route and time stamps, right and wrong, in what is answered and in what is refused."""
+    mine, other = socket.inet_aton(A4), socket.inet_aton(P4)
+    lists = {
+        f"record {size} at {pointer}": bytes((7, size, pointer)) + bytes(size - 3)
+        for size in (3, 4, 6, 7, 11, 39) for pointer in (0, 3, 4, 5, 8, 9, 12, 40) if pointer <= size + 1
+    }  # fmt: skip
+    for what in (0, 1, 2, 3, 0xE0, 0xF0, 0xF1, 0xF3):
+        for size in (4, 5, 8, 12, 20, 36):
+            for pointer in (4, 5, 6, 9, 13, 37):
+                if pointer <= size + 1:
+                    body = (other + bytes(4) + mine + bytes(4)) * 4 if what & 0xF == 3 else bytes(40)
+                    name = f"stamps {what:x} {size} at {pointer}"
+                    lists[name] = bytes((68, size, pointer, what)) + body[: size - 4]
+                    if what == 3:
+                        ours = bytes((68, size, pointer, what)) + (mine + bytes(4)) * 4
+                        lists[f"{name} of ours"] = ours[:size]
+    record, stamps = bytes((7, 11, 4)) + bytes(8), bytes((68, 12, 5, 0)) + bytes(8)
+    lists |= {
+        "both": record + stamps, "the other way": stamps + record, "two records": record + record,
+        "two stamps": stamps + stamps, "a fault behind": record + b"\x07\x01", "no room behind": record + b"\x44",
+        "too long": record + b"\x44\x28\5\0", "text behind the end": record + b"\0abc",
+        "no operation": b"\1\1" + record + b"\1", "unknown": b"\x99\4ab" + record,
+        "security": b"\x82\x0b" + bytes(9) + record,
+        "alert": b"\x94\4\0\0" + record, "short alert": b"\x94\3\0" + record, "strange alert": b"\x94\4\1\1" + record,
+        "loose route": b"\x83\7\4" + other + record, "strict route": b"\x89\7\4" + other,
+        "route at its end": record + b"\x83\7\x08" + other,
+    }  # fmt: skip
+    found: dict[str, list[bytes]] = {}
+    for name, options in lists.items():
+        options += bytes(-len(options) % 4)
+        for to, frame in {
+            "echo": v4(ICMP(id=1) / Raw(b"abcdefgh")), "closed": v4(datagram(20, 9)), "open": v4(datagram(20)),
+            "protocol": v4(Raw(bytes(16)), proto=200), "times": v4(ICMP(type=13) / Raw(bytes(4))),
+            "to all": v4(datagram(3), dst="10.7.0.255", mac="ff:ff:ff:ff:ff:ff"),
+        }.items():  # fmt: skip
+            if to in ("echo", "closed") or name in ("both", "the other way", "record 7 at 4", "two records"):
+                found[f"{name}, {to}"] = [with_options(options, frame)]
+    long = v4(ICMP(id=1) / Raw(bytes(1480 - 8 - 40)))
+    found["long with options"] = [with_options(record + b"\1", long)]
+    return found
 
 
 def datagram(size: int, port: int = PORT) -> Any:
@@ -173,8 +227,22 @@ def cases() -> dict[str, list[bytes]]:
         bytes(Ether(src=PEER, dst=mac) / ARP(op=1, hwsrc=PEER, psrc=source, pdst=A4))
         for mac in (OURS, "ff:ff:ff:ff:ff:ff") for source in (P4, "0.0.0.0", "240.0.0.9", "127.0.0.1", "224.0.0.1")
     ]  # fmt: skip
+    found |= option_cases()
     found["fragment header cut"] = [v6(Raw(b"\x11\0\0"), nh=44)]
     return found
+
+
+def hide_times(packet: bytearray, start: int) -> None:
+    """In a header there: that a time is given counts, not which."""
+    at, end = start + 20, start + (packet[start] & 0xF) * 4
+    while at < end and packet[at] not in (0, 68):
+        at += max(packet[at + 1], 1) if packet[at] != 1 else 1
+    if at + 4 > end or packet[at] != 68:
+        return
+    step = 8 if packet[at + 3] & 0xF else 4
+    for place in range(at + step + (packet[at + 2] - 5) % step, min(at + packet[at + 1], end), step):
+        if any(packet[place : place + 4]):
+            packet[place : place + 4] = b"time"
 
 
 def seen(frame: bytes) -> str | None:
@@ -185,8 +253,13 @@ def seen(frame: bytes) -> str | None:
     if kind == b"\x08\x00":
         packet[4:6] = packet[10:12] = b"\0\0"
         packet = packet[: int.from_bytes(packet[2:4], "big")]
+        at = (packet[0] & 0xF) * 4
         if packet[9] == 1:
-            packet[22:24] = b"\0\0"
+            packet[at + 2 : at + 4] = b"\0\0"
+            if packet[at] == 14:
+                packet[at + 12 : at + 20] = bytes(8)
+        for start in (0, at + 8) if packet[9] == 1 and packet[at] in (3, 11, 12) else (0,):
+            hide_times(packet, start)
     elif kind == b"\x86\xdd" and packet[6] == 58:
         packet[1] &= 0xF0  # the flow label
         packet[2:4] = packet[42:44] = b"\0\0"
