@@ -307,7 +307,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     if ts and seq <= c.rcv_wup and (c.snd_una <= ack or predicted(c, seg, seq)) and ack <= c.snd_nxt:
         # RFC 7323 section 4.3: a segment that holds Last.ACK.sent, or comes before it (and whose SEG.ACK is good).
         expired = now - c.ts_recent_ns >= PAWS_24_DAYS_NS  # section 5.5
-        if (seg.tsval - c.ts_recent) & MASK < HALF or expired or not c.ts_recent:
+        if (seg.tsval - c.ts_recent) & MASK <= HALF or expired or not c.ts_recent:
             c.ts_recent = seg.tsval
             c.ts_recent_ns = now
     if c.state == SYN_RECEIVED:

@@ -432,6 +432,7 @@ class Listener:
         c.advmss = request.advmss - (options.TIMESTAMP_BYTES if request.ts_ok else 0)
         c.option_bytes = options.TIMESTAMP_BYTES if request.ts_ok else 0
         c.init_receive(request.rcv_wnd, request.clamp, request.rcv_wscale)
+        c.app_limited = 1  # until the first ACK of what it sends
         c.total_retrans = request.retrans
         if request.timeouts:
             c.total_rto = request.timeouts

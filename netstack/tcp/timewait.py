@@ -33,6 +33,9 @@ def fin_wait_2(c: Connection, seg: Segment, now: int) -> None:
     """FIN-WAIT-2 that nobody holds any more: only the peer's FIN is still of use. Linux keeps no more of it than of
     TIME-WAIT, and does not challenge: a RST in the window ends it, a SYN or data are answered with one."""
     flags = seg.flags
+    if c.sacks:
+        c.ooo = []  # nobody will read it: nor is it reported any more
+        c.sacks = []
     seq = unwrap(seg.seq, c.rcv_nxt)
     end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
     ts = c.ts_ok and seg.options & OPT_TIMESTAMP
