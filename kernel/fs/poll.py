@@ -120,17 +120,18 @@ class EpItem:
         self.next: EpItem | None = None
         """The next one that watches the same file."""
 
-    def __call__(self, mask: int) -> None:
-        self.woken(mask)
+    def __call__(self, mask: int) -> bool:
+        return self.woken(mask)
 
-    def woken(self, mask: int) -> None:
-        """A queue of the file was woken."""
-        if self.armed and mask & (self.events | ALWAYS):
-            ep = self.ep
-            if not self.queued:
-                self.queued = True
-                ep.ready[self] = None
-            ep.waiters.wake(1, POLLIN | POLLRDNORM)
+    def woken(self, mask: int) -> bool:
+        """A queue of the file was woken. Whether somebody waited here for that."""
+        if not self.armed or not mask & (self.events | ALWAYS):
+            return False
+        ep = self.ep
+        if not self.queued:
+            self.queued = True
+            ep.ready[self] = None
+        return ep.waiters.wake(1, POLLIN | POLLRDNORM) > 0
 
     def ready(self) -> int:
         file = self.file
@@ -139,7 +140,7 @@ class EpItem:
     def subscribe(self) -> None:
         queues = self.file.ops.wait_queues(self.file)
         for queue in queues:
-            queue.subscribe(self)
+            queue.subscribe(self, bool(self.events & EPOLLEXCLUSIVE))
         if queues:
             self.queue, self.queues = queues[0], queues[1:]
 

@@ -47,7 +47,7 @@ from kernel.fs.file import File, FileOps, Sink, Source
 from kernel.fs.poll import EpItem
 from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
-from kernel.sched.wait import Interrupted, WaitQueue, Watcher
+from kernel.sched.wait import ANY, Interrupted, WaitQueue, Watcher
 from netstack.tcp import beside
 from netstack.tcp.socket import TcpSocket
 from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
@@ -164,7 +164,8 @@ class SocketState(WaitQueue):
                     return
             elif isinstance(watchers, EpItem) and watchers.events & (_ROOM | POLLIN) == POLLIN:
                 tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
-                if tcp.served() if tcp is not None else sock.served():
+                conn = tcp.conn if tcp is not None else None
+                if (conn is None or conn.room_at == -1) and (tcp.served() if tcp is not None else sock.served()):
                     if self.sleepers:
                         self.wake_all(_DATA)
                     else:
@@ -175,8 +176,8 @@ class SocketState(WaitQueue):
             mask |= POLLRDNORM
         if mask & POLLOUT:
             mask |= POLLWRNORM
-        if watchers is not None and isinstance(sock, TcpSocket) and self.only_data(sock):
-            mask = _DATA | POLLPRI if mask & POLLIN else mask & POLLPRI
+        if watchers is not None and isinstance(sock, TcpSocket):
+            mask &= self.news(sock)
         if mask & _READ:
             self.wake_all(mask)
         elif mask:
@@ -184,27 +185,31 @@ class SocketState(WaitQueue):
         if writers is not None and mask & _WRITE:
             writers.wake_all(mask)
 
-    def subscribe(self, callback: Watcher) -> Watcher:
+    def subscribe(self, callback: Watcher, exclusive: bool = False) -> Watcher:
         sock = self.sock
         if self.watchers is None and isinstance(sock, TcpSocket):
             self.known = condition(sock)
             if sock.conn is not None:
                 sock.conn.wake_all = False
-        return super().subscribe(callback)
+                sock.conn.room_at = -1
+        return super().subscribe(callback, exclusive)
 
-    def only_data(self, sock: TcpSocket) -> bool:
-        """Whether there is nothing new for who watches, but data: no other state, and no room that was waited for. Then
-        an edge-triggered EPOLLOUT is not told again (Linux's sock_def_readable).
+    def news(self, sock: TcpSocket) -> int:
+        """What there may be to tell who watches: data (Linux's sock_def_readable) or room (sk_stream_write_space), of
+        which an edge-triggered watcher of the other is not told again; anything, where the state is another one.
         """
         conn = sock.conn
         if conn is None:
-            return False
-        before = self.known
+            return ANY
+        before, room = self.known, conn.room_at
         now = self.known = condition(sock)
+        conn.room_at = -1
         if now != before or conn.wake_all:
             conn.wake_all = False
-            return False
-        return True
+            return ANY
+        if room == -1:
+            return _DATA | POLLPRI
+        return _ROOM if room == conn.rcv_nxt else _ROOM | _DATA | POLLPRI
 
     def wait(self, task: Task, queue: WaitQueue, deadline: int | None) -> None:
         """Sleep until the queue is woken. EAGAIN at the deadline; a signal is EINTR when there is a deadline."""
@@ -236,6 +241,9 @@ class SocketOps(FileOps):
             if sock.served():
                 data = sock.recv(n, network.timeline.now)
                 network.drive()
+            elif sock.rcvlowat > 1:
+                data, _ = self.receive(file, task, n, 0)
+                return sink.put(data) if data else 0
             else:
                 data, _ = self._receive_once(state, file, task, n, 0, 0, None)
         elif sock.served():
@@ -259,14 +267,21 @@ class SocketOps(FileOps):
         if sock.type == abi.SOCK_DGRAM and (flags & MSG_DONTWAIT or file.flags & O_NONBLOCK):
             below |= MSG_DONTWAIT  # after shutdown(SHUT_RD) only who would wait is told of an end
         data, addr = self._receive_once(state, file, task, n, flags, below, None)
-        if flags & MSG_WAITALL and sock.type == SOCK_STREAM and not flags & MSG_PEEK and 0 < len(data) < n:
+        least = n if flags & MSG_WAITALL else sock.rcvlowat if isinstance(sock, TcpSocket) else 1
+        if sock.type == SOCK_STREAM and 0 < len(data) < min(least, n):
+            if flags & MSG_PEEK:
+                return self._peek_all(state, file, task, n, flags, data), addr
             parts = [data]
             missing = n - len(data)
             deadline = task.now + sock.rcvtimeo_ns if sock.rcvtimeo_ns else None
-            while missing and not (isinstance(sock, TcpSocket) and sock.ioctl(abi.SIOCATMARK)):
+            while n - missing < min(least, n) and not (isinstance(sock, TcpSocket) and sock.ioctl(abi.SIOCATMARK)):
                 try:
                     more, _ = self._receive_once(state, file, task, missing, flags, below, deadline)
-                except (OSError, Interrupted):
+                except Interrupted:
+                    break
+                except OSError as failure:
+                    if isinstance(sock, TcpSocket) and failure.errno not in (EAGAIN, EINTR):
+                        sock.so_error = int(failure.errno or 0)  # the next call is told
                     break
                 if not more:
                     break
@@ -275,6 +290,23 @@ class SocketOps(FileOps):
             data = b"".join(parts)
         task.spend(len(data) * state.network.copy_kib >> 10)
         return data, addr
+
+    def _peek_all(self, state: SocketState, file: File, task: Task, n: int, flags: int, data: bytes) -> bytes:
+        """MSG_PEEK that waits (MSG_WAITALL, SO_RCVLOWAT), where `data` is all that there is so far."""
+        sock = state.sock
+        if not isinstance(sock, TcpSocket) or file.flags & O_NONBLOCK or flags & MSG_DONTWAIT:
+            return data
+        deadline = task.now + sock.rcvtimeo_ns if sock.rcvtimeo_ns else None
+        while len(data) < (n if flags & MSG_WAITALL else min(n, sock.rcvlowat)):
+            conn = sock.conn
+            if conn is None or sock.ended(conn) or conn.urg_data >= 0:
+                break
+            try:
+                state.wait(task, state, deadline)
+            except (OSError, Interrupted):
+                break
+            data = sock.recvfrom(n, state.network.timeline.now, MSG_PEEK)[0]
+        return data
 
     def _receive_once(
         self, state: SocketState, file: File, task: Task, n: int, flags: int, below: int, deadline: int | None
@@ -378,6 +410,7 @@ class SocketOps(FileOps):
                 state.connecting = False
                 code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
                 sock.forget()
+                state.ready(sock)
                 raise error(int(code) or abi.ECONNABORTED)
         try:
             sock.connect(addr, task.now)
@@ -412,6 +445,7 @@ class SocketOps(FileOps):
         if isinstance(code, int) and code:
             if isinstance(sock, TcpSocket):
                 sock.forget()
+                state.ready(sock)
             raise error(code)
 
     def accept(self, file: File, task: Task) -> tuple[Any, Any]:

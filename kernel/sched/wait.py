@@ -5,14 +5,17 @@ been woken (another task may have been faster). Nothing passes between that look
 nothing here spends time before the task is on it: so no wakeup is lost. poll, select and epoll subscribe a callback
 instead of sleeping, to as many queues as they like.
 
-Order is first come, first woken. Callbacks run before sleepers are woken, in the order of subscription; they run inside
-the call of `wake`, so they must not block.
+Order is first come, first woken. Callbacks run before sleepers are woken, the newest first (as Linux); they run inside
+the call of `wake`, so they must not block. Exclusive ones (EPOLLEXCLUSIVE) come after the others, the oldest first, and
+where one says that it has woken somebody, those behind it are not told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from kernel.abi import POLLERR, POLLHUP, POLLRDHUP
 
 if TYPE_CHECKING:
     from kernel.task import Task
@@ -30,7 +33,8 @@ class Interrupted(Exception):
     """
 
 
-Watcher = Callable[[int], None]
+Watcher = Callable[[int], object]
+_FOR_ALL = POLLERR | POLLHUP | POLLRDHUP
 
 
 class WaitQueue:
@@ -40,8 +44,8 @@ class WaitQueue:
 
     def __init__(self) -> None:
         self.sleepers: list[Task] | None = None
-        self.watchers: Watcher | dict[Watcher, None] | None = None
-        """The one that there mostly is at most, or several in the order of their subscription."""
+        self.watchers: Watcher | dict[Watcher, bool] | None = None
+        """The one that there mostly is at most, or several in the order of subscription: whether exclusive."""
 
     def sleep(self, task: Task, timeout_ns: int | None = None, interruptible: bool = True) -> bool:
         """Block `task` (the running one) until woken: True; or until `timeout_ns` have passed: False.
@@ -73,8 +77,7 @@ class WaitQueue:
         watchers = self.watchers
         if watchers is not None:
             if isinstance(watchers, dict):
-                for callback in list(watchers):
-                    callback(mask)
+                _tell(watchers, mask)
             else:
                 watchers(mask)
         sleepers = self.sleepers
@@ -90,15 +93,17 @@ class WaitQueue:
         """Wake every sleeper and tell every watcher."""
         return self.wake(1 << 60, mask)
 
-    def subscribe(self, callback: Watcher) -> Watcher:
+    def subscribe(self, callback: Watcher, exclusive: bool = False) -> Watcher:
         """Have `callback(mask)` called at each wakeup (once, if given twice) until `unsubscribe(callback)`."""
         watchers = self.watchers
-        if watchers is None or watchers == callback:
+        if isinstance(watchers, dict):
+            watchers[callback] = exclusive
+        elif exclusive:
+            self.watchers = {callback: True} if watchers is None else {watchers: False, callback: True}
+        elif watchers is None or watchers == callback:
             self.watchers = callback
-        elif isinstance(watchers, dict):
-            watchers[callback] = None
         else:
-            self.watchers = {watchers: None, callback: None}
+            self.watchers = {watchers: False, callback: False}
         return callback
 
     def unsubscribe(self, callback: Watcher) -> None:
@@ -115,3 +120,16 @@ class WaitQueue:
     def __len__(self) -> int:
         """How many tasks sleep here."""
         return len(self.sleepers) if self.sleepers else 0
+
+
+def _tell(watchers: dict[Watcher, bool], mask: int) -> None:
+    """Several watchers of one queue; an end or an error is for all of them."""
+    exclusive: list[Watcher] = []
+    for callback, alone in reversed(list(watchers.items())):
+        if alone:
+            exclusive.append(callback)
+        else:
+            callback(mask)
+    for callback in reversed(exclusive):
+        if callback(mask) and not mask & _FOR_ALL:
+            return

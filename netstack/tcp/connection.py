@@ -517,7 +517,8 @@ class Connection(Tcb):
                 self.cwnd_stamp_ns = now
             if self.writable():
                 self.was_full = False
-                self.wake_pending = self.wake_all = True
+                self.room_at = -2 if self.wake_pending else self.rcv_nxt
+                self.wake_pending = True
                 if self.chrono == chrono.SNDBUF_LIMITED:
                     chrono.stop(self, chrono.SNDBUF_LIMITED, now)
 

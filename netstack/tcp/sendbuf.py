@@ -131,12 +131,17 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
 
 
 def resize(conn: Connection, size: int) -> None:
-    """SO_SNDBUF: who waits for room is told, as there may be some now."""
-    if size == conn.sndbuf and conn.sndbuf_locked:
-        return
-    conn.sndbuf = size
-    conn.sndbuf_locked = True
+    """SO_SNDBUF."""
+    if size != conn.sndbuf or not conn.sndbuf_locked:
+        conn.sndbuf = size
+        conn.sndbuf_locked = True
+        tell_room(conn)
+
+
+def tell_room(conn: Connection) -> None:
+    """A limit is another one: who waits for room is told, if there is some now, as Linux does for SO_SNDBUF and
+    TCP_NOTSENT_LOWAT."""
     if conn.writable():
         conn.was_full = False
-        conn.wake_all = True
+        conn.room_at = conn.rcv_nxt
         conn.wake()

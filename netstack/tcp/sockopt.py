@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from netstack.socket import SO_OOBINLINE, error, option_int, option_text
-from netstack.tcp import beside, congestion, delack, output, timeouts, window
+from netstack.tcp import beside, congestion, delack, output, sendbuf, timeouts, window
 from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
         sock.notsent_lowat = number & 0xFFFFFFFF
         if conn is not None:
             conn.notsent_lowat = sock.notsent_lowat or sock.stack.settings.tcp_notsent_lowat
+            sendbuf.tell_room(conn)
     elif name == TCP_INQ:
         if number not in (0, 1):
             raise error(errno.EINVAL)

@@ -113,7 +113,7 @@ class Tcb:
         "chrono", "chrono_ns", "busy_ns", "rwnd_limited_ns", "sndbuf_limited_ns",  # see `chrono`
         "stamps", "zerocopy", "zerocopy_next",
         "nonagle", "eor", "push_marks", "ends", "tail_seq", "tso_ns", "sndbuf", "sndbuf_locked", "notsent_lowat",
-        "wake_pending", "wake_all", "was_full",
+        "wake_pending", "wake_all", "was_full", "room_at",
         # Counts for TCP_INFO.
         "bytes_acked", "bytes_received", "bytes_sent", "bytes_retrans", "segs_out", "segs_in", "data_segs_out",
         "data_segs_in",
@@ -195,6 +195,7 @@ class Tcb:
         self.chrono = self.chrono_ns = self.busy_ns = self.rwnd_limited_ns = self.sndbuf_limited_ns = 0
         self.nonagle = self.tail_seq = self.tso_ns = self.sndbuf = self.notsent_lowat = 0
         self.sndbuf_locked = self.wake_pending = self.wake_all = self.was_full = False
+        self.room_at = -1  # -1: no room to tell of; -2: of room and data; else room came when rcv_nxt was this
         self.eor: tuple[int, ...] = ()
         self.push_marks: tuple[int, ...] = ()  # where PSH is due, within what is not sent
         self.ends: Any = EMPTY  # where each buffer that waits ends, but the last, which may go on
