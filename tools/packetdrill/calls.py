@@ -14,7 +14,8 @@ from typing import Any
 
 from kernel import abi
 from tools.packetdrill.info import tcp_info
-from tools.packetdrill.script import Array, Dots, Expression, Struct, SystemCall, Text, Word
+from tools.packetdrill.script import Array, Dots, Expression, Number, Struct, SystemCall, Text, Word
+from tools.packetdrill.signatures import SIGNATURES, near
 from tools.packetdrill.values import (
     CallMismatch,
     Moment,
@@ -23,6 +24,7 @@ from tools.packetdrill.values import (
     UnsupportedCall,
     address_of,
     control_list,
+    control_room,
     describe,
     integer,
     is_null,
@@ -74,13 +76,17 @@ class Caller:
         """Make the call and compare. Raises CallMismatch or UnsupportedCall. May block in virtual time."""
         maker: Callable[[SystemCall], int] | None = getattr(self, f"do_{call.name}", None)
         if maker is None:
-            raise UnsupportedCall(f"system call {call.name}()")
+            raise UnsupportedCall(f"system call {call.name}(){near(call.name, SIGNATURES)}")
+        if call.name in FD_RESULTS and isinstance(call.result, Number) and call.result.value in self.fds:
+            raise CallMismatch(f"{call.name}: the script has a descriptor {call.result} already, and did not close it")
         try:
             result = maker(call)
         except OSError as error:
             got = errnos.errorcode.get(error.errno or 0, str(error.errno))
-            if call.errno != got:
-                raise CallMismatch(f"{call.name}: expected {self.expected(call)}, got -1 {got}") from None
+            any_error = call.errno is None and call.result == Number(-1)
+            if (call.errno is None or getattr(errnos, call.errno, None) != error.errno) and not any_error:
+                unknown = f" (the script has no descriptor {integer(call.args[0])})" if self.unknown(call) else ""
+                raise CallMismatch(f"{call.name}: expected {self.expected(call)}, got -1 {got}{unknown}") from None
             return
         if call.errno is not None:
             raise CallMismatch(f"{call.name}: expected {self.expected(call)}, got {result}")
@@ -91,6 +97,11 @@ class Caller:
             self.fds[wanted] = result
         elif wanted != result:
             raise CallMismatch(f"{call.name}: expected {wanted}, got {result}")
+
+    def unknown(self, call: SystemCall) -> bool:
+        """Whether the call is about a descriptor that the script has not got."""
+        number = call.args[0] if call.args and call.name not in ("socket", "poll", "pipe", "open") else None
+        return isinstance(number, Number) and number.value > 2 and number.value not in self.fds
 
     @staticmethod
     def expected(call: SystemCall) -> str:
@@ -261,7 +272,8 @@ class Caller:
         header = self.message(call)
         wanted = control_list(header.get("msg_control"), self.ends.v6)
         size = sum(self.iovec(part(header, "msg_iov")))
-        data, got, flags, peer = self.sys.recvmsg(self.fd(call.args[0]), size, 4096, self.flags(call, 2))
+        room = control_room(header.get("msg_control"), self.ends.v6)
+        data, got, flags, peer = self.sys.recvmsg(self.fd(call.args[0]), size, room, self.flags(call, 2))
         expected = header.get("msg_flags")
         if expected is not None and not isinstance(expected, Dots) and integer(expected) != flags:
             raise CallMismatch(f"recvmsg: expected msg_flags {integer(expected):#x}, got {flags:#x}")
@@ -401,9 +413,9 @@ class Caller:
         asked = [(self.fd(part(e, "fd")), integer(part(e, "events"))) for e in entries]
         ready = dict(self.sys.ppoll(asked, None if timeout < 0 else timeout * 1_000_000))
         for entry, (fd, _) in zip(entries, asked):
-            wanted = entry.get("revents")
-            if wanted is not None and integer(wanted) != ready.get(fd, 0):
-                raise CallMismatch(f"poll: expected revents {integer(wanted):#x}, got {ready.get(fd, 0):#x}")
+            wanted = integer(entry.get("revents") or Number(0))
+            if wanted != ready.get(fd, 0):
+                raise CallMismatch(f"poll: expected revents {wanted:#x}, got {ready.get(fd, 0):#x}")
         return len([mask for mask in ready.values() if mask])
 
     def do_epoll_create(self, call: SystemCall) -> int:
@@ -432,7 +444,11 @@ class Caller:
         wanted = call.args[1]
         events = list(wanted.items) if isinstance(wanted, Array) else [wanted]
         got = self.sys.epoll_pwait(self.fd(call.args[0]), integer(call.args[2]), integer(call.args[3]))
-        for event, (cookie, mask) in zip([e for e in events if isinstance(e, Struct)], got):
+        written = [e for e in events if isinstance(e, Struct)]
+        for event in written[len(got) :]:
+            if integer(part(event, "events")):
+                raise CallMismatch(f"epoll_wait: expected {event}, got {len(got)} events")
+        for event, (cookie, mask) in zip(written, got):
             if (integer(part(event, "events")), self.cookie(event)) != (mask, cookie):
                 raise CallMismatch(f"epoll_wait: expected {event}, got events {mask:#x} data {cookie}")
         return len(got)

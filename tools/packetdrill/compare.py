@@ -31,6 +31,8 @@ def flags_text(flags: int) -> str:
 
 
 def option_text(option: Option) -> str:
+    if option.kind == "wscale" and not option.values:
+        return "wscale *"
     if option.kind == "TS":
         return f"TS val {option.values[0]} ecr {option.values[1]}"
     if option.kind == "sack":
@@ -44,7 +46,15 @@ def packet_text(packet: TcpPacket | UdpPacket | IcmpPacket) -> str:
     if isinstance(packet, UdpPacket):
         return f"{arrow} udp ({packet.length})"
     if isinstance(packet, IcmpPacket):
-        return " ".join(filter(None, [arrow, "icmp", packet.type, packet.code or ""]))
+        words = [arrow, "icmp", packet.type, packet.code or ""]
+        if packet.mtu is not None and packet.mtu:
+            words.append(f"mtu {packet.mtu}")
+        if packet.ident:
+            words.append(f"id {packet.ident}")
+        if packet.quoted is not None:
+            protocol, seq, length = packet.quoted
+            words.append(f"[{seq}:{seq + length}({length})]" if protocol == "tcp" else f"[{protocol} ({length})]")
+        return " ".join(filter(None, words))
     text = f"{arrow} {flags_text(packet.flags)} {packet.seq}:{packet.seq + packet.length}({packet.length})"
     if packet.flags & ACK:
         text += f" ack {packet.ack}"
@@ -85,7 +95,7 @@ def _options(expected: tuple[Option, ...], actual: tuple[Option, ...]) -> str | 
         if want.kind == "TS":
             if want.values[1] != got.values[1]:
                 return f"option: expected {option_text(want)}, got {option_text(got)}"
-        elif want != got:
+        elif want != got and (want.kind != "wscale" or want.values):
             return f"option: expected {option_text(want)}, got {option_text(got)}"
     return None
 
@@ -111,6 +121,8 @@ def difference(
             return f"id: expected {expected.ident}, got {actual.ident}"
         if expected.mtu is not None and expected.mtu != actual.mtu:
             return f"mtu: expected {expected.mtu}, got {actual.mtu}"
+        if expected.quoted is not None and expected.quoted != actual.quoted:
+            return f"quoted: expected {packet_text(expected)}, got {packet_text(actual)}"
         return None
     assert isinstance(actual, TcpPacket)
     return _tcp(expected, actual)

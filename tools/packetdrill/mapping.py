@@ -33,6 +33,8 @@ class Flow:
     first_script_ts: int | None = None
     first_live_ts: int = 0
     live_ts: dict[int, int] = field(default_factory=dict)
+    labels: tuple[int, int] | None = None
+    """The IPv6 flow label as the script wrote it last, and the live one that it stands for."""
 
     def saw_inbound(self, packet: TcpPacket) -> None:
         """The first inbound SYN (or, without one, the first packet) of a connection says what the remote ISN is."""
@@ -56,6 +58,16 @@ class Flow:
         if not self.isn_seen:
             self.isn_seen = True
             self.live_local_isn = live.seq
+
+    def script_label(self, wanted: int | None, live: int) -> int:
+        """A flow label in the script's terms: what is written there only says whether it is that of the packet before
+        or another one. 0, which no label is, stays."""
+        if not wanted or not live:
+            return live
+        if self.labels is None or (wanted != self.labels[0] and live != self.labels[1]):
+            self.labels = wanted, live
+        written, bound = self.labels
+        return written if live == bound else live
 
     def _local_offset(self, syn: bool) -> int:
         return self.live_local_isn - self.script_local_isn if syn else self.live_local_isn

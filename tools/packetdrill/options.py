@@ -7,6 +7,8 @@ a script with it does not run.
 
 from __future__ import annotations
 
+from tools.packetdrill.signatures import near
+
 HONOURED = {
     "ip_version": "ipv4, ipv6 or ipv4-mapped-ipv6",
     "local_ip": "address of the side under test",
@@ -69,7 +71,7 @@ def trouble(name: str, value: str) -> str | None:
     if name in ELSEWHERE:
         return f"option --{name}: there is one machine, and the stack is this one"
     if takes_value(name) is None:
-        return f"option --{name}"
+        return f"option --{name}{near(name, {**HONOURED, **FLAGS, **WITHOUT_EFFECT, **ELSEWHERE, 'define': ''})}"
     if name in _ONLY and value not in _ONLY[name]:
         return f"option --{name}={value}: it is {' or '.join(filter(None, _ONLY[name]))}"
     if name == "non_fatal" and not set(value.replace(",", " ").split()) <= {"packet", "syscall"}:

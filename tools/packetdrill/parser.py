@@ -7,9 +7,11 @@ anywhere.
 
 from __future__ import annotations
 
+import errno as errnos
 import re
 from decimal import Decimal
 
+from tools.packetdrill import signatures
 from tools.packetdrill.options import takes_value
 from tools.packetdrill.script import (
     ACK,
@@ -68,7 +70,13 @@ _HEADER = re.compile(r"[Ff]lags\s*(?:\[|\d)|\(\s*label\b")
 _HEXBLOB = re.compile(r"[0-9a-fA-F]+")
 
 _FLAG_BITS = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "U": URG, "E": ECE, "W": CWR, "A": AE}
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\", '"': '"', "`": "`"}
+_ESCAPES = {
+    "n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "0": "\0", "\\": "\\", '"': '"', "`": "`",
+}  # fmt: skip
+_UNENDED = {'"': 'the string does not end: a " is missing', "`": "the command does not end: a ` is missing",
+            "%{": "the code does not end: }% is missing", "/*": "the comment does not end: */ is missing"}  # fmt: skip
+_SIZES = {"mss": 4, "wscale": 3, "sackOK": 2, "TS": 10, "nop": 1, "eol": 1, "FOEXP": 4}
+"""Bytes of a TCP option; of what has data, those before it."""
 
 
 def parse(text: str, path: str = "<script>", defines: dict[str, str] | None = None) -> Script:
@@ -84,6 +92,7 @@ class _Parser:
         self.text = text
         self.path = path
         self.at = 0
+        self.read = 0  # where what was read last ends
         self.given = defines
         self.defines = dict(defines)
 
@@ -98,7 +107,7 @@ class _Parser:
         self.skip()
         match = pattern.match(self.text, self.at)
         if match is not None:
-            self.at = match.end()
+            self.at = self.read = match.end()
         return match
 
     def take(self, literal: str) -> bool:
@@ -108,7 +117,7 @@ class _Parser:
         end = self.at + len(literal)
         if literal[-1].isalnum() and end < len(self.text) and (self.text[end].isalnum() or self.text[end] == "_"):
             return False
-        self.at = end
+        self.at = self.read = end
         return True
 
     def expect(self, literal: str) -> None:
@@ -129,8 +138,15 @@ class _Parser:
         self.skip()
         if self.at >= len(self.text):
             self.at = len(self.text.rstrip())  # the end of the script is no place: say after what it came
-        rest = self.text[self.at : self.at + 40].split("\n")[0]
+        for opening, unended in _UNENDED.items():
+            if self.text.startswith(opening, self.at):
+                return ScriptError(self.path, self.line, unended, "syntax")
+        rest = self.text[self.at : self.at + 40].split("\n")[0].rstrip("\r")
         return ScriptError(self.path, self.line, f"{message} at {rest!r}", "syntax")
+
+    def wrong(self, message: str) -> ScriptError:
+        """What was just read is no good."""
+        return ScriptError(self.path, self.text.count("\n", 0, self.read) + 1, message, "syntax")
 
     def foreign(self, what: str) -> ScriptError:
         """What packetdrill, or a relative of it, knows, and this runner does not."""
@@ -149,7 +165,7 @@ class _Parser:
             wants = takes_value(name)
             if wants is not None and wants is (value is None):
                 line = self.text.count("\n", 0, match.start()) + 1
-                message = f"option --{name} {'needs a value' if wants else 'takes no value'}"
+                message = f"option --{name} {f'needs a value: --{name}=VALUE' if wants else 'takes no value'}"
                 raise ScriptError(self.path, line, message, "syntax")
             if name == "define" or name == "D":
                 symbol, equals, meaning = value.strip('"').partition("=") if value[:1] == '"' else value.partition("=")
@@ -163,28 +179,53 @@ class _Parser:
         while True:
             self.skip()
             line = self.line
-            match = self.accept(_BACKQUOTED)
-            if match is None:
+            command = self.command()
+            if command is None:
                 break
-            script.setup.append((line, _unescape(match.group(1))))
+            script.setup.append((line, command))
         while not self.at_end():
             line = self.line
-            match = self.accept(_BACKQUOTED)
-            if match is not None:
-                script.cleanup.append((line, _unescape(match.group(1))))
+            command = self.command()
+            if command is not None:
+                script.cleanup.append((line, command))
                 if not self.at_end():
                     raise self.error("expected the end of the script after the clean-up command")
                 break
             script.events.append(self.event())
+            if len(script.events) > 1:
+                self.forward(*script.events[-2:])
         if not script.events:
             raise ScriptError(self.path, self.line, "the script has no events", "syntax")
         return script
+
+    def command(self) -> str | None:
+        """A command in back quotes, or a symbol that was defined as one."""
+        match = self.accept(_BACKQUOTED)
+        if match is not None:
+            return match.group(1)
+        self.skip()
+        match = _WORD.match(self.text, self.at)
+        meaning = self.defines.get(match.group(), "") if match else ""
+        if match is None or meaning[:1] != "`":
+            return None
+        self.at = match.end()
+        return meaning.strip("`")
+
+    def forward(self, before: Event, event: Event) -> None:
+        """Times that count from the begin of the script do not go back."""
+        absolute = (TimeKind.ABSOLUTE, TimeKind.ABSOLUTE_RANGE)
+        if before.when.kind in absolute and event.when.kind in absolute and event.when.start < before.when.start:
+            times = f"from {before.when.start / 1e9:g} to {event.when.start / 1e9:g} s"
+            message = f"time goes back, {times}: without a + it counts from the begin of the script"
+            raise ScriptError(self.path, event.line, message, "syntax")
 
     def event(self) -> Event:
         self.skip()
         start, line = self.at, self.line
         when = self.when()
         blocking_end = self.time() if self.take("...") else None
+        if blocking_end is not None and blocking_end < when.start:
+            raise self.wrong("the call is to return before it is made: both times count from the same moment")
         action = self.action(blocking_end)
         outbound = isinstance(action, (TcpPacket, UdpPacket, IcmpPacket)) and not action.inbound
         if when.kind not in (TimeKind.ABSOLUTE, TimeKind.RELATIVE) and not outbound:
@@ -194,9 +235,11 @@ class _Parser:
         return Event(when, action, line, " ".join(source.split()))
 
     def time(self) -> int:
-        return int(Decimal(self.need(_TIME, "a time in seconds").group()) * 1_000_000_000)
+        return int(Decimal(self.need(_TIME, "a time in seconds (0, 0.5, +.1 or *)").group()) * 1_000_000_000)
 
     def when(self) -> When:
+        if self.text.startswith("--", self.at):
+            raise self.error("options stand before the commands and events of a script:")
         if self.take("*"):
             return When(TimeKind.ANY)
         if self.take("+"):
@@ -222,8 +265,8 @@ class _Parser:
             return self.packet(True)
         if self.take(">"):
             return self.packet(False)
-        if (match := self.accept(_BACKQUOTED)) is not None:
-            return Command(_unescape(match.group(1)))
+        if (command := self.command()) is not None:
+            return Command(command)
         if (match := self.accept(_CODE)) is not None:
             return Code(match.group(1).strip(" \t"))
         return self.system_call(blocking_end)
@@ -233,6 +276,8 @@ class _Parser:
     def packet(self, inbound: bool) -> Packet:
         before = self.quoted() if self.accept(_QUOTED_FIRST) else None
         ip = self.ip_info()
+        if inbound and ip.ecn == "ect01":
+            raise self.wrong("ect01 stands for either of two marks: only an outbound packet can have it")
         if self.take("icmp"):
             return self.icmp(inbound, ip, before)
         if before is not None:
@@ -240,7 +285,7 @@ class _Parser:
         if self.take("udp"):
             ports = self.ports()
             self.expect("(")
-            length = self.integer("a UDP payload length")
+            length = self.integer("a UDP payload length", 65507)
             self.expect(")")
             return UdpPacket(inbound, length, ip, ports)
         for layer in ("ipv4", "ipv6", "gre", "GREv0", "mpls"):
@@ -260,15 +305,21 @@ class _Parser:
         ace = int(match.group(5)) if match.group(5) else None
         seq, end, length = (int(x) for x in self.need(_SEQ, "a sequence number (start:end(length))").groups())
         if end != seq + length:
-            raise self.error(f"{seq}:{end}({length}): the end is not the start plus the length")
-        ack = self.integer("an acknowledgment number") if self.take("ack") else 0
-        window = self.integer("a window") if self.take("win") else None
-        urgent = self.integer("an urgent pointer") if self.take("urg") else 0
+            raise self.wrong(f"{seq}:{end}({length}): the end is not the start plus the length, {seq + length}")
+        for number, most in ((seq, 0xFFFFFFFF), (length, 0xFFFF)):
+            self.limited("the sequence number" if most > 0xFFFF else "the length", number, most)
+        ack = self.integer("an acknowledgment number", 0xFFFFFFFF) if self.take("ack") else 0
+        window = self.integer("a window", 0xFFFF) if self.take("win") else None
+        urgent = self.integer("an urgent pointer", 0xFFFF) if self.take("urg") else 0
+        if inbound and window is None:
+            raise self.wrong("an inbound packet needs a window: win N, after its numbers")
         options: tuple[Option, ...] | None = ()
         if self.take("<"):
             options = self.tcp_options()
             if options is None and inbound:
-                raise self.error("<...> is only for outbound packets")
+                raise self.wrong("<...> is only for outbound packets: say which options this one has")
+            if inbound and Option("wscale") in (options or ()):
+                raise self.wrong("wscale * is only for outbound packets: say which scale this one has")
         if self.take("{"):
             raise self.foreign("a packet that is to be mutilated ({...})")
         return TcpPacket(inbound, flags, seq, length, ack, window, urgent, options, ip, ports, ace)
@@ -281,6 +332,10 @@ class _Parser:
         while self.take(","):
             options.append(self.tcp_option())
         self.expect(">")
+        size = sum(_SIZES.get(o.kind, 2) + 4 * len(o.values) * (o.kind == "sack") + len(o.data) for o in options)
+        if size % 4 or size > 40:
+            why = "at most 40 are possible" if size > 40 else "that is no multiple of 4: add nop options"
+            raise self.wrong(f"the TCP options take {size} bytes; {why}")
         return tuple(options)
 
     def tcp_option(self) -> Option:
@@ -289,18 +344,20 @@ class _Parser:
         if self.take("sack"):
             edges: list[int] = []
             while (match := self.accept(re.compile(r"(\d+)\s*:\s*(\d+)"))) is not None:
-                edges += [int(match.group(1)), int(match.group(2))]
+                edges += [self.limited("a SACK edge", int(edge), 0xFFFFFFFF) for edge in match.groups()]
             if not edges:
                 raise self.error("expected SACK blocks (left:right)")
             return Option("sack", tuple(edges))
         if self.take("TS"):
             self.expect("val")
-            value = self.integer("a timestamp value")
+            value = self.integer("a timestamp value", 0xFFFFFFFF)
             self.expect("ecr")
-            return Option("TS", (value, self.integer("a timestamp echo reply")))
-        for name in ("mss", "wscale"):
+            return Option("TS", (value, self.integer("a timestamp echo reply", 0xFFFFFFFF)))
+        for name, most in (("mss", 0xFFFF), ("wscale", 0xFF)):
             if self.take(name):
-                return Option(name, (self.integer(f"a value for {name}"),))
+                if name == "wscale" and self.take("*"):
+                    return Option(name)
+                return Option(name, (self.integer(f"a value for {name}", most),))
         for name in ("nop", "eol"):
             if self.take(name):
                 return Option(name)
@@ -328,9 +385,9 @@ class _Parser:
                         values["ecn"] = ecn
                         break
                 else:
-                    for name in ("tos", "ttl", "flowlabel"):
+                    for name, most in (("tos", 255), ("ttl", 255), ("flowlabel", 0xFFFFF)):
                         if self.take(name):
-                            values[name] = self.integer(name)
+                            values[name] = self.integer(name, most)
                             break
                     else:
                         self.at = mark
@@ -343,7 +400,10 @@ class _Parser:
 
     def ports(self) -> tuple[int, int] | None:
         match = self.accept(_PORTS)
-        return (int(match.group(1)), int(match.group(2))) if match else None
+        if match is None:
+            return None
+        first, second = (self.limited("a port", int(port), 0xFFFF) for port in match.groups())
+        return first, second
 
     def quoted(self) -> tuple[str, int, int]:
         """The packet that an ICMP message quotes, after its `[`."""
@@ -362,16 +422,13 @@ class _Parser:
         kind = self.need(_WORD, "an ICMP type").group()
         code = mtu = ident = None
         quoted = before
-        if not self.take("mtu") and not self.take("id"):
-            match = self.accept(_WORD)
-            if match is not None:
-                code = match.group()
-            if self.take("mtu"):
-                mtu = self.integer("an MTU")
-        else:
-            mtu = self.integer("an MTU")
+        self.skip()
+        if _WORD.match(self.text, self.at) and not re.match(r"(?:mtu|id)\b", self.text[self.at : self.at + 4]):
+            code = self.need(_WORD, "an ICMP code").group()
+        if self.take("mtu"):
+            mtu = self.integer("an MTU", 0xFFFFFFFF)
         if self.take("id"):
-            ident = self.integer("an echo identifier")
+            ident = self.integer("an echo identifier", 0xFFFF)
         if before is None and self.take("["):
             quoted = self.quoted()
         return IcmpPacket(inbound, kind, code, mtu, ident, quoted, ip)
@@ -379,10 +436,14 @@ class _Parser:
     # -- system calls and their arguments
 
     def system_call(self, end: int | None) -> SystemCall:
-        name = self.need(_WORD, "a packet, a system call, a command or code").group()
+        name = self.need(_WORD, "a packet (<, >), a system call, a command (`) or code (%{)").group()
+        name = self.defines.get(name, name)
         self.expect("(")
         args = self.expressions(")")
-        self.expect("=")
+        if (trouble := signatures.trouble(name, args)) is not None:
+            raise self.wrong(trouble)
+        if not self.take("="):
+            raise self.error(f"expected '=' and the result of {name}()")
         result = self.expression()
         errno = note = None
         mark = self.at
@@ -390,6 +451,8 @@ class _Parser:
         if match is not None:
             if match.group().startswith("E") and match.group().isupper():
                 errno = match.group()
+                if not hasattr(errnos, errno):
+                    raise self.wrong(f"no error is called {errno}{signatures.near(errno, errnos.errorcode.values())}")
             else:
                 self.at = mark
         mark = self.at
@@ -426,11 +489,11 @@ class _Parser:
         if (match := self.accept(_INTEGER)) is not None:
             return Number(int(match.group()))
         if (match := self.accept(_STRING)) is not None:
-            value = _unescape(match.group(1)).encode("latin-1")
+            value = self.unescape(match.group(1))
             if self.take("..."):
                 return Text(value, True)
             while (match := self.accept(_STRING)) is not None:
-                value += _unescape(match.group(1)).encode("latin-1")
+                value += self.unescape(match.group(1))
             return Text(value)
         if self.take("["):
             return Array(self.expressions("]"))
@@ -482,18 +545,29 @@ class _Parser:
                 break
         return Struct(tuple(fields), tuple(counts), tuple(items))
 
-    def integer(self, what: str) -> int:
-        if (match := self.accept(_HEX)) is not None:
-            return int(match.group(1), 16)
-        return int(self.need(_INTEGER, what).group())
+    def integer(self, what: str, most: int | None = None) -> int:
+        match = self.accept(_HEX)
+        value = int(match.group(1), 16) if match is not None else int(self.need(_INTEGER, what).group())
+        return value if most is None else self.limited(what, value, most)
 
+    def limited(self, what: str, value: int, most: int) -> int:
+        if not 0 <= value <= most:
+            raise self.wrong(f"{what} is 0 to {most}, not {value}")
+        return value
 
-def _unescape(text: str) -> str:
-    return re.sub(r"\\(x[0-9a-fA-F]{2}|.)", _escape, text, flags=re.S)
+    def unescape(self, text: str) -> bytes:
+        """A string's bytes. Raises ScriptError for what no escape is."""
 
+        def meant(match: re.Match[str]) -> str:
+            body = match.group(1)
+            if len(body) == 3:
+                return chr(int(body[1:], 16))
+            if body not in _ESCAPES:
+                known = " ".join(f"\\{name}" for name in _ESCAPES if name.isalnum())
+                raise self.wrong(f'\\{body} in a string: there are {known} \\xHH \\" and \\\\')
+            return _ESCAPES[body]
 
-def _escape(match: re.Match[str]) -> str:
-    body = match.group(1)
-    if len(body) == 3:
-        return chr(int(body[1:], 16))
-    return _ESCAPES.get(body, "\\" + body)
+        try:
+            return re.sub(r"\\(x[0-9a-fA-F]{2}|.)", meant, text, flags=re.S).encode("latin-1")
+        except UnicodeEncodeError:
+            raise self.wrong("a string holds bytes: write other characters as \\xHH") from None

@@ -54,17 +54,13 @@ from tools.packetdrill.script import (
     TimeKind,
     UdpPacket,
 )
+from tools.packetdrill.signatures import near
 
 USEC = 1_000
 SO_MEMINFO = 55
 SECOND = 1_000_000_000
 GIVE_UP = 3_600 * SECOND
 """How long a packet without a time of its own may take before the script has failed."""
-
-QUOTING = frozenset({
-    "unreachable", "source_quench", "redirect", "time_exceeded", "parameter_problem", "packet_too_big",
-})  # fmt: skip
-"""The ICMP messages that quote a packet."""
 
 
 @dataclass
@@ -133,7 +129,7 @@ def run_text(
     except ScriptError as error:
         return Verdict(path, False, 0, error)
     except OSError as error:
-        return Verdict(path, False, 0, ScriptError(path, 0, f"no machine: {error}", "unsupported"))
+        return Verdict(path, False, 0, ScriptError(path, 0, f"no machine: {error.strerror or error}", "unsupported"))
     try:
         return runner.run(capture_dir)
     finally:
@@ -156,7 +152,7 @@ class Runner:
         self.told = 0  # so much of the history has been said
         self.tolerance = self.option("tolerance_usecs", 4_000) * USEC
         self.tolerance = max(self.tolerance, getattr(machine, "slack_usecs", 0) * USEC)
-        self.percent = float(options.get("tolerance_percent", "0"))
+        self.percent = self.share("tolerance_percent")
         self.tick_us = self.option("tcp_ts_tick_usecs", 1_000)
         self.careless_ts = "tcp_ts_tick_usecs" not in options
         self.ts_seen = 0
@@ -176,7 +172,7 @@ class Runner:
         self.local, self.remote = self.parse_address(local), self.parse_address(remote)
         self.flow: Flow | None = None
         self.flows: dict[tuple[int, int], Flow] = {}  # those that packets with ports name
-        self.names: dict[str, object] = {"print": _print}
+        self.names: dict[str, object] = {"print": _print, "sys": sys, "traceback": traceback}
         self.listening = False
         self.connecting = False
         self.next_port = 40_000
@@ -196,7 +192,7 @@ class Runner:
             return self.machine(self.ends, self.option("mtu", 1500), self.settings, self.route, self.strict)
         except (KeyError, ValueError) as error:
             line = self.script.setup[0][0] if self.script.setup else 1
-            raise ScriptError(self.script.path, line, f"sysctl: {error}", "unsupported") from None
+            raise ScriptError(self.script.path, line, f"sysctl: {error.args[0]}", "unsupported") from None
 
     def option(self, name: str, default: int) -> int:
         value = self.script.options.get(name)
@@ -206,6 +202,14 @@ class Runner:
             return int(value, 0)
         except ValueError:
             raise ScriptError(self.script.path, 1, f"--{name}={value}: expected an integer", "syntax") from None
+
+    def share(self, name: str) -> float:
+        """An option that is a percentage; 0 where it is not given."""
+        value = self.script.options.get(name, "0")
+        try:
+            return float(value)
+        except ValueError:
+            raise ScriptError(self.script.path, 1, f"--{name}={value}: expected a number", "syntax") from None
 
     def parse_address(self, text: str) -> bytes:
         try:
@@ -320,7 +324,10 @@ class Runner:
         except commands.CommandFailed as error:
             raise ScriptError(self.script.path, line, str(error), "mismatch", text, str(error)) from None
         except (commands.UnsupportedCommand, KeyError, ValueError) as error:
-            raise ScriptError(self.script.path, line, f"unsupported: {error}", "unsupported", text) from None
+            why = error.args[0] if isinstance(error, KeyError) else error
+            raise ScriptError(self.script.path, line, f"unsupported: {why}", "unsupported", text) from None
+        except OSError as error:
+            raise ScriptError(self.script.path, line, str(error.strerror or error), "mismatch", text) from None
 
     # -- outbound
 
@@ -415,18 +422,39 @@ class Runner:
             assert isinstance(tail, TcpPacket)
             whole = sum(len(part.payload) for part in parts)
             actual = replace(actual, length=whole, flags=actual.flags | tail.flags & (PSH | FIN))
+            if isinstance(actual.ip.flowlabel, int):
+                label = flow.script_label(wanted.ip.flowlabel, actual.ip.flowlabel)
+                actual = replace(actual, ip=replace(actual.ip, flowlabel=label))
             if len(parts) > 1:
                 actual = replace(actual, flags=actual.flags & ~(PSH | FIN) | tail.flags & (PSH | FIN))
             bound = flow.first_script_ts is not None
             actual = flow.to_script(actual, wanted if isinstance(wanted, TcpPacket) else None)
             if bound and isinstance(wanted, TcpPacket):
                 self.check_clock(event, wanted, actual, live)
+        elif isinstance(actual, IcmpPacket):
+            actual = self.icmp_to_script(event, wanted, actual)
         trouble = difference(wanted, actual)
         if trouble is None and any(any(part.payload) for part in parts) and not isinstance(wanted, IcmpPacket):
             trouble = "payload: the bytes are not those that were written"
         if trouble is not None:
             raise self.fault(event, trouble, actual=f"{live.now / SECOND:.6f} {packet_text(actual)}")
         self.check_time(event, start, end, live.now)
+
+    def icmp_to_script(self, event: Event, wanted: Packet, actual: IcmpPacket) -> IcmpPacket:
+        """An ICMP message of the stack with the script's names for type and code, and what it quotes in the script's
+        numbers; or only how long the message is."""
+        if not isinstance(wanted, IcmpPacket) or actual.quoted is None:
+            return actual
+        try:
+            if wire.icmp_numbers(wanted, self.ends.v6) == wire.icmp_numbers(actual, self.ends.v6):
+                actual = replace(actual, type=wanted.type, code=wanted.code)
+        except ValueError as error:
+            raise self.fault(event, str(error), "syntax") from None
+        assert actual.quoted is not None
+        protocol, seq, length = actual.quoted
+        if protocol == "tcp" and self.flow is not None:
+            seq = seq - (self.flow.live_remote_isn if seq != self.flow.live_remote_isn else 0) & 0xFFFFFFFF
+        return replace(actual, quoted=(protocol, seq, length))
 
     def check_clock(self, event: Event, wanted: TcpPacket, actual: TcpPacket, live: wire.Live) -> None:
         """TS val: at its tick, or noted for a judgement on the whole script."""
@@ -476,7 +504,7 @@ class Runner:
 
     def udp_flow(self, event: Event, packet: UdpPacket) -> Flow:
         if self.flow is None:
-            self.flow = Flow(self.local, self.remote, self.ends.bind_port, self.next_port)
+            self.flow = Flow(self.local, self.remote, self.ends.bind_port, self.ends.connect_port)
         return self.flow
 
     def tcp_image(self, event: Event, packet: TcpPacket) -> bytes:
@@ -510,8 +538,10 @@ class Runner:
     def icmp_image(self, event: Event, packet: IcmpPacket) -> bytes:
         quoted = b""
         what = packet.quoted
-        if what is None and packet.type in QUOTING and self.flow is not None:
+        if what is None and packet.type in wire.QUOTING and self.flow is not None:
             what = ("tcp", 0, 0)  # as packetdrill does where the script does not say
+        if what is not None and what[0] == "raw":
+            return self.built_icmp(event, packet, bytes(max(what[2] - 8, 0)))
         if what is not None:
             if self.flow is None:
                 raise self.fault(event, "an ICMP message quotes a packet, but nothing was sent yet", "syntax")
@@ -520,10 +550,13 @@ class Runner:
             seq &= 0xFFFFFFFF
             ports = (self.flow.local_port, self.flow.remote_port)
             quoted = wire.quote(self.local, self.remote, protocol, *ports, seq, length)
+        return self.built_icmp(event, packet, quoted)
+
+    def built_icmp(self, event: Event, packet: IcmpPacket, body: bytes) -> bytes:
         try:
-            return wire.build_icmp(packet, self.remote, self.local, quoted)
-        except (KeyError, ValueError) as error:
-            raise self.fault(event, f"unknown ICMP type or code {error}", "unsupported") from None
+            return wire.build_icmp(packet, self.remote, self.local, body)
+        except ValueError as error:
+            raise self.fault(event, str(error), "syntax") from None
 
     # -- calls and code
 
@@ -561,7 +594,9 @@ class Runner:
             assert isinstance(event.action, SystemCall) and end is not None
             try:
                 self.judge(event, pending)
-                if abs(pending.finished_at - end) > self.tolerance:
+                assert event.action.end is not None
+                slack = max(self.tolerance, int((event.action.end - event.when.start) * self.percent / 100))
+                if abs(pending.finished_at - end) > slack:
                     raise self.fault(
                         event, f"timing: {event.action.name}() was to return at {end / SECOND:.6f} s, "
                         f"did at {pending.finished_at / SECOND:.6f} s",
@@ -601,7 +636,8 @@ class Runner:
             values = ", ".join(f"{n} = {v}" for n, v in used.items())
             raise self.fault(event, f"assertion failed: {error or code.text}", actual=values) from None
         except NameError as error:
-            raise self.fault(event, f"unsupported: code: {error}", "unsupported") from None
+            hint = near(error.name or "", names)
+            raise self.fault(event, f"unsupported: code: {error}{hint}", "unsupported") from None
         except Exception as error:
             raise self.fault(event, f"code: {type(error).__name__}: {error}", "syntax") from None
 

@@ -14,6 +14,7 @@ from kernel import abi
 from netstack.tcp import stats
 from tools.packetdrill.info import CODE_SYMBOLS
 from tools.packetdrill.script import Array, Dots, Expression, Function, Number, Or, Struct, Text, Word
+from tools.packetdrill.signatures import near
 
 _SYMBOLS: dict[str, int] = {
     "SOL_TCP": 6, "SOL_UDP": 17, "SOL_IP": 0, "SOL_IPV6": 41, "IPPROTO_IP": 0, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17,
@@ -63,7 +64,7 @@ def symbol(name: str) -> int:
     if value is None and name.startswith(("IP_", "IPV6_", "TCP_", "SO_", "MSG_", "AF_", "IPPROTO_")):
         value = getattr(socket, name, None)
     if not isinstance(value, int):
-        raise UnsupportedCall(f"unknown constant {name!r}")
+        raise UnsupportedCall(f"unknown constant {name!r}{near(name, {**vars(abi), **_SYMBOLS, **CODE_SYMBOLS})}")
     return int(value)
 
 
@@ -129,7 +130,7 @@ def option_bytes(value: Expression, size: int | None) -> int | bytes:
     """What setsockopt is given: an int, or bytes where the script's length or value is not an int's."""
     value = single(value)
     if isinstance(value, Text):
-        return value.value
+        return value.value if size is None else value.value[:size].ljust(size, b"\0")
     if isinstance(value, Struct):
         return pack(value)
     number = integer(value)
@@ -200,7 +201,8 @@ def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, 
         data = item.get("cmsg_data")
         if isinstance(data, Struct) and data.get("scm_sec") is not None:
             rest = integer(part(data, "scm_usec")) * 1000 if data.get("scm_usec") else integer(part(data, "scm_nsec"))
-            out.append((*names_of(item, v6), Moment(integer(part(data, "scm_sec")) * 1_000_000_000 + rest)))
+            ns = integer(part(data, "scm_sec")) * 1_000_000_000 + rest
+            out.append((*names_of(item, v6), Moment(ns) if ns else None))  # 0 stands for any time
             continue
         if isinstance(data, Struct) and data.fields and all(name in STATS for name, _ in data.fields):
             figures = [(STATS[name], integer(number)) for name, number in data.fields if not isinstance(number, Dots)]
@@ -219,6 +221,19 @@ def control_list(value: Expression | None, v6: bool = False) -> list[tuple[int, 
             raise UnsupportedCall(f"control message data {data}")
         out.append((*names_of(item, v6), body))
     return out
+
+
+def control_room(value: Expression | None, v6: bool) -> int:
+    """How much room for control messages the script offers: what it writes has to fit, and no more (else
+    MSG_CTRUNC); 4096 bytes where that cannot be said."""
+    room = 0
+    for level, _, body in control_list(value, v6):
+        if not isinstance(body, bytes):
+            return 4096
+        if len(body) > 4:  # struct sock_extended_err, and an address after it
+            body += bytes(16 if level == 0 else 28)
+        room += 16 + (len(body) + 7 & ~7)
+    return room
 
 
 def names_of(message: Struct, v6: bool) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from csrc import ffi, lib
 from tools.packetdrill.script import ACK, IcmpPacket, IpInfo, Option, TcpPacket, UdpPacket
+from tools.packetdrill.signatures import near
 
 ECN = {"noecn": 0, "ect1": 1, "ect0": 2, "ce": 3}
 
@@ -45,6 +46,11 @@ ICMP6_CODES = {
     },
     "parameter_problem": {"header_field": 0, "unknown_next_header": 1, "unknown_option": 2},
 }  # fmt: skip
+
+QUOTING = frozenset({
+    "unreachable", "source_quench", "redirect", "time_exceeded", "parameter_problem", "packet_too_big",
+})  # fmt: skip
+"""The ICMP messages that quote a packet."""
 
 _OPTION_KINDS = {"eol": 0, "nop": 1, "mss": 2, "wscale": 3, "sackOK": 4, "sack": 5, "TS": 8, "md5": 19, "FO": 34}
 
@@ -168,21 +174,30 @@ def build_udp(packet: UdpPacket, src: bytes, dst: bytes, sport: int, dport: int,
 
 
 def icmp_numbers(packet: IcmpPacket, v6: bool) -> tuple[int, int]:
-    """(type, code) of an ICMP packet by its names; KeyError with the unknown name."""
+    """(type, code) of an ICMP packet by its names; ValueError that names the unknown one."""
     types, codes = (ICMP6_TYPES, ICMP6_CODES) if v6 else (ICMP4_TYPES, ICMP4_CODES)
-    kind = types[packet.type] if packet.type in types else int(packet.type.removeprefix("type_"), 0)
-    if packet.code is None:
-        return kind, 0
-    if packet.code.startswith("code_"):
-        return kind, int(packet.code.removeprefix("code_"), 0)
-    return kind, codes.get(packet.type, {})[packet.code]
+    which = "ICMPv6" if v6 else "ICMP"
+    kind = _icmp_number(f"{which} type", "type_", packet.type, types)
+    known = codes.get(packet.type, {})
+    return kind, 0 if packet.code is None else _icmp_number(
+        f"code of {which} {packet.type}", "code_", packet.code, known
+    )
+
+
+def _icmp_number(what: str, prefix: str, name: str, known: dict[str, int]) -> int:
+    if name in known:
+        return known[name]
+    number = name.removeprefix(prefix)
+    if number == name or not number.isdigit() or int(number) > 255:
+        raise ValueError(f"{name!r} is no {what}{near(name, known)}: it is {', '.join([*known, prefix + 'N'])}")
+    return int(number)
 
 
 def build_icmp(packet: IcmpPacket, src: bytes, dst: bytes, quoted: bytes) -> bytes:
     """An ICMP message whose body is `quoted` (an IP header and the start of its payload)."""
     v6 = len(src) == 16
     kind, code = icmp_numbers(packet, v6)
-    if v6:
+    if v6 and packet.ident is None:
         rest = struct.pack("!I", packet.mtu or 0)
     elif packet.ident is not None:
         rest = struct.pack("!HH", packet.ident, 0)
@@ -238,8 +253,28 @@ def read(image: bytes, now: int) -> Live | None:
         if protocol == 58 and kind >= 130:
             return None
         code_name = next((n for n, number in codes.get(name, {}).items() if number == code), None)
-        return Live(src, dst, 0, 0, IcmpPacket(False, name, code_name, mtu, ident, None, info), message[8:], now, image)
+        if code_name is None and code:
+            code_name = f"code_{code}"
+        what = _quoted(message[8:]) if name in QUOTING else None
+        icmp = IcmpPacket(False, name, code_name, mtu, ident, what or ("raw", 0, len(message)), info)
+        return Live(src, dst, 0, 0, icmp, message[8:], now, image)
     return None
+
+
+def _quoted(packet: bytes) -> tuple[str, int, int] | None:
+    """The packet that an ICMP message quotes: its protocol, sequence number and payload length, as far as it is there.
+    None for other protocols."""
+    if len(packet) < 28:
+        return None
+    v6 = packet[0] >> 4 == 6
+    header = 40 if v6 else (packet[0] & 15) * 4
+    protocol, body = packet[6] if v6 else packet[9], packet[header:]
+    if protocol == 17 and len(body) >= 8:
+        return "udp", 0, struct.unpack_from("!H", body, 4)[0] - 8
+    if protocol != 6 or len(body) < 14:
+        return None
+    size = struct.unpack_from("!H", packet, 4)[0] if v6 else struct.unpack_from("!H", packet, 2)[0] - header
+    return "tcp", struct.unpack_from("!I", body, 4)[0], size - (body[12] >> 4) * 4
 
 
 def address(text: str) -> bytes:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from tools.packetdrill.compare import difference
 from tools.packetdrill.parser import parse
 from tools.packetdrill.script import (
     ACK,
@@ -91,8 +94,8 @@ def test_syn_options_and_unchecked_options():
     assert [o.kind for o in got.options or ()] == ["mss", "sackOK", "nop", "nop", "nop", "wscale"]
     assert packet("> S 0:0(0) <...>").options is None
     assert packet("> . 1:1(0) ack 1").options == ()
-    assert packet("< S 0:0(0) win 1 <FO 0123456789abcdef,eol>").options == (
-        Option("FO", (), bytes.fromhex("0123456789abcdef")), Option("eol"),
+    assert packet("< S 0:0(0) win 1 <FO 0123456789abcdef,nop,eol>").options == (
+        Option("FO", (), bytes.fromhex("0123456789abcdef")), Option("nop"), Option("eol"),
     )  # fmt: skip
 
 
@@ -162,12 +165,45 @@ def test_setup_options_code_comments_and_cleanup():
     ("text", "line", "part"),
     [
         ("0 < S 0:1(0) win 1", 1, "not the start plus the length"),
-        ("0 socket(...) = 3\n+0 < Q 0:0(0)", 2, "TCP flags"),
+        ("0 close(3) = 0\n+0 < Q 0:0(0)", 2, "TCP flags"),
         ("0 < S 0:0(0) win 1 <mss>", 1, "mss"),
         ("0 < S 0:0(0) win 1 <...>", 1, "only for outbound"),
-        ("* socket(...) = 3", 1, "only for outbound"),
+        ("* close(3) = 0", 1, "only for outbound"),
         ("+.3~+.2 > . 1:1(0) ack 1", 1, "ends before"),
         ("", 1, "no events"),
+        ("0 < . 1:1(0) ack 1 // no window\n", 1, "needs a window: win N"),
+        ("0 < . 1:1(0) ack 1 win 65536", 1, "0 to 65535, not 65536"),
+        ("0 < . 1:1(0) ack 4294967296 win 1", 1, "0 to 4294967295"),
+        ("0 < S 0:0(0) win 1 <mss 65536>", 1, "mss is 0 to 65535"),
+        ("0 < S 0:0(0) win 1 <nop,wscale 256>", 1, "wscale is 0 to 255"),
+        ("0 < S 0:0(0) win 1 <nop,wscale *>", 1, "only for outbound"),
+        ("0 < S 0:0(0) win 1 <mss 1000,sackOK>", 1, "6 bytes; that is no multiple of 4"),
+        ("0 < . 1:1(0) ack 1 win 1 <nop,nop,sack 1:2 3:4 5:6 7:8 9:10>", 1, "at most 40"),
+        ("0 < . 1:1(0) ack 1 win 1 urg 65536", 1, "urgent pointer is 0 to 65535"),
+        ("0 < 1 > 65536 S 0:0(0) win 1", 1, "a port is 0 to 65535"),
+        ("0 < [tos 0x100] S 0:0(0) win 1", 1, "tos is 0 to 255"),
+        ("0 < [ttl 256] S 0:0(0) win 1", 1, "ttl is 0 to 255"),
+        ("0 < [ect01] S 0:0(0) win 1", 1, "only an outbound packet"),
+        ("0 < . 4294967296:4294967296(0) ack 1 win 1", 1, "0 to 4294967295"),
+        ("1 close(3) = 0\n\n.5 close(4) = 0", 3, "time goes back, from 1 to 0.5"),
+        ("0 close(3) = 0\n+.2...0.1 read(4, ..., 1) = 1", 2, "to return before it is made"),
+        ("0 close(3) = 0\n--mtu=1500", 2, "options stand before"),
+        ("0 read(3, ...) = 5", 1, "takes 3 arguments (fd, buffer, count), not 2"),
+        ("0 read(3, ..., 5, 0) = 5", 1, "not 4"),
+        ("0 fcntl(3) = 5", 1, "takes 2 or 3 arguments"),
+        ("0 poll([{fd=4, events=POLLIN}], 2, 0) = 0", 1, "says 2, and the list has 1 of pollfd"),
+        ("0 writev(4, [{..., 10}, {..., 5}], 1) = 10", 1, "says 1, and the list has 2 of iovec"),
+        (
+            "0 sendmsg(4, {msg_name(...)=..., msg_iov(2)=[{..., 1}], msg_flags=0}, 0) = 1",
+            1,
+            "says 2, and the list has 1",
+        ),
+        ("0 read(3, ..., 5) = -1 EAGAN (Try again)", 1, "no error is called EAGAN (did you mean EAGAIN?)"),
+        ('0 write(3, "a\\q", 2) = 2', 1, "\\q in a string"),
+        ('0 write(3, "abc, 3) = 3', 1, "the string does not end"),
+        ("0 close(3) = 0\n+0 %{ assert 1 == 1", 2, "the code does not end"),
+        ("0 close(3) = 0\n+0 `ls", 2, "the command does not end"),
+        ("0 close(3) = 0\n/* and so on", 2, "the comment does not end"),
         ("0 read(3, ..., 5)", 1, "'='"),
         ("0 > mpls (label 1) . 1:1(0) ack 1", 1, "not supported"),
     ],
@@ -179,8 +215,8 @@ def test_nonsense_is_refused_with_its_place(text, line, part):
 
 
 def test_white_space_within_sequence_numbers():
-    got = packet("> . 1 : 1001 (1000) ack 1 <sack 1 : 2 3:4>")
-    assert (got.seq, got.length, got.options) == (1, 1000, (Option("sack", (1, 2, 3, 4)),))
+    got = packet("> . 1 : 1001 (1000) ack 1 <nop,nop,sack 1 : 2 3:4>")
+    assert (got.seq, got.length, got.options) == (1, 1000, (Option("nop"), Option("nop"), Option("sack", (1, 2, 3, 4))))
 
 
 def test_what_an_icmp_message_quotes_may_come_first():
@@ -195,3 +231,38 @@ def test_an_expression_reads_as_it_is_written():
     written = '{msg_iov(1)=[{..., 0}], msg_flags=A | B, x={scm_sec=0, scm_nsec=-1}}, "a\\n"..., htons(8), [b = 1]'
     call = parse(f"    0 f({written}) = 0\n", "x").events[0].action
     assert ", ".join(map(str, call.args)) == written
+
+
+def test_what_packetdrill_checks_of_a_window_scale_may_be_left_open():
+    options = packet("> S. 0:0(0) ack 1 <mss 1460,nop,wscale *>").options or ()
+    assert options[-1] == Option("wscale") and difference_of_scale(options[-1]) is None
+    assert difference_of_scale(Option("wscale", (6,))) is not None
+
+
+def difference_of_scale(wanted):
+    came = packet("> S. 0:0(0) ack 1 win 5 <nop,wscale 7>")
+    return difference(replace(came, options=(Option("nop"), wanted)), came)
+
+
+def test_an_echo_identifier_needs_no_code_before_it():
+    got = one("0 < icmp echo_request id 77 [raw (64)]").action
+    assert (got.code, got.mtu, got.ident, got.quoted) == (None, None, 77, ("raw", 0, 64))
+    assert one("0 < icmp type_3 code_1 mtu 5").action.code == "code_1"
+
+
+def test_symbols_are_commands_and_calls_too():
+    """In packetdrill a symbol is replaced wherever a word stands."""
+    script = parse(
+        '--define=UP=`ip route change dev tun0` --define=WR=write --define=CC="reno"\nUP\n'
+        "0 WR(3, ..., 5) = 5\n+0 UP\n+0 setsockopt(3, SOL_TCP, TCP_CONGESTION, CC, 4) = 0\nUP\n"
+    )
+    assert [text for _, text in script.setup] == [text for _, text in script.cleanup] == ["ip route change dev tun0"]
+    first, second, third = (event.action for event in script.events)
+    assert isinstance(first, SystemCall) and first.name == "write"
+    assert second == Command("ip route change dev tun0")
+    assert isinstance(third, SystemCall) and third.args[3] == Text(b"reno")
+
+
+def test_escapes_in_strings_and_none_in_commands():
+    assert call('write(3, "\\f\\v\\x41\\n\\"\\\\", 6) = 6').args[1] == Text(b'\f\vA\n"\\')
+    assert one('0 `echo "a\\n" \\"`').action == Command('echo "a\\n" \\"')

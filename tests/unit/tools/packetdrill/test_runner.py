@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.packetdrill.mapping import Flow
 from tools.packetdrill.runner import run_text
 
 UDP = """--tolerance_usecs=0
@@ -234,3 +235,120 @@ def test_what_others_know_is_unsupported_and_has_its_line(line: str) -> None:
     error = run_text(SOCKET + "   " + line + "\n").error
     assert error is not None
     assert (error.kind, error.line) == ("unsupported", 2), error
+
+
+SERVER = """--tolerance_usecs=0
+    0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+   +0 bind(3, ..., ...) = 0
+   +0 listen(3, 1) = 0
+  +.1 < S 0:0(0) win 64240 <mss 1000>
+   +0 > S. 0:0(0) ack 1 <mss 1460>
+  +.1 < . 1:1(0) ack 1 win 60000
+   +0 accept(3, ..., ...) = 4
+"""
+
+
+def fails(text: str, part: str) -> None:
+    error = run_text(text).error
+    assert error is not None and part in str(error), error
+
+
+def test_no_error_named_is_any_error():
+    """As packetdrill has it; a name has to be the right one."""
+    shut = SERVER + "   +0 shutdown(4, SHUT_WR) = 0\n   +0 > F. 1:1(0) ack 1\n"
+    assert run_text(shut + "   +0 write(4, ..., 5) = -1\n").error is None
+    assert run_text(shut + "   +0 write(4, ..., 5) = -1 EPIPE (Broken pipe)\n").error is None
+    fails(shut + "   +0 write(4, ..., 5) = -1 EBADF (Bad file descriptor)\n", "got -1 EPIPE")
+    fails(shut + "   +0 write(4, ..., 5) = 5\n", "got -1 EPIPE")
+    again = "   +0 fcntl(4, F_SETFL, O_NONBLOCK) = 0\n   +0 read(4, ..., 5) = -1 EWOULDBLOCK (two names, one number)\n"
+    assert run_text(SERVER + again).error is None
+
+
+def test_descriptors_are_the_scripts_own():
+    fails(SERVER + "   +0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n", "has a descriptor 3 already")
+    fails(SERVER + "   +0 write(9, ..., 5) = 5\n", "the script has no descriptor 9")
+    closed = "   +0 close(3) = 0\n   +0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n"
+    assert run_text(SERVER + closed).error is None
+
+
+def test_what_poll_and_epoll_did_not_report():
+    """No `revents` are none; where epoll_wait() finds nothing, the event stays zeros."""
+    assert run_text(SERVER + "   +0 poll([{fd=4, events=POLLIN}], 1, 0) = 0\n").error is None
+    fails(SERVER + "   +0 poll([{fd=4, events=POLLOUT}], 1, 0) = 1\n", "expected revents 0x0, got 0x4")
+    epoll = SERVER + "   +0 epoll_create(1) = 5\n   +0 epoll_ctl(5, EPOLL_CTL_ADD, 4, {events=EPOLLIN, fd=4}) = 0\n"
+    assert run_text(epoll + "   +0 epoll_wait(5, {events=0, ptr=0}, 1, 0) = 0\n").error is None
+    fails(epoll + "   +0 epoll_wait(5, {events=EPOLLIN, fd=4}, 1, 0) = 0\n", "got 0 events")
+
+
+def test_a_message_has_room_for_the_control_messages_that_are_written():
+    asked = (
+        SERVER + "   +0 setsockopt(4, SOL_TCP, TCP_INQ, [1], 4) = 0\n"
+        "  +.1 < P. 1:11(10) ack 1 win 257\n   +0 > . 1:1(0) ack 11\n"
+        "   +0 recvmsg(4, {msg_name(...)=..., msg_iov(1)=[{..., 5}], msg_flags="
+    )
+    assert run_text(asked + "MSG_CTRUNC}, 0) = 5\n").error is None
+    fails(asked + "0}, 0) = 5\n", "expected msg_flags 0x0, got 0x8")
+    inq = ", msg_control=[{cmsg_level=SOL_TCP, cmsg_type=TCP_CM_INQ, cmsg_data="
+    assert run_text(asked + "0" + inq + "5}]}, 0) = 5\n").error is None
+    fails(asked + "0" + inq + "6}]}, 0) = 5\n", "control messages")
+
+
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [
+        ("> icmp unreachable port_unreachable [udp (10)]", None),
+        ("> icmp type_3 code_3 [udp (10)]", None),
+        ("> icmp unreachable port_unreachable [udp (11)]", "quoted"),
+        ("> icmp unreachable port_unreachable [1:1(0)]", "quoted"),
+        ("> icmp unreachable host_unreachable [udp (10)]", "ICMP"),
+        ("> icmp time_exceeded exceeded_in_transit [udp (10)]", "ICMP"),
+        ("> icmp unreachable port_unreachabel [udp (10)]", "did you mean port_unreachable?"),
+    ],
+)
+def test_what_an_icmp_message_of_the_stack_says(written, part):
+    text = f"--tolerance_usecs=0\n    0 < udp 4444 > 9999 (10)\n   +0 {written}\n"
+    if part is None:
+        assert run_text(text).error is None
+    else:
+        fails(text, part)
+
+
+def test_an_echo_has_its_length_and_identifier():
+    text = "--tolerance_usecs=0\n    0 < icmp echo_request id 77 [raw (64)]\n   +0 > icmp echo_reply id {} [raw ({})]\n"
+    assert run_text(text.format(77, 64)).error is None
+    fails(text.format(78, 64), "id: expected 78, got 77")
+    fails(text.format(77, 63), "quoted")
+
+
+def test_a_flow_label_is_the_same_or_another():
+    """What a script writes is a name: the first one stands for what came, another one for a change."""
+    flow = Flow(b"", b"", 1, 2)
+    assert [flow.script_label(1, 0x12345), flow.script_label(1, 0x12345)] == [1, 1]
+    assert flow.script_label(1, 0x54321) != 1
+    assert flow.script_label(2, 0x12345) != 2
+    assert flow.script_label(2, 0x54321) == 2
+    assert flow.script_label(2, 0) == 0
+    assert flow.script_label(None, 7) == 7
+
+
+def test_time_of_return_is_within_the_percentage():
+    text = SERVER + "   +0...{} read(4, ..., 10) = 10\n  +.1 < P. 1:11(10) ack 1 win 257\n   +0 > . 1:1(0) ack 11\n"
+    assert run_text(text.format("0.1")).error is None
+    fails(text.format("0.09"), "was to return at")
+    assert run_text("--tolerance_percent=12.5\n" + text.format("0.09")).error is None
+    fails("--tolerance_percent=12.5\n" + text.format("0.08"), "was to return at")
+    fails("--tolerance_percent=many\n" + text.format("0.1"), "expected a number")
+
+
+def test_code_has_what_packetdrill_gives_it():
+    assert run_text(SERVER + "   +0 %{ sys.stderr.write(''); assert traceback }%\n").error is None
+    fails(SERVER + "   +0 %{ assert tcpi_rttt == 1 }%\n", "did you mean tcpi_rtt?")
+
+
+@pytest.mark.parametrize("setting", ["net.ipv4.tcp_nonsense=1", "net.ipv4.tcp_sack=maybe"])
+@pytest.mark.parametrize("place", ["before", "within"])
+def test_a_setting_that_is_none(setting, place):
+    command = f"`sysctl -q {setting}`\n"
+    text = command + SERVER.partition("\n")[2] if place == "before" else SERVER + "   +0 " + command
+    error = run_text(text).error
+    assert error is not None and error.kind in ("unsupported", "mismatch") and setting.partition("=")[0] in str(error)
