@@ -1,13 +1,15 @@
 """A script with one expectation changed: what the strictness of the runner is measured with.
 
 `mutants` takes a parsed script and gives, for every field of every packet it expects, every result of a call it
-expects, and every time it expects something at, a script that differs in that alone. What is left out is what a script
+expects, every number that its code wants, and every time it expects something at (later and earlier by a microsecond
+more than it may be), a script that differs in that alone. What is left out is what a script
 cannot mean otherwise: the first TS val of a connection only binds the clock, a time of `*` and options of `<...>`
 expect nothing, and a descriptor's number is the script's own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,12 +24,14 @@ from tools.packetdrill.script import (
     SYN,
     URG,
     Array,
+    Code,
     Event,
     Expression,
     Function,
     IcmpPacket,
     Number,
     Option,
+    Or,
     Script,
     Struct,
     SystemCall,
@@ -39,7 +43,7 @@ from tools.packetdrill.script import (
     Word,
 )  # fmt: skip
 
-MS = 1_000_000
+USEC = 1_000
 FLAGS = {"SYN": SYN, "FIN": FIN, "RST": RST, "PSH": PSH, "ACK": ACK, "URG": URG, "ECE": ECE, "CWR": CWR}
 
 
@@ -76,6 +80,23 @@ def packets(wanted: TcpPacket, first_ts: bool) -> Iterator[tuple[str, TcpPacket]
             yield f"{option.kind} earlier", replace(wanted, options=swapped)
 
 
+def others(wanted: UdpPacket | IcmpPacket) -> Iterator[tuple[str, UdpPacket | IcmpPacket]]:
+    """A packet that is no TCP segment, with one field changed."""
+    if isinstance(wanted, UdpPacket):
+        yield "length", replace(wanted, length=wanted.length + 1)
+        return
+    yield "type", replace(wanted, type="type_200")
+    yield "code", replace(wanted, code="code_99")
+    yield "mtu", replace(wanted, mtu=(wanted.mtu or 0) + 1)
+    yield "id", replace(wanted, ident=(wanted.ident or 0) + 1)
+    if wanted.quoted is not None:
+        protocol, seq, length = wanted.quoted
+        yield "quoted length", replace(wanted, quoted=(protocol, seq, length + 1))
+        yield "quoted protocol", replace(wanted, quoted=("udp" if protocol != "udp" else "tcp", seq, length))
+        if protocol == "tcp":
+            yield "quoted seq", replace(wanted, quoted=(protocol, seq + 1, length))
+
+
 def _with(script: Script, i: int, event: Event) -> Script:
     return replace(script, events=[*script.events[:i], event, *script.events[i + 1 :]])
 
@@ -86,7 +107,10 @@ def mutants(script: Script) -> Iterator[tuple[str, Script]]:
     ts_seen = asked = False
     for i, event in enumerate(script.events):
         action, when = event.action, event.when
-        if isinstance(action, (TcpPacket, UdpPacket, IcmpPacket)) and not action.inbound:
+        if _expects(event):
+            if isinstance(action, (UdpPacket, IcmpPacket)):
+                for what, other in others(action):
+                    yield f"line {event.line}: {what}", _with(script, i, replace(event, action=other))
             if isinstance(action, TcpPacket):
                 has_ts = any(option.kind == "TS" for option in action.options or ())
                 for what, packet in packets(action, has_ts and (asked or not ts_seen)):
@@ -97,9 +121,10 @@ def mutants(script: Script) -> Iterator[tuple[str, Script]]:
                 ts_seen = ts_seen or has_ts
                 asked = asked and not action.flags & SYN
             if when.kind is not TimeKind.ANY:
-                later = when.end - when.start + 2 * tolerance + 3 * MS
-                moved = replace(when, start=when.start + later, end=when.end + later)
-                yield f"line {event.line}: time", _with(script, i, replace(event, when=moved))
+                apart = when.end - when.start + tolerance + USEC
+                for shift in (apart, -apart) if when.start >= apart else (apart,):
+                    moved = replace(when, start=when.start + shift, end=when.end + shift)
+                    yield f"line {event.line}: time", _with(script, i, replace(event, when=moved))
         elif isinstance(action, SystemCall):
             asked = asked or (action.name == "connect" and action.errno in (None, "EINPROGRESS"))
             if action.errno is not None:
@@ -110,8 +135,17 @@ def mutants(script: Script) -> Iterator[tuple[str, Script]]:
                 changed = replace(action, result=result)
                 yield f"line {event.line}: result", _with(script, i, replace(event, action=changed))
             if action.end is not None and not action.errno:
-                changed = replace(action, end=action.end + 2 * tolerance + 3 * MS)
-                yield f"line {event.line}: return", _with(script, i, replace(event, action=changed))
+                for shift in (tolerance + USEC, -tolerance - USEC):
+                    if action.end + shift >= when.start:
+                        changed = replace(action, end=action.end + shift)
+                        yield f"line {event.line}: return", _with(script, i, replace(event, action=changed))
+        elif isinstance(action, Code):
+            for match in re.finditer(r"== *(\d+)", action.text):
+                text = f"{action.text[: match.start(1)]}{int(match[1]) + 1}{action.text[match.end(1) :]}"
+                yield (
+                    f"line {event.line}: {match[0]}",
+                    _with(script, i, replace(event, action=replace(action, text=text))),
+                )
 
 
 ANSWERS = {
@@ -119,21 +153,24 @@ ANSWERS = {
     "getpeername": (1,), "accept": (1,), "accept4": (1,), "ioctl": (2,),
 }  # fmt: skip
 """Which arguments a call fills in."""
-GIVEN = ("fd", "events", "msg_iov", "msg_namelen", "msg_controllen", "msg_flags")
-"""Fields of them that are the script's own, or that nothing fills in where the call fails or finds nothing."""
+GIVEN = {"poll": ("fd", "events"), "recvmsg": ("msg_iov", "msg_namelen", "msg_controllen")}
+"""Fields of them that are the script's own."""
 
 
-def _changed(value: Expression) -> Iterator[tuple[str, Expression]]:
+def _changed(value: Expression, given: tuple[str, ...] = ()) -> Iterator[tuple[str, Expression]]:
     """The expression with one number, name or text in it changed."""
     if isinstance(value, Number):
         yield str(value), Number(value.value + 1)
     elif isinstance(value, Word) and value.name != "NULL":
         yield str(value), Number(1 << 30)
+    elif isinstance(value, Or):
+        yield str(value), Or(value, Number(1 << 14))
+        yield str(value), value.left
     elif isinstance(value, Text) and value.value:
         yield str(value), replace(value, value=bytes([value.value[0] ^ 1]) + value.value[1:])
     elif isinstance(value, Array):
         for i, item in enumerate(value.items):
-            for what, other in _changed(item):
+            for what, other in _changed(item, given):
                 yield what, replace(value, items=(*value.items[:i], other, *value.items[i + 1 :]))
     elif isinstance(value, Function):
         for i, item in enumerate(value.args[-1:], len(value.args) - 1):
@@ -141,7 +178,7 @@ def _changed(value: Expression) -> Iterator[tuple[str, Expression]]:
                 yield what, replace(value, args=(*value.args[:i], other))
     elif isinstance(value, Struct):
         for i, (name, item) in enumerate(value.fields):
-            for what, other in _changed(item) if name not in GIVEN else ():
+            for what, other in _changed(item, given) if name not in given else ():
                 fields = (*value.fields[:i], (name, other), *value.fields[i + 1 :])
                 yield f"{name}={what}", replace(value, fields=fields)
 
@@ -152,9 +189,9 @@ def answers(script: Script) -> Iterator[tuple[str, Script]]:
     for i, event in enumerate(script.events):
         action = event.action
         if isinstance(action, SystemCall):
-            nothing = action.errno is not None or (action.name == "epoll_wait" and action.result == Number(0))
-            for at in () if nothing else ANSWERS.get(action.name, ()):
-                for what, other in _changed(action.args[at]) if at < len(action.args) else ():
+            answered = ANSWERS.get(action.name, ()) if action.errno is None else ()
+            for at in (at for at in answered if at < len(action.args)):
+                for what, other in _changed(action.args[at], GIVEN.get(action.name, ())):
                     if at == 4 and action.name == "getsockopt":  # a length: as much as there is, if there is so much
                         other = Array((Number(1000),))
                     changed = replace(action, args=(*action.args[:at], other, *action.args[at + 1 :]))
