@@ -229,7 +229,7 @@ class Tcp:
         return key[0] != 0xFF and key[16] != 0xFF
 
     def reset_for(self, seg: Segment, now: int) -> None:
-        """3.10.7.1: a segment that is not for any connection gets a RST; a RST gets nothing."""
+        """3.10.7.1: a segment that is not for any connection gets a RST, with its TOS; a RST gets nothing."""
         flags = seg.flags
         if flags & RST or not self.unicast(seg):
             return
@@ -240,12 +240,13 @@ class Tcp:
         except OSError:
             return
         lport, rport = ports(key)
+        tos = seg.tos & 0xFC
         self.counters.OutRsts += 1
         if flags & ACK:
-            self.reply(path, lport, rport, seg.ack, 0, RST, 0, now)
+            self.reply(path, lport, rport, seg.ack, 0, RST, 0, now, tos=tos)
         else:
             end = seg.seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
-            self.reply(path, lport, rport, 0, end, RST | ACK, 0, now)
+            self.reply(path, lport, rport, 0, end, RST | ACK, 0, now, tos=tos)
 
     def reply(
         self,

@@ -219,7 +219,7 @@ class Request:
             if seg.tsecr:  # it echoes one of our SYN-ACKs (RFC 7323 section 3.2)
                 tsecr_reject = (seg.tsecr - self.ts_first) & MASK > (self.ts_last - self.ts_first) & MASK
             behind = (self.ts_recent - seg.tsval) & MASK
-            paws_reject = 0 < behind < HALF and not flags & RST
+            paws_reject = self.ts_recent != 0 and 0 < behind < HALF and not flags & RST  # 0 rejects nothing (Linux)
         # A SYN again: the SYN-ACK again.
         if flags & (SYN | RST | ACK) == SYN and seq == self.irs and not paws_reject:
             if not self.limited(now):
@@ -235,7 +235,7 @@ class Request:
         inside = seq == left or (end > left and seq < right) or seq == end == right
         if paws_reject or tsecr_reject or not inside:
             if not flags & RST:
-                self.acknowledge(now, bool(seg.length or flags & FIN) and not flags & SYN)
+                self.acknowledge(seg, now, bool(seg.length or flags & FIN) and not flags & SYN)
             if paws_reject:
                 ext.PAWSEstab += 1
             elif tsecr_reject:
@@ -243,27 +243,19 @@ class Request:
             return
         if flags & (RST | SYN):
             if seq == self.irs and flags & (SYN | ACK | RST) == SYN | ACK:
-                self.acknowledge(now)  # its SYN again, and as in a synchronized state (RFC 5961 section 4.2)
+                self.acknowledge(seg, now)  # its SYN again, and as in a synchronized state (RFC 5961 section 4.2)
                 return
-            if seq == self.irs:
-                flags &= ~SYN
-                if not flags & RST:
-                    seg.flags = flags
-                    seq += 1
-            if flags & (RST | SYN):
-                if flags & RST and seq != self.irs + 1:
-                    self.acknowledge(now)  # RFC 5961 section 3.2: only the exact sequence number, others are challenged
-                    return
-                ext.EmbryonicRsts += 1
-                if not flags & RST:
-                    engine.reset_for(seg, now)
-                engine.counters.AttemptFails += 1
-                self.drop()
+            if flags & RST and seq != self.irs + 1:
+                self.acknowledge(seg, now)  # RFC 5961 section 3.2: only the exact sequence number, others are challenged
                 return
+            ext.EmbryonicRsts += 1
+            if not flags & RST:
+                engine.reset_for(seg, now)
+            engine.counters.AttemptFails += 1
+            self.drop()
+            return
         if not flags & ACK:
             return
-        if ts and seq <= self.irs + 1:
-            self.ts_recent = seg.tsval
         defer = self.listener.sock.defer_accept
         if defer and self.timeouts < defer and not seg.length and not flags & FIN:
             self.acked = True
@@ -271,13 +263,16 @@ class Request:
             return
         self.listener.complete(self, seg, now)
 
-    def acknowledge(self, now: int, text: bool = False) -> None:
-        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> for what is not acceptable; not too often, but for what has text."""
+    def acknowledge(self, seg: Segment, now: int, text: bool = False) -> None:
+        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> for what is not acceptable, with its TOS; not too often, but for what
+        has text."""
         if not text and self.limited(now):
             return
         window = min(self.rcv_wnd, 65535) >> self.rcv_wscale
         ts = ((now // MS + self.ts_offset) & MASK, self.ts_recent) if self.ts_ok else None
-        self.engine.reply(self.path, self.lport, self.rport, self.iss + 1, self.irs + 1, ACK, window, now, ts=ts)
+        self.engine.reply(
+            self.path, self.lport, self.rport, self.iss + 1, self.irs + 1, ACK, window, now, ts=ts, tos=seg.tos & 0xFC
+        )
 
     def limited(self, now: int) -> bool:
         last = self.last_oow_ns
@@ -388,6 +383,8 @@ class Listener:
         request.drop()
         if request.ts_ok and seg.options & OPT_TIMESTAMP:
             request.tsecr = seg.tsecr
+            if unwrap(seg.seq, request.irs + 1) <= request.irs + 1:  # RFC 7323 section 4.3; not of what is passed over
+                request.ts_recent = seg.tsval
         child = self.make(request, now)
         engine.table[child.key] = child
         engine.counters.PassiveOpens += 1
@@ -438,6 +435,7 @@ class Listener:
             c.total_rto = request.timeouts
             c.total_rto_recoveries = 1
             c.total_rto_ns = now - request.sent_ns
+            c.syn_stamp_ns = request.sent_ns
         c.segs_in = 1  # the SYN
         fsm.move(c, fsm.OPEN_PASSIVE)
         fsm.move(c, fsm.RCV_SYN)

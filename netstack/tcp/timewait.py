@@ -36,6 +36,7 @@ def fin_wait_2(c: Connection, seg: Segment, now: int) -> None:
     if c.sacks:
         c.ooo = []  # nobody will read it: nor is it reported any more
         c.sacks = []
+    c.ecn_demand_cwr = False  # nor are marks
     seq = unwrap(seg.seq, c.rcv_nxt)
     end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
     ts = c.ts_ok and seg.options & OPT_TIMESTAMP
@@ -81,6 +82,7 @@ class TimeWait:
         "since_ns",
         "snd_nxt",
         "state",
+        "tos",
         "ts_offset",
         "ts_ok",
         "ts_recent",
@@ -102,6 +104,7 @@ class TimeWait:
         self.ts_offset: int = c.ts_offset
         self.ts_recent: int = c.ts_recent
         self.ts_recent_ns: int = c.ts_recent_ns
+        self.tos: int = c.tos_now & 0xFC
         self.last_oow_ns = 0
         self.since_ns = now
         self.deadline_ns = 0
@@ -158,7 +161,7 @@ class TimeWait:
         tsval = (now // MS + self.ts_offset) & MASK
         self.engine.reply(
             self.path, self.lport, self.rport, self.snd_nxt, self.rcv_nxt, ACK, self.window, now,
-            ts=(tsval, self.ts_recent) if self.ts_ok else None,
+            ts=(tsval, self.ts_recent) if self.ts_ok else None, tos=self.tos,
         )  # fmt: skip
 
     def restart(self, now: int) -> None:
