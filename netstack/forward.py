@@ -8,7 +8,8 @@ link.
 What is not forwarded: packets that came as link-layer broadcast or to a group, broadcasts and groups in IP, sources
 that cannot be true (ipv4.py, ipv6.py), and IPv6's link-local addresses, which are good on one link only. The sender
 hears of an end of life (time exceeded), of a missing route (unreachable), and of a packet that is too big and may not
-be cut: IPv4's with DF, and every IPv6 packet (fragmentation needed, packet too big). Redirects are not sent.
+be cut: IPv4's with DF, and every IPv6 packet (fragmentation needed, packet too big); and that there is a nearer way,
+when one leaves by the link that it came from (redirect.py).
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class Forward:
         data[l3 + 8] -= 1
         sum_ = lib.trl_checksum_update16(data[l3 + 10] << 8 | data[l3 + 11], old, old - 256)
         data[l3 + 10 : l3 + 12] = sum_.to_bytes(2, "big")
+        if path.interface is interface:
+            stack.redirects.tell(packet, interface, path, now)
         found = stack.ipv4.options
         if data[l3] != 0x45 and found is not None and found.changed:
             ipv4_options.forwarded(found, data, l3, path.src)
@@ -173,7 +176,9 @@ class Forward:
                     frame, interface, icmpv6.DEST_UNREACH, UNREACHABLE6.get(code, icmpv6.NO_ROUTE), 0, now
                 )
             return
-        if is_link_local(src):
+        if path.interface is interface:
+            stack.redirects.tell6(frame, interface, path, now)
+        elif is_link_local(src):
             counters.ip6.InAddrErrors += 1
             counters.reject.NotForwarded += 1
             stack.icmp6.send_error(frame, interface, icmpv6.DEST_UNREACH, icmpv6.BEYOND_SCOPE, 0, now)

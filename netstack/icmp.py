@@ -181,10 +181,10 @@ class Icmp:
             self._reply(ECHOREPLY, code, message[4:], src, dst, pkt.tos, now)  # Linux hands the code back too
         elif kind == TIMESTAMP:
             self._timestamp(message, src, dst, pkt.tos, now)
-        elif kind in (DEST_UNREACH, TIME_EXCEEDED, PARAMETERPROB):
+        elif kind in (DEST_UNREACH, TIME_EXCEEDED, PARAMETERPROB, REDIRECT):
             self._error_in(kind, code, message, src, now)
-        elif kind in (SOURCE_QUENCH, REDIRECT):
-            reject.IcmpIgnored += 1  # RFC 6633; a host behind one gateway has no use for redirects
+        elif kind == SOURCE_QUENCH:
+            reject.IcmpIgnored += 1  # RFC 6633
 
     def _timestamp(self, message: bytes, src: bytes, dst: bytes, tos: int, now: int) -> None:
         """RFC 792: milliseconds since midnight UT, or any clock with the top bit set: ours is `now`."""
@@ -252,7 +252,11 @@ class Icmp:
             if stack.settings.ip_no_pmtu_disc == 2:
                 reject.IcmpIgnored += 1
                 return
-        hand_up(stack, IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender), now)
+        error = IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender)
+        if kind == REDIRECT:
+            stack.redirects.arrived(error, message[4:8], now)
+        else:
+            hand_up(stack, error, now)
 
     def link_failure(self, frame: Frame, now: int) -> None:
         """No neighbour answered for this frame: host unreachable, told by ourselves."""

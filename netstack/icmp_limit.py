@@ -48,14 +48,19 @@ class IcmpLimit:
         self._credit = max(self._credit - stack.below(3), 0)
         if not cost_ns:
             return True
+        allowed = self.host_allows(to, cost_ns, now)
+        if not allowed:
+            counters.OutRateLimitHost += 1
+        return allowed
+
+    def host_allows(self, to: bytes, cost_ns: int, now: int) -> bool:
+        """The bucket of one host alone."""
         peers = self._peers
         tokens, stamp = peers.pop(to, (BURST_FACTOR * cost_ns, now))
         tokens = min(tokens + now - stamp, BURST_FACTOR * cost_ns)
         allowed = tokens >= cost_ns
         if allowed:
             tokens -= cost_ns
-        else:
-            counters.OutRateLimitHost += 1
         if len(peers) >= PEERS_MAX:
             del peers[next(iter(peers))]
         peers[to] = (tokens, now)

@@ -11,8 +11,8 @@ Who may write into the neighbour table (sections 7.2.3 and 7.2.5, as Linux runs 
 A new address is ours at once when `accept_dad` is 0 (the default here, so that a simulation need not wait), and with
 1, Linux's default on a real link, tentative until `dad_transmits` solicitations, a second apart, have gone unanswered.
 
-Router solicitations, advertisements and redirects are checked and counted, and go no further: the place for SLAAC is
-`_router_advertisement`.
+Redirects are for redirect.py. Router solicitations and advertisements are checked and counted, and go no further: the
+place for SLAAC is `_router_advertisement`.
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ class Ndp:
             self._solicited(message[8:24], src, dst, found, interface, now)
         elif kind == NEIGHBOUR_ADVERT:
             self._advertised(message[4], message[8:24], found, interface, now)
+        elif kind == REDIRECT:
+            self.stack.redirects.arrived6(message, src, found, interface, now)
         elif kind == ROUTER_ADVERT:
             self._router_advertisement(message, src, found, interface, now)
 
@@ -186,12 +188,16 @@ class Ndp:
         body = bytearray((NEIGHBOUR_ADVERT, 0, 0, 0, flags, 0, 0, 0)) + target
         if flags & OVERRIDE:
             body += bytes((TARGET_LINK, 1)) + interface.mac
-        path = Path(stack, interface, target, to, to, None, interface.mtu)
-        complete(body, target, to)
+        self.send(interface, target, to, body, now)
+
+    def send(self, interface: Interface, source: bytes, to: bytes, body: bytearray, now: int) -> None:
+        """A message whose sum is to be filled in, by way of the neighbour table."""
+        path = Path(self.stack, interface, source, to, to, None, interface.mtu)
+        complete(body, source, to)
         data = path.template
         data[path.l3 + 4 : path.l3 + 8] = len(body).to_bytes(2, "big") + bytes((IPPROTO_ICMPV6, HOP_LIMIT))
         data += body
-        stack.icmp6.count_out(NEIGHBOUR_ADVERT)
+        self.stack.icmp6.count_out(body[0])
         path.output(Frame(data, (), len(data), True), now)
 
     def _advertised(self, flags: int, target: bytes, found: dict[int, bytes], interface: Interface, now: int) -> None:

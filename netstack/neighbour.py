@@ -124,6 +124,13 @@ class Neighbour:
             self._probe(now, ETH_ZERO)
         return True
 
+    def ask(self, now: int) -> None:
+        """Find out the MAC, though nothing waits for it (Linux's neigh_event_send)."""
+        if self.state in (NONE, FAILED):
+            self.state = INCOMPLETE
+            self.probes = 0
+            self._probe(now, ETH_ZERO)
+
     def _forget(self, frame: Frame) -> None:
         size = frame.length + FRAME_OVERHEAD
         self.queued_bytes -= size

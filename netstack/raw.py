@@ -113,15 +113,19 @@ class Raw:
                 sock.deliver(packet, src, dst, interface)
         return taken
 
+    def senders(self, error_in: IcmpError) -> list[RawSocket]:
+        """Whose packet it may be that is quoted."""
+        return [
+            sock
+            for sock in self.sockets.get(error_in.proto, ())
+            if len(sock.local[0]) == len(error_in.src)
+            and (not any(sock.local[0]) or sock.local[0] == error_in.src)
+            and (sock.remote is None or sock.remote[0] == error_in.dst)
+        ]
+
     def icmp_error(self, error_in: IcmpError, now: int) -> bool:
         found = False
-        for sock in self.sockets.get(error_in.proto, ()):
-            if (
-                len(sock.local[0]) != len(error_in.src)
-                or (any(sock.local[0]) and sock.local[0] != error_in.src)
-                or (sock.remote is not None and sock.remote[0] != error_in.dst)
-            ):
-                continue
+        for sock in self.senders(error_in):
             if error_in.frag_needed and not found:
                 self._learn_mtu(error_in, now)
             found = True

@@ -77,16 +77,28 @@ class Route:
         return f"<Route {format_ip(self.network)}/{self.prefix}{via} dev {self.interface.name}>"
 
 
-class RouteTable:
-    """The routes of both IP versions, and the path-MTU exceptions learnt from ICMP."""
+class Redirect:
+    """Another gateway for one destination than the route's (redirect.py). `expires` -1: while it is used."""
 
-    __slots__ = ("_by_prefix", "_lengths", "generation", "pmtu")
+    __slots__ = ("expires", "gateway", "route")
+
+    def __init__(self, route: Route, gateway: bytes, expires: int) -> None:
+        self.route = route
+        self.gateway = gateway
+        self.expires = expires
+
+
+class RouteTable:
+    """The routes of both IP versions, and the exceptions learnt from ICMP: path MTUs and redirects."""
+
+    __slots__ = ("_by_prefix", "_lengths", "generation", "pmtu", "redirects")
 
     def __init__(self) -> None:
         self._by_prefix: dict[tuple[int, int], dict[bytes, list[Route]]] = {}
         self._lengths: dict[int, list[int]] = {4: [], 16: []}
         self.generation = 1
         self.pmtu: dict[bytes, tuple[int, int]] = {}  # destination -> (mtu, expires)
+        self.redirects: dict[bytes, Redirect] = {}  # by destination
 
     def changed(self) -> None:
         self.generation += 1
@@ -169,6 +181,14 @@ class RouteTable:
         if dst not in pmtu and len(pmtu) >= PMTU_EXCEPTIONS:
             del pmtu[next(iter(pmtu))]
         pmtu[dst] = (mtu, now + lifetime_ns)
+        self.changed()
+
+    def redirect(self, dst: bytes, found: Redirect) -> None:
+        redirects = self.redirects
+        redirects.pop(dst, None)
+        if len(redirects) >= PMTU_EXCEPTIONS:
+            del redirects[next(iter(redirects))]
+        redirects[dst] = found
         self.changed()
 
     def pmtu_of(self, dst: bytes, now: int) -> int | None:
@@ -380,6 +400,10 @@ def find_path(
     if route.kind in REFUSALS:
         raise OSError(REFUSALS[route.kind], f"the route to {format_ip(dst)} refuses it")
     gateway = route.gateway
+    if stack.routes.redirects:
+        nearer = stack.routes.redirects.get(dst)
+        if nearer is not None and nearer.route is route:
+            gateway = nearer.gateway
     next_hop = gateway if gateway is not None else dst
     if src is None:
         src = route.src or select_source(stack, route.interface, dst, next_hop)

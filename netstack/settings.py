@@ -220,6 +220,7 @@ def _table() -> dict[str, Spec]:
         "drop_gratuitous_arp": (0, *flag),
         "route_localnet": (0, *flag),
         "rp_filter": (0, 0, 2),
+        "send_redirects": (1, *flag),
     })  # fmt: skip
     neighbour = {
         "app_solicit": (0, *count),
@@ -259,6 +260,7 @@ def _table() -> dict[str, Spec]:
     add("net.ipv6.conf.all.", "conf6_", {
         "accept_dad": (0, -1, 2),                       # Linux: 1; 0 lets a new address be used at once
         "accept_ra": (1, 0, 2),
+        "accept_redirects": (1, *flag),
         "autoconf": (1, *flag),
         "dad_transmits": (1, *count),
         "disable_ipv6": (0, *flag),

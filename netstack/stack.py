@@ -47,6 +47,7 @@ from netstack.ndp import Ndp
 from netstack.neighbour import NeighbourTable
 from netstack.packet import Packet
 from netstack.raw import Raw
+from netstack.redirect import Redirects
 from netstack.route import Path, Route, RouteTable, find_path
 from netstack.settings import Settings
 from netstack.sockets import make_socket
@@ -114,6 +115,7 @@ class Stack:
         self.icmp6 = Icmp6(self)
         self.icmp_limit = IcmpLimit(self)
         self.forward = Forward(self)
+        self.redirects = Redirects(self)
         self.udp = Udp(self)
         self.tcp = Tcp(
             route=self.route,

@@ -197,16 +197,21 @@ class Udp:
             return members[hash_flow(flow) % len(members)]
         return best
 
-    def icmp_error(self, error_in: IcmpError, now: int) -> bool:
-        """An error about one of our datagrams. Whether a socket was found."""
-        sport = int.from_bytes(error_in.l4[0:2], "big")
-        dport = int.from_bytes(error_in.l4[2:4], "big")
+    def sender(self, error_in: IcmpError) -> UdpSocket | None:
+        """Whose datagram it is that is quoted."""
         sock = self.connected.get(error_in.key)
         if sock is None:
+            sport, dport = int.from_bytes(error_in.l4[0:2], "big"), int.from_bytes(error_in.l4[2:4], "big")
             candidates = [s for s in self.bound.get(sport, ()) if s.takes(error_in.src)]
             sock = next((s for s in candidates if s.remote in (None, (error_in.dst, dport))), None)
+        return sock
+
+    def icmp_error(self, error_in: IcmpError, now: int) -> bool:
+        """An error about one of our datagrams. Whether a socket was found."""
+        sock = self.sender(error_in)
         if sock is None:
             return False
+        dport = int.from_bytes(error_in.l4[2:4], "big")
         if error_in.version == 4 and error_in.type == SOURCE_QUENCH:
             return True
         code, hard = error_in.errno, error_in.fatal

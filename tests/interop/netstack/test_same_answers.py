@@ -11,7 +11,7 @@ import random
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ NO_LIMITS = {
 
 LINUX = """
 import fcntl, json, os, select, socket, struct, subprocess, sys
-ours, peer, a4, p4, a6, p6, port = sys.argv[1:8]
+ours, peer, a4, p4, a6, p6, port, *more = sys.argv[1:]
 tap = os.open("/dev/net/tun", os.O_RDWR)
 fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH", b"t0", 0x1002))
 for line in (
@@ -43,6 +43,7 @@ for line in (
     "sysctl -qw net.ipv6.conf.t0.addr_gen_mode=1 net.ipv6.conf.t0.router_solicitations=0",
     f"ip link set t0 address {ours} up", f"ip addr add {a4}/24 dev t0", f"ip -6 addr add {a6}/64 dev t0 nodad",
     f"ip neigh add {p4} lladdr {peer} dev t0 nud permanent", f"ip neigh add {p6} lladdr {peer} dev t0 nud permanent",
+    *more,
 ):
     subprocess.run(line.split(), check=True)
 socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)]
@@ -266,11 +267,19 @@ def seen(frame: bytes) -> str | None:
     return frame[:6].hex() + " " + packet.hex()
 
 
-def test_the_same_answers(netns: Callable[[], Any], tmp_path: Path) -> None:
-    space = netns()
+def differences(
+    space: Any,
+    tmp_path: Path,
+    cases: dict[str, list[bytes]],
+    commands: Sequence[str] = (),
+    prepare: Callable[[Stack], None] = lambda stack: None,
+    seen: Callable[[bytes], str | None] = seen,
+) -> tuple[dict[str, Any], int]:
+    """What was answered differently, by case, and how many answers there were. `commands` for Linux, and what has the
+    same effect on this stack."""
     script = tmp_path / "linux.py"
     script.write_text(LINUX)
-    args = (OURS, PEER, A4, P4, A6, P6, str(PORT))
+    args = (OURS, PEER, A4, P4, A6, P6, str(PORT), *commands)
     linux = space.popen(sys.executable, str(script), *args, stdin=-1, stdout=-1, text=True)
     assert linux.stdin is not None and linux.stdout is not None
     stack = Stack(random.Random(1), Settings(**NO_LIMITS))
@@ -285,11 +294,13 @@ def test_the_same_answers(netns: Callable[[], Any], tmp_path: Path) -> None:
         sock = stack.socket(family, socket.SOCK_DGRAM)
         sock.bind((address, PORT))
         socks.append(sock)
+    prepare(stack)
     stack.transmit(0)
-    now, different, answers = 0, {}, 0
+    now, answers = 0, 0
+    different: dict[str, Any] = {}
     try:
         assert linux.stdout.readline() == "ready\n"
-        for name, frames in cases().items():
+        for name, frames in cases.items():
             linux.stdin.write(json.dumps([frame.hex() for frame in frames]) + "\n")
             linux.stdin.flush()
             sent, came = json.loads(linux.stdout.readline())
@@ -310,5 +321,10 @@ def test_the_same_answers(netns: Callable[[], Any], tmp_path: Path) -> None:
     finally:
         linux.stdin.close()
         linux.wait()
+    return different, answers
+
+
+def test_the_same_answers(netns: Callable[[], Any], tmp_path: Path) -> None:
+    different, answers = differences(netns(), tmp_path, cases())
     assert not different
     assert answers > 60, "where nothing is answered nothing is compared"
