@@ -317,7 +317,7 @@ class SocketOps(FileOps):
                 state.sleep(task)
         while True:
             try:
-                if not n and sock.type == SOCK_STREAM and not sock.readiness() & _READ:
+                if not n and sock.type == SOCK_STREAM and not flags & abi.MSG_OOB and not sock.readiness() & _READ:
                     raise error(EAGAIN)  # of a stream nothing can be taken only when there is something
                 result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
             except BlockingIOError:

@@ -23,6 +23,7 @@ from kernel.abi import (
     RWF_NOWAIT,
     RWF_SYNC,
     S_IFREG,
+    SPLICE_F_MORE,
     SPLICE_F_NONBLOCK,
 )
 from kernel.fs import file as files
@@ -32,10 +33,12 @@ from kernel.fs.tmpfs import Tmpfs
 from kernel.fs.user import file_of, install, pathname
 from kernel.fs.vfs import Dentry, Mount, Path, error
 from kernel.ipc.pipe import BORROWED, Pipe, own
+from kernel.net.socket import SOCKET, SocketState
 from kernel.syscall.buffers import BytesSink, BytesSource, Sink, Source
 from kernel.syscall.file import counted, gather, room, scatter
 from kernel.syscall.table import python, syscall
 from kernel.task import WORK_DIE, WORK_SIGNAL
+from netstack.tcp.socket import TcpSocket
 
 SPLICE_FLAGS = 0xF
 _RWF = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND
@@ -146,7 +149,9 @@ def sys_splice(
     _await(task, second, target, flags, False)
     _movable(source)
     start = (source.pos if off_in is None else off_in) & PAGE_SIZE - 1 if source.ops.seekable else 0
-    n = min(n, _free(second) - start, _CHUNK)
+    n = _before_urgent(source, min(n, _free(second) - start, _CHUNK))
+    if not n:
+        return 0
     sink = BytesSink(n)
     if off_in is not None:
         files.pread(source, task, sink, n, off_in)
@@ -215,6 +220,18 @@ def _movable(file: File) -> None:
         raise error(EINVAL, "nothing to splice")
 
 
+def _before_urgent(file: File, n: int) -> int:
+    """How many bytes may be spliced from there: no splice passes an urgent byte (Linux's tcp_read_sock)."""
+    sock = file.private.sock if isinstance(file.private, SocketState) else None
+    conn = sock.conn if isinstance(sock, TcpSocket) else None
+    if conn is None or conn.urg_data < 0 or not conn.rcvq or not conn.copied_seq <= conn.rcv_up < conn.copied_seq + n:
+        return n
+    distance: int = conn.rcv_up - conn.copied_seq
+    if not distance and file.flags & O_NONBLOCK:
+        raise error(EAGAIN, "an urgent byte")
+    return distance
+
+
 def _lend(pipe: Pipe, data: bytes, start: int) -> None:
     """Puts the pages of a file into a pipe, the first of them from `start` on: each is a slot of its own."""
     at = 0
@@ -280,6 +297,8 @@ def _drain(task: Any, source: File, target: File, off_out: int | None, n: int, f
             rest = BytesSource(memoryview(data)[done:])
             if off_out is not None:
                 done += files.pwrite(target, task, rest, rest.left, off_out + done)
+            elif flags & SPLICE_F_MORE and target.ops is SOCKET:
+                done += SOCKET.send(target, task, rest, rest.left, abi.MSG_MORE, None)
             else:
                 done += files.write(target, task, rest, rest.left)
             if rest.left == len(data):
