@@ -322,7 +322,9 @@ class Connection(Tcb):
             self.rttvar_us = self.mdev_us = self.mdev_max_us = 3_000_000
             self.rto_ns = 3 * SECOND
         self.ssthresh = INFINITE_SSTHRESH  # a SYN that timed out says nothing of the path's capacity
-        self.cwnd = 1 if self.total_retrans > 1 else self.init_cwnd()
+        # (5.7) again: one segment, unless the answer is that of the first SYN, and the others were spurious (RFC 3522).
+        first = self.saw_ts and self.rcv_tsecr == (self.syn_stamp_ns // MS + self.ts_offset) & MASK
+        self.cwnd = 1 if self.total_retrans > 1 and not first else self.init_cwnd()
         if metrics.get("congctl") and not (self.sock is not None and self.sock.cc_name):
             self.cc = congestion.choose(str(metrics["congctl"]))
         if not self.sndbuf_locked:

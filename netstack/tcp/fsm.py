@@ -203,13 +203,14 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     c.snd_wl1 = c.irs
     options.settle(c, seg, now)
     mtuprobe.start(c, now)
-    c.sync_mss()
     if flags & ACK:
         if c.ecn_ok and flags & (ECE | CWR) != ECE:
             c.ecn_ok = False
         seg_window = seg.window
         c.snd_wnd = seg_window
         c.max_window = seg_window
+        if seg_window:
+            c.sync_mss()
         c.snd_wl1 = seg.seq
         acking.process(c, seg, c.irs, ack, now)
         c.snd_wnd = seg_window  # the window of a SYN is never scaled
@@ -224,6 +225,7 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     # Simultaneous open.
     if c.ecn_ok and flags & (ECE | CWR) != ECE | CWR:
         c.ecn_ok = False
+    c.sync_mss()
     move(c, RCV_SYN)
     c.snd_wnd = c.max_window = seg.window
     c.rcv_mss = max(88, min(c.advmss, c.mss_cache, c.rcv_wnd // 2, options.MSS_DEFAULT))

@@ -81,7 +81,7 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], 
     info.tcpi_state = state
     if c is None or state == LISTEN:
         info.tcpi_reordering, info.tcpi_snd_cwnd = reordering, INIT_CWND
-        info.tcpi_max_pacing_rate = (1 << 64) - 1
+        info.tcpi_pacing_rate = info.tcpi_max_pacing_rate = (1 << 64) - 1
         if state == LISTEN:
             info.tcpi_unacked, info.tcpi_sacked = queue
             return info
