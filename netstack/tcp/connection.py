@@ -88,7 +88,6 @@ class Connection(Tcb):
 
     __slots__ = (
         "counters",
-        "debug",
         "engine",
         "fin_out",
         "listener",
@@ -111,7 +110,6 @@ class Connection(Tcb):
         self.listener: Listener | None = None
         self.orphan = False
         self.log: Callable[..., None] | None = engine.log
-        self.debug: Callable[..., None] | None = None
         self.fin_out = False
         self.ts_head = NOTHING_SENT
         self.key = key
@@ -242,7 +240,7 @@ class Connection(Tcb):
         self.init_receive(
             *window.initial(
                 space,
-                self.advmss,
+                self.advmss - (self.option_bytes if self.ts_recent else 0),  # the peer of a TIME-WAIT is known
                 window.locked_clamp(self.window_clamp or metrics.get("window", 0), space, self.rcvbuf_locked),
                 self.wscale_ok,
                 metrics.get("initrwnd", 0),
@@ -403,9 +401,6 @@ class Connection(Tcb):
         self.write_seq += 1
         output.write(self, now, nagle=False)
 
-    def fin_sent(self) -> bool:
-        return self.fin_out
-
     def abort(self, now: int) -> None:
         """ABORT (3.10.5): RST, when the peer may know of us, and gone."""
         if self.state not in (CLOSED, SYN_SENT):
@@ -508,8 +503,6 @@ class Connection(Tcb):
             on_ready = sock.on_ready
             if on_ready is not None:
                 on_ready(sock)
-        elif self.listener is not None and self.state == ESTABLISHED:
-            pass
 
     def check_space(self, now: int) -> None:
         """The send buffer may have room again."""
@@ -523,10 +516,6 @@ class Connection(Tcb):
                 self.wake_pending = True
                 if self.chrono == chrono.SNDBUF_LIMITED:
                     chrono.stop(self, chrono.SNDBUF_LIMITED, now)
-
-    def queued_bytes(self) -> int:
-        """Bytes of the send buffer in use: sent and not acknowledged, and not sent."""
-        return int(self.write_seq - self.snd_una)
 
     def writable(self) -> bool:
         used = self.memory()

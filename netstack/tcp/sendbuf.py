@@ -8,7 +8,7 @@ may pass the limit by one buffer. Each full one is pushed, which sends what may 
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from netstack.socket import MSG_EOR, MSG_MORE, MSG_OOB, error, would_block
 from netstack.tcp import burst, chrono, output, rate
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEPT = 16_384  # buffers of the application at least this large are queued as they are
 
 
-def refuse(sock: TcpSocket, conn: Connection | None) -> None:
+def refuse(sock: TcpSocket, conn: Connection | None) -> NoReturn:
     """Why nothing can be sent now."""
     sock.take_error()
     opening = conn is not None and conn.state in (SYN_SENT, SYN_RECEIVED)

@@ -350,7 +350,6 @@ class TcpSocket(Socket):
             or self.shutdown_mask & 2
         ):
             sendbuf.refuse(self, conn)
-            assert conn is not None
         size = len(data)
         if not size:
             return 0

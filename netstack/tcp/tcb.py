@@ -211,10 +211,6 @@ class Tcb:
         """pipe, in segments."""
         return self.packets_out - self.sacked_out - self.lost_out + self.retrans_out
 
-    def wnd_end(self) -> int:
-        """The greatest sequence number that may be sent: SND.UNA + SND.WND."""
-        return self.snd_una + self.snd_wnd
-
     def receive_window(self) -> int:
         """What is left of the window last advertised."""
         left = self.rcv_wup + self.rcv_wnd - self.rcv_nxt

@@ -156,8 +156,6 @@ def probe_timeout(c: Connection, now: int) -> None:
 def keepalive_timeout(c: Connection, now: int) -> None:
     """RFC 9293 section 3.8.4: probe a peer that has been silent."""
     c.keepalive_ns = 0
-    if c.state == SYN_SENT:
-        return
     idle = c.keep_idle * SECOND
     delay = idle
     if not c.packets_out and c.snd_nxt >= c.write_seq:
