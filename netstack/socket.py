@@ -467,8 +467,9 @@ class Socket:
             if not 0 <= option_int(value) <= 1:
                 raise error(errno.EINVAL)
             self.flags = {**self.flags, name: option_int(value)}
-        elif name == SO_PEEK_OFF and self.type == SOCK_DGRAM:
+        elif name == SO_PEEK_OFF:
             self.flags = {**self.flags, name: option_int(value)}
+            self.flag_changed(name)
         elif name == SO_BUSY_POLL:
             if option_int(value) < 0:
                 raise error(errno.EINVAL)
@@ -529,8 +530,7 @@ class Socket:
         if name == SO_PEEK_OFF:
             if not self.has_ports():
                 raise error(errno.EOPNOTSUPP, "neither TCP nor UDP")
-            if self.type == SOCK_DGRAM:
-                return self.flags.get(name, -1)
+            return self.flags.get(name, -1)
         if name in FLAGS:
             return self.flags.get(name, 0)
         value = options.get_socket(self, name, n)

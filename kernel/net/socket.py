@@ -305,7 +305,13 @@ class SocketOps(FileOps):
                 state.wait(task, state, deadline)
             except (OSError, Interrupted):
                 break
-            data = sock.recvfrom(n, state.network.timeline.now, MSG_PEEK)[0]
+            if sock.flags.get(abi.SO_PEEK_OFF, -1) < 0:
+                data = sock.recvfrom(n, state.network.timeline.now, MSG_PEEK)[0]
+                continue
+            try:  # each look goes on where the last one ended
+                data += sock.recvfrom(n - len(data), state.network.timeline.now, MSG_PEEK)[0]
+            except BlockingIOError:
+                pass
         return data
 
     def _receive_once(

@@ -51,8 +51,9 @@ class Tcp:
 
     __slots__ = (
         "_challenge_count", "_challenge_ns", "_cookies_ns", "_paths", "_requests", "_requests_timer", "_route",
-        "_seg", "_tw_queue", "_tw_timer", "batch", "bound", "connection", "counters", "listeners", "log", "now", "rng",
-        "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told", "tw_count", "why",
+        "_seg", "_tw_queue", "_tw_timer", "arriving", "batch", "bound", "connection", "counters", "listeners",
+        "log", "now", "rng", "saved", "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told",
+        "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +88,8 @@ class Tcp:
         self.bound: dict[int, dict[Any, None]] = {}  # sockets by local port, in the order of binding
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
+        self.arriving: Frame | None = None  # what it is of, where it is no connection's
+        self.saved: dict[bytes, bytes] = {}  # the SYNs of TCP_SAVE_SYN, by the connection's key
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
@@ -122,6 +125,7 @@ class Tcp:
         """A segment whose headers and checksum are good."""
         seg = self._seg
         seg.load(pkt, frame, interface)
+        self.arriving = frame
         self.counters.InSegs += 1
         found = self.table.get(seg.key)
         if seg.options & OPT_MD5:  # RFC 2385 section 4.1: a signature that nobody has a key for is no answer's worth
@@ -165,10 +169,12 @@ class Tcp:
         found = self.table.get(key)
         if isinstance(found, Connection):
             found.segment_arrives(seg, now)
-        elif found is None:
-            self.listen_input(seg, now, None)
         else:
-            found.segment_arrives(seg, now)
+            self.arriving = frame
+            if found is None:
+                self.listen_input(seg, now, None)
+            else:
+                found.segment_arrives(seg, now)
 
     def arriving_ttl(self) -> int:
         """TTL or hop limit of the segment that is being received, or was last."""
@@ -288,6 +294,8 @@ class Tcp:
         table = self.table
         if table.get(c.key) is c:
             del table[c.key]
+        if self.saved:
+            self.saved.pop(c.key, None)
         sock = c.sock
         if sock is not None and sock.closed:
             sock.release_port()

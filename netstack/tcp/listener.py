@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from csrc import lib
 from netstack.tcp import ack as acking
-from netstack.tcp import fsm, options, window
+from netstack.tcp import fsm, options, savesyn, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.scoreboard import SYN_ACKED
 from netstack.tcp.segment import (
@@ -69,6 +69,7 @@ class Request:
         "retrans",
         "rport",
         "sack_ok",
+        "saved",
         "sent_ns",
         "snd_wscale",
         "state",
@@ -119,6 +120,7 @@ class Request:
         self.last_oow_ns = 0
         self.ts_first = self.ts_last = -1  # the timestamps of our SYN-ACKs
         self.tsecr = 0  # what the last ACK of the handshake echoes
+        self.saved = b""  # the SYN's headers, where the listener has TCP_SAVE_SYN
         self.timer: Timer | None = None  # once the SYN-ACK was sent again; until then the engine's serves all
         self.deadline_ns = 0
 
@@ -363,6 +365,8 @@ class Listener:
         request = Request(self, seg, path, isn if isn is not None else engine.isn(seg.key, now), now)
         self.waiting += 1
         engine.table[seg.key] = request
+        if self.sock.flags:
+            savesyn.record(engine, request)
         request.arm(now)
         request.send_syn_ack(now)
 
@@ -437,6 +441,8 @@ class Listener:
             c.total_rto_ns = now - request.sent_ns
             c.syn_stamp_ns = request.sent_ns
         c.segs_in = 1  # the SYN
+        if request.saved:
+            engine.saved[c.key] = request.saved
         fsm.move(c, fsm.OPEN_PASSIVE)
         fsm.move(c, fsm.RCV_SYN)
         c.sync_mss()

@@ -8,7 +8,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from netstack.control import take_error
-from netstack.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, SO_OOBINLINE, error, would_block
+from netstack.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SO_OOBINLINE, SO_PEEK_OFF, error, would_block
 from netstack.tcp import window
 from netstack.tcp.tcb import CLOSED
 
@@ -25,6 +25,9 @@ def peek(conn: Connection, n: int, skip: int = 0) -> bytes:
     parts = []
     offset = conn.rcvq_offset + skip
     for chunk in conn.rcvq:
+        if offset >= len(chunk):
+            offset -= len(chunk)
+            continue
         part = memoryview(chunk)[offset : offset + n]
         offset = 0
         parts.append(part)
@@ -32,6 +35,34 @@ def peek(conn: Connection, n: int, skip: int = 0) -> bytes:
         if not n:
             break
     return b"".join(parts)
+
+
+def taken(sock: TcpSocket) -> int:
+    """How many bytes of the stream have been read."""
+    conn = sock.conn
+    return conn.copied_seq - conn.irs - 1 if conn is not None and conn.irs else 0
+
+
+def peek_from(sock: TcpSocket, offset: int) -> None:
+    """SO_PEEK_OFF. What is read from now on counts off it (`peek_offset`), so that a read needs not know of it."""
+    sock.flags = {**sock.flags, SO_PEEK_OFF: offset, -SO_PEEK_OFF: taken(sock)}
+
+
+def peek_offset(sock: TcpSocket) -> int:
+    """Where the next look begins, behind what is to be read next; negative: none was asked for, each begins there."""
+    offset = sock.flags.get(SO_PEEK_OFF, -1)
+    return offset if offset < 0 else max(offset - taken(sock) + sock.flags.get(-SO_PEEK_OFF, 0), 0)
+
+
+def look(sock: TcpSocket, conn: Connection, n: int, flags: int) -> bytes:
+    """MSG_PEEK, from SO_PEEK_OFF's place on, which it moves."""
+    offset = peek_offset(sock) if sock.flags else -1
+    data = peek(conn, n, max(offset, 0))
+    if not data:
+        return sock.nothing(conn)
+    if offset >= 0:
+        peek_from(sock, offset + len(data))
+    return bytes(len(data)) if flags & MSG_TRUNC else data
 
 
 def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:

@@ -33,13 +33,14 @@ from netstack.socket import (
     SO_ERROR,
     SO_KEEPALIVE,
     SO_MAX_PACING_RATE,
+    SO_PEEK_OFF,
     SOCK_STREAM,
     SockAddr,
     Socket,
     error,
     would_block,
 )  # fmt: skip
-from netstack.tcp import beside, congestion, delack, fsm, info, pacing, recvbuf, sendbuf, sockopt, window
+from netstack.tcp import beside, congestion, delack, fsm, info, pacing, recvbuf, savesyn, sendbuf, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -68,8 +69,7 @@ IPPROTO_TCP = 6
 class TcpSocket(Socket):
     __slots__ = (
         "cc_name", "conn", "defer_accept", "keep", "linger2", "listener", "nonagle", "notsent_lowat", "oob_inline",
-        "pinned", "port_held",
-        "quickack", "syn_retries", "user_mss", "user_timeout_ms", "window_clamp",
+        "pinned", "port_held", "quickack", "syn_retries", "user_mss", "user_timeout_ms", "window_clamp",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, proto: int = IPPROTO_TCP) -> None:
@@ -432,7 +432,7 @@ class TcpSocket(Socket):
             if available < low:
                 raise would_block()
         if flags & MSG_PEEK:
-            return recvbuf.peek(conn, n)
+            return recvbuf.look(self, conn, n, flags)
         chunk = queue[0]
         offset = conn.rcvq_offset
         have = len(chunk) - offset
@@ -628,6 +628,11 @@ class TcpSocket(Socket):
             mask |= POLLERR
         return mask
 
+    def getsockopt(self, level: int, name: int, n: int | None = None) -> int | bytes:
+        if level == sockopt.SOL_TCP and name == savesyn.TCP_SAVED_SYN:
+            return savesyn.take(self, n)
+        return super().getsockopt(level, name, n)
+
     def ioctl(self, request: int) -> int:
         return sockopt.ioctl(self, request)
 
@@ -652,6 +657,8 @@ class TcpSocket(Socket):
 
     def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
         conn = self.conn
+        if name == SO_PEEK_OFF:
+            return recvbuf.peek_offset(self)
         if conn is not None:
             self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf
             if name == SO_ERROR and not self.so_error:
@@ -666,6 +673,8 @@ class TcpSocket(Socket):
 
     def flag_changed(self, name: int) -> None:
         conn = self.conn
+        if name == SO_PEEK_OFF:
+            recvbuf.peek_from(self, self.flags[name])
         if name == SO_MAX_PACING_RATE and conn is not None:
             pacing.configure(conn)
         if name == SO_KEEPALIVE and conn is not None:

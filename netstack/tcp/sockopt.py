@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from netstack.socket import SO_OOBINLINE, error, option_int, option_text
-from netstack.tcp import beside, congestion, delack, output, sendbuf, timeouts, window
+from netstack.tcp import beside, congestion, delack, output, savesyn, sendbuf, timeouts, window
 from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SOL_TCP = 6
     TCP_CONGESTION,
 ) = range(1, 14)
 TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_USER_TIMEOUT = 16, 17, 18
-TCP_REPAIR, TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT, TCP_CC_INFO, TCP_SAVE_SYN = 19, 23, 24, 25, 26, 27
+TCP_REPAIR, TCP_FASTOPEN, TCP_TIMESTAMP, TCP_NOTSENT_LOWAT, TCP_CC_INFO = 19, 23, 24, 25, 26
 TCP_INQ, TCP_TX_DELAY, TCP_IS_MPTCP = beside.TCP_INQ, 37, 43
 TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US = 44, 45, 46
 BOUNDS = {
@@ -103,6 +103,10 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
         if number not in (0, 1):
             raise error(errno.EINVAL)
         sock.flags = {**sock.flags, beside.INQ_FLAG: number}
+    elif name == savesyn.TCP_SAVE_SYN:
+        if not 0 <= number <= 2:
+            raise error(errno.EINVAL)
+        sock.flags = {**sock.flags, savesyn.FLAG: number}
     elif name in (TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK):
         if number not in (0, 1):
             raise error(errno.EINVAL)
@@ -230,7 +234,9 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
     if name in BOUNDS:
         default = (settings.tcp_rto_max_ms, settings.tcp_rto_min_us, settings.tcp_delack_max_ms * 1000)[name - 44]
         return sock.flags.get(BOUNDS[name][0], default)
-    if name in (TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_SAVE_SYN, TCP_TX_DELAY, TCP_IS_MPTCP):
+    if name == savesyn.TCP_SAVE_SYN:
+        return sock.flags.get(savesyn.FLAG, 0)
+    if name in (TCP_THIN_DUPACK, TCP_REPAIR, TCP_FASTOPEN, TCP_TX_DELAY, TCP_IS_MPTCP):
         return 0
     raise error(errno.ENOPROTOOPT, f"no TCP option {name}")
 
