@@ -178,6 +178,8 @@ class SocketState(WaitQueue):
             mask |= POLLWRNORM
         if watchers is not None and isinstance(sock, TcpSocket):
             mask &= self.news(sock)
+            if mask & POLLIN:
+                mask |= POLLPRI  # data is told with it, whether it is urgent or not (Linux's sock_def_readable)
         if mask & _READ:
             self.wake_all(mask)
         elif mask:
@@ -202,6 +204,9 @@ class SocketState(WaitQueue):
         if conn is None:
             return ANY
         before, room = self.known, conn.room_at
+        if room == -3:
+            conn.room_at = -1
+            return _ROOM
         now = self.known = condition(sock)
         conn.room_at = -1
         if now != before or conn.wake_all:
@@ -268,7 +273,7 @@ class SocketOps(FileOps):
             below |= MSG_DONTWAIT  # after shutdown(SHUT_RD) only who would wait is told of an end
         data, addr = self._receive_once(state, file, task, n, flags, below, None)
         least = n if flags & MSG_WAITALL else sock.rcvlowat if isinstance(sock, TcpSocket) else 1
-        if sock.type == SOCK_STREAM and 0 < len(data) < min(least, n):
+        if sock.type == SOCK_STREAM and 0 < len(data) < min(least, n) and not flags & (abi.MSG_OOB | abi.MSG_ERRQUEUE):
             if flags & MSG_PEEK:
                 return self._peek_all(state, file, task, n, flags, data), addr
             parts = [data]

@@ -224,7 +224,7 @@ class Connection(Tcb):
         self.snd_nxt = self.write_seq = self.iss + 1
         self.rtt_seq = self.pushed_seq = self.iss
         self.ts_ok = bool(settings.tcp_timestamps)
-        self.ts_offset = self.engine.ts_offset(self.key) if settings.tcp_timestamps == 1 else 0
+        self.ts_offset = self.engine.ts_offset(self.key)
         self.sack_ok = bool(settings.tcp_sack)
         self.wscale_ok = bool(settings.tcp_window_scaling)
         self.ecn_ok = settings.tcp_ecn == 1 or bool(metrics.get("features", 0) & 1)
@@ -561,6 +561,8 @@ class Connection(Tcb):
         if mark == 3 and self.ecn_ok and not self.ecn_demand_cwr:
             delack.enter_quickack(self)
             self.ecn_demand_cwr = True
+        elif not mark and self.ecn_seen and self.ecn_ok and seg.length:
+            delack.enter_quickack(self)  # without ECT, where others had it: a retransmission, Linux thinks
         if mark:
             self.ecn_seen = True
             got = self.ecn_received = self.ecn_received or [0, 0, 0, 0]

@@ -233,14 +233,13 @@ def set_ttl(frame: Frame, path: Path, ttl: int) -> None:
 def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
     """RFC 3168 section 6.1: ECE until CWR came; CWR once after a reduction; ECT only on new data."""
     tos = c.tos_now & ~3
-    if not flags & (SYN | RST):
-        if length and seq >= c.snd_nxt:
-            tos |= 2
-            if c.ecn_queue_cwr:
-                c.ecn_queue_cwr = False
-                flags |= CWR
-        if c.ecn_demand_cwr and flags & ACK:
-            flags |= ECE
+    if length and seq >= c.snd_nxt and not flags & (SYN | RST):
+        tos |= 2
+        if c.ecn_queue_cwr:
+            c.ecn_queue_cwr = False
+            flags |= CWR
+    if c.ecn_demand_cwr and flags & (SYN | ACK) == ACK:
+        flags |= ECE  # a RST says it, too, as in Linux
     if tos != c.tos_now:
         c.tos_now = c.out.tos = tos
     return flags

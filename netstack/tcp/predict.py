@@ -34,6 +34,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     rec = rtx[0]
     if (
         rec.end != ack
+        or rec.seq != c.snd_una  # of which a part was acknowledged before: that counts as reordering (Linux)
         or rec.marks
         or c.zerocopy
         or c.stamps is not None

@@ -195,7 +195,7 @@ class Tcb:
         self.chrono = self.chrono_ns = self.busy_ns = self.rwnd_limited_ns = self.sndbuf_limited_ns = 0
         self.nonagle = self.tail_seq = self.tso_ns = self.sndbuf = self.notsent_lowat = 0
         self.sndbuf_locked = self.wake_pending = self.wake_all = self.was_full = False
-        self.room_at = -1  # -1: no room to tell of; -2: of room and data; else room came when rcv_nxt was this
+        self.room_at = -1  # -1: no room to tell of; -2: of room and data; -3: of room alone; else where rcv_nxt was
         self.eor: tuple[int, ...] = ()
         self.push_marks: tuple[int, ...] = ()  # where PSH is due, within what is not sent
         self.ends: Any = EMPTY  # where each buffer that waits ends, but the last, which may go on
