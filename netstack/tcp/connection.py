@@ -120,7 +120,6 @@ class Connection(Tcb):
         self.cc = congestion.choose(settings.tcp_congestion_control)
         self.cwnd = settings.tcp_init_cwnd
         self.ssthresh = INFINITE_SSTHRESH
-        self.cwnd_clamp = INFINITE_SSTHRESH
         self.reordering = settings.tcp_reordering
         self.min_rtt_us = EVER
         self.rto_ns = settings.tcp_timeout_init_ms * MS

@@ -248,7 +248,7 @@ class Request:
                 self.acknowledge(seg, now)  # its SYN again, and as in a synchronized state (RFC 5961 section 4.2)
                 return
             if flags & RST and seq != self.irs + 1:
-                self.acknowledge(seg, now)  # RFC 5961 section 3.2: only the exact sequence number, others are challenged
+                self.acknowledge(seg, now)  # RFC 5961 section 3.2: only the exact sequence number
                 return
             ext.EmbryonicRsts += 1
             if not flags & RST:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from netstack.socket import SO_OOBINLINE, error, option_int, option_text
 from netstack.tcp import beside, congestion, delack, output, savesyn, sendbuf, timeouts, window
+from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, MS, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
     if name == TCP_INQ:
         return sock.flags.get(beside.INQ_FLAG, 0)
     if name == TCP_TIMESTAMP:
-        return sock.stack.now // MS + (conn.ts_offset if conn is not None else 0) & 0x7FFFFFFF
+        return (sock.stack.now // MS + (conn.ts_offset if conn is not None else 0)) & MASK
     if name == TCP_CC_INFO:
         return b""  # none of the algorithms has anything to say of itself
     if name == TCP_THIN_LINEAR_TIMEOUTS:

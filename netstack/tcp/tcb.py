@@ -103,7 +103,7 @@ class Tcb:
         "rack_rtt_us", "rack_advanced", "rack_steps", "rack_persist", "rack_dsack_seen",
         "rack_last_delivered", "delivered", "delivered_ce", "delivered_ns", "lost", "total_retrans", "dsack_seen",
         # Congestion control.
-        "cc", "cwnd", "cwnd_cnt", "ssthresh", "cwnd_clamp", "cwnd_stamp_ns", "cwnd_used", "max_packets_out",
+        "cc", "cwnd", "cwnd_cnt", "ssthresh", "cwnd_stamp_ns", "cwnd_used", "max_packets_out",
         "cwnd_usage_seq",
         "is_cwnd_limited", "pacing_rate", "app_limited",
         # Pacing and the delivery rate.
@@ -183,7 +183,7 @@ class Tcb:
         self.dsack_seen = False
         self.sack_cache: tuple[tuple[int, int], ...] = ()
         # Congestion control.
-        self.cwnd = self.cwnd_cnt = self.ssthresh = self.cwnd_clamp = self.cwnd_stamp_ns = self.cwnd_used = 0
+        self.cwnd = self.cwnd_cnt = self.ssthresh = self.cwnd_stamp_ns = self.cwnd_used = 0
         self.max_packets_out = self.cwnd_usage_seq = self.pacing_rate = self.app_limited = 0
         self.is_cwnd_limited = False
         # Pacing and the delivery rate (see `pacing`, `rate`).

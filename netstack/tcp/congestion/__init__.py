@@ -47,7 +47,7 @@ def slow_start(c: Connection, acked: int) -> int:
     new = cwnd + acked
     if new > c.ssthresh:
         new = c.ssthresh
-    c.cwnd = new if new < c.cwnd_clamp else c.cwnd_clamp
+    c.cwnd = new
     return int(acked - (new - cwnd))
 
 
@@ -61,8 +61,6 @@ def additive_increase(c: Connection, w: int, acked: int) -> None:
         grow = c.cwnd_cnt // w
         c.cwnd_cnt -= grow * w
         c.cwnd += grow
-    if c.cwnd > c.cwnd_clamp:
-        c.cwnd = c.cwnd_clamp
 
 
 _registry: Final[dict[str, type[CongestionControl]]] = {}

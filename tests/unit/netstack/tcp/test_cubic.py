@@ -21,7 +21,7 @@ C, BETA = 0.4, 0.7
 def flow(cwnd: int, ssthresh: int = INFINITE_SSTHRESH) -> Any:
     """What a congestion control sees of a connection that always has something to send."""
     return SimpleNamespace(
-        cwnd=cwnd, ssthresh=ssthresh, cwnd_cnt=0, cwnd_clamp=INFINITE_SSTHRESH, prior_cwnd=0, snd_una=0, snd_nxt=cwnd,
+        cwnd=cwnd, ssthresh=ssthresh, cwnd_cnt=0, prior_cwnd=0, snd_una=0, snd_nxt=cwnd,
         pacing_rate=0, srtt_us=0, lsndtime_ns=0, state=ESTABLISHED,
         counters=Counters().tcpext, cwnd_limited=lambda: True,
     )  # fmt: skip

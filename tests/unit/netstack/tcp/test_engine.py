@@ -1,4 +1,4 @@
-"""Demultiplexing: which listener a SYN is for, what no route leads back to (RFC 9293 section 3.10.7), and the bounds."""
+"""Demultiplexing (RFC 9293 section 3.10.7): which listener a SYN is for, what no route leads back to, bounds."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ def test_the_closest_listener_is_asked() -> None:
     peer = Peer()
     peer.stack.add_interface("tun1")
     anywhere, here, elsewhere = listener(peer), listener(peer, device="tun0"), listener(peer, device="tun1")
-    peer.stack.receive("tun0", image(SYN), peer.now)
-    assert [waiting(sock) for sock in (anywhere, here, elsewhere)] == [0, 1, 0]
+    for sport in range(40010, 40020):
+        peer.stack.receive("tun0", image(SYN, sport=sport), peer.now)
+    assert [waiting(sock) for sock in (anywhere, here, elsewhere)] == [0, 10, 0]
     here.close(peer.now)
     peer.stack.receive("tun0", image(SYN, sport=40001), peer.now)
     assert [waiting(sock) for sock in (anywhere, elsewhere)] == [1, 0]
@@ -89,14 +90,20 @@ def test_what_no_route_leads_back_to(cookies: int) -> None:
             sock.accept(peer.now)
 
 
+@pytest.mark.parametrize("device", ["tun0", "eth0"])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_frames_of_any_buffer(kind: Any) -> None:
+def test_frames_of_any_buffer(kind: Any, device: str) -> None:
     """What was read is the stack's own, also when the frame's buffer is written over afterwards."""
     peer = Peer()
     sock = peer.accept()
-    whole = bytearray(image(ACK, seq=peer.remote_isn + 1, ack=peer.local_isn + 1, text=b"hello"))
-    peer.stack.receive("tun0", kind(whole), peer.now)
-    whole[:] = bytes(len(whole))
+    peer.stack.add_interface("eth0", "02:00:00:00:00:01")
+    header = bytes.fromhex("0200000000010200000000020800") if device == "eth0" else b""
+    whole = bytearray(header + image(ACK, seq=peer.remote_isn + 1, ack=peer.local_isn + 1, text=b"hello"))
+    frame = kind(whole)
+    peer.stack.receive(device, frame, peer.now)
+    for buffer in (whole, frame):
+        if isinstance(buffer, bytearray):
+            buffer[:] = bytes(len(buffer))
     assert sock.recv(100, peer.now) == b"hello"
 
 
