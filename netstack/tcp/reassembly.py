@@ -11,7 +11,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import delack, output, window
-from netstack.tcp.segment import COPY_BELOW, CWR, FIN
+from netstack.tcp.segment import COPY_BELOW, CWR, FIN, URG
 from netstack.tcp.tcb import EMPTY
 from netstack.tcp.window import truesize
 
@@ -174,6 +174,8 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
     fin = seg.flags & FIN
     end = seq + length + (1 if fin else 0)
     rcv_nxt = c.rcv_nxt
+    if c.dsack is not None and (seq != rcv_nxt or c.ooo or seg.flags & (URG | FIN)):
+        c.dsack = None  # no ACK has taken it along: Linux's slow path begins anew
     if seq == rcv_nxt or (seq < rcv_nxt < end):
         room = c.receive_window()
         if seq < rcv_nxt:
