@@ -42,6 +42,7 @@ _timestamp_offset: Final = lib.trl_timestamp_offset
 
 COOKIE_MEMORY_NS = 120 * SECOND
 PATHS_MAX = 1024
+TS_BEGIN = 300_000  # the clock of a host that has been up for a while: an echo of 0 says nothing
 NOT_FROM_ICMP = frozenset({IP_PMTUDISC_DONT, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT})
 """Values of IP_MTU_DISCOVER with which an ICMP error makes nothing be sent again."""
 
@@ -326,6 +327,8 @@ class Tcp:
     def ts_offset(self, key: bytes) -> int:
         """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses and ports, as on Linux,
         so that PAWS holds from one connection between two ports to the next, and other ports say nothing."""
+        if self.settings.tcp_timestamps != 1:
+            return TS_BEGIN
         offset: int = _timestamp_offset(self.secret, key, len(key))
         return offset
 

@@ -111,9 +111,11 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                 same_window = seg.window << c.snd_wscale == c.snd_wnd and not seg.flags & ECE
                 if not length:
                     if una < ack <= c.snd_nxt:
-                        if c.ts_ok and rcv_nxt == c.rcv_wup:
-                            c.ts_recent = tsval
-                            c.ts_recent_ns = now
+                        if c.ts_ok:
+                            c.rcv_rtt_last_tsecr = seg.tsecr
+                            if rcv_nxt == c.rcv_wup:
+                                c.ts_recent = tsval
+                                c.ts_recent_ns = now
                         c.counters.TCPHPAcks += 1
                         if not (same_window and predict.acknowledged(c, rcv_nxt, ack, now)):
                             acking.process(c, seg, rcv_nxt, ack, now)
@@ -338,9 +340,12 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             # RFC 5961 section 5: neither a SEG.ACK that is too old nor one for what was never sent.
             c.challenge_ack(now)
             return
-        if verdict == 0 and not length and not flags & FIN:
-            after_ack(c, now)
-            return
+        if not length and not flags & FIN:
+            if ts:
+                c.rcv_rtt_last_tsecr = seg.tsecr  # of text that echoes it later nobody knows how long it took
+            if verdict == 0:
+                after_ack(c, now)
+                return
     if c.fin_out and c.snd_una == c.write_seq == c.snd_nxt and not fin_acknowledged(c, seg, seq, end, now):
         return
     state = c.state

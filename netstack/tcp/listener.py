@@ -103,7 +103,7 @@ class Request:
         )
         self.ts_ok = bool(opts & OPT_TIMESTAMP and settings.tcp_timestamps)
         self.ts_recent = seg.tsval if self.ts_ok else 0
-        self.ts_offset = engine.ts_offset(seg.key) if settings.tcp_timestamps == 1 else 0
+        self.ts_offset = engine.ts_offset(seg.key)
         self.sack_ok = bool(opts & OPT_SACK_PERMITTED and settings.tcp_sack)
         self.wscale_ok = bool(opts & OPT_WSCALE and settings.tcp_window_scaling)
         self.snd_wscale = min(seg.wscale, options.WSCALE_MAX) if self.wscale_ok else 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 THIN_FLAG = 6 << 16 | 16  # TCP_THIN_LINEAR_TIMEOUTS among a socket's flags, beside those of level SOL_SOCKET
 RTO_MAX_FLAG, RTO_MIN_FLAG, DELACK_MAX_FLAG = 6 << 16 | 44, 6 << 16 | 45, 6 << 16 | 46
+TICK_NS = 4 * MS  # of most kernels' clock
 THIN_BELOW = 4
 THIN_RETRIES = 6
 
@@ -95,9 +96,12 @@ def unreachable(c: Connection, error: Any, seq: int, now: int) -> None:
 def bounds(c: Connection, flags: dict[int, int]) -> None:
     """The socket's own bounds (TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US); a route's least RTO comes first."""
     c.rto_max_ns = flags.get(RTO_MAX_FLAG, 0) * MS or c.rto_max_ns
-    c.delack_max_ns = flags.get(DELACK_MAX_FLAG, 0) * 1000 or c.delack_max_ns
     if not (c.path.metrics and c.path.metrics.get("rto_min")):
         c.rto_min_us = flags.get(RTO_MIN_FLAG, 0) or c.rto_min_us
+    # An ACK is not delayed for as long as the peer, who may have the same least RTO, waits for it.
+    most = flags.get(DELACK_MAX_FLAG, 0) * 1000 or c.settings.tcp_delack_max_ms * MS
+    least = c.rto_min_us * 1000
+    c.delack_max_ns = most if most <= least else max(least - TICK_NS, TICK_NS)
 
 
 def window_timed_out(c: Connection, now: int) -> bool:
