@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp import beside, chrono, mtuprobe, output, rack, rate, recovery, rto
+from netstack.tcp import beside, chrono, mtuprobe, output, persist, rack, rate, recovery, rto, validation
 from netstack.tcp.scoreboard import (
     ACKED,
     CA_ALERT,
@@ -88,7 +88,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         if c.snd_wnd != wnd:
             c.snd_wnd = wnd
             if c.snd_nxt < c.write_seq:
-                output.after_idle(c, now)
+                validation.after_idle(c, now)
             if wnd > c.max_window:
                 c.max_window = wnd
                 c.sync_mss()
@@ -330,7 +330,7 @@ def window_opened(c: Connection, now: int) -> None:
             c.pending = 0
             c.rtx_ns = 0
     else:
-        rto.arm(c, PROBE0, output.probe0_when(c), now)
+        rto.arm(c, PROBE0, persist.delay_ns(c), now)
 
 
 def update_pacing_rate(c: Connection) -> None:

@@ -29,6 +29,7 @@ from netstack.tcp import (
     recvbuf,
     rto,
     timeouts,
+    validation,
     window,
 )
 from netstack.tcp import options as opt
@@ -372,7 +373,7 @@ class Connection(Tcb):
     def restart(self, now: int) -> None:
         """A buffer is begun, and nothing is out: it may have been idle."""
         if self.lsndtime_ns:
-            output.after_idle(self, now)
+            validation.after_idle(self, now)
 
     def push(self, now: int, more: bool = False) -> None:
         if not self.chrono:

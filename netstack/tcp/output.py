@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netstack.tcp import burst, chrono, congested, pacing, rack, rate, recovery, rto
-from netstack.tcp.congestion import CWND_RESTART, TX_START
+from netstack.tcp import burst, chrono, congested, pacing, persist, rack, rate, recovery, rto, validation
+from netstack.tcp.congestion import TX_START
 from netstack.tcp.emit import emit
 from netstack.tcp.scoreboard import (
     EVER_RETRANS,
@@ -30,11 +30,7 @@ from netstack.tcp.segment import ACK, FIN, PSH, RST, SYN
 from netstack.tcp.tcb import (
     CA_CWR,
     CA_LOSS,
-    CA_OPEN,
     CA_RECOVERY,
-    CLOSE_WAIT,
-    ESTABLISHED,
-    INFINITE_SSTHRESH,
     LOSS_PROBE,
     MS,
     PROBE0,
@@ -365,64 +361,12 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
     if c.packets_out - c.sacked_out - c.lost_out + c.retrans_out >= cwnd:
         cwnd_limited = True
     if sent or cwnd_limited:
-        cwnd_validate(c, cwnd_limited, now)
+        validation.validate(c, cwnd_limited, now)
     if sent:
         if push_one != 2:
             rack.schedule_probe(c, False, now)
     elif not c.packets_out and not c.pending and c.snd_nxt < c.write_seq:
-        start_probing(c, now)
-
-
-def cwnd_validate(c: Connection, limited: bool, now: int) -> None:
-    """RFC 7661 as Linux has it: cwnd that the application does not use decays once per RTO."""
-    if c.snd_una >= c.cwnd_usage_seq or limited or (not c.is_cwnd_limited and c.packets_out > c.max_packets_out):
-        c.is_cwnd_limited = limited
-        c.max_packets_out = c.packets_out
-        c.cwnd_usage_seq = c.snd_nxt
-    if c.cwnd_limited():
-        c.cwnd_used = 0
-        c.cwnd_stamp_ns = now
-    else:
-        if c.packets_out > c.cwnd_used:
-            c.cwnd_used = c.packets_out
-        if c.settings.tcp_slow_start_after_idle and now - c.cwnd_stamp_ns >= c.rto_ns:
-            application_limited(c, now)
-        if c.was_full and c.snd_nxt >= c.write_seq and c.state in (ESTABLISHED, CLOSE_WAIT):
-            chrono.start(c, chrono.SNDBUF_LIMITED, now)  # the application would have had more
-
-
-def application_limited(c: Connection, now: int) -> None:
-    from netstack.tcp.recovery import current_ssthresh
-
-    if c.ca_state == CA_OPEN and not c.was_full:
-        used = max(c.cwnd_used, c.init_cwnd())
-        if used < c.cwnd:
-            c.ssthresh = current_ssthresh(c)
-            c.cwnd = (c.cwnd + used) >> 1
-        c.cwnd_used = 0
-    c.cwnd_stamp_ns = now
-
-
-def after_idle(c: Connection, now: int) -> None:
-    """RFC 2861 section 3.1: after an idle time of an RTO and more, cwnd is halved per RTO, down to the restart
-    window."""
-    from netstack.tcp.recovery import current_ssthresh
-
-    idle = now - c.lsndtime_ns
-    if c.packets_out or not c.lsndtime_ns or idle <= c.rto_ns or not c.settings.tcp_slow_start_after_idle:
-        return
-    restart = c.init_cwnd()
-    c.cc.event(c, CWND_RESTART, now)
-    c.ssthresh = current_ssthresh(c)
-    cwnd = c.cwnd
-    restart = min(restart, cwnd)
-    idle -= c.rto_ns
-    while idle > 0 and cwnd > restart:
-        cwnd >>= 1
-        idle -= c.rto_ns
-    c.cwnd = max(cwnd, restart)
-    c.cwnd_stamp_ns = now
-    c.cwnd_used = 0
+        persist.start(c, now)
 
 
 # Retransmission.
@@ -564,68 +508,7 @@ def retransmit_lost(c: Connection, now: int) -> None:
         rto.arm(c, RETRANS, c.rto_ns, now)
 
 
-# Zero windows: the persist timer (RFC 9293 section 3.8.6.1).
-
-
-def probe0_base_ns(c: Connection) -> int:
-    return int(max(c.rto_ns, c.rto_min_us * 1000))
-
-
-def start_probing(c: Connection, now: int) -> None:
-    """Nothing is out and nothing may be sent: probe, lest a lost window update stall us for ever."""
-    rto.arm(c, PROBE0, probe0_base_ns(c), now)
-
-
-def probe0_when(c: Connection) -> int:
-    most = c.rto_max_ns
-    return int(min(probe0_base_ns(c) << min(c.backoff, 30), most))
-
-
-def send_probe0(c: Connection, now: int) -> None:
-    """The persist timer: a segment if the window now allows one, else one that makes the peer answer."""
-    refused = c.paced and congested.refuses(c)
-    wake_up(c, now)
-    if c.packets_out or c.snd_nxt >= c.write_seq:
-        c.probes_out = 0
-        c.backoff = 0
-        c.probes_stamp_ns = 0
-        return
-    c.probes_out += 1
-    c.counters.TCPWinProbe += 1
-    if refused:
-        recovery.enter_cwr(c, now)
-        delay = congested.RESOURCE_NS
-    else:
-        if c.backoff < c.settings.tcp_retries2:
-            c.backoff += 1
-        delay = probe0_when(c)
-    if c.user_timeout_ms and c.probes_stamp_ns:
-        delay = max(1, min(delay, c.user_timeout_ms * MS - (now - c.probes_stamp_ns)))
-    rto.arm(c, PROBE0, delay, now)
-
-
-def wake_up(c: Connection, now: int) -> None:
-    """A segment out of the ordinary: into the window whatever Nagle says, or else just below it."""
-    if c.snd_nxt < c.write_seq and c.snd_nxt < c.snd_una + c.snd_wnd:
-        mss = current_mss(c)
-        room = c.snd_una + c.snd_wnd - c.snd_nxt
-        size = c.unsent_bytes
-        end = c.write_seq
-        if c.ends:
-            end = c.ends[0]
-            size = end - c.snd_nxt
-        if c.pushed_seq < end:
-            c.pushed_seq = end
-        if size > mss or c.snd_nxt + room < end:
-            size = min(size, mss, room)
-            if c.ends and end not in c.push_marks:
-                c.push_marks = (end, *c.push_marks)  # what is left of that buffer
-        force(c, size, mss, ACK | PSH, now)
-        return
-    # A sequence number already acknowledged: not acceptable, so it is answered (RFC 9293 section 3.8.4).
-    if 0 < c.snd_up - c.snd_una <= 0xFFFF:
-        emit(c, c.snd_una, ACK, (), 0, now)  # that urgent data waits is news even to who has no room for it
-    emit(c, c.snd_una - 1, ACK, (), 0, now)
+# One segment more.
 
 
 def force(c: Connection, size: int, mss: int, flags: int, now: int) -> None:
@@ -673,6 +556,3 @@ def send_reset(c: Connection, now: int) -> None:
     c.tcp_counters.OutRsts += 1
     flags = RST | ACK if c.state != SYN_SENT else RST
     emit(c, acceptable_seq(c), flags, (), 0, now)
-
-
-__all__ = ["ESTABLISHED", "INFINITE_SSTHRESH", "emit", "retransmit", "send_ack", "write"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import ack as acking
-from netstack.tcp import chrono, output, rack, rate, rto
+from netstack.tcp import chrono, output, rack, rate, rto, validation
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.emit import JOIN_BELOW, emit, small
 from netstack.tcp.scoreboard import NOTHING_SENT, Sent
@@ -116,7 +116,7 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
     if not c.chrono:
         chrono.turn(c, chrono.BUSY, now)
     if c.lsndtime_ns:
-        output.after_idle(c, now)
+        validation.after_idle(c, now)
     if c.ts_head is NOTHING_SENT:
         c.begin_flight()
     end = c.write_seq = c.pushed_seq = snd_nxt + size
@@ -153,7 +153,7 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
     c.lsndtime_ns = c.tso_ns = now
     if c.chrono == chrono.RWND_LIMITED:
         chrono.stop(c, chrono.RWND_LIMITED, now)
-    output.cwnd_validate(c, c.cwnd <= 1, now)
+    validation.validate(c, c.cwnd <= 1, now)
     if not rack.schedule_probe(c, False, now):
         rto.rearm(c, now)
     return True

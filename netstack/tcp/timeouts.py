@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from netstack.tcp import mtuprobe, output, recovery, rto
+from netstack.tcp import mtuprobe, output, persist, recovery, rto
 from netstack.tcp.emit import emit
 from netstack.tcp.segment import ACK
 from netstack.tcp.tcb import ESTABLISHED, INFINITE_SSTHRESH, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
@@ -146,7 +146,7 @@ def probe_timeout(c: Connection, now: int) -> None:
         return
     most = c.settings.tcp_retries2
     if c.orphan:
-        alive = output.probe0_when(c) < c.rto_max_ns
+        alive = persist.delay_ns(c) < c.rto_max_ns
         most = orphan_retries(c, alive)
         if not alive and c.backoff >= most:
             c.timed_out(now)
@@ -154,7 +154,7 @@ def probe_timeout(c: Connection, now: int) -> None:
     if c.probes_out >= most:
         c.timed_out(now)
         return
-    output.send_probe0(c, now)
+    persist.probe(c, now)
 
 
 def keepalive_timeout(c: Connection, now: int) -> None:

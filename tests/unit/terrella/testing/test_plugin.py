@@ -71,10 +71,10 @@ def test_artifacts_go_into_a_directory(tmp_path: Path) -> None:
 def test_the_kit_leaves_its_cases_there(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     (tmp_path / "test_it.py").write_text(
-        "from netstack.tcp import output\n"
+        "from netstack.tcp import persist\n"
         "from terrella.testing import exchange, Link, Application, Piece\n"
         "def test_it(monkeypatch):\n"
-        "    monkeypatch.setattr(output, 'start_probing', lambda c, now: None)\n"
+        "    monkeypatch.setattr(persist, 'start', lambda c, now: None)\n"
         "    slow = Application((Piece(1, 10**9),), reads=False)\n"
         "    exchange(Link(), Application((Piece(50000),)), slow, settings={'net.ipv4.tcp_rmem': (4096, 8192, 16384)})\n"
     )
