@@ -74,7 +74,7 @@ _REJECT = """
     UdpShort UdpChecksum UdpNoPort UdpRcvbuf TcpShort TcpOffset TcpChecksum RawRcvbuf ArpShort ArpFormat ArpSender
     ArpNotForUs ArpUnsolicited ArpLocked Ip6Disabled Ip6Option Ip6Extension Ip6NextHeader Ip6NoNextHeader
     FragmentHeaders HopLimit TooBig NotForwarded NdpBad NdpNotForUs NdpUnsolicited NdpRouter NdpDuplicate PacketRcvbuf
-    NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig
+    NeighbourFull NeighbourQueue NeighbourFailed TxQueue LoopbackQueue OutTooBig SocketFilter
     GuardNeighbour GuardTcp GuardUdp GuardIcmp GuardFragment GuardOther
 """
 

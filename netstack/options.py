@@ -4,7 +4,7 @@ what of SOL_SOCKET only says that there is nothing of the kind.
 `socket.py` has the options with a rule of their own; what it does not know is looked for here. The lengths that are
 taken and given are Linux's: at IPPROTO_IP an option of one byte counts, at the other levels four bytes are wanted.
 
-An option whose work is not done here (classic BPF, extension headers as control messages) can be read, and set to what
+An option whose work is not done here (extension headers as control messages) can be read, and set to what
 it is anyway; anything else is ENOPROTOOPT, so that nobody waits for what will not come.
 """
 
@@ -26,7 +26,8 @@ MESSAGES: Final = (DGRAM, RAW)
 FLAG: Final[Kept] = (0, 0, -1, ANY)
 
 # SOL_SOCKET
-SO_BSDCOMPAT, SO_GET_FILTER, SO_DETACH_FILTER, SO_PEERNAME, SO_PASSSEC = 14, 26, 27, 28, 34
+SO_BSDCOMPAT, SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_PEERNAME, SO_PASSSEC = 14, 26, 27, 28, 34
+SO_LOCK_FILTER = 44
 SO_WIFI_STATUS, SO_NOFCS, SO_SELECT_ERR_QUEUE, SO_BPF_EXTENSIONS, SO_INCOMING_CPU = 41, 43, 45, 48, 49
 SO_CNX_ADVICE, SO_INCOMING_NAPI_ID, SO_COOKIE, SO_PEERGROUPS, SO_BINDTOIFINDEX = 53, 56, 57, 59, 62
 SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW, SO_DETACH_REUSEPORT_BPF, SO_PREFER_BUSY_POLL, SO_BUSY_POLL_BUDGET = 66, 67, 68, 69, 70
@@ -115,8 +116,14 @@ def set_socket(sock: Socket, name: int, number: int, value: int | bytes) -> bool
         raise failure(errno.EINVAL, "less than nothing")
     elif name in UNIX_ONLY or name in (SO_TXREHASH, SO_RESERVE_MEM):
         raise failure(errno.EOPNOTSUPP, "not of this kind of socket")
-    elif name == SO_DETACH_FILTER:
-        raise failure(errno.ENOENT, "there is no filter")
+    elif name in (SO_ATTACH_FILTER, SO_DETACH_FILTER):
+        if sock.flags.get(SO_LOCK_FILTER):
+            raise failure(errno.EPERM, "the filter is locked")
+        if name == SO_DETACH_FILTER and not sock.filter_code():
+            raise failure(errno.ENOENT, "there is no filter")
+        if name == SO_ATTACH_FILTER and isinstance(value, int):
+            raise failure(errno.EINVAL, "a filter is a list of instructions")
+        sock.set_filter(bytes(value) if name == SO_ATTACH_FILTER and not isinstance(value, int) else b"")
     elif name == SO_DETACH_REUSEPORT_BPF:
         raise failure(errno.ENOENT if sock.flags.get(15) else errno.EINVAL, "there is no program")
     else:
@@ -129,8 +136,8 @@ def get_socket(sock: Socket, name: int, room: int | None) -> int | bytes | None:
     bounds = SOCKET.get(name)
     if bounds is not None:
         return sock.flags.get(name, bounds[0])
-    if name == SO_GET_FILTER:
-        return b""
+    if name == SO_ATTACH_FILTER:
+        return _filter(sock.filter_code(), room)
     if name == SO_BPF_EXTENSIONS:
         return 64  # SKF_AD_MAX
     if name in (SO_INCOMING_NAPI_ID, SO_RESERVE_MEM):
@@ -157,6 +164,14 @@ def get_socket(sock: Socket, name: int, room: int | None) -> int | bytes | None:
             raise failure(errno.EINVAL, "more than an address")
         return name_of(sock, peer)
     return None
+
+
+def _filter(code: bytes, room: int | None) -> bytes:
+    """SO_GET_FILTER, whose lengths are in instructions."""
+    count = len(code) >> 3
+    if room and room < count:
+        raise failure(errno.EINVAL, f"the filter has {count} instructions")
+    return code[: count if room is not None else None]
 
 
 def cookie(sock: Socket) -> int:

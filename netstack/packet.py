@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame
-from netstack import options
+from netstack import bpf, options
 from netstack.address import ETH_BROADCAST, ETH_ZERO
 from netstack.ethernet import HEADER_LEN
 from netstack.socket import (
@@ -105,7 +105,14 @@ class Packet:
                 mac = image[6:12] if head else b""
                 address = (interface.name, ethertype, kind, hardware_type(interface), mac)
             if sock.protocol in (ETH_P_ALL, ethertype):
-                sock.deliver(image if sock.type == SOCK_RAW else image[head:], address)
+                at = 0 if sock.type == SOCK_RAW else head
+                data, length = image[at:] if at else image, len(image) - at
+                if sock.filter is not None:
+                    view = bpf.View(image, at, head, 0 if head else -1, ethertype, kind, interface.index, address[3])
+                    data = data[: bpf.run(sock.filter.program, view, self.stack)]
+                    if not data:
+                        continue
+                sock.deliver(data, address, length)
 
 
 def hardware_type(interface: Interface) -> int:
@@ -127,26 +134,27 @@ def flag_takes_more(name: int) -> bool:
 class PacketSocket(Socket):
     """A socket of the family AF_PACKET."""
 
-    __slots__ = ("drops", "interface", "kept", "packets", "protocol", "queue", "rmem")
+    __slots__ = ("drops", "filter", "interface", "kept", "packets", "protocol", "queue", "rmem")
 
     def __init__(self, stack: Stack, type: int, proto: int) -> None:
         super().__init__(stack, AF_PACKET, type, proto)
         self.protocol = swap(proto)
         self.interface: Interface | None = None
-        self.queue: deque[tuple[bytes, SockAddr]] = deque()
+        self.queue: deque[tuple[bytes, SockAddr, int]] = deque()  # what there is of it, and its whole length
+        self.filter: bpf.Filter | None = None
         self.rmem = 0
         self.kept: dict[int, int] = {}  # options
         self.packets = 0
         self.drops = 0
         stack.packet.watch(self)
 
-    def deliver(self, data: bytes, address: SockAddr) -> None:
+    def deliver(self, data: bytes, address: SockAddr, length: int) -> None:
         self.packets += 1
         if self.rmem > self.rcvbuf:
             self.drops += 1  # of a copy: the packet itself goes on
             return
         self.rmem += len(data) + OVERHEAD
-        self.queue.append((data, address))
+        self.queue.append((data, address, length))
         self.wake()
 
     # Addresses.
@@ -187,19 +195,19 @@ class PacketSocket(Socket):
         self.take_error()
         if not self.queue:
             raise would_block("no packet waits")
-        data, address = self.queue[0]
+        data, address, length = self.queue[0]
         if not flags & MSG_PEEK:
             self.queue.popleft()
             self.rmem -= len(data) + OVERHEAD
         self.ancillary = ()
         if self.kept.get(options.PACKET_AUXDATA):
-            self.ancillary = [(SOL_PACKET, options.PACKET_AUXDATA, self._auxiliary(len(data), n))]
+            self.ancillary = [(SOL_PACKET, options.PACKET_AUXDATA, self._auxiliary(length, len(data)))]
         return data[:n], address, MSG_TRUNC if len(data) > n else 0, len(data)
 
-    def _auxiliary(self, length: int, room: int) -> bytes:
+    def _auxiliary(self, length: int, kept: int) -> bytes:
         """struct tpacket_auxdata: a packet for the user, its lengths, and where the network header begins."""
         at = HEADER_LEN if self.type == SOCK_RAW else 0
-        return struct.pack("=IIIHHHH", 1, length, length, 0, at, 0, 0)
+        return struct.pack("=IIIHHHH", 1, length, kept, 0, at, 0, 0)
 
     def recvfrom(self, n: int, now: int, flags: int = 0) -> tuple[bytes, SockAddr | None]:
         data, address, _, _ = self.recvmsg(n, now, flags)
@@ -248,6 +256,12 @@ class PacketSocket(Socket):
 
     def own_level(self) -> int:
         return SOL_PACKET
+
+    def set_filter(self, code: bytes) -> None:
+        self.filter = bpf.Filter(code) if code else None
+
+    def filter_code(self) -> bytes:
+        return self.filter.code if self.filter is not None else b""
 
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         if level == SOL_PACKET and name in (PACKET_ADD_MEMBERSHIP, PACKET_DROP_MEMBERSHIP):

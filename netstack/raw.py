@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
+from netstack import bpf
 from netstack.address import AF_INET, is_link_local, is_multicast
 from netstack.control import (
     NO_WISH,
@@ -110,7 +111,7 @@ class Raw:
         for sock in list(socks):
             if sock.matches(src, dst, interface):
                 taken = True
-                sock.deliver(packet, src, dst, interface)
+                sock.deliver(packet, src, dst, interface, frame)
         return taken
 
     def senders(self, error_in: IcmpError) -> list[RawSocket]:
@@ -147,13 +148,14 @@ class Raw:
 class RawSocket(Socket):
     """A SOCK_RAW socket of one protocol."""
 
-    __slots__ = ("checksum_at", "header_included", "icmp6_filter", "icmp_filter", "queue", "rmem")
+    __slots__ = ("checksum_at", "filter", "header_included", "icmp6_filter", "icmp_filter", "queue", "rmem")
 
     def __init__(self, stack: Stack, family: int, proto: int) -> None:
         super().__init__(stack, family, SOCK_RAW, proto)
         self.queue: deque[tuple[bytes, tuple[Any, ...], Arrival | None]] = deque()
         self.rmem = 0
         self.header_included = proto == IPPROTO_RAW
+        self.filter: bpf.Filter | None = None
         self.icmp_filter = 0  # a set bit blocks that type
         self.icmp6_filter = bytes(32)  # RFC 3542 section 3.2: the same, of 256 types, in words of 32
         self.checksum_at = 2 if family != AF_INET and proto == IPPROTO_ICMPV6 else -1
@@ -168,7 +170,7 @@ class RawSocket(Socket):
             and (self.bound_device is None or self.bound_device is interface)
         )
 
-    def deliver(self, packet: bytes, source: bytes, dst: bytes, interface: Interface) -> None:
+    def deliver(self, packet: bytes, source: bytes, dst: bytes, interface: Interface, frame: Frame) -> None:
         if len(dst) == 16:
             if not self._wanted6(packet, source, dst):
                 return
@@ -176,6 +178,11 @@ class RawSocket(Socket):
             header_len = (packet[0] & 0xF) * 4
             kind = packet[header_len] if len(packet) > header_len else 255
             if kind < 32 and self.icmp_filter >> kind & 1:
+                return
+        if self.filter is not None:
+            at = self.stack.pkt.l3 if len(dst) == 4 else self.stack.pkt.l4
+            packet = packet[: self.filter.of_packet(self.stack, frame, interface, at)]
+            if not packet:
                 return
         if self.rmem > self.rcvbuf:
             self.stack.counters.reject.RawRcvbuf += 1
@@ -371,6 +378,12 @@ class RawSocket(Socket):
 
     def own_level(self) -> int:
         return SOL_RAW
+
+    def set_filter(self, code: bytes) -> None:
+        self.filter = bpf.Filter(code) if code else None
+
+    def filter_code(self) -> bytes:
+        return self.filter.code if self.filter is not None else b""
 
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         six = self.family != AF_INET

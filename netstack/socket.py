@@ -492,6 +492,13 @@ class Socket:
         """Whether it is a TCP or UDP socket."""
         return self.family in (AF_INET, AF_INET6) and self.type != SOCK_RAW
 
+    def set_filter(self, code: bytes) -> None:
+        """SO_ATTACH_FILTER: instructions of 8 bytes (bpf.py); none detaches. EINVAL when it is no program."""
+        raise error(errno.ENOPROTOOPT, "no filters here")
+
+    def filter_code(self) -> bytes:
+        return b""
+
     def flag_changed(self, name: int) -> None:
         """A boolean option (SO_KEEPALIVE, SO_OOBINLINE, ...) was set."""
 

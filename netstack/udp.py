@@ -16,7 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi, lib
-from netstack import options
+from netstack import bpf, options
 from netstack.address import AF_INET, LOOPBACK6, is_link_local, is_multicast
 from netstack.control import (
     NO_WISH,
@@ -164,6 +164,11 @@ class Udp:
             return
         payload = bytes(frame.data[pkt.payload : pkt.payload + pkt.payload_len])
         src = stack.src16[:n]
+        if sock.filter is not None:
+            kept = sock.filter.of_datagram(stack, frame, interface, payload)
+            if kept is None:
+                return
+            payload = kept
         sock.deliver(payload, source_of(src, pkt.sport, interface), arrival(sock, stack, interface, stack.dst16[:n]))
 
     def _group_input(self, frame: Frame, interface: Interface) -> None:
@@ -179,6 +184,11 @@ class Udp:
             counters.IgnoredMulti += 1
             stack.counters.reject.UdpNoPort += 1
         for sock in takers:
+            if sock.filter is not None:
+                kept = sock.filter.of_datagram(stack, frame, interface, payload)
+                if kept is not None:
+                    sock.deliver(kept, source_of(src, sport, interface), arrival(sock, stack, interface, dst))
+                continue
             sock.deliver(payload, source_of(src, sport, interface), arrival(sock, stack, interface, dst))
 
     def _best(self, dst: bytes, src: bytes, dport: int, sport: int, interface: Interface) -> UdpSocket | None:
@@ -297,7 +307,8 @@ class UdpSocket(Socket):
     """A SOCK_DGRAM socket."""
 
     __slots__ = (
-        "_bound", "_bound_address", "_cork", "_cork_to", "corked", "key", "no_check6", "queue", "rmem", "segment",
+        "_bound", "_bound_address", "_cork", "_cork_to", "corked", "filter", "key", "no_check6", "queue", "rmem",
+        "segment",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, proto: int) -> None:
@@ -310,6 +321,7 @@ class UdpSocket(Socket):
         self.corked = 0
         self.segment = 0  # UDP_SEGMENT: each send is cut into datagrams of that many bytes
         self.no_check6 = False
+        self.filter: bpf.Filter | None = None
         self._cork = bytearray()
         self._cork_to: tuple[bytes, int] | None = None
 
@@ -642,6 +654,12 @@ class UdpSocket(Socket):
 
     def own_level(self) -> int:
         return SOL_UDP
+
+    def set_filter(self, code: bytes) -> None:
+        self.filter = bpf.Filter(code) if code else None
+
+    def filter_code(self) -> bytes:
+        return self.filter.code if self.filter is not None else b""
 
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         if level == SOL_UDP:

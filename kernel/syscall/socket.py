@@ -14,6 +14,7 @@ from kernel.fs.file import File
 from kernel.fs.namei import MAY_WRITE, check
 from kernel.fs.user import file_of, install, lookup, nofile, pathname, text
 from kernel.fs.vfs import error
+from kernel.mm.space import Fault
 from kernel.net.inflight import InFlight
 from kernel.net.socket import SOCKET, SocketState, socket_file, socket_of
 from kernel.net.unix import Parcel, UnixSocket, join
@@ -552,6 +553,20 @@ def sys_shutdown(task: Any, fd: int, how: int) -> int:
     return 0
 
 
+def _program(task: Any, value: Any) -> bytes:
+    """struct sock_fprog: how many instructions, and where in the process's memory."""
+    if isinstance(value, int) or len(value) != 16:
+        raise error(EINVAL, "struct sock_fprog has 16 bytes")
+    count, address = struct.unpack("=H6xQ", bytes(value))
+    if not count or count > 4096 or not address:
+        raise error(EINVAL, "a filter has 1 to 4096 instructions")
+    try:
+        program: bytes = task.mm.load(address, count * 8)
+    except Fault:
+        raise error(EFAULT, "the program is not in memory") from None
+    return program
+
+
 @syscall(208, "setsockopt", "fd", "sol", "sockopt", "optval")
 def sys_setsockopt(task: Any, fd: int, level: int, name: int, value: int | bytes) -> int:
     _, sock = _socket(task, fd)
@@ -576,6 +591,8 @@ def sys_setsockopt(task: Any, fd: int, level: int, name: int, value: int | bytes
         wanted = number > 0 if name == options.SO_BUSY_POLL_BUDGET else number != 0
         if wanted and not task.cred.capable(abi.CAP_NET_ADMIN):
             raise error(abi.EPERM, "this option needs CAP_NET_ADMIN")
+    if level == abi.SOL_SOCKET and name == abi.SO_ATTACH_FILTER:
+        value = _program(task, value)
     task.machine.stack.now = task.machine.timeline.now  # options that are about time
     sock.setsockopt(level, name, int(value) if isinstance(value, int) else bytes(value))
     task.machine.network.drive()
