@@ -56,6 +56,8 @@ OPTIONS: dict[str, tuple[int, int]] = {
     "TCP_NODELAY": (SOL_TCP, 1), "TCP_MAXSEG": (SOL_TCP, 2), "TCP_CORK": (SOL_TCP, 3), "TCP_QUICKACK": (SOL_TCP, 12),
     "TCP_CONGESTION": (SOL_TCP, 13), "TCP_NOTSENT_LOWAT": (SOL_TCP, 25), "TCP_WINDOW_CLAMP": (SOL_TCP, 10),
     "SO_SNDBUF": (SOL_SOCKET, 7), "SO_RCVBUF": (SOL_SOCKET, 8), "SO_RCVLOWAT": (SOL_SOCKET, 18),
+    "SO_KEEPALIVE": (SOL_SOCKET, 9), "TCP_KEEPIDLE": (SOL_TCP, 4), "TCP_KEEPINTVL": (SOL_TCP, 5),
+    "TCP_KEEPCNT": (SOL_TCP, 6), "SO_MAX_PACING_RATE": (SOL_SOCKET, 47),
 }  # fmt: skip
 """The socket options a case may set by name."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from netstack.socket import UNPACED
 from netstack.tcp.scoreboard import LOST, RETRANS_OUT, SACKED
 from netstack.tcp.tcb import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, STATE_NAMES
 from netstack.tcp.window import truesize
@@ -17,6 +18,7 @@ from netstack.tcp.window import truesize
 PHASES = {
     CA_OPEN: "Open", CA_DISORDER: "Disorder", CA_CWR: "CWR", CA_RECOVERY: "Recovery", CA_LOSS: "Loss",
 }  # fmt: skip
+NOT_ALIVE = (0, 0, 0)
 TIMERS = ("none", "retransmit", "probe", "reorder", "persist")
 
 _SLOTS = (
@@ -25,7 +27,7 @@ _SLOTS = (
     "rto_ns", "srtt_us", "retransmits", "backoff", "pending", "rtx_ns", "delack_ns", "tlp_high_seq", "sack_ok",
     "ts_ok", "wscale_ok", "ecn_ok", "rcv_nxt", "rcv_wup", "rcv_wnd", "rcv_mss", "ts_recent", "ts_recent_ns", "iss",
     "irs", "nonagle", "fin_queued", "user_timeout_ms", "rcvbuf", "rcv_wscale", "rcv_ssthresh", "copied_seq",
-    "snd_wl1", "min_rtt_us", "reord_seen", "reordering",
+    "snd_wl1", "min_rtt_us", "reord_seen", "reordering", "was_full",
 )  # fmt: skip
 _get = attrgetter(*_SLOTS)
 
@@ -82,11 +84,14 @@ class State(NamedTuple):
     min_rtt_us: int
     reord_seen: int
     reordering: int
+    was_full: bool  # a write met a full buffer
     out_of_order: tuple[tuple[int, int], ...]
     undos: int
     congestion: str
     receive_space: int
     retrans_kept: int  # of retrans_out: what is not deemed lost any more, because an undo said so
+    pacing_most: int  # SO_MAX_PACING_RATE in bytes/s; 0: none
+    keepalive: tuple[int, int, int]  # idle and interval in seconds, count; zeros where it is off
     head_marks: int  # of the first segment that is out: 0 when it was sent once, and nothing is known of it
 
     @property
@@ -136,7 +141,9 @@ def snapshot(c: Any) -> State | None:
     held = tuple((entry[0], entry[1]) for entry in c.ooo)
     space = min(c.window_clamp, c.rcvbuf * c.scaling_ratio >> 8)  # what of the buffer can be data
     kept = sum(r.pcount for r in c.rtx if r.marks & (RETRANS_OUT | LOST) == RETRANS_OUT) if c.retrans_out else 0
-    return State._make((*_get(c), held, undos, c.cc.name, space, kept, c.rtx[0].marks if c.rtx else 0))
+    pace = c.max_pacing_rate if c.paced and c.max_pacing_rate != UNPACED else 0
+    alive = (c.keep_idle, c.keep_intvl, c.keep_cnt) if c.keepalive_on else NOT_ALIVE
+    return State._make((*_get(c), held, undos, c.cc.name, space, kept, pace, alive, c.rtx[0].marks if c.rtx else 0))
 
 
 class Flight(NamedTuple):

@@ -126,6 +126,9 @@ def socket_options() -> st.SearchStrategy[tuple[str, int | str]]:
         st.tuples(st.just("SO_RCVBUF"), st.sampled_from([4096, 20_000, 200_000])),
         st.tuples(st.just("TCP_NOTSENT_LOWAT"), st.sampled_from([1, 4096, 100_000])),
         st.tuples(st.just("SO_RCVLOWAT"), st.sampled_from([1, 100, 3000])),
+        st.tuples(st.sampled_from(["SO_KEEPALIVE", "SO_KEEPALIVE", "TCP_KEEPINTVL", "TCP_KEEPCNT"]), st.just(1)),
+        st.tuples(st.just("TCP_KEEPIDLE"), st.sampled_from([1, 10, 50])),
+        st.tuples(st.just("SO_MAX_PACING_RATE"), st.sampled_from([100_000, 1_000_000])),
     )
 
 
@@ -161,7 +164,7 @@ def stack_settings() -> st.SearchStrategy[dict[str, Any]]:
             "net.ipv4.tcp_early_retrans": st.sampled_from([0, 3]),
             "net.ipv4.tcp_frto": st.sampled_from([0, 2]),
             "net.ipv4.tcp_dsack": st.integers(0, 1),
-            "net.ipv4.tcp_ecn": st.integers(0, 2),
+            "net.ipv4.tcp_ecn": st.sampled_from([1, 1, 0, 2]),
             "net.ipv4.tcp_rmem": st.sampled_from([(4096, 8192, 16384), (4096, 131072, 6291456)]),
             "net.ipv4.tcp_slow_start_after_idle": st.integers(0, 1),
         },

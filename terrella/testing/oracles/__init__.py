@@ -9,6 +9,8 @@ where it stands.
 | `congestion.py` | how cwnd and ssthresh move |
 | `loss.py` | when a loss is found, and when it was none |
 | `timers.py` | the retransmission timer, and that something is always armed |
+| `probes.py` | loss probes, keepalive, what puts the retransmission timer off |
+| `push.py` | PSH, pacing |
 | `receiver.py` | acknowledgments, SACK, the window offered, PAWS, negotiated options, ECN |
 
 `fairness.py` judges flows that share a bottleneck; it is a function, for it needs more than two sockets.
@@ -27,7 +29,9 @@ from terrella.testing.oracles.congestion import (
     SlowStart,
 )
 from terrella.testing.oracles.fairness import jain, shares
-from terrella.testing.oracles.loss import FastRetransmit, Reneging, UndoHasReason
+from terrella.testing.oracles.loss import FastRetransmit, LostRetransmission, Reneging, UndoHasReason
+from terrella.testing.oracles.probes import KeepAlive, LossProbe, RestartsTimer
+from terrella.testing.oracles.push import Pacing, Push
 from terrella.testing.oracles.receiver import (
     AckOnlyWhatCame,
     ChecksumsHold,
@@ -51,7 +55,7 @@ from terrella.testing.oracles.sender import (
     SendWindow,
     WithinOfferedWindow,
 )
-from terrella.testing.oracles.stream import ItEnds, StreamEquality, TimeWait
+from terrella.testing.oracles.stream import ItEnds, ResetsUnread, StreamEquality, TimeWait
 from terrella.testing.oracles.timers import GivesUp, NoDeadlock, PersistTimer, RetransmissionTimeout, RtoBounds
 
 EVERY: tuple[type[Oracle], ...] = (
@@ -60,7 +64,8 @@ EVERY: tuple[type[Oracle], ...] = (
     OneReductionPerRoundTrip, ProportionalRecovery, FastRetransmit, UndoHasReason, Reneging, RtoBounds,
     RetransmissionTimeout, PersistTimer, GivesUp, NoDeadlock, AckOnlyWhatCame, TakesWhatFits, DuplicateAck,
     SackTellsTheTruth, RightEdgeNeverRetreats, ReceiverSillyWindow, WindowUpdate, DelayedAck, Paws, ChecksumsHold,
-    NegotiatedOptions, EcnEcho, EcnReaction,
+    NegotiatedOptions, EcnEcho, EcnReaction, Push, Pacing, LossProbe, RestartsTimer, KeepAlive, ResetsUnread,
+    LostRetransmission,
 )  # fmt: skip
 """All oracles: what a pair is watched by unless it is told otherwise."""
 
@@ -76,18 +81,25 @@ __all__ = [
     "FastRetransmit",
     "GivesUp",
     "ItEnds",
+    "KeepAlive",
+    "LossProbe",
+    "LostRetransmission",
     "NegotiatedOptions",
     "NewDataWithinCwnd",
     "NoDeadlock",
     "OneReductionPerRoundTrip",
     "Oracle",
+    "Pacing",
     "Paws",
     "PersistTimer",
     "ProportionalRecovery",
+    "Push",
     "ReceiverSillyWindow",
     "Reduction",
     "Reneging",
+    "ResetsUnread",
     "RestartAfterIdle",
+    "RestartsTimer",
     "RetransmissionTimeout",
     "RetransmissionsWithinCwnd",
     "RightEdgeNeverRetreats",

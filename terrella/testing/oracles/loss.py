@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from netstack.tcp.scoreboard import LOST, RETRANS_OUT
+from terrella.testing.flow import Ranges
 from terrella.testing.oracles.base import Oracle
-from terrella.testing.oracles.congestion import CWR, LOSS, RECOVERY, both
+from terrella.testing.oracles.congestion import CWR, LOSS, OPEN, RECOVERY, both
 from terrella.testing.oracles.sender import is_new, loss_probe
-from terrella.testing.oracles.timers import REORDER, nonsense
+from terrella.testing.oracles.timers import MS, REORDER, nonsense
 from terrella.testing.pair import Pair, Side
 from terrella.testing.probe import State
-from terrella.testing.wire import SYN, Segment
+from terrella.testing.wire import MASK, SYN, Segment
 
 DUP_THRESH = 3
 
@@ -27,6 +29,7 @@ class FastRetransmit(Oracle):
 
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
+        self.duplicates: dict[str, int] = {"a": 0, "b": 0}  # ACKs that RFC 5681 calls so, since the flight was whole
         self.ends: dict[str, list[int]] = {"a": [], "b": []}  # of the new segments sent, and when
         self.times: dict[str, list[int]] = {"a": [], "b": []}
         self.phase: dict[str, int] = {"a": 0, "b": 0}  # after the last event
@@ -64,6 +67,8 @@ class FastRetransmit(Oracle):
         if not both(before, after) or nonsense(self.pair.link) or cause != "arrival":
             return
         assert before is not None and after is not None
+        if seg is not None and not after.sack_ok:
+            self._duplicates(side, seg, before, after)
         if not after.sack_ok and before.phase < CWR and after.phase == RECOVERY:
             least = min(DUP_THRESH, before.reordering, after.reordering)
             seen = max(after.sacked_out, before.sacked_out + 1)  # what is sent again may have taken some of them in
@@ -84,9 +89,79 @@ class FastRetransmit(Oracle):
         self.fail(side, f"{after.sacked_out} segments above a hole, and no fast retransmit", after)
 
 
+    def _duplicates(self, side: Side, seg: Segment, before: State, after: State) -> None:
+        """RFC 5681 section 2: no data, no SYN or FIN, the greatest acknowledgment so far, no news of the window, and
+        something is out."""
+        if after.phase == OPEN and not after.sacked_out:
+            self.duplicates[side.name] = 0
+            return
+        same = seg.ack == before.snd_una & MASK and after.snd_wnd == before.snd_wnd
+        if same and not seg.room and before.packets_out:
+            self.duplicates[side.name] += 1
+        least = min(DUP_THRESH, before.reordering, after.reordering)
+        if before.phase < CWR and after.phase == RECOVERY and self.duplicates[side.name] < least:
+            self.fail(side, f"fast recovery begins after {self.duplicates[side.name]} duplicate ACKs", after)
+
+
+class LostRetransmission(Oracle):
+    """What was sent again is lost again when something that was sent a round trip and more later has been delivered: it
+    is deemed so at once, or RACK's timer waits for it; the retransmission timer is for when nothing is heard.
+    Exception: what was out when an undo took it for well (the RTO will find it, as in FastRetransmit).
+    """
+
+    section = "RFC 8985 sections 3.1 and 6.2"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.first: dict[str, list[tuple[int, int, int]]] = {"a": [], "b": []}  # new segments: left, right, when
+        self.again: dict[str, list[tuple[int, int, int]]] = {"a": [], "b": []}  # the same, what was sent again
+        self.undone: dict[str, int] = {"a": 0, "b": 0}  # SND.NXT when a reduction was undone
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is None or not seg.length or seg.flags & SYN or side.flow.iss is None:
+            return
+        seq = side.flow.seq_out(seg.seq)
+        if is_new(side, seg):
+            self.first[side.name].append((seq, seq + seg.length, self.pair.now))
+        else:
+            self.again[side.name].append((seq, seq + seg.length, self.pair.now))
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        name = side.name
+        if before is not None and after is not None and after.undos > before.undos:
+            self.undone[name] = after.snd_nxt
+        if not both(before, after) or cause != "arrival" or seg is None or not self.again[name]:
+            return
+        assert before is not None and after is not None
+        una = after.snd_una - after.iss
+        again = self.again[name] = [sent for sent in self.again[name] if sent[1] > una]
+        last = max((at for left, right, at in again if left <= una < right), default=0)
+        if not after.packets_out:
+            self.first[name].clear()
+        if (
+            not last or not after.sack_ok or not seg.sack or nonsense(self.pair.link)
+            or after.phase < RECOVERY or after.timer == REORDER or side.flow.seq_out(seg.ack) != una
+            or after.head_marks & (LOST | RETRANS_OUT) != LOST | RETRANS_OUT or after.snd_una < self.undone[name]
+        ):  # fmt: skip
+            return
+        blocks = [(side.flow.seq_out(left), side.flow.seq_out(right)) for left, right in seg.sack]
+        latest = max(
+            (
+                at for left, right, at in self.first[name]
+                if any(a <= left and right <= b and a > una for a, b in blocks)
+                and not any(begin < right and left < end for begin, end, _ in again)
+            ), default=0,
+        )  # fmt: skip
+        wait = (after.srtt_us >> 3) * 1000 + 2 * MS
+        if latest > last + wait:
+            later = (latest - last) / 1e6
+            self.fail(side, f"what was sent {later:.3f} ms after the retransmission came: it is lost again", after)
+
+
 class UndoHasReason(Oracle):
-    """A reduction is only undone on evidence: nothing had been sent again, or a D-SACK came, or an echo of a timestamp
-    from before the last retransmission, or (F-RTO, after a timeout) what was not sent again was acknowledged.
+    """A reduction is only undone on evidence: nothing had been sent again, or a D-SACK came, or an echo of a
+    timestamp from before the last retransmission, or (F-RTO, after a timeout) what was not sent again was
+    acknowledged, or SACKed.
     """
 
     section = "RFC 4015 section 3.2; RFC 3522 section 3.2; RFC 3708 section 2; RFC 5682 section 3.1"
@@ -96,11 +171,14 @@ class UndoHasReason(Oracle):
         self.last: dict[str, int | None] = {"a": None, "b": None}  # the timestamp of the last retransmission
         self.told: dict[str, bool] = {"a": False, "b": False}  # a D-SACK came
         self.event: dict[str, int | None] = {"a": None, "b": None}  # as `last`, of the event under way
+        self.again: dict[str, Ranges] = {"a": Ranges(), "b": Ranges()}  # what was sent again
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         if state is None or not seg.length or side.flow.iss is None or is_new(side, seg):
             return
         self.event[side.name] = seg.tsval or 0
+        seq = side.flow.seq_out(seg.seq)
+        self.again[side.name].add(seq, seq + seg.room)
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         if not seg.sack or side.flow.iss is None:
@@ -117,7 +195,8 @@ class UndoHasReason(Oracle):
             return
         assert before is not None and after is not None
         last = self.last[name]
-        undone = after.undos > before.undos and before.phase != LOSS and self.pair.now
+        undone = after.undos > before.undos and self.pair.now  # (at 0, an echo of 0 is none)
+        undone = undone and not (before.phase == LOSS and self._original(side, seg, before, after))
         if undone and last is not None and not self.told[name]:
             echo = seg.tsecr if seg is not None and after.ts_ok else None
             if echo is None or (echo - last) & 0xFFFFFFFF < 1 << 31:
@@ -125,8 +204,18 @@ class UndoHasReason(Oracle):
         if not after.retrans_out and not after.head_marks:
             self.last[name] = None
             self.told[name] = False
+            self.again[name] = Ranges()
         elif event is not None or before.phase < RECOVERY <= after.phase:
             self.last[name] = event
+
+    def _original(self, side: Side, seg: Segment | None, before: State, after: State) -> bool:
+        """Whether the segment acknowledges, or SACKs, something that was sent only once."""
+        if seg is None or nonsense(self.pair.link):
+            return True
+        again, iss = self.again[side.name], after.iss
+        if not again.holds(before.snd_una - iss, after.snd_una - iss):
+            return True
+        return any(not again.holds(side.flow.seq_out(left), side.flow.seq_out(right)) for left, right in seg.sack)
 
 
 class Reneging(Oracle):

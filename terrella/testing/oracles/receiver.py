@@ -43,12 +43,23 @@ class AckOnlyWhatCame(Oracle):
 
 
 class SackTellsTheTruth(Oracle):
-    """SACK blocks name data that arrived, beyond the acknowledgment and apart from each other; only the first may lie
-    below or within another: it reports a duplicate (D-SACK). There are at most four, three beside timestamps.
-    Exception: the ACK of a FIN that was held out of order may still carry the blocks of before (Linux in FIN-WAIT).
+    """SACK blocks name data that arrived, beyond the acknowledgment and apart from each other; only the first may
+    lie below or within another: it reports a duplicate (D-SACK), each once. There are at most four, three beside
+    timestamps. Exception: the ACK of a FIN that was held out of order may still carry the blocks of before (Linux
+    in FIN-WAIT).
     """
 
     section = "RFC 2018 sections 3 and 4; RFC 2883 section 4"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.twice: dict[str, int] = {"a": 0, "b": 0}  # segments of which some had arrived before, and not been told of
+
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        if seg.room and side.flow.irs is not None:
+            seq = side.flow.seq_in(seg.seq)
+            if any(left < seq + seg.room and seq < right for left, right in side.flow.received.spans):
+                self.twice[side.name] += 1
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         flow = side.flow
@@ -65,6 +76,9 @@ class SackTellsTheTruth(Oracle):
                 self.fail(side, f"the SACK block {left}:{right} names what did not arrive", state)
             duplicate = n == 0 and (left < ack or any(a <= left and right <= b for a, b in blocks[1:]))
             if duplicate:
+                self.twice[side.name] -= 1
+                if self.twice[side.name] < 0 and ack != flow.fin_arrived:
+                    self.fail(side, f"the D-SACK {left}:{right}, and nothing came twice since the last one", state)
                 continue
             if left <= ack and ack != flow.fin_arrived:
                 self.fail(side, f"the SACK block {left}:{right} at or below the acknowledgment {ack}", state)
@@ -192,10 +206,11 @@ class TakesWhatFits(Oracle):
 
 
 class DuplicateAck(Oracle):
-    """What comes out of order is acknowledged at once, without SACK each time, with SACK until three ACKs had the same
-    number (more are let out together: Linux's compression), and the first block that is no D-SACK holds it. What
-    has come before and been acknowledged is so at once again, with a D-SACK where SACK is in use. Exception: FIN-WAIT-2
-    of a socket that was closed, which answers as TIME-WAIT does (Linux).
+    """What comes out of order is acknowledged at once, without SACK each time, with SACK until three ACKs had the
+    same number (more are let out together: Linux's compression), and the first block that is no D-SACK holds it.
+    What has come before and been acknowledged is so at once again, with a D-SACK where SACK is in use; what is held
+    out of order already, too, with the D-SACK in front of the block. What fills a gap is acknowledged at once.
+    Exception: FIN-WAIT-2 of a socket that was closed, which answers as TIME-WAIT does (Linux).
     """
 
     section = "RFC 5681 section 4.2; RFC 9293 section 3.10.7.4 (first); RFC 2018 section 4; RFC 2883 section 4"
@@ -204,6 +219,7 @@ class DuplicateAck(Oracle):
         super().__init__(pair)
         self.last: dict[str, Segment | None] = {"a": None, "b": None}  # what was sent in the event under way
         self.told: dict[str, tuple[int, int]] = {"a": (0, 0), "b": (0, 0)}  # SEG.ACK, how many had it
+        self.pruned: dict[str, int] = {"a": 0, "b": 0}  # how often memory was short
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         if seg.flags & ACK:
@@ -214,15 +230,23 @@ class DuplicateAck(Oracle):
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         name = side.name
         said, self.last[name] = self.last[name], None
+        short, self.pruned[name] = self.pruned[name], side.stack.counters.tcpext.PruneCalled
         if (
             seg is None or before is None or after is None or not seg.length or seg.flags & (SYN | RST)
-            or before.state not in RECEIVING or after.state not in RECEIVING or after.rcv_nxt != before.rcv_nxt
+            or before.state not in RECEIVING or after.state not in RECEIVING
             or (side.closed and after.state == FIN_WAIT_2)
         ):  # fmt: skip
+            return
+        if after.rcv_nxt != before.rcv_nxt:
+            if before.out_of_order and after.rcv_wup < after.rcv_nxt and short == self.pruned[name]:
+                self.fail(side, f"{seg} came before what is held, and was not acknowledged", after)
             return
         seq = before.rcv_nxt + ((seg.seq - before.rcv_nxt + HALF) & MASK) - HALF
         if seq + seg.length < before.rcv_wup and not seg.flags & FIN and seg.flags & ACK:
             self._old(side, seg, said, after)
+        inside = any(left <= seq and seq + seg.length <= right for left, right in before.out_of_order)
+        if inside and short == self.pruned[name] and said is not None and after.sack_ok:
+            self._held(side, seg, said, after)
         if not any(held not in before.out_of_order and held[0] <= seq < held[1] for held in after.out_of_order):
             return
         ack, count = self.told[name]
@@ -244,6 +268,19 @@ class DuplicateAck(Oracle):
             self.fail(side, f"{seg} came before, and was not acknowledged", after)
         if after.sack_ok and side.stack.settings.tcp_dsack and not (said.sack and below(said.sack[0][0], said.ack)):
             self.fail(side, f"{seg} came before, and {said} does not say so", after)
+
+    def _held(self, side: Side, seg: Segment, said: Segment, after: State) -> None:
+        """Exception: an old timestamp (PAWS), or a SEG.ACK that was not taken."""
+        if after.ts_ok and (seg.tsval is None or 0 < (after.ts_recent - seg.tsval) & MASK < HALF):
+            return
+        if not seg.flags & ACK or ((seg.ack - after.snd_una + HALF) & MASK) - HALF + after.max_window < 0:
+            return
+        if not side.stack.settings.tcp_dsack:
+            return
+        blocks = said.sack
+        exactly = (seg.seq, seg.seq + seg.length & MASK)  # before a block of others: what was held back, too (Linux)
+        if not blocks or (blocks[0] != exactly and (len(blocks) < 2 or not within(blocks[0], blocks[1]))):
+            self.fail(side, f"{seg} is held already, and {said} does not say so: {said.sack}", after)
 
 
 def below(left: int, right: int) -> bool:
@@ -284,18 +321,22 @@ class DelayedAck(Oracle):
 
 
 class Paws(Oracle):
-    """A segment with data whose timestamp is older than TS.Recent is an old duplicate: nothing of it is taken. One tick
-    is no age: Linux allows it for clocks of several processors, and reordering within a millisecond shows it. TS.Recent
-    is taken from no segment that begins beyond the last acknowledgment sent.
+    """A segment with data whose timestamp is older than TS.Recent is an old duplicate: nothing of it is taken. One
+    tick is no age: Linux allows it for clocks of several processors, and reordering within a millisecond shows it.
+    TS.Recent is taken from no segment that begins beyond the last acknowledgment sent; from one that holds it, or
+    ends there, it is, unless it is older.
     """
 
     section = "RFC 7323 sections 4.3 and 5.3, R1"
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if (
-            seg is None or before is None or after is None or not before.ts_ok or seg.tsval is None or not seg.length
+            seg is None or before is None or after is None or not before.ts_ok or seg.tsval is None
             or not before.ts_recent or before.state not in SYNCHRONIZED
         ):  # fmt: skip
+            return
+        self._newer(side, seg, before, after)
+        if not seg.length:
             return
         seq = before.rcv_nxt + ((seg.seq - before.rcv_nxt + HALF) & MASK) - HALF
         if seq > before.rcv_wup and after.ts_recent != before.ts_recent and after.state in SYNCHRONIZED:
@@ -305,6 +346,20 @@ class Paws(Oracle):
             return
         if after.rcv_nxt != before.rcv_nxt or after.out_of_order != before.out_of_order:
             self.fail(side, f"{seg}: its timestamp is {behind} ticks older than TS.Recent, and it was taken", after)
+
+    def _newer(self, side: Side, seg: Segment, before: State, after: State) -> None:
+        """A segment that is acceptable in all respects, with a timestamp that is no older."""
+        assert seg.tsval is not None
+        seq = before.rcv_nxt + ((seg.seq - before.rcv_nxt + HALF) & MASK) - HALF
+        ack = before.snd_una + ((seg.ack - before.snd_una + HALF) & MASK) - HALF
+        if (
+            after.state not in SYNCHRONIZED or seg.flags & (SYN | RST) or not seg.flags & ACK or side.closed
+            or not before.snd_una <= ack <= before.snd_nxt or (seg.tsval - before.ts_recent) & MASK >= HALF
+            or not seq <= before.rcv_wup <= seq + seg.room or seq + seg.room > before.right_edge
+        ):  # fmt: skip
+            return
+        if after.ts_recent != seg.tsval:
+            self.fail(side, f"{seg}: its timestamp is {seg.tsval}, and TS.Recent stays {after.ts_recent}", after)
 
 
 class ChecksumsHold(Oracle):
@@ -346,8 +401,8 @@ class NegotiatedOptions(Oracle):
 
 
 class EcnEcho(Oracle):
-    """With ECN agreed on: a mark on data is echoed by ECE on every acknowledgment until CWR comes; retransmissions and
-    pure acknowledgments are not ECN-capable.
+    """With ECN agreed on: a mark on data is echoed by ECE on every acknowledgment until CWR comes, and no longer;
+    retransmissions and pure acknowledgments are not ECN-capable.
     """
 
     section = "RFC 3168 sections 6.1.3, 6.1.4 and 6.1.5"
@@ -355,15 +410,20 @@ class EcnEcho(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.echo: dict[str, bool] = {"a": False, "b": False}
+        self.may: dict[str, bool] = {"a": False, "b": False}  # a mark came since the last CWR that was taken
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         if seg.flags & CWR:
             self.echo[side.name] = False
+        if seg.ecn == 3:
+            self.may[side.name] = True
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if seg is None or before is None or after is None or not after.ecn_ok:
             return
         taken = after.rcv_nxt > before.rcv_nxt or after.out_of_order != before.out_of_order
+        if seg.flags & CWR and not seg.flags & SYN and taken and seg.ecn != 3:
+            self.may[side.name] = False
         if seg.ecn == 3 and seg.length and taken:
             self.echo[side.name] = True
 
@@ -376,3 +436,5 @@ class EcnEcho(Oracle):
             self.fail(side, f"{seg} is a retransmission, and ECN-capable", state)
         if self.echo[side.name] and seg.flags & ACK and not seg.flags & ECE:
             self.fail(side, f"{seg} does not echo the congestion mark", state)
+        if seg.flags & ECE and not self.may[side.name]:
+            self.fail(side, f"{seg} echoes a congestion mark that did not come, or was answered by CWR", state)

@@ -204,15 +204,25 @@ class Scoreboard(Oracle):
 
 class SendsWhatItMay(Oracle):
     """What may be sent is sent: the last piece of data, where it fits cwnd and the window, waits for nothing when no
-    other is out, or TCP_NODELAY is set. Exceptions: a corked socket; what a loss probe or F-RTO will decide.
+    other is out, or TCP_NODELAY is set; and full segments, where both have room for several and a third of what they
+    take in all (for less, Linux may wait for the next acknowledgment), also when duplicate ACKs come (limited
+    transmit). Exceptions: a corked socket; what a loss probe or F-RTO will decide; pacing.
     """
 
-    section = "RFC 9293 sections 3.7.4, MUST-17, and 3.8.6.2.1"
+    section = "RFC 9293 sections 3.7.4, MUST-17, and 3.8.6.2.1; RFC 3042 section 2"
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if (
+            after is not None and after.state in SYNCHRONIZED and after.phase <= 1 and not after.pacing_most
+            and after.unsent >= 4 * after.mss
+        ):  # fmt: skip
+            room = min(after.snd_una + after.snd_wnd - after.snd_nxt, (after.cwnd - after.pipe) * after.mss)
+            if room >= max(4 * after.mss, min(after.snd_wnd, after.cwnd * after.mss) // 3 + after.mss):
+                self.fail(side, f"{after.unsent} bytes wait, and there is room for {room}", after)
+        if (
             after is None or after.state not in SYNCHRONIZED or after.nonagle & CORK or after.phase > 1
-            or not 0 < after.unsent <= after.mss - 40 or after.snd_nxt + after.unsent >= after.snd_una + after.snd_wnd
+            or after.pacing_most or not 0 < after.unsent <= after.mss - 40
+            or after.snd_nxt + after.unsent >= after.snd_una + after.snd_wnd
             or after.pipe >= after.cwnd or (after.packets_out and not after.nonagle & 1)
         ):  # fmt: skip
             return

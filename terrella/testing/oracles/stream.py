@@ -9,7 +9,8 @@ from terrella.testing.pair import OTHER, Pair, Side
 from terrella.testing.probe import State
 from terrella.testing.wire import FIN, RST, Segment
 
-FIN_WAIT_1 = 4
+FIN_WAIT_1, CLOSE_WAIT = 4, 8
+UNREAD = (1, FIN_WAIT_1, 5, CLOSE_WAIT)  # ESTABLISHED to CLOSE-WAIT: where data may wait to be read
 TIME_WAIT_NS = 60_000_000_000
 
 
@@ -64,6 +65,28 @@ class ItEnds(Oracle):
                 self.fail(side, "the application never came to the end of what it had to write")
             if side.connected and other.connected and not side.eof and not other.shut_rd:
                 self.fail(side, f"never saw the end of the stream; read {side.read} of {other.written} bytes")
+
+
+class ResetsUnread(Oracle):
+    """Who closes a socket with data that came and was not read says so by RST: the peer must not take it for read."""
+
+    section = "RFC 9293 section 3.6.1; RFC 2525 section 2.17"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.reset: dict[str, bool] = {"a": False, "b": False}  # in the event under way
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        self.reset[side.name] |= bool(seg.flags & RST)
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        reset, self.reset[side.name] = self.reset[side.name], False
+        if cause != "call" or reset or before is None or before.state not in UNREAD or side.closed:
+            return
+        said = next((text for _, kind, text in reversed(side.history) if kind == "call"), "")
+        unread = before.rcv_nxt - before.copied_seq - (1 if before.state == CLOSE_WAIT else 0)
+        if said.startswith("close(4)") and unread > 0:
+            self.fail(side, f"closed with {unread} bytes unread, and no RST was sent", before)
 
 
 class TimeWait(Oracle):

@@ -8,6 +8,7 @@ longer breaks anything says so.
 from __future__ import annotations
 
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable
 from types import ModuleType
@@ -24,17 +25,20 @@ from netstack.tcp import (
     fsm,
     options,
     output,
+    pacing,
     persist,
+    predict,
     rack,
     reassembly,
     recovery,
     rto,
+    socket,
     timeouts,
     validation,
     window,
 )
 from netstack.tcp.congestion import cubic, reno
-from terrella.testing import oracles, pair
+from terrella.testing import oracles, pair, wire
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case
 from terrella.testing.links import (
@@ -60,7 +64,7 @@ RENO = {"net.ipv4.tcp_congestion_control": "reno"}
 Breaker = Callable[[pytest.MonkeyPatch], None]
 
 
-def mutate(module: ModuleType, name: str, *changes: tuple[str, str]) -> Breaker:
+def mutate(module: ModuleType | type, name: str, *changes: tuple[str, str]) -> Breaker:
     """A breaker that replaces text in the source of `module.name` (a function)."""
 
     def apply(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +73,8 @@ def mutate(module: ModuleType, name: str, *changes: tuple[str, str]) -> Breaker:
             assert old in source, f"{module.__name__}.{name} no longer says {old!r}"
             source = source.replace(old, new)
         scope: dict[str, Any] = {}
-        exec(compile("from __future__ import annotations\n" + source, module.__name__, "exec"), module.__dict__, scope)
+        inside = module if isinstance(module, ModuleType) else sys.modules[module.__module__]
+        exec(compile("from __future__ import annotations\n" + source, module.__name__, "exec"), inside.__dict__, scope)
         monkeypatch.setattr(module, name, scope[name])
 
     return apply
@@ -92,7 +97,7 @@ def every(*breakers: Breaker) -> Breaker:
 
 def bulk(size: int = 200_000, fates: tuple[Fate, ...] = (), back: tuple[Fate, ...] = (), **kw: Any) -> Case:
     """a sends `size` bytes over 10 Mbit/s and 20 ms."""
-    way = {"delay_ns": 20 * MS, "rate": 10_000_000, "queue": kw.pop("queue", 200), "ecn": kw.pop("ecn", None)}
+    way = {"delay_ns": kw.pop("delay_ns", 20 * MS), "rate": kw.pop("rate", 10_000_000), "queue": kw.pop("queue", 200), "ecn": kw.pop("ecn", None)}
     boxes = kw.pop("boxes", ())
     link = Link(Way(**way, fates=fates, boxes=boxes), Way(**way, fates=back))
     reader = kw.pop("reader", Application())
@@ -130,6 +135,35 @@ def options_of(case: Case, *options: tuple[str, int]) -> Case:
     """The same with socket options of a's."""
     steps = tuple((*s[:2], Application(s[2].pieces, options=options)) if s[:2] == ("attach", "a") else s for s in case.steps)
     return case.but(steps=steps)
+
+
+def scripted(link: Link, *steps: tuple[Any, ...], **settings: Any) -> Case:
+    """b listens, a connects, and what follows."""
+    names = PATIENT | {f"net.ipv4.{name}": value for name, value in settings.items()}
+    opened = (("listen", "b"), ("connect", "a"), ("run", 1000 * MS), ("accept", "b"))
+    return Case(link, (*opened, *steps), settings=tuple(sorted(names.items())))
+
+
+NEAR = Way(20 * MS, 10_000_000)
+SMALL_AND_LOST = Case.exchange(
+    Link(Way(5 * MS, fates=lost(3, 4, 5, 7, 8, 9, 12, 13)), Way(5 * MS)), Application(tuple(Piece(1000, 2000 * MS) for _ in range(8))), Application(),
+    settings=PATIENT | RENO,
+)  # fmt: skip
+ONE_HOLE = scripted(
+    Link(Way(20 * MS, fates=lost(3)), Way(20 * MS)), ("setsockopt", "a", "TCP_NODELAY", 1),
+    *[step for _ in range(4) for step in (("send", "a", 100), ("run", 3 * MS))], ("run", 900 * MS),
+)  # fmt: skip
+HELD_TWICE = bulk(fates=(*[Fate()] * 20, Fate(DROP), Fate(DUPLICATE, 2 * MS), Fate()))
+EARLY = bulk(fates=lost(3, 5))
+PACED = options_of(bulk(100_000), ("SO_MAX_PACING_RATE", 100_000))
+TAIL = Case.exchange(Link(Way(20 * MS, fates=lost(5)), Way(20 * MS)), Application((Piece(100), Piece(2000, 100 * MS), Piece(2000, 3000 * MS))), Application(), settings=PATIENT)
+KEPT = tuple(("setsockopt", "a", name, value) for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("SO_KEEPALIVE", 1)))
+TICKS = tuple(step for _ in range(30) for step in (("run", 1000 * MS), ("recv", "a", 1)))
+SILENT = scripted(Link(NEAR, NEAR), *KEPT, ("send", "a", 10), ("run", 1000 * MS), ("cut", 60_000 * MS), *TICKS)
+CHATTING = scripted(Link(NEAR, NEAR), *KEPT, *[step for _ in range(9) for step in (("send", "a", 10), ("run", 2000 * MS), ("recv", "b", 10))])
+UNREAD = scripted(Link(NEAR, NEAR), ("send", "a", 1000), ("run", 100 * MS), ("close", "b"))
+LOST_AGAIN = bulk(600_000, fates=lost(20, 49))
+LIMITED = bulk(600_000, fates=tuple(Fate(DELAY, 30 * MS) if n in (12, 40, 41, 80) else Fate() for n in range(90)), rate=100_000_000, queue=1000)
 
 
 def careless(c: Any, seg: Any, seq: int, now: int) -> None:
@@ -260,6 +294,54 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("large segments", "NegotiatedOptions",
      mutate(options, "peer_mss", ("(seg.mss if seg.options & OPT_MSS else 0) or default_mss(version)", "1460")), bulk(boxes=(ClampMss(600),)).but(
          steps=(("listen", "b"), ("connect", "a"), ("attach", "a", Application()), ("attach", "b", Application((Piece(20_000),)))))),
+    ("CUBIC stands still", "CongestionAvoidance",
+     mutate(cubic.Cubic, "update", ("self.cnt = cnt if cnt > 2 else 2", "self.cnt = 100 * cwnd")), bulk(2_000_000, fates=lost(60), delay_ns=5 * MS, queue=1000)),
+    ("grows though hardly anything is sent", "SlowStart",
+     mutate(connection.Connection, "cwnd_limited", ("if self.is_cwnd_limited:", "if True:")), PIECES),
+    ("ten after two lost SYNs", "SlowStart", mutate(connection.Connection, "established", ("self.cwnd = 1 if", "self.cwnd = 10 if")), bulk(fates=lost(0, 1))),
+    ("ssthresh of one", "Reduction", mutate(reno.Reno, "ssthresh", ("c.cwnd >> 1, 2", "c.cwnd >> 1, 1")), SMALL_AND_LOST),
+    ("CWR on everything", "EcnReaction", mutate(emit, "ecn", ("c.ecn_queue_cwr = False", "pass")), MARKS),
+    ("ssthresh at once", "ProportionalRecovery",
+     mutate(recovery, "cwnd_reduction", ("c.cwnd = max(1, pipe + send)", "c.cwnd = c.ssthresh")), bulk(fates=lost(*range(20, 60, 2)))),
+    ("does not count what it sends", "ProportionalRecovery", mutate(output, "write", ("c.prr_out += sent", "pass")), LOSSES),
+    ("sends nothing in recovery", "ProportionalRecovery",
+     mutate(recovery, "cwnd_reduction", ("c.cwnd = max(1, pipe + send)", "c.cwnd = max(1, pipe)")), LOSSES),
+    ("backs off for ever", "RtoBounds", mutate(ack, "update_rtt", ("c.rto_ns = rto", "c.rto_ns = max(c.rto_ns, rto"), ("computed_ns(c)", "computed_ns(c))")), BLACKHOLE),
+    ("backs off by four", "RetransmissionTimeout", mutate(timeouts, "next_rto", ("c.rto_ns << 1", "c.rto_ns << 2")), BLACKHOLE),
+    ("any ACK restarts the timer", "RestartsTimer",
+     mutate(ack, "process", ("if flag & SET_XMIT_TIMER and not rack", "if not rack")), FILLED),
+    ("twice the RTO", "RestartsTimer", mutate(rto, "rearm", ("rto = c.rto_ns\n", "rto = 2 * c.rto_ns\n")), FILLED),
+    ("waits when a gap is filled", "DuplicateAck",
+     every(mutate(reassembly, "receive", ("c.ack_pending |= delack.NOW  # RFC 5681", "pass  # RFC 5681")),
+           mutate(delack, "check", ("(c.ack_quick and", "(False and"))), ONE_HOLE),
+    ("no D-SACK for what is held", "DuplicateAck",
+     mutate(reassembly, "out_of_order", ("set_dsack(c, seq, end)", "pass"), ("extend_dsack(c, ooo[j][0], ooo[j][1])", "pass")), HELD_TWICE),
+    ("one D-SACK for ever", "SackTellsTheTruth", mutate(emit, "by_fields", ("c.dsack = None", "pass")), TWICE),
+    ("echoes for ever", "EcnEcho", mutate(connection.Connection, "check_ce", ("self.ecn_demand_cwr = False", "pass")), MARKS),
+    ("TS.Recent stays", "Paws", mutate(fsm, "synchronized", ("or expired or not c.ts_recent:", "and False:")), LOSSES),
+    ("no PSH", "Push", mutate(output, "write", ("if c.pushed_seq >= snd_nxt + size and size:", "if False:"), ("if pcount > 1:", "if False:")), bulk()),
+    ("no PSH on a little", "Push", mutate(predict, "send", ("ACK | PSH", "ACK")), PIECES),
+    ("PSH everywhere", "Push",
+     every(mutate(output, "write", ("if c.push_marks else ACK", "if True else ACK")), replace(output, "push_due", lambda c, end: 24)), EARLY),
+    ("no pace", "Pacing", replace(pacing, "holds", lambda c, now: False), PACED),
+    ("twice the pace", "Pacing", mutate(pacing, "sent", ("length * SECOND // rate", "length * SECOND // rate // 2")), PACED),
+    ("no loss probe", "LossProbe", replace(rack, "schedule_probe", lambda *_: False), bulk()),
+    ("loss probes at once", "LossProbe", mutate(rack, "schedule_probe", ("(c.srtt_us >> 2) * 1000", "(c.srtt_us >> 5) * 1000")), LOSSES),
+    ("one loss probe after the other", "LossProbe",
+     every(mutate(rack, "send_probe", ("if not c.tlp_high_seq:", "if True:"), ("    rto.rearm(c, now)", "    schedule_probe(c, False, now)"))), BLACKHOLE),
+    ("what a probe repaired was no loss", "LossProbe",
+     mutate(rack, "probe_ack", ("recovery.init_cwnd_reduction(c, now)", "c.tlp_high_seq = 0"), ("recovery.set_ca_state(c, CA_CWR, now)", "pass"), ("recovery.end_cwnd_reduction(c, now)", "pass")), TAIL),
+    ("no keepalive", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("emit(c, c.snd_una - 1, ACK, (), 0, now)", "pass")), SILENT),
+    ("keepalive in the midst of talk", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("elapsed = now - max(c.lrcvtime_ns, c.rcv_tstamp_ns)", "elapsed = idle")), CHATTING),
+    ("keepalive for ever", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("c.probes_out >= c.keep_cnt)", "False)")), SILENT),
+    ("keepalive gives up at once", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("c.probes_out >= c.keep_cnt)", "True)")), SILENT),
+    ("closes without a word", "ResetsUnread", mutate(socket.TcpSocket, "close", ("if unread > 0 and", "if False and")), UNREAD),
+    ("does not look at what was sent again", "LostRetransmission",
+     mutate(rack, "detect_loss", ("if not (rec.marks & LOST and not rec.marks & RETRANS_OUT):", "if not rec.marks & LOST:")), LOST_AGAIN),
+    ("F-RTO believes any ACK", "UndoHasReason",
+     mutate(recovery, "process_loss", ("if flag & ORIG_SACK_ACKED and try_undo_loss", "if try_undo_loss")), BLACKHOLE),
+    ("no limited transmit", "SendsWhatItMay",
+     mutate(output, "write", ("if in_flight >= cwnd:", "if in_flight >= cwnd or c.ca_state == 1:")), LIMITED),
     ("no echo of marks", "EcnEcho", replace(connection.Connection, "check_ce", lambda self, seg: None), MARKS),
 ]  # fmt: skip
 
@@ -291,6 +373,16 @@ def test_it_ends_sees_what_stays_behind(monkeypatch: pytest.MonkeyPatch) -> None
         run(bulk(5000), [oracles.ItEnds], artifacts="")
 
 
+def test_slow_start_past_ssthresh_is_seen() -> None:
+    """An acknowledgment of ten segments, with two to go."""
+    made, side, state = states(bulk())
+    watch = oracles.CongestionAvoidance(made)
+    before = state._replace(cwnd=6, ssthresh=8, phase=0)
+    watch.step(side, "arrival", None, before, before._replace(cwnd=10, delivered=before.delivered + 10))
+    with pytest.raises(Violation, match="past ssthresh"):
+        watch.step(side, "arrival", None, before, before._replace(cwnd=16, delivered=before.delivered + 10))
+
+
 def states(case: Case) -> Any:
     """The state of a in the middle of a transfer, to be altered."""
     from terrella.testing.running import make, perform
@@ -316,11 +408,31 @@ def test_two_reductions_in_a_round_trip_are_seen() -> None:
     watch.step(side, "arrival", None, later, later._replace(ssthresh=9))
 
 
+def test_data_is_no_duplicate_acknowledgment() -> None:
+    """Three segments with data, and the scoreboard took them for duplicate ACKs (RFC 5681 section 2 does not)."""
+    made, side, state = states(bulk(settings={"net.ipv4.tcp_sack": 0}))
+    assert not state.sack_ok
+    image = [image for _, kind, image in made.sides["b"].history if kind == "out"][-1]
+    before = state._replace(phase=1, sacked_out=2, reordering=3, snd_nxt=state.snd_una + 9000, packets_out=6)
+    begun = before._replace(phase=3, sacked_out=3)
+    seg = wire.parse(image)
+    seg.ack, seg.window = before.snd_una & wire.MASK, before.snd_wnd >> side.flow.wscale_in
+    before = before._replace(snd_wnd=seg.window << side.flow.wscale_in)
+    watch = oracles.FastRetransmit(made)
+    for _ in range(2):
+        watch.step(side, "arrival", seg, before, before)
+    watch.step(side, "arrival", seg, before, begun)
+    watch = oracles.FastRetransmit(made)
+    seg.length = 100
+    with pytest.raises(Violation, match="after 0 duplicate ACKs"):
+        watch.step(side, "arrival", seg, before, begun)
+
+
 def test_a_burst_in_recovery_is_seen() -> None:
     made, side, state = states(bulk())
     watch = oracles.ProportionalRecovery(made)
     before = state._replace(phase=3, cwnd=8, ssthresh=7, packets_out=10, sacked_out=2, lost_out=2, retrans_out=1)
-    watch.step(side, "arrival", None, before, before._replace(cwnd=9, delivered=before.delivered + 1))
+    watch.step(side, "arrival", None, before, before._replace(cwnd=8, delivered=before.delivered + 1))
     with pytest.raises(Violation, match="ProportionalRecovery"):
         watch.step(side, "arrival", None, before, before._replace(cwnd=20, delivered=before.delivered + 1))
 
