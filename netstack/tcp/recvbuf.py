@@ -1,15 +1,16 @@
-"""Receiving what is not simply next: looking without taking, and urgent data (RFC 9293 section 3.8.5, RFC 6093; recv(2)
-with MSG_PEEK and MSG_OOB, as Linux has them).
+"""Receiving: taking from the queue, looking without taking, and urgent data (RFC 9293 sections 3.9.1.3 and 3.8.5, RFC
+6093; recv(2) with MSG_PEEK and MSG_OOB, as Linux has them).
 """
 
 from __future__ import annotations
 
 import errno
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from netstack.control import take_error
 from netstack.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SO_OOBINLINE, SO_PEEK_OFF, error, would_block
-from netstack.tcp import window
+from netstack.tcp import delack, window
 from netstack.tcp.tcb import CLOSED
 
 if TYPE_CHECKING:
@@ -18,6 +19,55 @@ if TYPE_CHECKING:
 
 ASIDE = MSG_OOB | MSG_ERRQUEUE
 """Flags of recv(2) with which it is not the stream that is read."""
+
+
+def take(conn: Connection, n: int, now: int, flags: int) -> bytes:
+    """RECEIVE (RFC 9293 section 3.9.1.3): up to n bytes of the queue, which has some; the window may open for it
+    (section 3.8.6.2.2). With MSG_TRUNC they are passed over, and zeros given (tcp(7))."""
+    queue = conn.rcvq
+    chunk = queue[0]
+    offset = conn.rcvq_offset
+    have = len(chunk) - offset
+    freed = 0
+    if have > n:
+        data = bytes(memoryview(chunk)[offset : offset + n])
+        conn.rcvq_offset = offset + n
+        size = n
+    elif have == n or len(queue) == 1:
+        del queue[0]
+        conn.rcvq_offset = 0
+        data = bytes(chunk) if not offset else bytes(memoryview(chunk)[offset:])
+        size = have
+        freed = window.truesize(len(chunk))
+    else:
+        parts = [memoryview(chunk)[offset:] if offset else chunk]
+        freed = window.truesize(len(chunk))
+        size = have
+        conn.rcvq_offset = 0
+        whole = 1
+        for chunk in islice(queue, 1, None):
+            have = len(chunk)
+            if size + have > n:
+                left = n - size
+                if left:
+                    parts.append(memoryview(chunk)[:left])
+                    conn.rcvq_offset = left
+                    size = n
+                break
+            parts.append(chunk)
+            whole += 1
+            freed += window.truesize(have)
+            size += have
+        del queue[:whole]
+        data = b"".join(parts)
+    if flags & MSG_TRUNC:
+        data = bytes(size)
+    conn.rmem -= freed
+    conn.copied_seq += size
+    if conn.state != CLOSED:
+        window.space_adjust(conn, now)
+        delack.after_read(conn, size, now)
+    return data
 
 
 def peek(conn: Connection, n: int, skip: int = 0) -> bytes:

@@ -8,7 +8,6 @@ once otherwise.
 from __future__ import annotations
 
 import errno
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from netstack.address import format_ip
@@ -18,7 +17,6 @@ from netstack.socket import (
     MSG_MORE,
     MSG_OOB,
     MSG_PEEK,
-    MSG_TRUNC,
     MSG_WAITALL,
     MSG_ZEROCOPY,
     POLLERR,
@@ -433,49 +431,7 @@ class TcpSocket(Socket):
                 raise would_block()
         if flags & MSG_PEEK:
             return recvbuf.look(self, conn, n, flags)
-        chunk = queue[0]
-        offset = conn.rcvq_offset
-        have = len(chunk) - offset
-        freed = 0
-        if have > n:
-            data = bytes(memoryview(chunk)[offset : offset + n])
-            conn.rcvq_offset = offset + n
-            size = n
-        elif have == n or len(queue) == 1:
-            del queue[0]
-            conn.rcvq_offset = 0
-            data = bytes(chunk) if not offset else bytes(memoryview(chunk)[offset:])
-            size = have
-            freed = window.truesize(len(chunk))
-        else:
-            parts = [memoryview(chunk)[offset:] if offset else chunk]
-            freed = window.truesize(len(chunk))
-            size = have
-            conn.rcvq_offset = 0
-            whole = 1
-            for chunk in islice(queue, 1, None):
-                have = len(chunk)
-                if size + have > n:
-                    left = n - size
-                    if left:
-                        parts.append(memoryview(chunk)[:left])
-                        conn.rcvq_offset = left
-                        size = n
-                    break
-                parts.append(chunk)
-                whole += 1
-                freed += window.truesize(have)
-                size += have
-            del queue[:whole]
-            data = b"".join(parts)
-        if flags & MSG_TRUNC:
-            data = bytes(size)
-        conn.rmem -= freed
-        conn.copied_seq += size
-        if conn.state != CLOSED:
-            window.space_adjust(conn, now)
-            delack.after_read(conn, size, now)
-        return data
+        return recvbuf.take(conn, n, now, flags)
 
     def starved(self) -> bool:
         conn = self.conn
