@@ -330,7 +330,7 @@ def window_opened(c: Connection, now: int) -> None:
             c.pending = 0
             c.rtx_ns = 0
     else:
-        rto.arm(c, PROBE0, persist.delay_ns(c), now)
+        persist.arm(c, persist.delay_ns(c), now)
 
 
 def update_pacing_rate(c: Connection) -> None:

@@ -52,6 +52,11 @@ def probe(c: Connection, now: int) -> None:
         if c.backoff < c.settings.tcp_retries2:
             c.backoff += 1
         delay = delay_ns(c)
+    arm(c, delay, now)
+
+
+def arm(c: Connection, delay: int, now: int) -> None:
+    """The next probe: not past the end of the user's timeout, which no answer puts off."""
     if c.user_timeout_ms and c.probes_stamp_ns:
         delay = max(1, min(delay, c.user_timeout_ms * MS - (now - c.probes_stamp_ns)))
     rto.arm(c, PROBE0, delay, now)
