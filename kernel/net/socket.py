@@ -209,7 +209,7 @@ class SocketState(WaitQueue):
             return _ROOM
         now = self.known = condition(sock)
         conn.room_at = -1
-        if now != before or conn.wake_all:
+        if conn.wake_all or now > before or (now ^ before) & 127:  # that an error was taken is no news
             conn.wake_all = False
             return ANY
         if room == -1:
@@ -482,6 +482,7 @@ class SocketOps(FileOps):
         conn = state.sock.conn if state.connecting and isinstance(state.sock, TcpSocket) else None
         if conn is not None and conn.state not in (CLOSED, SYN_SENT, SYN_RECEIVED):
             state.connecting = False  # nobody need ask any more whether the attempt came to its end
+        state.known = -1  # all who watch are told, whatever comes of it
         try:
             state.sock.shutdown(how, task.now)
         finally:
