@@ -147,6 +147,7 @@ class Connection(Tcb):
     # The path.
 
     def set_path(self, path: Path) -> None:
+        """Go by this path: its template, MTU and metrics (ip-route(8)), with the socket's own bounds over them."""
         self.path = path
         self.tmpl = path.pin()
         self.tmpl_len = len(path.template)
@@ -376,6 +377,8 @@ class Connection(Tcb):
             validation.after_idle(self, now)
 
     def push(self, now: int, more: bool = False) -> None:
+        """SEND (RFC 9293 section 3.9.1.2): PSH is due at the end of what was written, and after half a window in
+        between."""
         if not self.chrono:
             chrono.start(self, chrono.BUSY, now)
         if not more:
@@ -410,6 +413,7 @@ class Connection(Tcb):
     # What the machine does to itself.
 
     def state_changed(self, old: int, new: int) -> None:
+        """CurrEstab, AttemptFails and EstabResets (RFC 4022)."""
         counters = self.tcp_counters
         if new == ESTABLISHED:
             counters.CurrEstab += 1

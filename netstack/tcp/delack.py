@@ -26,6 +26,7 @@ SCHED, TIMER, PUSHED, PUSHED2, NOW, HELD = 1, 2, 4, 8, 16, 32
 
 
 def incr_quickack(c: Connection, most: int) -> None:
+    """Acknowledge the next segments at once, about as many as half a window takes, `most` at most."""
     quick = c.rcv_wnd // (2 * c.rcv_mss) if c.rcv_mss else 0
     quick = min(quick or 2, most)
     if quick > c.ack_quick:
@@ -33,6 +34,7 @@ def incr_quickack(c: Connection, most: int) -> None:
 
 
 def enter_quickack(c: Connection) -> None:
+    """Quick-ACK mode: the sender needs the ACKs (RFC 5681 section 4.2: a gap, RFC 3168: CE)."""
     incr_quickack(c, c.settings.tcp_max_quickacks)
     c.ack_pingpong = 0
     c.ato_ns = c.settings.tcp_delack_min_ms * MS

@@ -418,6 +418,7 @@ class Tcp:
     # TIME-WAIT.
 
     def start_time_wait(self, c: Connection, now: int) -> None:
+        """Enter TIME-WAIT (RFC 9293 section 3.6), where there is room for one more (net.ipv4.tcp_max_tw_buckets)."""
         if self.tw_count >= self.settings.tcp_max_tw_buckets:
             self.tcpext.TCPTimeWaitOverflow += 1
             return
@@ -440,6 +441,7 @@ class Tcp:
         self.tcpext.TWRecycled += 1
 
     def _expire_time_waits(self, now: int) -> None:
+        """2 MSL are over, 60 s as Linux has it; who was restarted in between stands further back in the queue."""
         queue = self._tw_queue
         while queue and queue[0][0] <= now:
             _, tw = queue.popleft()

@@ -173,6 +173,7 @@ def after_ack(c: Connection, now: int) -> None:
 
 
 def syn_sent(c: Connection, seg: Segment, now: int) -> None:
+    """SYN-SENT (3.10.7.3)."""
     flags = seg.flags
     ack = 0
     # First, the ACK bit.
@@ -240,6 +241,7 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
 
 
 def synchronized(c: Connection, seg: Segment, now: int) -> None:
+    """The checks of 3.10.7.4 in its order: sequence number, RST, SYN, ACK, URG, text, FIN."""
     flags = seg.flags
     if c.fin_wait_ns and c.state == FIN_WAIT_2:
         timewait.fin_wait_2(c, seg, now)

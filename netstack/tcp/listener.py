@@ -277,6 +277,7 @@ class Request:
         )
 
     def limited(self, now: int) -> bool:
+        """Answers are limited as a connection's are (net.ipv4.tcp_invalid_ratelimit)."""
         last = self.last_oow_ns
         if last and now - last < self.engine.settings.tcp_invalid_ratelimit * MS:
             self.engine.tcpext.TCPACKSkippedSynRecv += 1
@@ -473,6 +474,8 @@ class Listener:
     # SYN cookies.
 
     def send_cookie(self, seg: Segment, path: Path, now: int) -> None:
+        """RFC 4987 section 3.6: the state goes into the SYN-ACK, its options into the low bits of the timestamp (as in
+        Linux)."""
         engine = self.engine
         request = Request(self, seg, path, 0, now)
         index = 0

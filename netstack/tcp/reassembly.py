@@ -25,6 +25,7 @@ MAX_OOO = 20_000  # entries; memory is bounded by rcvbuf long before
 
 
 def set_dsack(c: Connection, seq: int, end: int) -> None:
+    """RFC 2883 section 4: a duplicate is reported in the first block of the next ACK."""
     if c.sack_ok and c.settings.tcp_dsack:
         if seq < c.rcv_nxt:
             c.counters.TCPDSACKOldSent += 1
@@ -34,6 +35,7 @@ def set_dsack(c: Connection, seq: int, end: int) -> None:
 
 
 def extend_dsack(c: Connection, seq: int, end: int) -> None:
+    """More of the same duplicate came before it was reported."""
     if c.dsack is None:
         set_dsack(c, seq, end)
     else:

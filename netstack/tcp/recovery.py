@@ -62,6 +62,8 @@ def set_ca_state(c: Connection, state: int, now: int) -> None:
 
 
 def init_cwnd_reduction(c: Connection, now: int) -> None:
+    """RFC 6937 section 3, at the beginning of recovery: ssthresh by the congestion control, nothing delivered or sent
+    yet."""
     c.high_seq = c.snd_nxt
     c.tlp_high_seq = 0
     c.cwnd_cnt = 0
@@ -125,6 +127,7 @@ def any_retrans_done(c: Connection) -> bool:
 
 
 def init_undo(c: Connection) -> None:
+    """Remember where the reduction began, and how many retransmissions a D-SACK has yet to disprove (RFC 3708)."""
     c.undo_marker = c.snd_una
     c.undo_retrans = c.retrans_out
     if c.tlp_high_seq and c.tlp_retrans:
@@ -203,6 +206,7 @@ def try_undo_dsack(c: Connection, now: int) -> bool:
 
 
 def try_undo_loss(c: Connection, frto_undo: bool, now: int) -> bool:
+    """The timeout was spurious: F-RTO (RFC 5682 section 3.1) or timestamps (RFC 3522) say so."""
     if not frto_undo and not may_undo(c, now):
         return False
     undo_cwnd_reduction(c, True, now)
@@ -233,6 +237,7 @@ def try_undo_partial(c: Connection, prior_una: int, now: int) -> bool:
 
 
 def try_keep_open(c: Connection, now: int) -> None:
+    """Open, or Disorder while anything is SACKed, lost or sent again."""
     state = CA_OPEN
     if c.sacked_out + c.lost_out or any_retrans_done(c):
         state = CA_DISORDER
@@ -242,6 +247,7 @@ def try_keep_open(c: Connection, now: int) -> None:
 
 
 def try_to_open(c: Connection, flag: int, now: int) -> None:
+    """No loss is left to recover from; ECE still means a reduction (RFC 3168 section 6.1.2)."""
     if not any_retrans_done(c):
         c.retrans_stamp_ns = 0
     if flag & ECE_SEEN:
@@ -269,6 +275,7 @@ def check_reno_reordering(c: Connection, addend: int) -> None:
 
 
 def add_reno_sack(c: Connection, dupacks: int) -> None:
+    """A duplicate ACK: one more segment has left the network (RFC 5681 section 3.2)."""
     if dupacks:
         prior = c.sacked_out
         c.sacked_out += dupacks
@@ -300,6 +307,7 @@ def newreno_mark_lost(c: Connection, una_advanced: bool) -> None:
 
 
 def identify_loss(c: Connection, flag: int, now: int) -> int:
+    """What is lost, by RACK (RFC 8985 section 6.2), or without SACK by RFC 6582."""
     if not c.rtx:
         return flag
     if not c.sack_ok:

@@ -129,6 +129,7 @@ class TcpSocket(Socket):
                     del bound[self.local[1]]
 
     def bind(self, addr: SockAddr) -> None:
+        """bind(2): a local address, and a port; 0 is any that is free."""
         self.check_open()
         address, port = self.parse_address(addr, errno.EINVAL)
         if self.local[1] or self.conn is not None or self.listener is not None:
@@ -151,6 +152,8 @@ class TcpSocket(Socket):
     # Passive open.
 
     def listen(self, n: int) -> None:
+        """OPEN, passive (RFC 9293 section 3.9.1.1; listen(2)): at most `n` connections wait for accept(), or
+        somaxconn."""
         self.check_open()
         if self.conn is not None:
             raise error(errno.EINVAL, "a socket that is connected, or was, cannot listen")
@@ -177,6 +180,7 @@ class TcpSocket(Socket):
         return self.listener is not None
 
     def stop_listening(self, now: int) -> None:
+        """CLOSE in LISTEN (RFC 9293 section 3.10.4): what was not accepted is reset."""
         listener = self.listener
         if listener is None:
             return
@@ -445,6 +449,7 @@ class TcpSocket(Socket):
         return conn is not None and bool(conn.rcvq) and conn.rcvlowat <= 1 and conn.urg_data < 0
 
     def ready_for(self, events: int) -> int:
+        """`readiness` as far as poll(2) for these events needs it: the short way of an established connection."""
         conn = self.conn
         if conn is None or conn.state != ESTABLISHED or self.shutdown_mask or self.so_error or conn.urg_data >= 0:
             return self.readiness()
@@ -554,6 +559,7 @@ class TcpSocket(Socket):
     # Readiness.
 
     def readiness(self) -> int:
+        """The events of poll(2), as Linux's tcp_poll has them for each state."""
         listener = self.listener
         if listener is not None:
             return POLLIN if listener.accept_queue else 0
@@ -595,6 +601,7 @@ class TcpSocket(Socket):
     # Options.
 
     def buffers_changed(self) -> None:
+        """SO_RCVBUF, SO_SNDBUF or SO_RCVLOWAT was set (socket(7), tcp(7))."""
         window.set_rcvlowat(self)
         conn = self.conn
         if conn is not None:
@@ -628,6 +635,7 @@ class TcpSocket(Socket):
         return c.rmem, c.rcvbuf, 0, c.sndbuf, 0, c.memory(), 0, 0, 0
 
     def flag_changed(self, name: int) -> None:
+        """SO_MAX_PACING_RATE or SO_KEEPALIVE was set."""
         conn = self.conn
         if name == SO_PEEK_OFF:
             recvbuf.peek_from(self, self.flags[name])

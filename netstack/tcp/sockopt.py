@@ -126,6 +126,7 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
 
 
 def set_nonagle(sock: TcpSocket, bit: int, on: bool, now: int, push: bool) -> None:
+    """TCP_NODELAY or TCP_CORK: one that lets go sends what waits (RFC 9293 section 3.7.4)."""
     sock.nonagle = sock.nonagle | bit if on else sock.nonagle & ~bit
     conn = sock.conn
     if conn is not None:
@@ -135,6 +136,7 @@ def set_nonagle(sock: TcpSocket, bit: int, on: bool, now: int, push: bool) -> No
 
 
 def set_keep(sock: TcpSocket, index: int, number: int, most: int) -> None:
+    """TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT (RFC 9293 section 3.8.4)."""
     if not 1 <= number <= most:
         raise error(errno.EINVAL)
     keep = list(sock.keep)
@@ -146,6 +148,7 @@ def set_keep(sock: TcpSocket, index: int, number: int, most: int) -> None:
 
 
 def set_window_clamp(sock: TcpSocket, number: int) -> None:
+    """TCP_WINDOW_CLAMP: no larger window is offered; 0 takes it back where there is no connection."""
     conn = sock.conn
     if not number:
         if sock.listener is not None or (conn is not None and conn.state != CLOSED):
@@ -160,6 +163,7 @@ def set_window_clamp(sock: TcpSocket, number: int) -> None:
 
 
 def set_quickack(sock: TcpSocket, number: int, now: int) -> None:
+    """TCP_QUICKACK: an ACK that waits is sent; 0 delays the next ones. It does not last."""
     sock.quickack = number
     conn = sock.conn
     if conn is None:
@@ -176,6 +180,7 @@ def set_quickack(sock: TcpSocket, number: int, now: int) -> None:
 
 
 def set_congestion(sock: TcpSocket, name: str) -> None:
+    """TCP_CONGESTION: another algorithm goes on with cwnd and ssthresh as they are."""
     if not name:
         raise error(errno.EINVAL, "a name is wanted")
     if name not in congestion.available():
@@ -257,6 +262,7 @@ def retransmissions_of(seconds: int, settings: Any) -> int:
 
 
 def seconds_of(count: int, settings: Any) -> int:
+    """How long so many SYN-ACK timeouts last: TCP_DEFER_ACCEPT as it is read."""
     if not count:
         return 0
     timeout = period = settings.tcp_timeout_init_ms // 1000 or 1

@@ -110,6 +110,8 @@ class TimeWait:
         self.deadline_ns = 0
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
+        """TIME-WAIT in 3.10.7.4: the peer's FIN again is acknowledged, and 2 MSL begin anew; a new SYN is let in (RFC
+        6191)."""
         flags = seg.flags
         engine = self.engine
         seq = unwrap(seg.seq, self.rcv_nxt)

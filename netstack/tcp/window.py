@@ -262,6 +262,7 @@ def _grow_by_parts(c: Connection, length: int, size: int) -> int:
 
 
 def rcv_rtt_sample(c: Connection, rtt_us: int, win_dep: bool) -> None:
+    """The receiver's round trip: one that depends on the window (`win_dep`) can only lower it, others are smoothed."""
     if rtt_us <= 0:
         rtt_us = 1
     old = c.rcv_rtt_us

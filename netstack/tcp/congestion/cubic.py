@@ -59,6 +59,7 @@ class Cubic:
         self.reset()
 
     def reset(self) -> None:
+        """Begin anew, as after a timeout (section 4.8)."""
         self.cnt = self.cubic_cnt = 0
         self.last_max_cwnd = 0
         self.last_cwnd = 0
@@ -82,6 +83,7 @@ class Cubic:
         return int(max(cwnd * BETA // 1024, 2))
 
     def cong_avoid(self, c: Connection, ack: int, acked: int, now: int) -> None:
+        """Slow start below ssthresh, then a segment for every `cnt` acknowledged (section 4.2)."""
         if not c.cwnd_limited():
             return
         if c.cwnd < c.ssthresh:
@@ -157,6 +159,8 @@ class Cubic:
             self.hystart(c, delay, now)
 
     def hystart(self, c: Connection, delay: int, now: int) -> None:
+        """HyStart as in Linux: slow start ends where the train of ACKs, or the growth of the delay, says that the pipe
+        is full."""
         now_us = now // 1000
         if c.snd_una > self.end_seq:
             self.round_start_us = self.last_ack_us = now_us

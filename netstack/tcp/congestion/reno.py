@@ -18,6 +18,7 @@ class Reno:
         return int(max(c.cwnd >> 1, 2))
 
     def cong_avoid(self, c: Connection, ack: int, acked: int, now: int) -> None:
+        """RFC 5681 section 3.1: slow start, then a segment for each window acknowledged."""
         if not c.cwnd_limited():
             return
         if c.cwnd < c.ssthresh:
