@@ -257,6 +257,8 @@ def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> Non
             c.undo_retrans = max(0, c.undo_retrans - pcount)
         if marks & SACKED and rec.seq < st.reord:
             st.reord = rec.seq
+    if rec.end <= c.snd_una:
+        return  # this very ACK takes it off: a copy that arrived, too, is no reordering
     if not marks & SACKED:
         rack_advance(c, rec, marks, now)
         if marks & RETRANS_OUT:
