@@ -105,7 +105,7 @@ class Icmp6:
             stack.counters.reject.IcmpIgnored += 1
             return
         tclass = stack.pkt.tos
-        self.send(ECHOREPLY, code, message[4:], src, None if group else dst, interface, now, tclass=tclass)
+        self.send(ECHOREPLY, code, message[4:], src, dst if dst in stack.local else None, interface, now, tclass=tclass)
 
     def send(
         self,
@@ -228,7 +228,7 @@ class Icmp6:
             return False
         total = 40 + int.from_bytes(packet[4:6], "big")
         quoted = packet[: min(total, QUOTE_ROOM)]
-        source = dst if dst in stack.local else None
+        source = dst if dst in stack.local else None  # section 2.2: not an anycast address
         if source is None and is_link_local(src):
             source = select_source(stack, interface, src, src)
         return self.send(kind, code, info.to_bytes(4, "big") + quoted, src, source, interface, now)

@@ -15,6 +15,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from csrc import Frame, ffi, lib
+from netstack import anycast
 from netstack.address import LOOPBACK6, is_link_local, is_mapped
 from netstack.ethernet import HOST, LOOPBACK, MULTICAST
 from netstack.fragment import Datagram, Piece, Reassembler
@@ -137,7 +138,7 @@ class Ipv6:
         if dst[0] == 0xFF:
             counters.ip6.InMcastPkts += 1
             counters.ip6.InMcastOctets += pkt.l3_len
-            router = stack.settings.conf6_forwarding and dst in ROUTERS_GROUPS
+            router = stack.settings.conf6_forwarding and (dst in ROUTERS_GROUPS or dst == anycast.GROUP)
             if stack.kind != LOOPBACK and dst not in interface.groups and not router:
                 counters.reject.NotForUs += 1
                 return False
@@ -153,6 +154,11 @@ class Ipv6:
                 if len(accepted) >= ACCEPTED_MAX:
                     interface.forget()
                 accepted[bytes(data[l3 + 8 : l3 + 40])] = True
+            return True
+        if stack.settings.conf6_forwarding and anycast.ours(stack, interface, dst):
+            if pkt.proto == IPPROTO_TCP:
+                counters.reject.TransportNotHost += 1
+                return False
             return True
         if stack.settings.conf6_forwarding and not is_link_local(dst):
             stack.forward.ipv6(frame, interface, now)

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from csrc import Frame
+from netstack import anycast
 from netstack.address import ALL_NODES, ETH_ZERO, is_link_local, is_multicast, multicast_mac, solicited_node
 from netstack.icmpv6 import (
     NEIGHBOUR_ADVERT,
@@ -33,6 +34,7 @@ from netstack.icmpv6 import (
 from netstack.neighbour import NONE, REACHABLE, STALE
 from netstack.route import ETHERTYPE_IPV6, Path
 from netstack.socket import IPPROTO_ICMPV6
+from netstack.source import select_source6
 
 if TYPE_CHECKING:
     from netstack.interface import Address, Interface
@@ -159,6 +161,9 @@ class Ndp:
         """Somebody asks for an address (section 7.2.3), or means to take it (RFC 4862 section 5.4.3)."""
         reject = self.stack.counters.reject
         mine = interface.find(target)
+        if mine is None and self.stack.settings.conf6_forwarding and anycast.on(interface, target) and any(src):
+            self._asked_of_all(target, src, dst, found, interface, now)
+            return
         if mine is None or mine.duplicate:
             reject.NdpNotForUs += 1
             return
@@ -171,14 +176,38 @@ class Ndp:
         if not any(src):
             self._advertise(interface, target, ALL_NODES, OVERRIDE, now)
             return
+        self._note(src, found, interface, now)
+        # Who asks this host alone knows its MAC: it is not said again, and overrides nothing (section 7.2.4).
+        self._advertise(interface, target, src, SOLICITED | (OVERRIDE if is_multicast(dst) else 0), now)
+
+    def _note(self, src: bytes, found: dict[int, bytes], interface: Interface, now: int) -> None:
+        """Who asks says where it is."""
         mac = self._mac(found.get(SOURCE_LINK))
         table = interface.neighbours6
         if any(mac) and table is not None and src not in self.stack.local:
             entry = table.get(src, now)
             if entry is not None:
                 entry.update(mac, STALE, True, now)
-        # Who asks this host alone knows its MAC: it is not said again, and overrides nothing (section 7.2.4).
-        self._advertise(interface, target, src, SOLICITED | (OVERRIDE if is_multicast(dst) else 0), now)
+
+    def _asked_of_all(
+        self, target: bytes, src: bytes, dst: bytes, found: dict[int, bytes], interface: Interface, now: int
+    ) -> None:
+        """For an anycast address (section 7.2.7)."""
+        assert interface.mac is not None
+        self._note(src, found, interface, now)
+        mine = select_source6(self.stack, interface, src)
+        if mine is None:
+            return
+        body = bytearray((NEIGHBOUR_ADVERT, 0, 0, 0, ROUTER | SOLICITED, 0, 0, 0)) + target
+        if not is_multicast(dst):
+            self.send(interface, mine, src, body, now)
+            return
+        body += bytes((TARGET_LINK, 1)) + interface.mac
+
+        def on_timer(at: int) -> None:
+            self.send(interface, mine, src, body, at)
+
+        self.stack.timers.timer(on_timer).arm(now + self.stack.below(anycast.DELAY_NS))
 
     def _advertise(self, interface: Interface, target: bytes, to: bytes, flags: int, now: int) -> None:
         """Section 7.2.4, by way of the neighbour table; the MAC is said where it overrides."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from csrc import Frame, ffi, lib
+from netstack import anycast
 from netstack.address import (
     ALL_NODES,
     ALL_NODES_HERE,
@@ -69,7 +70,7 @@ _from_buffer: Final = ffi.from_buffer
 _parse: Final = lib.trl_parse
 _parse_plain: Final = lib.trl_parse_plain
 
-ALL_ROUTERS_MAC = multicast_mac(ALL_ROUTERS)
+ROUTERS_MACS = (multicast_mac(ALL_ROUTERS), multicast_mac(anycast.GROUP))
 
 
 class Rng(Protocol):
@@ -363,7 +364,7 @@ class Stack:
                 if data[0] & 1:
                     self.kind = BROADCAST if data[0:6] == ETH_BROADCAST else MULTICAST
                 unknown = not data[0] & 1 or (data[0:2] == b"33" and bytes(data[0:6]) not in interface.mac_groups)
-                if unknown and not (data[0:6] == ALL_ROUTERS_MAC and self.settings.conf6_forwarding):
+                if unknown and not (self.settings.conf6_forwarding and bytes(data[0:6]) in ROUTERS_MACS):
                     self.counters.reject.EthOtherHost += 1
                     return
         else:

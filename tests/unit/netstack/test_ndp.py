@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from scapy.all import (
     Ether,
@@ -15,6 +17,7 @@ from scapy.all import (
     Raw,
 )
 
+from netstack import Frame, Stack
 from netstack.neighbour import DELAY, INCOMPLETE, REACHABLE, STALE, Neighbour
 from netstack.socket import SOCK_DGRAM
 from tests.unit.netstack.net import MS, OUR_IP6, OUR_MAC, PEER_IP6, PEER_MAC, Host6, Net, S, pump
@@ -236,3 +239,24 @@ def test_a_removed_address_leaves_its_group() -> None:
     assert (interface.groups, interface.mac_groups) == (groups, macs)
     host.give(Ether(src=PEER_MAC, dst=OUR_MAC) / IPv6(src=PEER_IP6, dst="2001:db8::abcd:1234") / ICMPv6EchoRequest())
     assert host.rejects() == {"NotForUs": 1}
+
+
+def test_who_asks_the_group_for_an_anycast_address_waits_a_little() -> None:
+    """RFC 4861 section 7.2.7, RFC 4291 section 2.6.1; what is answered is compared in tests/interop."""
+    for forwarding in (1, 0):
+        stack = Stack(random.Random(1))
+        stack.settings.conf6_forwarding = forwarding
+        stack.add_interface("eth0", "02:00:00:00:00:01", mtu=1500)
+        stack.add_address("eth0", "2001:db8::1/64")
+        link = Ether(src="02:00:00:00:00:02", dst="33:33:ff:00:00:00")
+        asked = link / IPv6(src="2001:db8::2", dst="ff02::1:ff00:0", hlim=255) / ICMPv6ND_NS(tgt="2001:db8::")
+        asked /= ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:02")
+        stack.receive("eth0", Frame.of(bytes(asked)), 0)
+        assert not list(stack.transmit(0))
+        at = stack.next_deadline()
+        assert (at is not None and 0 < at < 800_000_000) == bool(forwarding)
+        if at is not None:
+            stack.on_deadline(at)
+            ((_, frame),) = stack.transmit(at)
+            told = Ether(bytes(frame))[ICMPv6ND_NA]
+            assert (told.tgt, told.R, told.S, told.O) == ("2001:db8::", 1, 1, 0)
