@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from terrella.testing.oracles.base import Oracle
 from terrella.testing.oracles.sender import is_new, loss_probe
-from terrella.testing.oracles.timers import PERSIST
+from terrella.testing.oracles.timers import NONE, PERSIST
 from terrella.testing.pair import Pair, Side
 from terrella.testing.probe import State
 from terrella.testing.wire import FIN, PSH, SYN, Segment
@@ -80,8 +80,8 @@ class Pacing(Oracle):
         if rate != self.rate[name]:
             self.rate[name], self.ready[name] = rate, 0
         self.count[name] += seg.segs
-        if not rate or state.timer == PERSIST:
-            return
+        if not rate or (self.pair.cause == "timer" and state.timer in (NONE, PERSIST) and is_new(side, seg)):
+            return  # the persist timer's own (or, of what had to wait while nothing was out, the first)
         ready = self.ready[name]
         if now < ready - 1000 and is_new(side, seg) and not loss_probe(state, seg, now) and state.phase < 4:
             self.fail(side, f"{seg} {(ready - now) / 1e6:.3f} ms before its turn at {rate} bytes/s", state)
