@@ -29,8 +29,8 @@ def headers(version: int) -> int:
 
 
 def advertised_mss(version: int, mtu: int, metrics: dict[str, int], user_mss: int, min_adv: int) -> int:
-    """The MSS option of our SYN."""
-    mss = metrics.get("advmss", 0) or max(mtu - headers(version), min_adv)
+    """The MSS option of our SYN. No host has to do with less than IPv6's least MTU (RFC 8200 section 5)."""
+    mss = metrics.get("advmss", 0) or max(mtu - headers(version), min_adv if version == 4 else MSS_DEFAULT_6)
     mss = min(mss, 65535 - 40)
     if user_mss and user_mss < mss:
         mss = user_mss
