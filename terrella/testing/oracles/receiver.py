@@ -219,10 +219,12 @@ class DuplicateAck(Oracle):
         super().__init__(pair)
         self.last: dict[str, Segment | None] = {"a": None, "b": None}  # what was sent in the event under way
         self.told: dict[str, tuple[int, int]] = {"a": (0, 0), "b": (0, 0)}  # SEG.ACK, how many had it
+        self.several: dict[str, bool] = {"a": False, "b": False}  # more than `last` was sent, the D-SACK with the first
         self.pruned: dict[str, int] = {"a": 0, "b": 0}  # how often memory was short
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         if seg.flags & ACK:
+            self.several[side.name] = self.last[side.name] is not None
             self.last[side.name] = seg
             ack, count = self.told[side.name]
             self.told[side.name] = (seg.ack, count + 1 if ack == seg.ack else 1)
@@ -275,7 +277,7 @@ class DuplicateAck(Oracle):
             return
         if not seg.flags & ACK or ((seg.ack - after.snd_una + HALF) & MASK) - HALF + after.max_window < 0:
             return
-        if not side.stack.settings.tcp_dsack:
+        if not side.stack.settings.tcp_dsack or self.several[side.name]:
             return
         blocks = said.sack
         exactly = (seg.seq, seg.seq + seg.length & MASK)  # before a block of others: what was held back, too (Linux)
