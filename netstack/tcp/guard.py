@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from csrc import ffi, lib
 from netstack.tcp import options, window
+from netstack.tcp.engine import TS_BEGIN
 from netstack.tcp.tcb import MS, SECOND
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Guard:
         g = self.pointer
         settings = self.stack.settings
         g.period = now // COOKIE_PERIOD_NS & 0xFFFFFFFF
-        g.clock_ms = now // MS & 0xFFFFFFFF
+        g.clock_ms = (now // MS + (TS_BEGIN if settings.tcp_timestamps != 1 else 0)) & 0xFFFFFFFF
         g.allow = (ALLOWANCE,) * lib.TRL_GUARD_CLASSES
         g.offsets = settings.tcp_timestamps == 1
         g.ttl = settings.ip_default_ttl
