@@ -306,7 +306,6 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("does not count what it sends", "ProportionalRecovery", mutate(output, "write", ("c.prr_out += sent", "pass")), LOSSES),
     ("sends nothing in recovery", "ProportionalRecovery",
      mutate(recovery, "cwnd_reduction", ("c.cwnd = max(1, pipe + send)", "c.cwnd = max(1, pipe)")), LOSSES),
-    ("backs off for ever", "RtoBounds", mutate(ack, "update_rtt", ("c.rto_ns = rto", "c.rto_ns = max(c.rto_ns, rto"), ("computed_ns(c)", "computed_ns(c))")), BLACKHOLE),
     ("backs off by four", "RetransmissionTimeout", mutate(timeouts, "next_rto", ("c.rto_ns << 1", "c.rto_ns << 2")), BLACKHOLE),
     ("any ACK restarts the timer", "RestartsTimer",
      mutate(ack, "process", ("if flag & SET_XMIT_TIMER and not rack", "if not rack")), FILLED),
