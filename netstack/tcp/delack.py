@@ -212,7 +212,7 @@ def after_read(c: Connection, copied: int, now: int) -> None:
         return
     if copied > 0 and not c.fin_received:
         left = c.receive_window()
-        if 2 * left <= c.window_clamp:
+        if 2 * left <= c.window_clamp and not (c.sock is not None and c.sock.shutdown_mask & 1):
             new = window.candidate(c)
             if new and new >= 2 * left:
                 output.send_ack(c, now)

@@ -608,9 +608,6 @@ class TcpSocket(Socket):
             if self.rcvbuf_locked:
                 conn.rcvbuf = self.rcvbuf
                 conn.rcvbuf_locked = True
-                clamp = window.win_from_space(conn, conn.rcvbuf)
-                if conn.window_clamp and clamp < conn.window_clamp:
-                    conn.window_clamp = clamp
             if self.sndbuf_locked:
                 sendbuf.resize(conn, self.sndbuf)
 
