@@ -325,7 +325,7 @@ class Bridge:
         local6 = words.pop("local6", "fd3d:0a0b:17d6::1")
         mtu = int(words.pop("mtu", "1500"))
         pcap = words.pop("pcap", "")
-        whole = words.pop("strict_segments", "0") != "0"
+        self.whole = words.pop("strict_segments", "0") != "0"
         self.mss = int(words.pop("mss", "0"))
         settings = Settings()
         for name, value in words.items():
@@ -335,7 +335,7 @@ class Bridge:
         self.sent: deque[tuple[int, bytes]] = deque()
         self.capture = Pcapng(pcap, epoch_ns=self.timeline.epoch_ns) if pcap else None
         self.captured = self.capture.add_interface("tun0", ethernet=False) if self.capture else 0
-        self.device = Recorder(mtu, self._sent, whole)
+        self.device = Recorder(mtu, self._sent, self.whole)
         self.machine.attach(self.device, f"{local}/16", name=self.device.name)
         if mtu >= MIN_MTU6:
             self.machine.stack.add_address(self.device.name, f"{local6}/64")
@@ -469,6 +469,7 @@ class Bridge:
             print(f"terrella: {line.strip()}: {trouble}", file=sys.stderr)
             return 1, 0, b""
         follow_route(self.machine.stack, self.device.name, self.route, ("0.0.0.0/0", "::/0"))
+        self.device.whole = self.whole and self.route.gso
         return 0, 0, b""
 
     def close(self) -> None:

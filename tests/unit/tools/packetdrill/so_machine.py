@@ -325,10 +325,14 @@ class SoMachine:
     def update_route(self, route: Route, first: bool = False) -> None:
         words = []
         for name, value in route.attributes.items():
+            if name.endswith("_lock"):
+                continue
             text = f"{value // 1000}us" if name == "rto_min" and isinstance(value, int) else str(value)
-            words.append(f"{name} {text}")
+            words.append(f"{name} lock {text}" if route.attributes.get(name + "_lock") else f"{name} {text}")
         if words:
             assert not self.ifc.lib.system(f"ip route replace default dev tun0 {' '.join(words)}".encode())
+        if not route.gso:
+            assert not self.ifc.lib.system(b"ethtool -K tun0 gso off tso off")
         if route.queue != self.queue:
             self.queue = route.queue
             assert not self.ifc.lib.system(f"tc qdisc replace dev tun0 root pfifo limit {self.queue}".encode())
