@@ -309,7 +309,7 @@ class HostFiles(dict[str, int]):
 
 
 OURS = re.compile(
-    r"(?:^|[\n;&|])\s*(?:(?:sh|bash|\.|source)\s+)?(?:\S*/)?(?:sysctl|set_sysctls\.py|defaults\.sh|ip|tc)\b"
+    r"(?:^|[\n;&|])\s*(?:(?:sh|bash|\.|source)\s+)?(?:\S*/)?(?:sysctl|set_sysctls\.py|defaults\.sh|ip|tc|ethtool)\b"
 )
 """A line that is meant for the machine: never one for the host, not even when it is not understood."""
 
