@@ -150,7 +150,7 @@ class ReceiverSillyWindow(Oracle):
 class WindowUpdate(Oracle):
     """When all that came has been read, and the window that the peer knows of is smaller than half of a segment and
     than a quarter of what the buffer holds, it is told of the room at once: who waits for a probe waits for an RTO and
-    more. (Half of the RFC's measure: Linux tells of a window that has doubled.)
+    more. (Half of the RFC's measure: Linux tells of a window that has doubled.) Not after SHUT_RD, as Linux.
     """
 
     section = "RFC 9293 sections 3.8.6 and 3.8.6.2.2; RFC 1122 section 4.2.3.3"
@@ -159,6 +159,7 @@ class WindowUpdate(Oracle):
         if (
             cause != "call" or before is None or after is None or after.state not in RECEIVING
             or after.copied_seq <= before.copied_seq or after.copied_seq != after.rcv_nxt or after.out_of_order
+            or side.shut_rd
         ):  # fmt: skip
             return
         window = after.right_edge - after.rcv_nxt
