@@ -112,7 +112,8 @@ class RestartsTimer(Oracle):
 class KeepAlive(Oracle):
     """With SO_KEEPALIVE a peer that has said nothing for as long as TCP_KEEPIDLE is asked by a segment below SND.NXT
     (not sooner, and only where nothing else is out), and again after each TCP_KEEPINTVL; after TCP_KEEPCNT of them
-    without an answer the connection is reset, and not before.
+    without an answer the connection is reset, and not before. What is not acceptable (a window probe) may count as
+    heard, and need not: Linux does not take it for an ACK.
     """
 
     section = "RFC 9293 section 3.8.4, MUST-24 to 28; tcp(7)"
@@ -125,7 +126,10 @@ class KeepAlive(Oracle):
         self.values: dict[str, tuple[int, int, int]] = {"a": (0, 0, 0), "b": (0, 0, 0)}
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
-        self.heard[side.name] = self.at[side.name] = self.pair.now
+        self.at[side.name] = self.pair.now
+        seq = side.flow.seq_in(seg.seq) if side.flow.irs is not None else 0
+        if before is None or before.rcv_nxt <= before.irs + seq <= before.right_edge:
+            self.heard[side.name] = self.pair.now
         self.asked[side.name] = 0
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
