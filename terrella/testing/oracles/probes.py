@@ -112,8 +112,8 @@ class RestartsTimer(Oracle):
 class KeepAlive(Oracle):
     """With SO_KEEPALIVE a peer that has said nothing for as long as TCP_KEEPIDLE is asked by a segment below SND.NXT
     (not sooner, and only where nothing else is out), and again after each TCP_KEEPINTVL; after TCP_KEEPCNT of them
-    without an answer the connection is reset, and not before. What is not acceptable (a window probe) may count as
-    heard, and need not: Linux does not take it for an ACK.
+    without an answer the connection is reset, and not before. What brings nothing new (a window probe) may count as
+    heard, and need not: Linux does not take each for an ACK.
     """
 
     section = "RFC 9293 section 3.8.4, MUST-24 to 28; tcp(7)"
@@ -127,9 +127,6 @@ class KeepAlive(Oracle):
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         self.at[side.name] = self.pair.now
-        seq = side.flow.seq_in(seg.seq) if side.flow.irs is not None else 0
-        if before is None or before.rcv_nxt <= before.irs + seq <= before.right_edge:
-            self.heard[side.name] = self.pair.now
         self.asked[side.name] = 0
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
@@ -153,6 +150,9 @@ class KeepAlive(Oracle):
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         name = side.name
+        if before is not None and after is not None and seg is not None:
+            if after.rcv_nxt > before.rcv_nxt or after.snd_una > before.snd_una:
+                self.heard[name] = self.pair.now
         if after is None or not after.keepalive[0] or after.state not in TALKING or seg is not None:
             return
         if (
