@@ -88,7 +88,6 @@ class FastRetransmit(Oracle):
             return
         self.fail(side, f"{after.sacked_out} segments above a hole, and no fast retransmit", after)
 
-
     def _duplicates(self, side: Side, seg: Segment, before: State, after: State) -> None:
         """RFC 5681 section 2: no data, no SYN or FIN, the greatest acknowledgment so far, no news of the window, and
         something is out."""

@@ -150,9 +150,8 @@ class KeepAlive(Oracle):
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         name = side.name
-        if before is not None and after is not None and seg is not None:
-            if after.rcv_nxt > before.rcv_nxt or after.snd_una > before.snd_una:
-                self.heard[name] = self.pair.now
+        if seg and before and after and (after.rcv_nxt > before.rcv_nxt or after.snd_una > before.snd_una):
+            self.heard[name] = self.pair.now
         if after is None or not after.keepalive[0] or after.state not in TALKING or seg is not None:
             return
         if (
