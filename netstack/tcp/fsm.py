@@ -1,9 +1,13 @@
 """The state machine (RFC 9293 section 3.3.2) as a table, and SEGMENT ARRIVES (section 3.10.7) in the RFC's order.
 
-`TRANSITIONS[state][event]` is the whole of Figure 5; code changes the state only through `move`. TIME-WAIT with its
-own small block is in `timewait`, LISTEN and the passive SYN-RECEIVED in `listener`; what remains here are SYN-SENT
-(3.10.7.3) and the synchronized states (3.10.7.4), the latter with RFC 7323 (PAWS) before and RFC 5961 instead of the
-RFC 793 rules for RST, SYN and old ACKs. In front of it all is header prediction for the two cases that matter.
+`TRANSITIONS[state][event]` is Figure 5, with the edges that section 3.10 adds to it (RST, timeouts, ABORT) and without
+the one from LISTEN to SYN-SENT, which no system call asks for. Code changes the state only through `move`.
+
+Here are SYN-SENT (3.10.7.3) and the synchronized states (3.10.7.4), among them the SYN-RECEIVED of a simultaneous open.
+CLOSED (3.10.7.1) is in `engine`, LISTEN (3.10.7.2) and the passive SYN-RECEIVED are in `listener`, TIME-WAIT is in
+`timewait`. PAWS (RFC 7323 section 5.3) comes before the first step of 3.10.7.4, and RST, SYN and unacceptable ACKs are
+answered as RFC 5961 says. The third step, security and compartment, is left out: those IP options are not implemented.
+In front of all this stands header prediction (RFC 7323 section 5.6) for the two most frequent kinds of segment.
 """
 
 from __future__ import annotations
@@ -67,10 +71,10 @@ TRANSITIONS: Final[dict[int, dict[str, int]]] = {
 }
 
 TEXT_STATES = 1 << ESTABLISHED | 1 << FIN_WAIT_1 | 1 << FIN_WAIT_2  # where the peer may still send data
-WITHOUT_PLAIN_ACK = ~(PSH | ECE | CWR)
+WITHOUT_PLAIN_ACK = ~(PSH | ECE | CWR)  # flags that do not make an ACK any less plain are masked out
 PAWS_24_DAYS_NS = 24 * 86_400 * SECOND
 PAWS_WINDOW_MS = 1
-"""So much older a timestamp may be: clocks of several processors, as Linux allows for."""
+"""A timestamp may be older than TS.Recent by so much (Linux's TCP_PAWS_WINDOW, for clocks of several processors)."""
 
 
 def move(c: Connection, event: str) -> int:
@@ -82,6 +86,24 @@ def move(c: Connection, event: str) -> int:
         c.state_changed(c.state, state)
         c.state = state
     return state
+
+
+# 3.10.5 The ABORT call.
+
+
+def abort(c: Connection, now: int) -> bool:
+    """The user gives the connection up. True when anything was lost by it. In CLOSING and LAST-ACK both sides have said
+    everything, so no RST is sent there."""
+    if c.state == CLOSED or c.state == TIME_WAIT:
+        return False
+    if c.state in (CLOSING, LAST_ACK) and c.snd_nxt == c.write_seq:
+        c.done(now)
+        return False
+    c.abort(now)
+    return True
+
+
+# 3.10.7 SEGMENT ARRIVES.
 
 
 def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
@@ -137,7 +159,7 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                         c.snd_wl1 = rcv_nxt
                         c.rcv_tstamp_ns = now
                         if not c.rmem:
-                            c.probes_out = 0  # (where data waits to be read, Linux does not look at the ACK of more)
+                            c.probes_out = 0  # while data waits to be read, Linux does not look at this ACK
                         plain = True
                     else:
                         plain = (
@@ -180,12 +202,13 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     if flags & ACK:
         ack = unwrap(seg.ack, c.snd_nxt)
         if ack <= c.iss or ack > c.snd_nxt:
-            if not c.retransmits:  # an old connection is in the way: try again as soon as our RST has ended it
+            if not c.retransmits:  # the peer has an old connection, which our RST ends: send the SYN again soon (Linux)
                 rto.arm(c, RETRANS, rack.TIMEOUT_MIN_NS, now)
             if not flags & RST:
                 c.engine.reset_for(seg, now)
             return
         if c.ts_ok and seg.options & OPT_TIMESTAMP and seg.tsecr:
+            # TSecr has to be a timestamp that one of our SYNs carried (RFC 7323 section 3.2; the check is Linux's).
             late = (now // 1_000_000 + c.ts_offset - seg.tsecr) & MASK
             sent = (now - c.syn_stamp_ns) // 1_000_000
             if late >= HALF or late > sent + 1:
@@ -219,9 +242,10 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
         c.snd_wnd = seg_window  # the window of a SYN is never scaled
         move(c, RCV_SYN_ACK)
         c.established(now)
-        # Text or FIN of a SYN-ACK is for Fast Open: here the peer has to send it again, as with Linux.
+        # The RFC goes on with text and FIN of a SYN-ACK. Linux takes them for Fast Open alone, and so does this: the
+        # peer has to send them again.
         if delack.in_pingpong(c) or (c.sock is not None and c.sock.defer_accept):
-            delack.hold(c, now)  # the user says that data follows at once: it will carry the ACK
+            delack.hold(c, now)  # the user has said that data follows at once, and the data will carry the ACK
         else:
             output.send_ack(c, now)
         return
@@ -247,7 +271,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         timewait.fin_wait_2(c, seg, now)
         return
     if not flags & (ACK | RST | SYN):
-        return  # such segments nobody sends, and none is answered
+        return  # the fifth step would drop it; like Linux, no step before that answers it
     seq = unwrap(seg.seq, c.rcv_nxt)
     length = seg.length
     end = seq + length + (flags & FIN) + (1 if flags & SYN else 0)
@@ -261,11 +285,13 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             if flags & SYN:
                 c.challenge_ack(now, syn=True)
             elif end == seq < c.rcv_nxt and flags & ACK:
-                pass  # an ACK that was overtaken says nothing that would need an answer
+                pass  # an ACK without text that was overtaken on its way needs no answer
             elif not c.oow_limited(length, flags, now):
                 duplicate_ack(c, seq, end, now)
             return
-    # First, the sequence number.
+    # First, the sequence number: the test of section 3.4, as wide as Linux has it. What ends at or after the RCV.NXT
+    # that was acknowledged last is not too old, and while nothing waits to be read a segment may reach beyond the
+    # window.
     right = c.rcv_nxt + c.receive_window()
     if end < c.rcv_wup or (end - (flags & FIN) > right and (seq > right or c.rcvq)):
         if not flags & RST:
@@ -283,7 +309,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     if flags & RST:
         exact = seq == c.rcv_nxt or reset_after_fin(c, seq)
         if not exact and c.sacks and seq == max(block[1] for block in c.sacks):
-            exact = True
+            exact = True  # segments before the RST were lost: it stands where the last one received ends (Linux)
         if exact:
             c.reset_by_peer(now)
         else:
@@ -305,14 +331,14 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         seg.flags = flags = flags & ~SYN
     # Fifth, the ACK field (what has none was dropped or answered above).
     ack = unwrap(seg.ack, c.snd_una)
-    # What is kept of them is mostly what is there already: the same object, and not one more for each variable.
+    # These numbers are kept in several variables: take the object that the TCB has where it is equal, to save memory.
     if ack == c.snd_nxt:
         ack = c.snd_nxt
     if seq == c.rcv_nxt:
         seq = c.rcv_nxt
     if ts and seq <= c.rcv_wup and (c.snd_una <= ack or predicted(c, seg, seq)) and ack <= c.snd_nxt:
-        # RFC 7323 section 4.3: a segment that holds Last.ACK.sent, or comes before it (and whose SEG.ACK is good).
-        expired = now - c.ts_recent_ns >= PAWS_24_DAYS_NS  # section 5.5
+        # RFC 7323 section 4.3 (2): SEG.TSval is taken when SEG.SEQ <= Last.ACK.sent (and SEG.ACK is acceptable).
+        expired = now - c.ts_recent_ns >= PAWS_24_DAYS_NS  # RFC 7323 section 5.5
         if (seg.tsval - c.ts_recent) & MASK <= HALF or expired or not c.ts_recent:
             c.ts_recent = seg.tsval
             c.ts_recent_ns = now
@@ -339,12 +365,12 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     else:
         verdict = acking.process(c, seg, seq, ack, now)
         if verdict < 0:
-            # RFC 5961 section 5: neither a SEG.ACK that is too old nor one for what was never sent.
+            # RFC 5961 section 5.2: SEG.ACK is too old, or acknowledges what was never sent.
             c.challenge_ack(now)
             return
         if not length and not flags & FIN:
             if ts:
-                c.rcv_rtt_last_tsecr = seg.tsecr  # of text that echoes it later nobody knows how long it took
+                c.rcv_rtt_last_tsecr = seg.tsecr  # text that echoes it again later is no round-trip sample
             if verdict == 0:
                 after_ack(c, now)
                 return
@@ -358,7 +384,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     if TEXT_STATES >> state & 1 or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
         beyond = (length or flags & FIN) and end - (flags & FIN) > c.rcv_nxt
         if beyond and (unread(c) if state in (FIN_WAIT_1, FIN_WAIT_2) else c.fin_received and seq < c.rcv_nxt):
-            # RFC 2525 section 2.17, RFC 9293 3.6.1: nobody will read this any more. Nor what lies behind a FIN.
+            # Nobody will read this any more (RFC 9293 section 3.6.1, RFC 2525 section 2.17), or it is behind a FIN.
             c.counters.TCPAbortOnData += 1
             c.engine.reset_for(seg, now)
             c.reset_by_peer(now)
@@ -369,7 +395,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             if TEXT_STATES >> state & 1:
                 reassembly.receive(c, seg, seq, now)
             elif seq < c.rcv_nxt and end <= c.rcv_nxt:
-                reassembly.receive(c, seg, seq, now)  # its FIN again: say so
+                reassembly.receive(c, seg, seq, now)  # the peer's FIN again: it is acknowledged again
     if c.state == CLOSED or c.state == TIME_WAIT:
         return
     if unscaled:  # a simultaneous open's SYN-ACK: its SYN is a duplicate, and answered as one
@@ -385,7 +411,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
 
 
 def predicted(c: Connection, seg: Segment, seq: int) -> bool:
-    """Of an overtaken ACK Linux takes the timestamp where nothing else about it is out of the ordinary."""
+    """Linux takes the timestamp of an ACK that was overtaken when header prediction would have taken the segment."""
     plain = c.state == ESTABLISHED and seg.flags & ~PSH == ACK and not c.ooo and c.urg_data != URGENT_AHEAD
     return bool(plain and seq == c.rcv_nxt and seg.window << c.snd_wscale == c.snd_wnd)
 
@@ -396,7 +422,8 @@ def unread(c: Connection) -> bool:
 
 
 def paws_ok(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
-    """RFC 7323 section 5: the timestamp is not from the past, or the past is longer ago than timestamps last."""
+    """RFC 7323 section 5.3, R1: the timestamp is not older than TS.Recent, or TS.Recent is outdated (section 5.5) or
+    not known; or the segment is one that Linux lets through (tcp_disordered_ack)."""
     behind = (c.ts_recent - seg.tsval) & MASK
     if behind <= PAWS_WINDOW_MS or behind >= HALF:
         return True
@@ -404,24 +431,24 @@ def paws_ok(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
         return True
     if not c.ts_recent:
         return True
-    # A duplicate ACK that was overtaken does no harm, and carries SACK information.
+    # A duplicate ACK that was overtaken on its way does no harm, and carries SACK information.
     ack = unwrap(seg.ack, c.snd_una)
     return bool(
         end == seq == c.rcv_nxt
         and not seg.flags & (SYN | FIN | RST)
         and ack == c.snd_una
         and not (seq > c.snd_wl1 or (seq == c.snd_wl1 and not 0 < seg.window << c.snd_wscale <= c.snd_wnd))
-        and behind <= c.rto_ns * 6 // 5_000_000  # of a clock of up to 1200 Hz
+        and behind <= c.rto_ns * 6 // 5_000_000  # within an RTO, on a timestamp clock of up to 1200 Hz
     )
 
 
 def reset_after_fin(c: Connection, seq: int) -> bool:
-    """After a FIN, some peers number their RST from before it."""
+    """Some peers do not count their FIN in the sequence number of a RST that follows it (Linux's tcp_reset_check)."""
     return bool(c.fin_received and seq == c.rcv_nxt - 1 and c.state in (CLOSE_WAIT, LAST_ACK, CLOSING))
 
 
 def duplicate_ack(c: Connection, seq: int, end: int, now: int) -> None:
-    """An unacceptable segment is answered with an ACK (and D-SACK)."""
+    """An unacceptable segment is answered with an ACK (first step), which reports old text as a D-SACK (RFC 2883)."""
     if end != seq and seq < c.rcv_nxt:
         c.counters.DelayedACKLost += 1
         delack.enter_quickack(c)
@@ -431,7 +458,7 @@ def duplicate_ack(c: Connection, seq: int, end: int, now: int) -> None:
 
 
 def fin_acknowledged(c: Connection, seg: Segment, seq: int, end: int, now: int) -> bool:
-    """Our FIN is acknowledged. False when the connection is gone."""
+    """Fifth step, by state: our FIN is acknowledged. False when the connection is gone."""
     state = c.state
     if state == FIN_WAIT_1:
         move(c, ACK_OF_FIN)
@@ -459,14 +486,14 @@ def fin_acknowledged(c: Connection, seg: Segment, seq: int, end: int, now: int) 
 
 
 def fin_arrives(c: Connection, now: int) -> None:
-    """3.10.7.4, eighth: the FIN bit, in order. RCV.NXT has passed over it."""
+    """Eighth step: the FIN bit, in order. RCV.NXT has passed over it."""
     c.fin_received = True
     c.bytes_received += 1  # as Linux counts
     c.ack_pending |= delack.SCHED
     c.wake_pending = True
     state = c.state
     if state in (FIN_WAIT_1, FIN_WAIT_2):
-        output.send_ack(c, now)  # as in Linux, with what was held out of order until now
+        output.send_ack(c, now)  # at once, as in Linux, while it still reports what was held out of order
     for entry in c.ooo:
         c.rmem -= window.truesize(len(entry[2]))
     c.ooo = []
@@ -479,21 +506,3 @@ def fin_arrives(c: Connection, now: int) -> None:
         move(c, RCV_FIN)
     elif state == FIN_WAIT_2:
         c.time_wait(now)
-
-
-__all__ = ["TRANSITIONS", "move", "rto", "segment_arrives"]
-
-
-# 3.10.5 The ABORT call.
-
-
-def abort(c: Connection, now: int) -> bool:
-    """The user gives the connection up. Whether anything was lost by it: both sides have said all in CLOSING and
-    LAST-ACK, and no RST is sent there."""
-    if c.state == CLOSED or c.state == TIME_WAIT:
-        return False
-    if c.state in (CLOSING, LAST_ACK) and c.snd_nxt == c.write_seq:
-        c.done(now)
-        return False
-    c.abort(now)
-    return True
