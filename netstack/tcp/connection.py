@@ -35,7 +35,7 @@ from netstack.tcp import (
 from netstack.tcp import options as opt
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.emit import emit
-from netstack.tcp.scoreboard import NOTHING_SENT, Head, Sent, cut, link_last
+from netstack.tcp.scoreboard import NOTHING_SENT, RETRANS_ANY, Head, Sent, cut, link_last
 from netstack.tcp.segment import (
     ACK,
     CWR,
@@ -175,7 +175,7 @@ class Connection(Tcb):
             self.tmpl = _from_buffer(template)
 
     def reroute(self, now: int) -> None:
-        """Routes changed: look the path up again; keep the old one when there is none any more."""
+        """The routes changed: look the path up again, and keep the old one if there is none any more."""
         path = self.path
         try:
             new = self.engine.route(path.dst, path.src)
@@ -189,6 +189,7 @@ class Connection(Tcb):
             self.sync_mss()
 
     def init_cwnd(self) -> int:
+        """The initial window (RFC 6928 section 2), unless the route sets one."""
         metrics = self.path.metrics
         wanted: int = metrics.get("initcwnd", 0) if metrics else 0
         return wanted or self.settings.tcp_init_cwnd
@@ -216,7 +217,7 @@ class Connection(Tcb):
         self.rcv_wscale = wscale
 
     def connect(self, now: int) -> None:
-        """OPEN, active (3.10.1): <SEQ=ISS><CTL=SYN>."""
+        """OPEN, active (RFC 9293 section 3.10.1): <SEQ=ISS><CTL=SYN>."""
         settings = self.settings
         path = self.path
         metrics = path.metrics or {}
@@ -278,7 +279,7 @@ class Connection(Tcb):
         if self.ecn_ok:
             if flags & ACK:
                 flags |= ECE
-            elif not again or not self.settings.tcp_ecn_fallback:  # RFC 3168 6.1.1.1: perhaps it was ECN's fault
+            elif not again or not self.settings.tcp_ecn_fallback:  # else RFC 3168 section 6.1.1.1: try without ECN
                 flags |= ECE | CWR
         if again or not rec.sends:
             rec.xmit_ns = now  # a SYN that became a SYN-ACK is measured from when it was first sent (Karn)
@@ -289,7 +290,7 @@ class Connection(Tcb):
             self.tcp_counters.RetransSegs += 1
             self.counters.TCPSynRetrans += 1
             self.total_retrans += 1
-            rec.marks |= 2 | 8
+            rec.marks |= RETRANS_ANY
             self.retrans_out = 1
             if not self.retrans_stamp_ns:
                 self.retrans_stamp_ns = now or 1
@@ -321,7 +322,7 @@ class Connection(Tcb):
             self.rttvar_us = self.mdev_us = self.mdev_max_us = 3_000_000
             self.rto_ns = 3 * SECOND
         self.ssthresh = INFINITE_SSTHRESH  # a SYN that timed out says nothing of the path's capacity
-        # (5.7) again: one segment, unless the answer is that of the first SYN, and the others were spurious (RFC 3522).
+        # RFC 5681 section 3.1: one segment after a lost SYN; not if the answer is to the first SYN (RFC 3522).
         first = self.saw_ts and self.rcv_tsecr == (self.syn_stamp_ns // MS + self.ts_offset) & MASK
         self.cwnd = 1 if self.total_retrans > 1 and not first else self.init_cwnd()
         if metrics.get("congctl") and not (self.sock is not None and self.sock.cc_name):
@@ -329,7 +330,7 @@ class Connection(Tcb):
         if not self.sndbuf_locked:
             self.expand_sndbuf()
         if self.ca_state != CA_LOSS or self.sack_ok:
-            self.ca_state = CA_OPEN  # else a SYN that timed out, until something above it is acknowledged (RFC 6582)
+            self.ca_state = CA_OPEN  # else a SYN timed out without SACK: see `recovery.non_sack_holds`
         self.retransmits = 0
         self.retrans_stamp_ns = 0
         self.high_seq = self.snd_una
@@ -395,7 +396,7 @@ class Connection(Tcb):
             self.push_marks = (*self.push_marks, self.write_seq)
 
     def send_fin(self, now: int) -> None:
-        """CLOSE (3.10.4): FIN goes after all the data."""
+        """CLOSE (RFC 9293 section 3.10.4): FIN goes after all the data."""
         self.fin_queued = True
         self.fin_out = True
         chrono.start(self, chrono.BUSY, now)
@@ -405,7 +406,7 @@ class Connection(Tcb):
         output.write(self, now, nagle=False)
 
     def abort(self, now: int) -> None:
-        """ABORT (3.10.5): RST, when the peer may know of us, and gone."""
+        """ABORT (RFC 9293 section 3.10.5): a RST, if the peer may know of the connection, and it is gone."""
         if self.state not in (CLOSED, SYN_SENT):
             output.send_reset(self, now)
         self.done(now)
@@ -429,7 +430,7 @@ class Connection(Tcb):
         fsm.fin_arrives(self, now)
 
     def reset_by_peer(self, now: int) -> None:
-        """3.10.7, RST: all queues flushed, the user told."""
+        """RST (RFC 9293 section 3.10.7): all queues are flushed and the user is told."""
         state = self.state
         if state == SYN_SENT:
             self.fail(errno.ECONNREFUSED, now)
@@ -474,8 +475,8 @@ class Connection(Tcb):
             self.wake()
 
     def let_go(self) -> None:
-        """What leads back here is undone: the memory is free when nobody has the connection any more, and not when the
-        interpreter next looks for circles."""
+        """Undo the references that lead back here, so that the memory is freed with the last reference from outside,
+        and not when the garbage collector next looks for cycles."""
         head = self.ts_head
         if head is not NOTHING_SENT:
             head.prev = head.next = None
@@ -495,7 +496,7 @@ class Connection(Tcb):
         self.done(now)
 
     def fin_wait_timeout(self, now: int) -> None:
-        """FIN-WAIT-2 of a socket that nobody holds any more does not last for ever (tcp_fin_timeout)."""
+        """FIN-WAIT-2 ends by a timeout once nobody holds the socket any more (Linux's tcp_fin_timeout)."""
         seconds = self.linger2 or self.settings.tcp_fin_timeout
         self.fin_wait_ns = now + max(seconds * SECOND, self.rto_ns * 7 // 2)
         self.rearm(self.fin_wait_ns)
@@ -541,7 +542,7 @@ class Connection(Tcb):
         return max(goal // mss, 1) * mss
 
     def cwnd_limited(self) -> bool:
-        """RFC 7661 in spirit: cwnd may only grow when it is what holds us back."""
+        """Whether cwnd may grow: only while it is the limit (Linux's tcp_is_cwnd_limited; see `validation`)."""
         if self.is_cwnd_limited:
             return True
         return bool(self.cwnd < self.ssthresh and self.cwnd < 2 * self.max_packets_out)
@@ -560,13 +561,13 @@ class Connection(Tcb):
         """RFC 3168 section 6.1.3: CE is echoed until CWR comes."""
         if seg.flags & CWR and self.ecn_ok:
             self.ecn_demand_cwr = False
-            self.ack_pending |= delack.NOW  # its cwnd may be one segment
+            self.ack_pending |= delack.NOW  # the peer's cwnd may now be one segment: do not delay the ACK (Linux)
         mark = seg.tos & 3
         if mark == 3 and self.ecn_ok and not self.ecn_demand_cwr:
             delack.enter_quickack(self)
             self.ecn_demand_cwr = True
         elif not mark and self.ecn_seen and self.ecn_ok and seg.length:
-            delack.enter_quickack(self)  # without ECT, where others had it: a retransmission, Linux thinks
+            delack.enter_quickack(self)  # no ECT where earlier text had it: Linux takes it for a retransmission
         if mark:
             self.ecn_seen = True
             got = self.ecn_received = self.ecn_received or [0, 0, 0, 0]
@@ -574,7 +575,7 @@ class Connection(Tcb):
             got[0] += seg.gso_segs if mark == 3 else 0
 
     def urgent(self, seg: Segment, seq: int) -> None:
-        """The urgent pointer (RFC 6093: it points to the byte after the urgent one, as everybody has it)."""
+        """The urgent pointer points to the byte after the urgent one (RFC 9293 section 3.1; RFC 6093)."""
         pointer = seg.urgent
         if pointer and not self.settings.tcp_stdurg:
             pointer -= 1
@@ -615,7 +616,7 @@ class Connection(Tcb):
         return False
 
     def challenge_ack(self, now: int, syn: bool = False) -> None:
-        """RFC 5961: an ACK that a live peer will answer and a blind attacker cannot use; limited (section 7)."""
+        """RFC 5961: an ACK that a live peer answers and a blind attacker cannot use. Rate limited (its section 7)."""
         if syn:
             self.counters.TCPSYNChallenge += 1
         last = self.last_oow_ns
