@@ -98,7 +98,7 @@ def nagle_holds(c: Connection, nonagle: int) -> bool:
 
 def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int, size: int, last: bool) -> int:
     """Wait for the next ACK rather than send a fraction of a super-segment, of a buffer with `size` bytes, the `last`
-    that waits? 0 no, 1 yes, 3 yes and cwnd is the limit."""
+    that waits? 0 no, 1 yes, 3 yes and cwnd is the limit, 5 yes and the peer's window is."""
     since: int = c.wstamp_ns if c.wstamp_ns > c.tso_ns else c.tso_ns  # what is paced counts from when its turn came
     if c.ca_state >= CA_RECOVERY or now - since >= MS:
         return 0
@@ -119,7 +119,7 @@ def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: in
         if cong_win <= size:
             return 3
     elif send_win <= size:
-        return 1
+        return 5
     return 0 if (last and c.fin_queued) or c.snd_nxt + size in c.eor else 1
 
 
@@ -275,6 +275,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
                 defer = should_defer(c, in_flight, mss, max_segs, now, avail, last)
                 if defer:
                     cwnd_limited = cwnd_limited or defer == 3
+                    rwnd_limited = defer == 5
                     break
             size = mss * quota
             needed = avail if avail < room else room
