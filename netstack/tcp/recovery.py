@@ -1,14 +1,15 @@
 """Loss recovery: what an ACK says about the network, and how cwnd answers.
 
-Five phases, as Linux has them: Open; Disorder (duplicate ACKs or SACKs, nothing deemed lost yet: limited transmit,
-RFC 3042); CWR (a reduction for ECN or after a loss probe); Recovery (fast recovery: RFC 6675 with RACK's judgement of
-what is lost, RFC 6582 NewReno without SACK); Loss (after a timeout). In CWR and Recovery, cwnd follows proportional
-rate reduction (RFC 6937). After a timeout, F-RTO (RFC 5682) finds out whether it was spurious. A reduction that turns
-out to be unneeded, by D-SACK (RFC 3708) or timestamps (Eifel, RFC 3522), is undone (RFC 4015).
+There are five phases, as in Linux: Open; Disorder (duplicate ACKs or SACKs came, but nothing is deemed lost yet:
+limited transmit, RFC 3042); CWR (a reduction for ECN, or after a loss probe); Recovery (fast recovery: RFC 6675 with
+RACK's judgement of what is lost, RFC 8985; NewReno, RFC 6582, without SACK); and Loss (after a timeout). In CWR and
+Recovery, cwnd follows proportional rate reduction (RFC 6937). After a timeout, F-RTO (RFC 5682) finds out whether it
+was spurious. A reduction that D-SACK (RFC 3708) or timestamps (Eifel, RFC 3522) show to have been unneeded is undone
+(RFC 4015).
 
 `high_seq` is SND.NXT when the phase began: one reduction per round trip (RFC 6675 RecoveryPoint, RFC 6582 `recover`).
-`undo_marker` is SND.UNA then (0: cannot be undone), `undo_retrans` counts the retransmissions that no D-SACK has
-disproved.
+`undo_marker` is SND.UNA at that time (0: the reduction cannot be undone), and `undo_retrans` counts the retransmissions
+that no D-SACK has shown to be unneeded.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ REXMIT_NONE, REXMIT_LOST, REXMIT_NEW = 0, 1, 2
 
 def set_ca_state(c: Connection, state: int, now: int) -> None:
     if state == CA_LOSS:
-        c.cc.event(c, LOSS, now)  # each time, also at timeouts in a row
+        c.cc.event(c, LOSS, now)  # at each timeout, also at several in a row
     c.ca_state = state
 
 
@@ -76,8 +77,9 @@ def init_cwnd_reduction(c: Connection, now: int) -> None:
 
 
 def cwnd_reduction(c: Connection, newly_acked: int, newly_lost: int, flag: int, now: int) -> None:
-    """RFC 6937 section 3: send in proportion to what is delivered, and end at ssthresh; slow-start towards it
-    from below. The proportion is never above one: of a cwnd of one segment, ssthresh (two at least) is the double."""
+    """RFC 6937 section 3: send in proportion to what is delivered, so that pipe ends at ssthresh; when pipe is below
+    ssthresh, slow start towards it (PRR-SSRB). The proportion is bounded by one: ssthresh is never less than two
+    segments, and so may be twice a cwnd of one."""
     if newly_acked <= 0 or not c.prior_cwnd:
         return
     c.prr_delivered += newly_acked
@@ -102,7 +104,7 @@ def end_cwnd_reduction(c: Connection, now: int) -> None:
 
 
 def enter_cwr(c: Connection, now: int) -> None:
-    """A reduction without a loss: ECN (RFC 3168 section 6.1.2)."""
+    """A reduction without a loss: ECE came (RFC 3168 section 6.1.2), or the device refused a segment (`congested`)."""
     c.prior_ssthresh = 0
     if c.ca_state < CA_CWR:
         c.undo_marker = 0
@@ -111,7 +113,8 @@ def enter_cwr(c: Connection, now: int) -> None:
 
 
 def current_ssthresh(c: Connection) -> int:
-    """What ssthresh is worth, for an undo: at least three quarters of cwnd, unless a reduction is going on."""
+    """The ssthresh to remember for an undo: at least three quarters of cwnd, unless a reduction is going on (Linux's
+    tcp_current_ssthresh)."""
     if c.ca_state in (CA_CWR, CA_RECOVERY):
         return int(c.ssthresh)
     return int(max(c.ssthresh, (c.cwnd >> 1) + (c.cwnd >> 2)))
@@ -137,7 +140,8 @@ def init_undo(c: Connection) -> None:
 
 
 def packet_delayed(c: Connection, now: int) -> bool:
-    """Eifel (RFC 3522): the ACK echoes a timestamp from before the first retransmission; or there was none."""
+    """Eifel detection (RFC 3522): the ACK echoes a timestamp from before the first retransmission. True as well when
+    nothing was retransmitted at all."""
     if c.retrans_stamp_ns:
         if not (c.saw_ts and c.rcv_tsecr):
             return False
@@ -172,8 +176,8 @@ def undo_cwnd_reduction(c: Connection, unmark_loss: bool, now: int) -> None:
 
 
 def non_sack_holds(c: Connection) -> bool:
-    """Without SACK the phase is kept until something above high_seq is acknowledged, against false fast
-    retransmits (RFC 6582 section 6)."""
+    """Without SACK the phase is kept until something above high_seq is acknowledged: until then duplicate ACKs may be
+    for our own retransmissions, and are no reason for a fast retransmit (RFC 6582 section 3.2 step 2, section 4)."""
     if not c.sack_ok and c.snd_una == c.high_seq:
         if not any_retrans_done(c):
             c.retrans_stamp_ns = 0
@@ -292,7 +296,7 @@ def remove_reno_sacks(c: Connection, acked: int) -> None:
 
 
 def newreno_mark_lost(c: Connection, una_advanced: bool) -> None:
-    """RFC 6582 section 3.2: the third duplicate ACK, and each partial ACK, deem the first segment lost."""
+    """RFC 6582 section 3.2, steps 2 and 3: the third duplicate ACK and each partial ACK deem the first segment lost."""
     state = c.ca_state
     if (state < CA_RECOVERY and c.sacked_out >= c.reordering) or (state == CA_RECOVERY and una_advanced):
         rec = c.rtx[0]
@@ -339,7 +343,7 @@ def enter_recovery(c: Connection, ece: bool, now: int) -> None:
 
 
 def timeout_mark_lost(c: Connection, now: int) -> None:
-    """After a timeout everything is lost, but what RACK knows to be too young (RFC 8985 section 6.3)."""
+    """After a timeout everything is deemed lost but what was sent too lately by RACK's rule (RFC 8985 section 6.3)."""
     rtx = c.rtx
     reneg = bool(rtx and rtx[0].marks & SACKED)
     if reneg:
@@ -361,7 +365,8 @@ def timeout_mark_lost(c: Connection, now: int) -> None:
 
 
 def enter_loss(c: Connection, now: int) -> None:
-    """The retransmission timer expired (RFC 5681 section 3.1 (4): ssthresh, and cwnd of one segment)."""
+    """The retransmission timer expired: ssthresh by RFC 5681 equation (4), and a cwnd of one segment (its section 3.1).
+    (Linux adds what RACK does not deem lost.)"""
     new_recovery = c.ca_state < CA_RECOVERY
     timeout_mark_lost(c, now)
     if c.ca_state <= CA_DISORDER or c.high_seq <= c.snd_una or (c.ca_state == CA_LOSS and not c.retransmits):
@@ -379,12 +384,12 @@ def enter_loss(c: Connection, now: int) -> None:
     c.tlp_high_seq = 0
     if c.ecn_ok:
         c.ecn_queue_cwr = True
-    # RFC 5682 section 2.1 step 1.
+    # RFC 5682 section 3.1 step 1 (section 2.1 without SACK): only if no other recovery was going on.
     c.frto = bool(c.settings.tcp_frto) and (new_recovery or bool(c.retransmits)) and not (c.mtup and c.mtup.size)
 
 
 def process_loss(c: Connection, flag: int, dupacks: int, now: int) -> int:
-    """An ACK in Loss: F-RTO (RFC 5682 section 3.1, enhanced by SACK), else go on retransmitting."""
+    """An ACK in Loss: F-RTO (RFC 5682 section 3.1; its steps are named here), else go on retransmitting."""
     recovered = c.snd_una >= c.high_seq
     if flag & SND_UNA_ADVANCED and try_undo_loss(c, False, now):
         return REXMIT_NONE
@@ -411,16 +416,17 @@ def process_loss(c: Connection, flag: int, dupacks: int, now: int) -> int:
 
 
 def alert(c: Connection, prior_una: int, dupacks: int, flag: int, now: int) -> tuple[int, int]:
-    """The ACK is not a plain good one: move between phases. Returns (what to retransmit, flag)."""
+    """The ACK is a duplicate, reports something, or comes in a phase other than Open: move between phases (Linux's
+    tcp_fastretrans_alert). Returns (what to retransmit, flag)."""
     ece = bool(flag & ECE_SEEN)
-    # A. ECE forbids undoing.
+    # ECE forbids undoing.
     if ece:
         c.prior_ssthresh = 0
-    # B. The receiver dropped what it SACKed: wait a little for it to make up its mind, then treat it as a timeout.
+    # The receiver seems to have dropped what it SACKed: wait a little in case it has not, then act as for a timeout.
     if flag & SACK_RENEGING and flag & SND_UNA_ADVANCED:
         rto.arm(c, RETRANS, max((c.srtt_us >> 4) * 1000, 10 * MS), now)
         return REXMIT_NONE, flag & ~SET_XMIT_TIMER
-    # D. Is the phase over?
+    # Is the phase over?
     if c.ca_state == CA_OPEN:
         c.retrans_stamp_ns = 0
     elif c.snd_una >= c.high_seq:
@@ -434,7 +440,7 @@ def alert(c: Connection, prior_una: int, dupacks: int, flag: int, now: int) -> t
             if try_undo_recovery(c, now):
                 return REXMIT_NONE, flag
             end_cwnd_reduction(c, now)
-    # E. What the phase does with it.
+    # What the phase does with the ACK.
     if c.ca_state == CA_RECOVERY:
         if not flag & SND_UNA_ADVANCED:
             if not c.sack_ok:
