@@ -56,7 +56,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
     flag = 0
     options = seg.options
     if ack < prior_una:
-        # RFC 5961 section 5: older than anything this peer can still believe.
+        # RFC 5961 section 5.2: SEG.ACK < SND.UNA - MAX.SND.WND is not acceptable (nor is one from before the ISS).
         if ack < prior_una - min(c.max_window, c.bytes_acked):
             return TOO_OLD
         if options & OPT_SACK and c.sack_ok and seg.sack:
@@ -77,7 +77,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         c.snd_una = ack
         if c.eor:
             c.eor = tuple(end for end in c.eor if end > ack)
-    # The send window (RFC 9293 3.10.7.4): only a newer segment may change it.
+    # The send window (RFC 9293 section 3.10.7.4, fifth step): only a newer segment may change it.
     length = seg.length
     if length or seg.flags & 3:
         flag |= DATA
@@ -99,7 +99,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         tag(c, st, blocks, ack, prior_una, now)
     if c.ecn_ok and seg.flags & ECE and not seg.flags & SYN:
         st.flag |= ECE_SEEN
-    c.probes_out = c.soft_error = 0  # something got through: what ICMP complained of is past
+    c.probes_out = c.soft_error = 0  # something got through, so what an ICMP error complained of is past
     c.rcv_tstamp_ns = now
     if not prior_packets:
         flag = st.flag
@@ -137,7 +137,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         if flag & ECE_SEEN:
             c.delivered_ce += acked
             c.counters.TCPDeliveredCE += acked
-    # RFC 5681 / RFC 6937: move the congestion window.
+    # Move the congestion window: RFC 6937 in a reduction, else by the congestion control (RFC 5681).
     state = c.ca_state
     if state in (CA_CWR, CA_RECOVERY):
         recovery.cwnd_reduction(c, acked, c.lost - prior_lost, flag, now)
@@ -158,7 +158,7 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
 
 
 def old(c: Connection, seg: Segment, ack: int, prior_una: int, now: int) -> None:
-    """An ACK overtaken by a later one still carries SACK information."""
+    """An ACK that a later one has overtaken still carries SACK information (Linux's old_ack)."""
     st = AckState(0, c.snd_nxt)
     snd_nxt = c.snd_nxt
     lost = c.lost
@@ -176,7 +176,8 @@ def old(c: Connection, seg: Segment, ack: int, prior_una: int, now: int) -> None
 
 
 def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int, now: int) -> None:
-    """Remove what SEG.ACK covers, count it, and measure the round trip (Karn: only what was sent once)."""
+    """Remove what SEG.ACK covers, count it, and measure the round trip. By Karn's algorithm only segments that were
+    sent once are measured (RFC 6298 section 3)."""
     rtx = c.rtx
     flag = st.flag
     first_ns = last_ns = -1
@@ -190,7 +191,7 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
         if end > ack:
             if rec.pcount == 1 or ack <= rec.seq:
                 break
-            # Part of a super-segment: what is left of it counts as so many segments, and the others are acknowledged.
+            # A part of a super-segment is acknowledged: as many segments of it as what is left does not need.
             size = ack - rec.seq
             left = rec.length - size
             whole = rec.pcount - (1 if left <= rec.mss else -(-left // rec.mss))
@@ -286,22 +287,25 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
         elif reord < prior_fack:
             check_sack_reordering(c, reord)
     elif rtx and sack_rtt >= 0 and st.first_order < rtx[0].order:
-        flag |= SET_XMIT_TIMER  # a SACK for something sent after the head was does not: the RTO is not put off for ever
+        # What was SACKed was sent before the head was sent (again). A SACK for something sent after the head does not
+        # rearm the timer, lest the RTO be put off for ever.
+        flag |= SET_XMIT_TIMER
     if ca_rtt >= 0 or (acked and prior_sacked):
         c.cc.pkts_acked(c, acked, ca_rtt, now)
     st.flag = flag
 
 
 def spurious(c: Connection, rec: Sent) -> bool:
-    """The ACK echoes a timestamp from before the record was sent last: it is for the original (RFC 3522)."""
+    """The ACK echoes a timestamp from before the record was last sent, so it is for the original (Eifel, RFC 3522)."""
     if not (c.saw_ts and c.rcv_tsecr):
         return False
     return ((c.rcv_tsecr - (rec.xmit_ns // MS + c.ts_offset)) & MASK) >= HALF
 
 
 def update_rtt(c: Connection, flag: int, seq_rtt: int, sack_rtt: int, ca_rtt: int, now: int) -> int:
-    """RFC 6298 and RFC 7323 section 4: a sample from the segments themselves, else from the echoed timestamp. What
-    the congestion control is told of it: the round trip of what was delivered last, or -1."""
+    """RFC 6298 section 3 and RFC 7323 section 4: a sample from the segments themselves, else from the echoed timestamp.
+    Returns what the congestion control is told: the round trip of what was delivered last, or -1. The minimum is taken
+    over tcp_min_rtt_wlen seconds."""
     if seq_rtt < 0:
         seq_rtt = sack_rtt
     if seq_rtt < 0 and c.saw_ts and c.rcv_tsecr and flag & ACKED:
@@ -320,7 +324,8 @@ def update_rtt(c: Connection, flag: int, seq_rtt: int, sack_rtt: int, ca_rtt: in
 
 
 def window_opened(c: Connection, now: int) -> None:
-    """Nothing was out: a window that now takes the next segment ends probing (RFC 9293 section 3.8.6.1)."""
+    """Nothing was out, and more waits: a window that now takes the next segment ends probing, any other goes on with it
+    (RFC 9293 section 3.8.6.1)."""
     if c.snd_nxt >= c.write_seq:
         return
     if (c.ends[0] if c.ends else c.write_seq) <= c.snd_una + c.snd_wnd:  # the first buffer that waits
@@ -334,7 +339,8 @@ def window_opened(c: Connection, now: int) -> None:
 
 
 def update_pacing_rate(c: Connection) -> None:
-    """cwnd per round trip, with room to grow: it sizes super-segments even where nothing is paced."""
+    """cwnd per round trip, times a ratio that lets it grow (Linux's tcp_update_pacing_rate). It sizes super-segments
+    also where nothing is paced."""
     srtt = c.srtt_us
     settings = c.settings
     ratio = settings.tcp_pacing_ss_ratio if c.cwnd < c.ssthresh >> 1 else settings.tcp_pacing_ca_ratio
