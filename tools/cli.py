@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from tools.errors import CommandError
@@ -39,6 +40,7 @@ def parser_for(chosen: str | None) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
         if name == chosen:
             import_module(module).configure(one)
+            one.set_defaults(parser=one)
     return parser
 
 
@@ -55,11 +57,21 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def meant(word: str, parser: argparse.ArgumentParser) -> str:
+    """The option that an unknown one is most like, if there is one."""
+    known = [option for action in parser._actions for option in action.option_strings]
+    near = get_close_matches(word.partition("=")[0], known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith("-")), None)
     try:
-        args = parser_for(chosen).parse_args(words)
+        args, unknown = parser_for(chosen).parse_known_args(words)
+        if unknown:
+            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant(unknown[0], args.parser)}")
+        del args.parser
         status: int = import_module(COMMANDS[args.command][0]).run(args)
         sys.stdout.flush()
         return status

@@ -18,7 +18,7 @@ from tools.packetdrill.script import ScriptError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("scripts", nargs="+", metavar="SCRIPT", help="a packetdrill script (.pkt)")
+    parser.add_argument("scripts", nargs="+", metavar="SCRIPT", help="a packetdrill script (.pkt); -: standard input")
     parser.add_argument("--json", action="store_true", help="verdicts as JSON on standard output")
     parser.add_argument(
         "-D", "--define", action="append", default=[], metavar="NAME=VALUE", help="a symbol that scripts may use"
@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     if args.captures is not None:
         try:
             os.makedirs(args.captures, exist_ok=True)
+        except FileExistsError:
+            raise CommandError(f"--captures {args.captures}: it is a file, and a directory is wanted", 2) from None
         except OSError as why:
             raise CommandError(f"--captures {args.captures}: {why.strerror}") from why
     names = (*HONOURED, *FLAGS, *WITHOUT_EFFECT)
@@ -77,7 +79,7 @@ def folders(captures: str | None, scripts: list[str]) -> list[str | None]:
     met: dict[str, int] = {}
     found: list[str | None] = []
     for path in scripts:
-        name = os.path.splitext(os.path.basename(path))[0]
+        name = "stdin" if path == "-" else os.path.splitext(os.path.basename(path))[0]
         met[name] = met.get(name, 0) + 1
         folder = captures
         if captures is not None and met[name] > 1:

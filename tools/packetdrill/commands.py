@@ -133,7 +133,10 @@ def _run(line: str, machine: Machine, depth: int) -> None:
         told = re.fullmatch(r"echo\s+(\d+)\s*>\s*/sys/module/tcp_cubic/parameters/(\w+)", statement)
         if told is not None and CUBIC.get(told.group(2)) == told.group(1):
             continue
-        words = shlex.split(re.sub(r"\d?>+\s*(?:/dev/null|&\d)", "", statement))
+        try:
+            words = shlex.split(re.sub(r"\d?>+\s*(?:/dev/null|&\d)", "", statement))
+        except ValueError:
+            raise UnsupportedCommand(f"command {statement!r}: a quotation mark is missing") from None
         if words and not _one(words, machine.set_sysctl, machine.route) and not _nested(words, machine, depth):
             _shell(statement, machine)
 

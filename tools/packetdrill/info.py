@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import traceback
 
 CODE_SYMBOLS: dict[str, int] = {
     "TCP_ESTABLISHED": 1, "TCP_SYN_SENT": 2, "TCP_SYN_RECV": 3, "TCP_FIN_WAIT1": 4, "TCP_FIN_WAIT2": 5,
@@ -62,3 +63,16 @@ def meminfo(data: bytes) -> dict[str, int]:
     """SO_MEMINFO as the SK_MEMINFO_* that code blocks may use."""
     values = struct.unpack(f"={len(data) // 4}I", data[: len(data) // 4 * 4])
     return {f"SK_MEMINFO_{name}": value for name, value in zip(MEMINFO, values)}
+
+
+def failed_at(error: Exception, path: str, text: str) -> tuple[int, str]:
+    """Where code of a script, compiled under the script's path, went wrong: the line (0: not known), and what stands
+    there. `text` is the block that ran, on the script's own lines; of a function of an earlier block, the line only.
+    """
+    if isinstance(error, SyntaxError):
+        line = error.lineno or 0
+    else:
+        frames = [frame.lineno or 0 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        line = frames[-1] if frames else 0
+    rows = text.split("\n")
+    return line, rows[line - 1].strip() if 0 < line <= len(rows) else ""

@@ -56,6 +56,12 @@ _ONLY = {
 }
 """Options of which only these values mean something."""
 
+_BOUNDS = {
+    "mtu": (68, 65535), "mss": (0, 65535), "bind_port": (1, 65535), "connect_port": (1, 65535),
+    "tolerance_usecs": (0, None), "tolerance_percent": (0, None), "tcp_ts_tick_usecs": (0, None),
+}  # fmt: skip
+"""The least and the greatest value of numbers."""
+
 
 def takes_value(name: str) -> bool | None:
     """Whether packetdrill wants a value for the option; None where it is not known."""
@@ -74,6 +80,22 @@ def trouble(name: str, value: str) -> str | None:
         return f"option --{name}{near(name, {**HONOURED, **FLAGS, **WITHOUT_EFFECT, **ELSEWHERE, 'define': ''})}"
     if name in _ONLY and value not in _ONLY[name]:
         return f"option --{name}={value}: it is {' or '.join(filter(None, _ONLY[name]))}"
+    if name in _BOUNDS and (number := _number(value)) is not None:
+        least, most = _BOUNDS[name]
+        if number < least or (most is not None and number > most):
+            return f"option --{name}={value}: it is {least} {'or more' if most is None else f'to {most}'}"
     if name == "non_fatal" and not set(value.replace(",", " ").split()) <= {"packet", "syscall"}:
         return f"option --non_fatal={value}: it is packet, syscall or packet,syscall"
     return None
+
+
+def _number(value: str) -> float | None:
+    """What a value says, where it is a number: who reads the option says what else is wrong with it."""
+    try:
+        return float(int(value, 0))
+    except ValueError:
+        pass
+    try:
+        return float(value)
+    except ValueError:
+        return None

@@ -124,6 +124,11 @@ class _Parser:
         if not self.take(literal):
             raise self.error(f"expected {literal!r}")
 
+    def close(self, literal: str) -> None:
+        """The end of a list, where a comma may have been left out."""
+        if not self.take(literal):
+            raise self.error(f"expected ',' or {literal!r}")
+
     def need(self, pattern: re.Pattern[str], what: str) -> re.Match[str]:
         match = self.accept(pattern)
         if match is None:
@@ -331,7 +336,7 @@ class _Parser:
         options = [self.tcp_option()]
         while self.take(","):
             options.append(self.tcp_option())
-        self.expect(">")
+        self.close(">")
         size = sum(_SIZES.get(o.kind, 2) + 4 * len(o.values) * (o.kind == "sack") + len(o.data) for o in options)
         if size % 4 or size > 40:
             why = "at most 40 are possible" if size > 40 else "that is no multiple of 4: add nop options"
@@ -472,7 +477,7 @@ class _Parser:
         items = [self.expression()]
         while self.take(","):
             items.append(self.expression())
-        self.expect(closing)
+        self.close(closing)
         return tuple(items)
 
     def expression(self) -> Expression:
@@ -541,7 +546,7 @@ class _Parser:
                 self.at = mark
                 items.append(self.expression())
             if not self.take(","):
-                self.expect("}")
+                self.close("}")
                 break
         return Struct(tuple(fields), tuple(counts), tuple(items))
 

@@ -20,6 +20,7 @@ it defines lasts.
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 import traceback
@@ -31,7 +32,7 @@ from tools.packetdrill import commands, wire
 from tools.packetdrill.calls import Endpoints
 from tools.packetdrill.compare import difference, packet_text
 from tools.packetdrill.host import Call, Host
-from tools.packetdrill.info import CODE_SYMBOLS, meminfo, tcp_info
+from tools.packetdrill.info import CODE_SYMBOLS, failed_at, meminfo, tcp_info
 from tools.packetdrill.linuxhost import LinuxHost, in_child
 from tools.packetdrill.mapping import Flow
 from tools.packetdrill.options import trouble
@@ -58,6 +59,7 @@ from tools.packetdrill.signatures import near
 
 USEC = 1_000
 SO_MEMINFO = 55
+_FIELDS = re.compile(r"\b(?:tcpi|SK)_\w+")
 SECOND = 1_000_000_000
 GIVE_UP = 3_600 * SECOND
 """How long a packet without a time of its own may take before the script has failed."""
@@ -94,14 +96,18 @@ def run_file(
     """Parse and run one file. Never raises for what a script says. `on_linux`: against the host's own kernel.
 
     With `capture_dir`, a failure leaves a pcapng there. `options` hold against the `--name=value` lines of the file.
+    `-` is standard input.
     """
     try:
-        text = Path(path).read_text()
+        image = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        path = "stdin" if path == "-" else path
+        text = script_text(image)
     except IsADirectoryError:
         return Verdict(path, False, 0, ScriptError(path, 0, "is a directory: name the scripts in it", "syntax"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        return Verdict(path, False, 0, ScriptError(path, 0, f"cannot be read: {why}", "syntax"))
+    except OSError as error:
+        return Verdict(path, False, 0, ScriptError(path, 0, f"cannot be read: {error.strerror}", "syntax"))
+    except ValueError as error:
+        return Verdict(path, False, 0, ScriptError(path, 0, f"cannot be read: {error}", "syntax"))
     if not on_linux:
         return run_text(text, path, capture_dir, options)
     try:
@@ -109,6 +115,15 @@ def run_file(
     except TimeoutError as error:
         return Verdict(path, False, 0, ScriptError(path, 0, str(error), "crash"))
     return verdict or Verdict(path, False, 0, ScriptError(path, 0, "the run broke off", "crash"))
+
+
+def script_text(image: bytes) -> str:
+    """A script as text. To packetdrill it is bytes: one that is not UTF-8 (of a comment, or of a string) stands as its
+    escape. Raises ValueError for what is no script.
+    """
+    if b"\0" in image:
+        raise ValueError("it is no text")
+    return image.decode("utf-8-sig", "backslashreplace")
 
 
 def run_text(
@@ -169,7 +184,7 @@ class Runner:
         bind_port, connect_port = self.option("bind_port", 8080), self.option("connect_port", 8080)
         self.ends = Endpoints(v6, local, remote, bind_port, connect_port, version == "ipv4-mapped-ipv6")
         self.ends.slack_ns = self.tolerance
-        self.local, self.remote = self.parse_address(local), self.parse_address(remote)
+        self.local, self.remote = self.parse_address("local_ip", local), self.parse_address("remote_ip", remote)
         self.flow: Flow | None = None
         self.flows: dict[tuple[int, int], Flow] = {}  # those that packets with ports name
         self.names: dict[str, object] = {"print": _print, "sys": sys, "traceback": traceback}
@@ -211,11 +226,16 @@ class Runner:
         except ValueError:
             raise ScriptError(self.script.path, 1, f"--{name}={value}: expected a number", "syntax") from None
 
-    def parse_address(self, text: str) -> bytes:
+    def parse_address(self, name: str, text: str) -> bytes:
+        path, line = self.script.path, self.script.option_lines.get(name, 1)
         try:
-            return wire.address(text)
+            address = wire.address(text)
         except ValueError as error:
-            raise ScriptError(self.script.path, 1, str(error), "syntax") from None
+            raise ScriptError(path, line, f"--{name}: {error}", "syntax") from None
+        if len(address) != (16 if self.ends.v6 else 4):
+            wanted = f"the test speaks IPv{6 if self.ends.v6 else 4}: see --ip_version"
+            raise ScriptError(path, line, f"--{name}={text}: {wanted}", "syntax")
+        return address
 
     # -- the clock
 
@@ -305,14 +325,14 @@ class Runner:
             return self.last_time
         return self.host.now
 
-    def check_time(self, event: Event, start: int, end: int, actual: int) -> None:
+    def check_time(self, event: Event, start: int, end: int, actual: int, came: str = "") -> None:
         if event.when.kind is TimeKind.ANY:
             return
         slack = max(self.tolerance, int((start - self.last_time) * self.percent / 100))
         if actual < start - slack or actual > end + slack:
             span = f"{start / SECOND:.6f}" if start == end else f"{start / SECOND:.6f} to {end / SECOND:.6f}"
             when = f"happened at {actual / SECOND:.6f} s (tolerance {slack / SECOND:.6f})"
-            raise self.fault(event, f"timing: expected at {span} s, {when}")
+            raise self.fault(event, f"timing: expected at {span} s, {when}", actual=came)
 
     def fault(self, event: Event, message: str, kind: str = "mismatch", actual: str = "") -> ScriptError:
         return ScriptError(self.script.path, event.line, message, kind, event.source, actual)
@@ -433,12 +453,13 @@ class Runner:
                 self.check_clock(event, wanted, actual, live)
         elif isinstance(actual, IcmpPacket):
             actual = self.icmp_to_script(event, wanted, actual)
+        came = f"{live.now / SECOND:.6f} {packet_text(actual)}"
         trouble = difference(wanted, actual)
         if trouble is None and any(any(part.payload) for part in parts) and not isinstance(wanted, IcmpPacket):
             trouble = "payload: the bytes are not those that were written"
         if trouble is not None:
-            raise self.fault(event, trouble, actual=f"{live.now / SECOND:.6f} {packet_text(actual)}")
-        self.check_time(event, start, end, live.now)
+            raise self.fault(event, trouble, actual=came)
+        self.check_time(event, start, end, live.now, came)
 
     def icmp_to_script(self, event: Event, wanted: Packet, actual: IcmpPacket) -> IcmpPacket:
         """An ICMP message of the stack with the script's names for type and code, and what it quotes in the script's
@@ -619,7 +640,8 @@ class Runner:
         if pending.unsupported is not None:
             raise self.fault(event, f"unsupported: {pending.unsupported}", "unsupported")
         if pending.error is not None:
-            raise self.fault(event, pending.error, actual=pending.error)
+            call, (_, got, came) = pending.error.partition(":")[0], pending.error.rpartition(", got ")
+            raise self.fault(event, pending.error, actual=f"{call}: {came}" if got else "")
 
     def code(self, event: Event, code: Code) -> None:
         names = self.names
@@ -628,18 +650,26 @@ class Runner:
             names.update(tcp_info(self.host.tcp_info(self.test_fd)))
             if "SK_MEMINFO" in code.text:
                 names.update(meminfo(self.host.option(self.test_fd, 1, SO_MEMINFO, 36)))
+        text = "\n" * (event.line - 1) + textwrap.dedent(code.text) + "\n\n"  # its lines are those of the script
         try:
-            text = textwrap.dedent(code.text) + "\n\n"
-            exec(compile(text, f"{self.script.path}:{event.line}", "exec"), names)
-        except AssertionError as error:
-            used = {n: v for n, v in names.items() if n.startswith(("tcpi_", "SK_")) and n in code.text}
-            values = ", ".join(f"{n} = {v}" for n, v in used.items())
-            raise self.fault(event, f"assertion failed: {error or code.text}", actual=values) from None
-        except NameError as error:
-            hint = near(error.name or "", names)
-            raise self.fault(event, f"unsupported: code: {error}{hint}", "unsupported") from None
+            exec(compile(text, self.script.path, "exec"), names)
         except Exception as error:
-            raise self.fault(event, f"code: {type(error).__name__}: {error}", "syntax") from None
+            raise self.code_fault(event, error, text) from None
+
+    def code_fault(self, event: Event, error: Exception, text: str) -> ScriptError:
+        """What went wrong in code, at its own line."""
+        line, statement = failed_at(error, self.script.path, text)
+        kind, actual = "syntax", ""
+        if isinstance(error, AssertionError):
+            kind, message = "mismatch", f"assertion failed: {str(error) or statement or event.source}"
+            used = [name for name in dict.fromkeys(_FIELDS.findall(statement)) if name in self.names]
+            actual = ", ".join(f"{name} = {self.names[name]}" for name in used)
+        elif isinstance(error, NameError):
+            kind, message = "unsupported", f"unsupported: code: {error}{near(error.name or '', self.names)}"
+        else:
+            said = error.msg if isinstance(error, SyntaxError) else error
+            message = f"code: {type(error).__name__}: {said}"
+        return ScriptError(self.script.path, line or event.line, message, kind, statement or event.source, actual)
 
 
 def _print(*values: object) -> None:
