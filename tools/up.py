@@ -116,6 +116,9 @@ def check_words(words: Mapping[str, object]) -> None:
     """What netem's words mean together."""
     if "reorder" in words and not words.keys() & {"delay", "jitter"}:
         raise CommandError("--reorder needs --delay: a frame overtakes the others by skipping their delay", 2)
+    for name in ("queue", "ecn"):
+        if name in words and "rate" not in words:
+            raise CommandError(f"--{name} needs --rate: a line without one is never busy, and no frame waits", 2)
 
 
 def check_stats(path: str | None) -> None:
@@ -275,6 +278,8 @@ def explain_tap(tap: str, why: Exception, command: str) -> str:
         return f"{tap}: /dev/net/tun: {text}. Load the module: `modprobe tun`"
     if number == errno.EBUSY:
         return f"{tap}: {text}. Another process holds it: choose another name"
+    if number == errno.EINVAL:
+        return f"{tap}: {text}. Where there is an interface of that name that is no TAP: choose another name"
     return f"{tap}: {text}"
 
 
