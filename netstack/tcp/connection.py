@@ -33,7 +33,6 @@ from netstack.tcp import (
     window,
 )
 from netstack.tcp import options as opt
-from netstack.tcp.congestion import TX_START
 from netstack.tcp.emit import emit
 from netstack.tcp.scoreboard import NOTHING_SENT, RETRANS_ANY, Head, Sent, cut, link_last
 from netstack.tcp.segment import (
@@ -464,8 +463,6 @@ class Connection(Tcb):
         self.pace_ns = 0
         self.pending = self.rtx_ns = self.delack_ns = self.comp_sack_ns = self.keepalive_ns = self.fin_wait_ns = 0
         self.let_go()
-        if self.listener is not None:
-            self.listener.child_gone(self)
         if self.zerocopy:
             beside.completed(self, everything=True)
         sock = self.sock
@@ -689,6 +686,3 @@ class Connection(Tcb):
     def start_keepalive(self, now: int) -> None:
         self.keepalive_ns = now + self.keep_idle * SECOND
         self.rearm(self.keepalive_ns)
-
-
-__all__ = ["FIN", "TX_START", "URG", "Connection"]

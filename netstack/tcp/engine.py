@@ -1,12 +1,12 @@
-"""The TCP of one host: ports, demultiplexing, and the segments that belong to nobody (RFC 9293 sections 3.10.7.1,
-3.5.2).
+"""The TCP of one host: ports (RFC 6056), demultiplexing, segments that belong to no connection (RFC 9293 sections
+3.10.7.1 and 3.5.2), and ICMP errors (RFC 9293 section 3.9.2.2, RFC 5927).
 
-Segments find their connection (or request, or TIME-WAIT block) by one dict lookup with `trl_pkt.key`; else a listener
-by port and address; else they get a RST. It is given only what it needs of the stack: `route`, `timers`, `settings`,
-`counters`, `rng` and `send(path, frame, now)`.
+A segment finds its connection (or request, or TIME-WAIT block) by one dict lookup with `trl_pkt.key`, else a listener
+by port and address; else it gets a RST. The engine is given only what it needs of the stack: `route`, `timers`,
+`settings`, `counters`, `rng` and `send(path, frame, now)`.
 
-Secrets (RFC 6528 initial sequence numbers, timestamp offsets, SYN cookies) are keyed SipHash values, the key drawn
-from `rng` at the beginning.
+What must not be guessed (initial sequence numbers, RFC 6528; timestamp offsets; SYN cookies) are keyed SipHash values,
+whose key is drawn from `rng` at the beginning.
 """
 
 from __future__ import annotations
@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 _siphash: Final = lib.trl_siphash
 _timestamp_offset: Final = lib.trl_timestamp_offset
 
-COOKIE_MEMORY_NS = 120 * SECOND
 PATHS_MAX = 1024
-TS_BEGIN = 300_000  # the clock of a host that has been up for a while: an echo of 0 says nothing
+TS_BEGIN = 300_000  # ms: the timestamp clock of a host that has been up for a while, since an echo of 0 means "none"
 NOT_FROM_ICMP = frozenset({IP_PMTUDISC_DONT, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT})
 """Values of IP_MTU_DISCOVER with which an ICMP error makes nothing be sent again."""
 
@@ -51,10 +50,9 @@ class Tcp:
     """Everything TCP of one stack."""
 
     __slots__ = (
-        "_challenge_count", "_challenge_ns", "_cookies_ns", "_paths", "_requests", "_requests_timer", "_route",
-        "_seg", "_tw_queue", "_tw_timer", "arriving", "batch", "bound", "connection", "counters", "listeners",
-        "log", "now", "rng", "saved", "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told",
-        "tw_count", "why",
+        "_challenge_count", "_challenge_second", "_paths", "_requests", "_requests_timer", "_route", "_seg",
+        "_tw_queue", "_tw_timer", "arriving", "batch", "bound", "connection", "counters", "listeners", "log", "rng",
+        "saved", "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told", "tw_count", "why",
     )  # fmt: skip
 
     def __init__(
@@ -89,16 +87,15 @@ class Tcp:
         self.bound: dict[int, dict[Any, None]] = {}  # sockets by local port, in the order of binding
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
-        self.arriving: Frame | None = None  # what it is of, where it is no connection's
+        self.arriving: Frame | None = None  # the frame of the segment in `_seg`, where that is no connection's
         self.saved: dict[bytes, bytes] = {}  # the SYNs of TCP_SAVE_SYN, by the connection's key
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
         self._requests: deque[tuple[int, Request]] = deque()
         self._requests_timer = timers.timer(self._expire_requests)
-        self._challenge_ns = -1
+        self._challenge_second = -1
         self._challenge_count = 0
-        self._cookies_ns = -COOKIE_MEMORY_NS
 
     def socket(self, stack: Any, family: int, proto: int) -> Any:
         from netstack.tcp.socket import TcpSocket
@@ -129,7 +126,7 @@ class Tcp:
         self.arriving = frame
         self.counters.InSegs += 1
         found = self.table.get(seg.key)
-        if seg.options & OPT_MD5:  # RFC 2385 section 4.1: a signature that nobody has a key for is no answer's worth
+        if seg.options & OPT_MD5:  # nobody has a key to verify it with: dropped, no answer (RFC 2385 section 2.0)
             if found is not None or self.find_listener(seg) is not None:
                 self.tcpext.TCPMD5Unexpected += 1
         elif found is not None:
@@ -182,14 +179,14 @@ class Tcp:
         return self._seg.ttl
 
     def settle(self, now: int) -> None:
-        """Those who were told have had their chance to answer."""
+        """Those who were told of data have had their chance to answer: acknowledge what they did not (see `delack`)."""
         told, self.told = self.told, None
         if told:
             for c, copied in told:
                 delack.let_go(c, copied, now)
 
     def listen_input(self, seg: Segment, now: int, isn: int | None) -> None:
-        """No connection: a listener, or 3.10.7.1 CLOSED."""
+        """No connection: a listener, or the state is CLOSED (RFC 9293 section 3.10.7.1)."""
         listener = self.find_listener(seg)
         if listener is not None:
             listener.segment_arrives(seg, now, isn)
@@ -229,14 +226,15 @@ class Tcp:
         return best[0] if len(best) == 1 else best[self.keyed(b"port" + key) % len(best)]
 
     def unicast(self, seg: Segment) -> bool:
-        """A SYN to or from a group address is not answered (RFC 1122 section 4.2.3.10)."""
+        """Both addresses are of one host each: else nothing is answered (RFC 9293 section 3.9.2.3)."""
         key = seg.key
         if len(key) == 12:
             return key[0] < 224 and key[4] < 224 and key[:4] != ANY4 and key[4:8] != ANY4
         return key[0] != 0xFF and key[16] != 0xFF
 
     def reset_for(self, seg: Segment, now: int) -> None:
-        """3.10.7.1: a segment that is not for any connection gets a RST, with its TOS; a RST gets nothing."""
+        """RFC 9293 section 3.10.7.1: a segment for no connection gets a RST (with its TOS, as in Linux); a RST gets
+        nothing."""
         flags = seg.flags
         if flags & RST or not self.unicast(seg):
             return
@@ -302,14 +300,15 @@ class Tcp:
             sock.release_port()
 
     def challenge_allowed(self, now: int) -> bool:
-        """RFC 5961 section 7: so many challenge ACKs per second for the whole host (Linux's default is no limit)."""
+        """RFC 5961 section 7: tcp_challenge_ack_limit challenge ACKs per second for the whole host (Linux's default is
+        no limit)."""
         limit = self.settings.tcp_challenge_ack_limit
         if limit >= 0x7FFFFFFF:
             return True
         second = now // SECOND
-        if self._challenge_ns != second:
-            self._challenge_ns = second
-            # Not exactly the limit, lest the count tell an observer something (CVE-2016-5696).
+        if self._challenge_second != second:
+            self._challenge_second = second
+            # A random number about the limit, so that nobody can count what others were sent (CVE-2016-5696).
             self._challenge_count = (limit + 1) // 2 + self.below(limit or 1)
         if self._challenge_count <= 0:
             return False
@@ -321,22 +320,16 @@ class Tcp:
         return value & MASK
 
     def isn(self, key: bytes, now: int) -> int:
-        """RFC 6528: M + F(addresses, ports, secret), M counting 64 ns as Linux does."""
+        """RFC 6528 section 3: M + F(addresses, ports, secret). M counts 64 ns as in Linux (4 us in the RFC)."""
         return (self.keyed(b"isn" + key) + (now >> 6)) & MASK
 
     def ts_offset(self, key: bytes) -> int:
-        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. By addresses and ports, as on Linux,
-        so that PAWS holds from one connection between two ports to the next, and other ports say nothing."""
+        """RFC 7323 section 5.4: where the timestamp clock of a connection starts. It depends on addresses and ports, as
+        in Linux: so PAWS holds from one connection between two ports to the next, and the clock tells no others."""
         if self.settings.tcp_timestamps != 1:
             return TS_BEGIN
         offset: int = _timestamp_offset(self.secret, key, len(key))
         return offset
-
-    def cookies_sent(self, now: int) -> bool:
-        """Whether a cookie may still be on its way."""
-        if self.tcpext.SyncookiesSent != 0 and self._cookies_ns < 0:
-            self._cookies_ns = now
-        return bool(self.tcpext.SyncookiesSent)
 
     # Ports (RFC 6056; bind(2), SO_REUSEADDR, SO_REUSEPORT as Linux).
 
@@ -369,7 +362,8 @@ class Tcp:
         return 0
 
     def pick_connect_port(self, local: bytes, remote: bytes, rport: int, now: int) -> int:
-        """RFC 6056 algorithm 3, in Linux's manner: a hash of the destination and a counter say where to begin."""
+        """RFC 6056 section 3.3.1 (algorithm 1): begin at a random port, and try one after the other. 0 when none is
+        free. (Linux has algorithm 4.)"""
         low, high = self.settings.ip_local_port_range
         count = high - low + 1
         start = self.below(count)
@@ -418,7 +412,7 @@ class Tcp:
     # TIME-WAIT.
 
     def start_time_wait(self, c: Connection, now: int) -> None:
-        """Enter TIME-WAIT (RFC 9293 section 3.6), where there is room for one more (net.ipv4.tcp_max_tw_buckets)."""
+        """Enter TIME-WAIT (RFC 9293 section 3.6.1) if there is room for one more (net.ipv4.tcp_max_tw_buckets)."""
         if self.tw_count >= self.settings.tcp_max_tw_buckets:
             self.tcpext.TCPTimeWaitOverflow += 1
             return
@@ -437,11 +431,8 @@ class Tcp:
             del self.table[tw.key]
             self.tw_count -= 1
 
-    def counters_ext_recycled(self) -> None:
-        self.tcpext.TWRecycled += 1
-
     def _expire_time_waits(self, now: int) -> None:
-        """2 MSL are over, 60 s as Linux has it; who was restarted in between stands further back in the queue."""
+        """2 MSL are over (60 s, as Linux has it). A block that was restarted stands further back in the queue."""
         queue = self._tw_queue
         while queue and queue[0][0] <= now:
             _, tw = queue.popleft()
@@ -453,7 +444,7 @@ class Tcp:
         if queue:
             self._tw_timer.arm(queue[0][0])
 
-    # ICMP (RFC 5927; RFC 1122 section 4.2.3.9).
+    # ICMP (RFC 9293 section 3.9.2.2; RFC 5927).
 
     def icmp_error(self, error: Any, now: int) -> None:
         """An ICMP error whose quoted packet carries our addresses and ports."""
@@ -468,7 +459,7 @@ class Tcp:
         c: Connection = found
         seq = unwrap(int.from_bytes(error.l4[4:8], "big"), c.snd_una)
         if not c.snd_una <= seq <= c.snd_nxt:
-            # RFC 5927 section 4.1: about nothing that is in flight.
+            # RFC 5927 section 4.1: it is about nothing that is in flight.
             self.tcpext.OutOfWindowIcmps += 1
             return
         if error.frag_needed or (error.version == 6 and error.type == 2):
@@ -496,14 +487,14 @@ class Tcp:
         if c.state in (SYN_SENT, SYN_RECEIVED):
             if sock is not None and (wanted or error.version == 4):
                 if not wanted:
-                    sock.errors_wanted(True)  # Linux queues what ends an attempt over IPv4, whether asked to or not
+                    sock.errors_wanted(True)  # Linux queues an error that ends an attempt over IPv4, asked or not
                 control.queue_icmp(sock, error, 0, c.ports & 0xFFFF)
             c.fail(code, now)
         elif wanted and sock is not None:
-            sock.so_error = code  # the next call's, and no more: the queue is for what ends an attempt
+            sock.so_error = code  # the next call fails, but nothing is queued: that is for what ends an attempt
             sock.wake()
         else:
-            # RFC 1122 4.2.3.9: soft errors do not end a connection; they explain its end, if it comes.
+            # RFC 9293 section 3.9.2.2: a soft error does not end a connection; it explains the end if that comes.
             c.soft_error = code
 
     def connections(self) -> list[Any]:

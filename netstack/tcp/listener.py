@@ -1,9 +1,9 @@
 """LISTEN and the passive SYN-RECEIVED (RFC 9293 sections 3.10.7.2 and 3.10.7.4; RFC 4987).
 
-A SYN makes a `Request`: little state, its own SYN-ACK timer, bounded in number. When there are too many, SYN cookies
-(RFC 4987 section 3.6) keep the state in the SYN-ACK's sequence number, and in the low bits of its timestamp. The ACK
-that completes the handshake makes the connection and puts it into the accept queue; when that is full the ACK is
-dropped, and the SYN-ACK will be sent again, as on Linux.
+A SYN makes a `Request`, which holds little state (RFC 4987 section 3.5) and sends its SYN-ACK again by a timer; their
+number is bounded. When there are too many, SYN cookies (RFC 4987 section 3.6) keep the state in the SYN-ACK's sequence
+number and in the low bits of its timestamp. The ACK that completes the handshake makes the connection and puts it into
+the accept queue; when that is full the ACK is dropped and the SYN-ACK will be sent again, as in Linux.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Request:
         self.ts_first = self.ts_last = -1  # the timestamps of our SYN-ACKs
         self.tsecr = 0  # what the last ACK of the handshake echoes
         self.saved = b""  # the SYN's headers, where the listener has TCP_SAVE_SYN
-        self.timer: Timer | None = None  # once the SYN-ACK was sent again; until then the engine's serves all
+        self.timer: Timer | None = None  # once the SYN-ACK was sent again; before that, the engine's one serves all
         self.deadline_ns = 0
 
     def init_window(self, mss: int = 0) -> None:
@@ -209,7 +209,7 @@ class Request:
             self.listener.waiting -= 1
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
-        """3.10.7.4 for SYN-RECEIVED, as far as a request can answer; the rest is the connection's."""
+        """RFC 9293 section 3.10.7.4 for SYN-RECEIVED: what a request can answer. The rest is the connection's."""
         flags = seg.flags
         engine = self.engine
         ext = engine.tcpext
@@ -221,8 +221,9 @@ class Request:
             if seg.tsecr:  # it echoes one of our SYN-ACKs (RFC 7323 section 3.2)
                 tsecr_reject = (seg.tsecr - self.ts_first) & MASK > (self.ts_last - self.ts_first) & MASK
             behind = (self.ts_recent - seg.tsval) & MASK
-            paws_reject = self.ts_recent != 0 and 0 < behind < HALF and not flags & RST  # 0 rejects nothing (Linux)
-        # A SYN again: the SYN-ACK again.
+            # RFC 7323 section 5.3, R1. As in Linux, a TS.Recent of 0 rejects nothing.
+            paws_reject = self.ts_recent != 0 and 0 < behind < HALF and not flags & RST
+        # The same SYN again: the SYN-ACK is sent again.
         if flags & (SYN | RST | ACK) == SYN and seq == self.irs and not paws_reject:
             if not self.limited(now):
                 self.retrans += 1
@@ -245,10 +246,10 @@ class Request:
             return
         if flags & (RST | SYN):
             if seq == self.irs and flags & (SYN | ACK | RST) == SYN | ACK:
-                self.acknowledge(seg, now)  # its SYN again, and as in a synchronized state (RFC 5961 section 4.2)
+                self.acknowledge(seg, now)  # the peer's SYN again: as in a synchronized state (RFC 5961 section 4.2)
                 return
             if flags & RST and seq != self.irs + 1:
-                self.acknowledge(seg, now)  # RFC 5961 section 3.2: only the exact sequence number
+                self.acknowledge(seg, now)  # RFC 5961 section 3.2: only the exact sequence number resets
                 return
             ext.EmbryonicRsts += 1
             if not flags & RST:
@@ -266,8 +267,8 @@ class Request:
         self.listener.complete(self, seg, now)
 
     def acknowledge(self, seg: Segment, now: int, text: bool = False) -> None:
-        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK> for what is not acceptable, with its TOS; not too often, but for what
-        has text."""
+        """<SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>, with the TOS of the segment that is not acceptable. Rate limited, unless
+        that has text."""
         if not text and self.limited(now):
             return
         window = min(self.rcv_wnd, 65535) >> self.rcv_wscale
@@ -286,8 +287,8 @@ class Request:
         return False
 
     def icmp(self, error: Any, now: int) -> None:
-        """Hard errors end a request, silently: nobody knows of it yet. In IPv4 those are, as for Linux, that network or
-        host are unreachable, that the packet lived too long, or that its header was wrong."""
+        """Hard errors end a request silently, since no user knows of it yet. As in Linux those of IPv4 are: network or
+        host unreachable, time exceeded, parameter problem."""
         seq = int.from_bytes(error.l4[4:8], "big")
         if seq != self.iss & MASK:
             self.engine.tcpext.OutOfWindowIcmps += 1
@@ -320,7 +321,7 @@ class Listener:
         return len(self.accept_queue) > self.backlog
 
     def segment_arrives(self, seg: Segment, now: int, isn: int | None = None) -> None:
-        """3.10.7.2 LISTEN."""
+        """RFC 9293 section 3.10.7.2: LISTEN."""
         flags = seg.flags
         engine = self.engine
         if flags & RST:
@@ -388,7 +389,7 @@ class Listener:
         request.drop()
         if request.ts_ok and seg.options & OPT_TIMESTAMP:
             request.tsecr = seg.tsecr
-            if unwrap(seg.seq, request.irs + 1) <= request.irs + 1:  # RFC 7323 section 4.3; not of what is passed over
+            if unwrap(seg.seq, request.irs + 1) <= request.irs + 1:  # RFC 7323 section 4.3 (2)
                 request.ts_recent = seg.tsval
         child = self.make(request, now)
         engine.table[child.key] = child
@@ -397,7 +398,7 @@ class Listener:
         if engine.told is not None:
             child.segment_arrives(seg, now)
             self.sock.wake()
-        else:  # who accepts at once may answer at once, too
+        else:  # whoever is woken may accept and answer before the ACK of this segment's text is due
             engine.told = []
             try:
                 child.segment_arrives(seg, now)
@@ -449,19 +450,17 @@ class Listener:
         c.sync_mss()
         c.snd_una = request.iss
         c.max_window = request.peer_window
-        if request.tsecr:  # where the SYN-ACK went out more than once, or was a cookie, this is all we know
+        if request.tsecr:  # the only round-trip sample when the SYN-ACK was sent more than once, or was a cookie
             c.saw_ts = True
             c.rcv_tsecr = request.tsecr
         rtt = (now - request.sent_ns) // 1000 if not request.retrans and not request.cookie else -1
         acking.update_rtt(c, SYN_ACKED, rtt, -1, rtt, now)
         c.delivered = 1  # the SYN-ACK
-        c.bytes_acked = -1  # which does not count here
+        c.bytes_acked = -1  # the SYN, which the first ACK covers, does not count
         return c
 
-    def child_gone(self, c: Connection) -> None:
-        """A connection ended before it was accepted: accept still gives it, and its user sees the error."""
-
     def close(self, now: int) -> None:
+        """CLOSE in LISTEN (RFC 9293 section 3.10.4): requests are forgotten, connections not accepted are reset."""
         for request in self.engine.connections():
             if isinstance(request, Request) and request.listener is self:
                 request.drop()
@@ -474,8 +473,8 @@ class Listener:
     # SYN cookies.
 
     def send_cookie(self, seg: Segment, path: Path, now: int) -> None:
-        """RFC 4987 section 3.6: the state goes into the SYN-ACK, its options into the low bits of the timestamp (as in
-        Linux)."""
+        """RFC 4987 section 3.6: the state goes into the SYN-ACK's sequence number, and (as in Linux) the options into
+        the low bits of its timestamp."""
         engine = self.engine
         request = Request(self, seg, path, 0, now)
         index = 0
@@ -502,7 +501,7 @@ class Listener:
         settings = engine.settings
         if not settings.tcp_syncookies or seg.flags & RST:
             return False
-        if settings.tcp_syncookies != 2 and not engine.cookies_sent(now):
+        if settings.tcp_syncookies != 2 and not engine.tcpext.SyncookiesSent:
             return False
         irs = (seg.seq - 1) & MASK
         index = check_cookie(engine, seg.key, irs, (seg.ack - 1) & MASK, now)
@@ -523,10 +522,10 @@ class Listener:
         request.ecn_ok = request.wscale_ok = request.sack_ok = False
         request.snd_wscale = 0
         if request.ts_ok:
-            low = (seg.tsecr - 0) & ((1 << TS_BITS) - 1)
+            low = seg.tsecr & ((1 << TS_BITS) - 1)
             wscale = low & 15
             request.wscale_ok = wscale != NO_WSCALE and bool(settings.tcp_window_scaling)
-            request.snd_wscale = min(wscale, 14) if request.wscale_ok else 0
+            request.snd_wscale = min(wscale, options.WSCALE_MAX) if request.wscale_ok else 0
             request.sack_ok = bool(low & 16 and settings.tcp_sack)
             request.ecn_ok = bool(low & 32 and settings.tcp_ecn)
         request.init_window(request.mss)

@@ -1,8 +1,9 @@
-"""TIME-WAIT (RFC 9293 section 3.10.7.4; RFC 1337; RFC 6191): the small block that stands in for a closed connection.
+"""TIME-WAIT (RFC 9293 sections 3.6.1 and 3.10.7.4; RFC 1337; RFC 6191): a small block stands in for a connection that
+is over.
 
 It answers what still arrives from the old connection, and lets a new one begin early when timestamps or sequence
 numbers prove the SYN to be newer. All blocks wait equally long, so one queue and one timer serve them all. A FIN-WAIT-2
-whose socket is closed is held to rules as few (`fin_wait_2`).
+whose socket is closed follows rules as few (`fin_wait_2`).
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ if TYPE_CHECKING:
 
 
 PAWS_MSL_NS = 60 * SECOND
-"""So long a timestamp tells an old RST from one of a peer that began anew."""
+"""For so long a timestamp tells an old RST from that of a peer that has begun anew (Linux's TCP_PAWS_MSL)."""
 
 
 def rejected(behind: int, flags: int, age_ns: int) -> bool:
-    """PAWS for a connection that is over: `behind` the newest timestamp, which was seen `age_ns` ago."""
+    """PAWS (RFC 7323 section 5.3) as Linux applies it to a connection that is over: the timestamp is `behind` the
+    newest one, which was seen `age_ns` ago. A RST is checked as well, for a minute."""
     return 0 < behind < HALF and not (flags & RST and age_ns >= PAWS_MSL_NS)
 
 
 def fin_wait_2(c: Connection, seg: Segment, now: int) -> None:
-    """FIN-WAIT-2 that nobody holds any more: only the peer's FIN is still of use. Linux keeps no more of it than of
-    TIME-WAIT, and does not challenge: a RST in the window ends it, a SYN or data are answered with one."""
+    """FIN-WAIT-2 of a socket that nobody holds any more: only the peer's FIN is still of use. Linux keeps no more of it
+    than of TIME-WAIT and sends no challenge ACKs: a RST in the window ends it, a SYN or text is answered with a RST."""
     flags = seg.flags
     if c.sacks:
-        c.ooo = []  # nobody will read it: nor is it reported any more
+        c.ooo = []  # nobody will read it, so it is not reported any more
         c.sacks = []
-    c.ecn_demand_cwr = False  # nor are marks
+    c.ecn_demand_cwr = False  # and neither are CE marks
     seq = unwrap(seg.seq, c.rcv_nxt)
     end = seq + seg.length + (flags & FIN) + (1 if flags & SYN else 0)
     ts = c.ts_ok and seg.options & OPT_TIMESTAMP
@@ -110,8 +112,8 @@ class TimeWait:
         self.deadline_ns = 0
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
-        """TIME-WAIT in 3.10.7.4: the peer's FIN again is acknowledged, and 2 MSL begin anew; a new SYN is let in (RFC
-        6191)."""
+        """RFC 9293 section 3.10.7.4 for TIME-WAIT: the peer's FIN is acknowledged again, and 2 MSL begin anew; a new
+        SYN is let in (RFC 6191 section 2)."""
         flags = seg.flags
         engine = self.engine
         seq = unwrap(seg.seq, self.rcv_nxt)
@@ -121,7 +123,7 @@ class TimeWait:
         paws_reject = bool(ts and self.ts_recent and rejected(behind, flags, now - self.ts_recent_ns))
         if not paws_reject and seq == self.rcv_nxt and (end == seq or flags & RST):
             if flags & RST:
-                if not engine.settings.tcp_rfc1337:  # RFC 1337: assassination
+                if not engine.settings.tcp_rfc1337:  # RFC 1337 section 3: else a RST is ignored
                     engine.end_time_wait(self)
                 return
             self.restart(now)
@@ -137,11 +139,11 @@ class TimeWait:
         ):
             listener = engine.find_listener(seg)
             if listener is None:
-                self.acknowledge(now)  # nobody would take it: the state goes on, and answers for itself
+                self.acknowledge(now)  # nobody would take it: TIME-WAIT goes on, and answers it as an old segment
                 return
-            # RFC 6191: a new incarnation. Its ISN lies beyond everything sent by the old one.
+            # A new incarnation. Its ISN is larger than every number that the old one sent (RFC 9293 section 3.6.1).
             engine.end_time_wait(self)
-            engine.counters_ext_recycled()
+            engine.tcpext.TWRecycled += 1
             listener.segment_arrives(seg, now, (self.snd_nxt + 65537) & MASK or 1)
             return
         if paws_reject:
@@ -171,8 +173,8 @@ class TimeWait:
         self.engine.queue_time_wait(self)
 
     def reusable_at(self, now: int, named: bool = False) -> bool:
-        """RFC 6191 section 2: an active open may take over the port pair once its timestamps will be newer; at once
-        where the user named the port."""
+        """Whether an active open may take over the port pair: once its timestamps will be newer, so that the peer lets
+        its SYN in by RFC 6191 (Linux's tcp_tw_reuse); at once where the user named the port."""
         if named and self.ts_ok:
             return True
         mode = self.engine.settings.tcp_tw_reuse
