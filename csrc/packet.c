@@ -537,7 +537,7 @@ int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmp
     const struct trl_tcp_out seg = {
         .sport = (uint16_t)(ports >> 16), .dport = (uint16_t)ports, .seq = seq, .ack = ack, .window = window, .tcp_flags = tcp_flags,
         .tcp_options = tcp_options & (uint16_t)~TRL_OPT_SACK, .mss = (uint16_t)syn, .wscale = (uint8_t)(syn >> 16), .tsval = tsval,
-        .tsecr = tsecr, .payload_len = payload_len, .ip_id = ip & 0xffff, .tos = (uint8_t)(ip >> 16), .dont_fragment = 1,
+        .tsecr = tsecr, .payload_len = payload_len, .ip_id = ip & 0xffff, .tos = (uint8_t)(ip >> 16), .dont_fragment = !(ip >> 24 & 1),
     };
     int header = trl_tcp_emit(out, cap, tmpl, tmpl_len, l3, &seg);
     if (header < 0 || cap - (size_t)header < payload_len)

@@ -148,9 +148,9 @@ struct trl_tcp_out {
 int trl_tcp_emit(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, const struct trl_tcp_out *seg);
 
 /*
- * One whole small frame: as trl_tcp_emit, of a segment without SACK blocks and urgent pointer, not to be fragmented, and the payload
- * behind it. ports is sport << 16 | dport, syn mss | wscale << 16 (where tcp_options has them), ip ip_id | tos << 16. Returns the
- * frame's length, or -1. The TCP checksum is partial, as above; where there is no payload it is complete.
+ * One whole small frame: as trl_tcp_emit, of a segment without SACK blocks and urgent pointer, and the payload behind it. ports is
+ * sport << 16 | dport, syn mss | wscale << 16 (where tcp_options has them), ip ip_id | tos << 16 | 1 << 24 where it may be
+ * fragmented. Returns the frame's length, or -1. The TCP checksum is partial, as above; where there is no payload it is complete.
  */
 int trl_tcp_emit_small(uint8_t *out, size_t cap, const uint8_t *tmpl, size_t tmpl_len, size_t l3, uint32_t ports, uint32_t seq,
                        uint32_t ack, uint16_t window, uint16_t tcp_flags, uint16_t tcp_options, uint32_t tsval, uint32_t tsecr,

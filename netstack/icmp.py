@@ -249,9 +249,12 @@ class Icmp:
         mtu = 0
         if kind == DEST_UNREACH and code == FRAG_NEEDED:
             mtu = int.from_bytes(message[6:8], "big")
-            if stack.settings.ip_no_pmtu_disc == 2:
+            mode = stack.settings.ip_no_pmtu_disc
+            if mode == 2 or (mode == 3 and quote[9] != IPPROTO_TCP):  # 3: only where it can be told from a forged one
                 reject.IcmpIgnored += 1
                 return
+            if mode == 1:
+                mtu = 0  # route/min_pmtu, whatever it says (ip-sysctl)
         error = IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender)
         if kind == REDIRECT:
             stack.redirects.arrived(error, message[4:8], now)

@@ -271,7 +271,7 @@ class RawSocket(Socket):
             if len(dst) == 4:
                 if asked.ttl < 0 and is_multicast(dst):
                     ttl = self.ip_flags.get(IP_MULTICAST_TTL, 1)
-                fits = len(data) + 20 <= path.mtu
+                fits = len(data) + 20 <= path.mtu and not path.locked
                 dont_fragment = whole or (mode == IP_PMTUDISC_WANT and fits)
                 stack.ipv4.send(path, self.proto, bytes(data), now, ttl, tos, dont_fragment, may_fragment=not whole)
             else:

@@ -97,7 +97,7 @@ class RouteTable:
         self._by_prefix: dict[tuple[int, int], dict[bytes, list[Route]]] = {}
         self._lengths: dict[int, list[int]] = {4: [], 16: []}
         self.generation = 1
-        self.pmtu: dict[bytes, tuple[int, int]] = {}  # destination -> (mtu, expires)
+        self.pmtu: dict[bytes, tuple[int, int, bool]] = {}  # destination -> (mtu, expires, locked)
         self.redirects: dict[bytes, Redirect] = {}  # by destination
 
     def changed(self) -> None:
@@ -176,11 +176,11 @@ class RouteTable:
 
     # Path MTU (RFC 1191 section 6, RFC 8201): exceptions by destination that expire.
 
-    def update_pmtu(self, dst: bytes, mtu: int, now: int, lifetime_ns: int) -> None:
+    def update_pmtu(self, dst: bytes, mtu: int, now: int, lifetime_ns: int, locked: bool = False) -> None:
         pmtu = self.pmtu
         if dst not in pmtu and len(pmtu) >= PMTU_EXCEPTIONS:
             del pmtu[next(iter(pmtu))]
-        pmtu[dst] = (mtu, now + lifetime_ns)
+        pmtu[dst] = (mtu, now + lifetime_ns, locked)
         self.changed()
 
     def redirect(self, dst: bytes, found: Redirect) -> None:
@@ -207,12 +207,14 @@ class Path:
     docs/architecture.md.
 
     `output(frame, now)` takes a frame that starts with `template` (completed by the caller): the Ethernet header, if
-    any, then the IP header. It returns False when the frame was dropped at once.
+    any, then the IP header. It returns False when the frame was dropped at once. `locked`: no ICMP error changes the
+    MTU, and what is sent may be fragmented unless a socket wants it otherwise (`mtu lock` of ip-route(8); less than
+    route/min_pmtu).
     """
 
     __slots__ = (
-        "dst", "generation", "interface", "l3", "link_mtu", "local", "metrics", "mtu", "neighbour", "next_hop",
-        "pinned", "route", "src", "stack", "stamped", "template", "unicast", "version",
+        "dst", "generation", "interface", "l3", "link_mtu", "local", "locked", "metrics", "mtu", "neighbour",
+        "next_hop", "pinned", "route", "src", "stack", "stamped", "template", "unicast", "version",
     )  # fmt: skip
 
     def __init__(
@@ -227,6 +229,7 @@ class Path:
         self.metrics: dict[str, Any] = route.metrics if route is not None else {}
         self.version = 4 if len(dst) == 4 else 6
         self.local = interface.loopback
+        self.locked = False
         self.unicast = not is_multicast(dst) and not (len(dst) == 4 and stack.is_broadcast(dst))
         most = MAX_MTU4 if self.version == 4 else MAX_MTU6
         self.link_mtu = min(interface.mtu, most)
@@ -344,15 +347,18 @@ class Path:
         MTU now in force; for IPv6 (RFC 8201) it is never less than 1280. When it changed, every path has to be looked
         up again."""
         settings = self.stack.settings
+        lock = False
         if self.version == 4:
-            mtu = max(mtu, min(settings.route_min_pmtu, self.link_mtu))
+            least = min(settings.route_min_pmtu, self.link_mtu)
+            if mtu < least:
+                mtu, lock = least, True
             expires: int = settings.route_mtu_expires
         else:
             mtu = max(mtu, MIN_MTU6)
             expires = settings.route6_mtu_expires
-        if mtu >= self.mtu or self.local:
+        if mtu >= self.mtu or self.local or self.locked:
             return self.mtu
-        self.stack.routes.update_pmtu(self.dst, mtu, now, expires * SECOND)
+        self.stack.routes.update_pmtu(self.dst, mtu, now, expires * SECOND, lock)
         return mtu
 
     def __repr__(self) -> str:
@@ -417,7 +423,10 @@ def find_path(
     learnt = stack.routes.pmtu_of(dst, stack.now if now is None else now)
     if learnt is not None and learnt < mtu:
         mtu = learnt
-    return Path(stack, route.interface, src, dst, next_hop, route, mtu)
+    path = Path(stack, route.interface, src, dst, next_hop, route, mtu)
+    if route.metrics.get("mtu_lock") or (learnt is not None and stack.routes.pmtu[dst][2]):
+        path.locked = len(dst) == 4
+    return path
 
 
 def _group_path(stack: Stack, dst: bytes, src: bytes | None, interface: Interface | None) -> Path:

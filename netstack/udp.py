@@ -538,7 +538,7 @@ class UdpSocket(Socket):
             if len(dst) == 4:
                 if asked.ttl < 0 and is_multicast(dst):
                     ttl = self.ip_flags.get(IP_MULTICAST_TTL, 1)
-                fits = len(body) + 20 <= path.mtu
+                fits = len(body) + 20 <= path.mtu and not path.locked
                 dont_fragment = (whole and mode != IP_PMTUDISC_INTERFACE) or (mode == IP_PMTUDISC_WANT and fits)
                 stack.ipv4.send(path, IPPROTO_UDP, body, now, ttl, tos, dont_fragment, may_fragment=not whole)
                 if path.interface.txqueuelen:

@@ -162,11 +162,11 @@ class Connection(Tcb):
         sock = self.sock
         if sock is not None:
             timeouts.bounds(self, sock.flags)
-            self.set_ip(*sock.marks(path.version))
+            self.set_ip(*pmtu.ip_fields(sock, path))
 
     def set_ip(self, tos: int, ttl: int) -> None:
-        """IP_TOS and IP_TTL of the socket, or what IPv6 calls them."""
-        self.tos_now = tos & 0xFC
+        """IP_TOS (see `pmtu.ip_fields`) and IP_TTL of the socket, or what IPv6 calls them."""
+        self.tos_now = tos
         self.out = None
         if ttl >= 0:
             template = bytearray(self.path.template)

@@ -119,8 +119,8 @@ def by_fields(
         out = c.out = _new(_TCP_OUT)
         out.sport = c.ports >> 16
         out.dport = c.ports & 0xFFFF
-        out.tos = c.tos_now
-        out.dont_fragment = 1
+        out.tos = c.tos_now & 0xFF
+        out.dont_fragment = c.tos_now < 0x100  # else `pmtu.MAY_FRAGMENT`
     out.seq = seq & MASK
     out.ack = c.rcv_nxt & MASK if flags & ACK else 0
     out.window = window.select(c) if not flags & SYN else min(c.rcv_wnd, 65535)
@@ -241,7 +241,8 @@ def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
     if c.ecn_demand_cwr and flags & (SYN | ACK) == ACK:
         flags |= ECE  # a RST says it, too, as in Linux
     if tos != c.tos_now:
-        c.tos_now = c.out.tos = tos
+        c.tos_now = tos
+        c.out.tos = tos & 0xFF
     return flags
 
 

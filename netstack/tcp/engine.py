@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from csrc import Frame, lib
 from netstack import control
 from netstack.address import ANY4, ANY6
-from netstack.socket import IP_PMTUDISC_DONT, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT
-from netstack.tcp import delack, emit, output, timeouts
+from netstack.tcp import delack, emit, output, pmtu, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts
@@ -42,8 +41,6 @@ _timestamp_offset: Final = lib.trl_timestamp_offset
 
 PATHS_MAX = 1024
 TS_BEGIN = 300_000  # ms: the timestamp clock of a host that has been up for a while, since an echo of 0 means "none"
-NOT_FROM_ICMP = frozenset({IP_PMTUDISC_DONT, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT})
-"""Values of IP_MTU_DISCOVER with which an ICMP error makes nothing be sent again."""
 
 
 class Tcp:
@@ -463,20 +460,7 @@ class Tcp:
             self.tcpext.OutOfWindowIcmps += 1
             return
         if error.frag_needed or (error.version == 6 and error.type == 2):
-            mtu = error.mtu
-            if error.version == 6 and mtu - 60 - c.option_bytes >= c.mss_cache:
-                return  # what is sent fits already
-            floor = self.settings.route_min_pmtu if error.version == 4 else 1280
-            if mtu < floor:
-                mtu = floor
-            if mtu < c.mtu:
-                routes = c.path.stack.routes
-                routes.update_pmtu(error.dst, mtu, now, self.settings.route_mtu_expires * SECOND)
-                if error.version == 6 or c.sock is None or c.sock.ip_mtu_discover not in NOT_FROM_ICMP:
-                    c.icmp_frag_needed(mtu, now)
-                else:  # what is out may be fragmented or not; what follows is smaller
-                    c.mtu = mtu
-                    c.sync_mss()
+            pmtu.too_big(c, error, now)
             return
         code = error.errno
         if not code:

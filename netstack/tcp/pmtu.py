@@ -5,14 +5,63 @@ What a path takes is remembered by `netstack.route`; what nobody says is found o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from typing import TYPE_CHECKING, Any, Final
 
+from netstack.socket import (
+    IP_PMTUDISC_DO,
+    IP_PMTUDISC_DONT,
+    IP_PMTUDISC_INTERFACE,
+    IP_PMTUDISC_OMIT,
+    IP_PMTUDISC_WANT,
+)
 from netstack.tcp import output, recovery
 from netstack.tcp.scoreboard import mark_lost
 from netstack.tcp.tcb import CA_LOSS
 
 if TYPE_CHECKING:
+    from netstack.route import Path
     from netstack.tcp.connection import Connection
+    from netstack.tcp.socket import TcpSocket
+
+MAY_FRAGMENT: Final = 0x100
+"""Beside a TOS: the packet has no DF."""
+LINK_ONLY: Final = (IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT)
+
+
+def ip_fields(sock: TcpSocket, path: Path) -> tuple[int, int]:
+    """TOS, with MAY_FRAGMENT where it holds, and TTL of what the socket sends. DF stands only where IP_MTU_DISCOVER is
+    IP_PMTUDISC_DO, or _WANT and the route's MTU not locked; but in what no connection sends, a SYN-ACK too (as on
+    Linux)."""
+    tos, ttl = sock.marks(path.version)
+    tos &= 0xFC
+    if path.version == 4:
+        mode = sock.ip_mtu_discover
+        if mode != IP_PMTUDISC_DO and (mode != IP_PMTUDISC_WANT or path.locked):
+            tos |= MAY_FRAGMENT
+    return tos, ttl
+
+
+def too_big(c: Connection, error: Any, now: int) -> None:
+    """Fragmentation needed, or packet too big, about what is in flight (RFC 1191, RFC 8201)."""
+    mode = c.sock.mtu_discover(error.version) if c.sock is not None else IP_PMTUDISC_WANT
+    six = error.version == 6
+    if six and (mode in LINK_ONLY or error.mtu - 60 - c.option_bytes >= c.mss_cache):
+        return  # as on Linux; or what is sent fits already
+    path = c.path
+    if path.generation != path.stack.routes.generation:
+        c.reroute(now)
+        path = c.path
+    mtu = path.update_pmtu(error.mtu, now)
+    if not six and mode == IP_PMTUDISC_DO and error.mtu < mtu:
+        c.soft_error = errno.EMSGSIZE  # packets that must not be fragmented, and will not be smaller
+    if mtu >= c.mtu:
+        return
+    if six or (mode != IP_PMTUDISC_DONT and mode not in LINK_ONLY):
+        c.icmp_frag_needed(mtu, now)
+    else:  # what is out may be fragmented or not; what follows is smaller
+        c.mtu = mtu
+        c.sync_mss()
 
 
 def frag_needed(c: Connection, mtu: int, now: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netstack.address import format_ip
 from netstack.socket import (
+    IP_PMTUDISC_WANT,
     MSG_DONTWAIT,
     MSG_EOR,
     MSG_MORE,
@@ -38,7 +39,7 @@ from netstack.socket import (
     error,
     would_block,
 )  # fmt: skip
-from netstack.tcp import beside, congestion, delack, fsm, info, pacing, recvbuf, savesyn, sendbuf, sockopt, window
+from netstack.tcp import beside, congestion, delack, fsm, info, pacing, pmtu, recvbuf, savesyn, sendbuf, sockopt, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -259,8 +260,9 @@ class TcpSocket(Socket):
         c.keep_cnt = count or c.keep_cnt
         if self.cc_name and self.cc_name != c.cc.name:
             c.cc = congestion.create(self.cc_name)
-        if self.tos or self.ttl >= 0 or self.ip6_flags:
-            c.set_ip(*self.marks(c.path.version))
+        path = c.path
+        if self.tos or self.ttl >= 0 or self.ip6_flags or path.locked or self.ip_mtu_discover != IP_PMTUDISC_WANT:
+            c.set_ip(*pmtu.ip_fields(self, path))
 
     # Active open.
 
@@ -613,7 +615,7 @@ class TcpSocket(Socket):
 
     def ip_changed(self) -> None:
         if self.conn is not None:
-            self.conn.set_ip(*self.marks(self.conn.path.version))
+            self.conn.set_ip(*pmtu.ip_fields(self, self.conn.path))
 
     def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
         conn = self.conn

@@ -96,7 +96,7 @@ def follow_route(stack: Any, device: str, route: Route, destinations: Sequence[s
         stack.set_queue(device, route.queue)
     metrics: dict[str, Any] = {}
     for name, value in route.attributes.items():
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and (not isinstance(value, bool) or name == "mtu_lock"):
             metrics[name] = value // 1_000_000 if name == "rto_min" else value
         elif name == "features":
             metrics["features"] = 1 if "ecn" in str(value) else 0
