@@ -1,11 +1,11 @@
-"""What may be sent now, and sending it (RFC 9293 section 3.8; RFC 5681; RFC 1122 section 4.2.3.4; RFC 896).
+"""What may be sent now, and sending it (RFC 9293 section 3.8; RFC 5681).
 
-`write` sends new data as long as cwnd, the peer's window and Nagle's rule (Minshall's variant: only one small segment
-may be unacknowledged) allow, as super-segments whose payload is the application's own buffers. `retransmit_lost`
-sends again what recovery marked lost. Headers are put in front by `emit`.
+`write` sends new data as long as cwnd (RFC 5681 section 3.1), the peer's window, silly window avoidance (RFC 9293
+section 3.8.6.2.1) and the Nagle algorithm (section 3.7.4, in Minshall's variant of appendix A.3: only one small segment
+may be unacknowledged) allow, as super-segments whose payload is the application's own buffers. `retransmit_lost` sends
+again what recovery marked lost (RFC 6675 section 5). Headers are put in front by `emit`.
 
-Exceptions to "new data only within cwnd": a tail loss probe (`push_one=2`), and window probes, which lie in or just
-outside of the offered window by one byte at most.
+Exceptions to "new data only within cwnd": a tail loss probe (`push_one=2`), and window probes (`persist`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from netstack.tcp.tcb import (
     LOSS_PROBE,
     MS,
     PROBE0,
+    REO_TIMEOUT,
     RETRANS,
     SYN_SENT,
 )  # fmt: skip
@@ -54,8 +55,8 @@ def send_ack(c: Connection, now: int) -> None:
 
 
 def acceptable_seq(c: Connection) -> int:
-    """SND.NXT; where the peer has taken its window back below that, the window's edge: beyond it the peer would not
-    accept the segment (RFC 9293 section 3.10.7.4)."""
+    """SND.NXT; but where the peer has shrunk its window below that, the window's right edge, since the peer would not
+    accept a segment beyond it (RFC 9293 section 3.10.7.4, first step)."""
     beyond = c.snd_nxt - c.snd_una - c.snd_wnd
     if beyond <= 0 or (c.wscale_ok and beyond < 1 << c.rcv_wscale):
         return int(c.snd_nxt)
@@ -63,7 +64,7 @@ def acceptable_seq(c: Connection) -> int:
 
 
 def current_mss(c: Connection) -> int:
-    """What fits beside the options of the moment (RFC 6691)."""
+    """How much payload fits beside the options of the moment (RFC 9293 section 3.7.1; RFC 6691)."""
     mss: int = c.mss_cache
     if c.sacks or c.dsack is not None:
         n = min(len(c.sacks) + (c.dsack is not None), 3 if c.ts_ok else 4)
@@ -72,7 +73,8 @@ def current_mss(c: Connection) -> int:
 
 
 def tso_segs(c: Connection, mss: int) -> int:
-    """How many segments a super-segment may have: about a millisecond at the pacing rate, more on short paths."""
+    """How many segments a super-segment may have: about a millisecond at the pacing rate, more on short paths (Linux's
+    tcp_tso_autosize)."""
     settings = c.settings
     size = c.pacing_rate >> 10
     shift = c.min_rtt_us >> settings.tcp_tso_rtt_log
@@ -90,16 +92,17 @@ def tso_segs(c: Connection, mss: int) -> int:
 
 
 def nagle_holds(c: Connection, nonagle: int) -> bool:
-    """Whether a segment smaller than the MSS has to wait."""
+    """Whether a segment smaller than the MSS has to wait (RFC 9293 section 3.7.4 and appendix A.3; TCP_CORK)."""
     if nonagle & NAGLE_CORK:
         return True
     return bool(not nonagle and c.packets_out and c.snd_una < c.snd_sml <= c.snd_nxt)
 
 
 def should_defer(c: Connection, in_flight: int, mss: int, max_segs: int, now: int, size: int, last: bool) -> int:
-    """Wait for the next ACK rather than send a fraction of a super-segment, of a buffer with `size` bytes, the `last`
-    that waits? 0 no, 1 yes, 3 yes and cwnd is the limit, 5 yes and the peer's window is."""
-    since: int = c.wstamp_ns if c.wstamp_ns > c.tso_ns else c.tso_ns  # what is paced counts from when its turn came
+    """Whether to wait for the next ACK rather than send a part of a super-segment, which is silly window avoidance for
+    those (Linux's tcp_tso_should_defer). The first buffer has `size` bytes, and is the `last` that waits or not.
+    0: no, 1: yes, 3: yes, and cwnd is the limit, 5: yes, and the peer's window is."""
+    since: int = c.wstamp_ns if c.wstamp_ns > c.tso_ns else c.tso_ns  # a paced segment counts from when it was due
     if c.ca_state >= CA_RECOVERY or now - since >= MS:
         return 0
     send_win = c.snd_una + c.snd_wnd - c.snd_nxt
@@ -153,7 +156,7 @@ def take(c: Connection, size: int) -> tuple[Any, ...]:
 
 
 def record_end(c: Connection, seq: int, size: int) -> int:
-    """How many of those bytes lie before the next end of a record (MSG_EOR)."""
+    """How many of the `size` bytes at `seq` lie before the next end of a record (MSG_EOR)."""
     for end in c.eor:
         if end > seq:
             return int(min(size, end - seq))
@@ -171,8 +174,8 @@ def head_end(c: Connection, mss: int) -> int:
 
 def grow(c: Connection, most: int, mss: int) -> int:
     """Where the first buffer that waits ends, once it has taken from the second what it may: up to `most` bytes in all,
-    and its flags come along. It takes from those behind as well where its last segment would be a small one in the
-    midst of data (RFC 1122 section 4.2.3.4), which Linux sends.
+    and its PSH comes along. It goes on to those behind while its last segment would be a small one in the midst of data
+    (RFC 9293 section 3.8.6.2.1). Linux takes from the second only, and sends such a segment.
     """
     ends, snd_nxt = c.ends, c.snd_nxt
     first = end = ends[0]
@@ -195,14 +198,14 @@ def grow(c: Connection, most: int, mss: int) -> int:
 
 
 def gone(c: Connection) -> None:
-    """Buffers that have been sent."""
+    """Forget the ends of buffers that have been sent."""
     ends, snd_nxt = c.ends, c.snd_nxt
     while ends and ends[0] <= snd_nxt:
         del ends[0]
 
 
 def push_due(c: Connection, end: int) -> int:
-    """The flags of a segment that ends there: PSH when it reaches a place where one is due."""
+    """The flags of a segment that ends at `end`: with PSH if it reaches a place where one is due."""
     marks = c.push_marks
     if marks[0] > end:
         return ACK
@@ -213,8 +216,8 @@ def push_due(c: Connection, end: int) -> int:
 
 
 def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: bool = False, most: int = 1) -> None:
-    """Send what may be sent. `push_one` 1: the `most` full buffers that were just completed; 2: a loss probe, of one
-    segment whatever cwnd says, of more where cwnd has room for what waited (Linux)."""
+    """Send what may be sent. With `push_one` 1 send at most `most` full buffers, which were just completed; with 2 a
+    loss probe, which is of one segment whatever cwnd says, and of more where cwnd has room (as in Linux)."""
     if c.snd_nxt >= c.write_seq:
         return
     nonagle = c.nonagle if nagle else NAGLE_OFF
@@ -258,10 +261,10 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             if stop < avail:
                 avail, last = stop, False
         if c.snd_up:
-            quota = 1  # the pointer is each segment's own
+            quota = 1  # the urgent pointer counts from each segment's own sequence number
         room = wnd_end - snd_nxt
         if avail <= mss:
-            if avail + (last and c.fin_queued) > room:  # the FIN goes with its data, as in Linux, or both wait
+            if avail + (last and c.fin_queued) > room:  # as in Linux, the FIN goes with its data or both wait
                 rwnd_limited = True
                 break
             if avail < mss and last and not c.fin_queued and nagle_holds(c, nonagle) and not c.snd_up:
@@ -310,7 +313,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         rec.rate = c.rate
         full = size == max_segs * mss
         alike = full and pcount > 1 and rec.flags == ACK and burst.plain(c)
-        # Hung into the flight before it leaves: what the wire hands back at once finds it.
+        # It is sent before it is entered into the queue and the list by time: nothing comes back before this returns.
         header = emit(c, snd_nxt, flags, rec.frags, size, now, mss if pcount > 1 else 0)
         c.rtx.append(rec)
         head = c.ts_head
@@ -325,7 +328,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         c.packets_out = prior + pcount
         sent += pcount
         if c.was_full and in_flight + pcount < cwnd:
-            c.check_space(now)  # cwnd would take more than the send buffer gives it
+            c.check_space(now)  # cwnd would allow more than the send buffer holds
         if size:
             c.data_segs_out += pcount
             c.bytes_sent += size
@@ -374,7 +377,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
 
 
 def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True) -> bool:
-    """Send record i again, at most `segs` segments of it. False when the peer's window does not allow it."""
+    """Send record i again, at most `segs` segments of it. False if the peer's window or the device forbids it."""
     rec = c.rtx[i]
     if c.mtup is not None:
         c.mtup.size = 0  # a probe that is out proves nothing any more
@@ -385,7 +388,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     mss = current_mss(c)
     room = c.snd_una + c.snd_wnd - rec.seq
     if room <= 0:
-        # A window shrunk below what is out: only the first segment is sent, and serves as a probe.
+        # The window was shrunk below what is out: only the first segment is sent again, and serves as a probe.
         if rec.seq != c.snd_una:
             return False
         room = mss
@@ -429,7 +432,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
         pacing.sent(c, rec.length, now)
     marks = rec.marks | EVER_RETRANS
     if counted:
-        if not marks & RETRANS_OUT:  # an undone timeout leaves it set on what was sent again
+        if not marks & RETRANS_OUT:  # the undoing of a timeout leaves the mark on records that were sent again
             marks |= RETRANS_OUT
             c.retrans_out += pcount
         if not c.retrans_stamp_ns:
@@ -444,7 +447,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
 
 
 def collapse(c: Connection, i: int, room: int) -> None:
-    """Take the small records after i into it, so that the retransmission is a full segment."""
+    """Join the small records behind record i to it, so that a full segment is sent (tcp_retrans_collapse)."""
     rtx = c.rtx
     rec = rtx[i]
     while i + 1 < len(rtx):
@@ -499,12 +502,10 @@ def retransmit_lost(c: Connection, now: int) -> None:
             c.counters.TCPFastRetrans += rec.pcount
             if c.ca_state in (CA_CWR, CA_RECOVERY):
                 c.prr_out += rec.pcount
-        if i == 0 and c.pending != 3:
+        if i == 0 and c.pending != REO_TIMEOUT:
             rearm = True
         i += 1
-    c.retransmit_hint = rtx[i].seq if i < len(rtx) else -1
-    if i >= len(rtx):
-        c.retransmit_hint = c.snd_nxt
+    c.retransmit_hint = rtx[i].seq if i < len(rtx) else c.snd_nxt
     if rearm:
         rto.arm(c, RETRANS, c.rto_ns, now)
 
@@ -513,7 +514,7 @@ def retransmit_lost(c: Connection, now: int) -> None:
 
 
 def force(c: Connection, size: int, mss: int, flags: int, now: int) -> None:
-    """Send one segment of new data, of which the caller knows that it may be."""
+    """Send one segment of new data, which the caller knows to be allowed (a window probe or an MTU probe)."""
     if c.paced and congested.refuses(c):
         congested.refused(c, size, 1, now)
         return
@@ -553,7 +554,7 @@ def force(c: Connection, size: int, mss: int, flags: int, now: int) -> None:
 
 
 def send_reset(c: Connection, now: int) -> None:
-    """<SEQ=SND.NXT><CTL=RST,ACK>: we give the connection up (RFC 9293 section 3.10.5)."""
+    """The connection is given up: <SEQ=SND.NXT><CTL=RST> (RFC 9293 section 3.10.5), with an ACK as in Linux."""
     c.tcp_counters.OutRsts += 1
     flags = RST | ACK if c.state != SYN_SENT else RST
     emit(c, acceptable_seq(c), flags, (), 0, now)
