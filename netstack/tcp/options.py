@@ -1,9 +1,9 @@
-"""Options of the SYNs: what is offered, and what comes of the peer's answer (RFC 9293 section 3.7.1, RFC 6691, RFC
-7323, RFC 2018).
+"""Options of the SYNs: what is offered, and what comes of the peer's answer. MSS: RFC 9293 section 3.7.1 and RFC 6691;
+window scale: RFC 7323 section 2; timestamps: RFC 7323 section 3; SACK permitted: RFC 2018 section 2.
 
-MSS counts payload without options: what is announced is the interface's MTU less the fixed headers; what is sent is
-bounded by the peer's announcement and the path's MTU, less the options each segment carries. A peer that announces
-nothing gets 536, and 1220 over IPv6.
+MSS counts payload without options: what is announced is the path's MTU less the fixed headers; what is sent is bounded
+by the peer's announcement and the path's MTU, less the options that each segment carries. A peer that announces nothing
+gets 536, and 1220 over IPv6.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def headers(version: int) -> int:
 
 
 def advertised_mss(version: int, mtu: int, metrics: dict[str, int], user_mss: int, min_adv: int) -> int:
-    """The MSS option of our SYN. No host has to do with less than IPv6's least MTU (RFC 8200 section 5)."""
+    """The MSS option of our SYN (RFC 9293 section 3.7.1), unless the route or the user (TCP_MAXSEG) sets another. Over
+    IPv6 every host takes packets of the least MTU (RFC 8200 section 5), so it is never less than what fits those."""
     mss = metrics.get("advmss", 0) or max(mtu - headers(version), min_adv if version == 4 else MSS_DEFAULT_6)
     mss = min(mss, 65535 - 40)
     if user_mss and user_mss < mss:
@@ -43,13 +44,14 @@ def default_mss(version: int) -> int:
 
 
 def peer_mss(seg: Segment, user_mss: int, version: int) -> int:
-    """The MSS the peer announced, within reason."""
+    """The MSS that the peer announced, or the default; bounded by TCP_MAXSEG."""
     mss = (seg.mss if seg.options & OPT_MSS else 0) or default_mss(version)
     return min(mss, user_mss) if user_mss else mss
 
 
 def settle(c: Connection, seg: Segment, now: int) -> None:
-    """Active side: the peer's SYN says which of the options offered are in force."""
+    """Active side: the peer's SYN says which of the options offered are in force (RFC 7323 sections 2.2 and 3.2, RFC
+    2018 section 2)."""
     opts = seg.options
     c.mss_clamp = peer_mss(seg, c.user_mss, c.path.version)
     if opts & OPT_WSCALE and c.wscale_ok:
@@ -65,7 +67,7 @@ def settle(c: Connection, seg: Segment, now: int) -> None:
         c.saw_ts = True
         c.rcv_tsecr = seg.tsecr
         c.option_bytes = TIMESTAMP_BYTES
-        if seg.flags & ACK:  # where SYNs crossed, ours stands until its SYN-ACK is acknowledged
+        if seg.flags & ACK:  # in a simultaneous open this waits until our SYN-ACK is acknowledged
             c.advmss -= TIMESTAMP_BYTES
     else:
         c.ts_ok = False
@@ -80,7 +82,8 @@ def fitting_mss(version: int, mtu: int, mss_clamp: int, option_bytes: int, min_s
 
 
 def effective_mss(version: int, mtu: int, mss_clamp: int, option_bytes: int, max_window: int, min_snd: int) -> int:
-    """SendMSS (RFC 9293 section 3.7.1, Eff.snd.MSS), kept below half the largest window ever offered."""
+    """Eff.snd.MSS (RFC 9293 section 3.7.1), at most half the largest window that the peer ever offered (Linux's
+    tcp_bound_to_half_wnd), so that a small window does not stall the sender."""
     mss = fitting_mss(version, mtu, mss_clamp, option_bytes, min_snd)
     if max_window:
         cutoff = max_window >> 1 if max_window > MSS_DEFAULT else max_window

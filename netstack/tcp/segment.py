@@ -1,8 +1,9 @@
 """A received segment as TCP sees it: the header's fields, its options, and a view of the payload (RFC 9293 section
 3.1).
 
-Parsing is C's (`struct trl_pkt`); this is the typed view that the rest of the package reads. The engine loads one
-instance again for every packet: who keeps something of it copies it. Sequence numbers here are as on the wire.
+C parses the packet (`struct trl_pkt`); this is the typed view that the rest of the package reads. The engine loads the
+same instance for every packet, so whoever keeps something of it copies it. Sequence numbers here are as on the wire.
+Parsed options are those of RFC 9293 section 3.2 (MSS), RFC 7323 (window scale, timestamps) and RFC 2018 (SACK).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ OPT_TIMESTAMP: int = lib.TRL_OPT_TIMESTAMP
 OPT_SACK: int = lib.TRL_OPT_SACK
 OPT_MD5: int = lib.TRL_OPT_MD5
 
-# A payload shorter than this is copied out of its frame, so that the frame need not be kept for its sake.
+# A payload shorter than this is copied out of its frame, so that it does not keep the frame in memory.
 COPY_BELOW = 4096
 
 _buffer: Final = ffi.buffer
@@ -30,13 +31,12 @@ Plain = tuple[bytes, bytes, int, int, int, int, int, int, int, int, int]
 
 
 class Segment:
-    """Wire view of one segment. `sack` is a tuple of (left, right); `gso_segs` counts the wire segments it stands
-    for."""
+    """Wire view of one segment. `sack` is a tuple of (left, right); `gso_segs` counts the wire segments it stands for;
+    `mss`, `wscale`, `tsval`, `tsecr` and `sack` mean something only where `options` has the option's bit."""
 
     __slots__ = (
         "ack", "flags", "gso_segs", "gso_size", "interface", "key", "length", "mss", "options", "payload", "sack",
-        "seq",
-        "tos", "tsecr", "tsval", "ttl", "urgent", "window", "wscale",
+        "seq", "tos", "tsecr", "tsval", "ttl", "urgent", "window", "wscale",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -1,13 +1,13 @@
 """The transmission control block: every variable of a connection (RFC 9293 section 3.3.1), in plain slots.
 
-SND.* and RCV.* are unwrapped integers (see `seq`). Windows and buffers are bytes; cwnd, ssthresh, packets_out and its
-kin count segments, as Linux does; times ending in `_ns` are nanoseconds, round trips are microseconds (`srtt_us` is
-eight times the smoothed value, `RTO` and deadlines are nanoseconds).
+SND.* and RCV.* are unwrapped integers (see `seq`). Windows and buffers are in bytes; cwnd, ssthresh, packets_out and
+the other counts of the flight are in segments, as in Linux. Times ending in `_ns` (the RTO and deadlines among them)
+are nanoseconds, and round trips are microseconds (`srtt_us` is eight times the smoothed value).
 
-The flight, in segments: packets_out sent and not cumulatively acknowledged, of which sacked_out are SACKed (or
-counted by duplicate ACKs), lost_out deemed lost, and retrans_out retransmissions still out:
+The flight, in segments: packets_out were sent and not cumulatively acknowledged; of these sacked_out were SACKed (or,
+without SACK, counted by duplicate ACKs) and lost_out are deemed lost; retrans_out retransmissions are still out:
 
-    pipe = packets_out - (sacked_out + lost_out) + retrans_out          (RFC 6675 section 4)
+    pipe = packets_out - (sacked_out + lost_out) + retrans_out       (RFC 6675 section 4, SetPipe, as Linux counts it)
 """
 
 from __future__ import annotations
@@ -54,13 +54,11 @@ INFINITE_SSTHRESH = 0x7FFFFFFF
 EMPTY: Final[tuple[Any, ...]] = ()
 """What a connection has in place of lists that it does not need yet, or never."""
 NO_RECORDS: Final[list[Any]] = []
-"""The same where a list is wanted: replaced, never changed."""
+"""The same where the type is a list. It is replaced by another, and never changed."""
 SECOND = 1_000_000_000
 MS = 1_000_000
-
-
 URGENT_AHEAD = 0x100  # urg_data: the urgent byte is announced, and not here yet
-NO_RATE: Final = (0, 0, False)
+NO_RATE: Final = (0, 0, False)  # see `rate`
 
 
 class Tcb:
@@ -189,16 +187,18 @@ class Tcb:
         # Pacing and the delivery rate (see `pacing`, `rate`).
         self.max_pacing_rate = self.wstamp_ns = self.pace_ns = self.rate_delivered = self.rate_interval_us = 0
         self.paced = False
-        self.rate_app_limited = True  # before any sample nothing is known of the path
+        self.rate_app_limited = True  # without any sample nothing is known of the path
         self.rate = NO_RATE
         # Sender's user side.
         self.chrono = self.chrono_ns = self.busy_ns = self.rwnd_limited_ns = self.sndbuf_limited_ns = 0
         self.nonagle = self.tail_seq = self.tso_ns = self.sndbuf = self.notsent_lowat = 0
         self.sndbuf_locked = self.wake_pending = self.wake_all = self.was_full = False
-        self.room_at = -1  # -1: no room to tell of; -2: of room and data; -3: of room alone; else where rcv_nxt was
+        # What there is to tell who waits for room to send: -1 nothing, -2 room and data, -3 room alone, else room,
+        # which came when RCV.NXT was this number.
+        self.room_at = -1
         self.eor: tuple[int, ...] = ()
         self.push_marks: tuple[int, ...] = ()  # where PSH is due, within what is not sent
-        self.ends: Any = EMPTY  # where each buffer that waits ends, but the last, which may go on
+        self.ends: Any = EMPTY  # where each buffer that waits ends, except the last, which may still grow
         self.zerocopy: deque[tuple[int, int]] | None = None  # see `beside`
         self.zerocopy_next = 0
         self.stamps: Stamps | None = None
