@@ -1,8 +1,9 @@
-"""In-order and out-of-order data (RFC 9293 section 3.10.7.4, seventh step), and the SACK blocks that tell of it (RFC
-2018 section 4, RFC 2883).
+"""In-order and out-of-order data (RFC 9293 section 3.10.7.4, seventh step), and the SACK blocks that report it (RFC
+2018 section 4, RFC 2883 section 4).
 
 `rcvq` holds buffers ready to be read; `ooo` holds (seq, end, payload, fin), disjoint and sorted, beyond RCV.NXT.
 `sacks` are up to four blocks, the most recently changed first; `dsack` is the duplicate range to report first, once.
+Text that the RFC has wait for its turn is held; the memory it may take, and what is dropped first, are Linux's rules.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from netstack.tcp.segment import Segment
 
 BLOCKS_EXPECTED = 2
-JOINED_BELOW = 3_673  # beyond a page, segments are kept apart
-MAX_OOO = 20_000  # entries; memory is bounded by rcvbuf long before
+JOINED_BELOW = 3_673  # a buffer of more bytes than this does not fit into a page, and is kept apart
+MAX_OOO = 20_000  # entries; rcvbuf bounds the memory long before that
 
 
 def set_dsack(c: Connection, seq: int, end: int) -> None:
@@ -35,7 +36,7 @@ def set_dsack(c: Connection, seq: int, end: int) -> None:
 
 
 def extend_dsack(c: Connection, seq: int, end: int) -> None:
-    """More of the same duplicate came before it was reported."""
+    """More of a duplicate came before it was reported: one D-SACK reports both, if they touch."""
     if c.dsack is None:
         set_dsack(c, seq, end)
     else:
@@ -45,7 +46,7 @@ def extend_dsack(c: Connection, seq: int, end: int) -> None:
 
 
 def add_sack(c: Connection, seq: int, end: int) -> None:
-    """RFC 2018 section 4: the block with the segment just received comes first."""
+    """RFC 2018 section 4: the block that has the segment just received comes first."""
     sacks = c.sacks
     kept = []
     for left, right in sacks:
@@ -60,8 +61,9 @@ def add_sack(c: Connection, seq: int, end: int) -> None:
 
 
 def report(c: Connection, seq: int, end: int, now: int) -> None:
-    """Note a block to be reported. An ACK that was held back goes out first when this one lies beyond the two that an
-    ACK is expected to have room for: else the peer might never hear of what is pushed out, and send it again."""
+    """Note a block to be reported. If an ACK is being held back (compressed) and this block is not among the two that
+    an ACK is expected to have room for, that ACK goes out first. Otherwise the peer might never hear of the block that
+    is pushed out, and would send those segments again."""
     if c.compressed_ack:
         at = 0
         for left, right in c.sacks:
@@ -75,9 +77,9 @@ def report(c: Connection, seq: int, end: int, now: int) -> None:
 
 
 def make_room(c: Connection, seq: int, size: int) -> bool:
-    """Whether a segment of `size` bytes at `seq` may be queued; else try to grow the buffer, then to squeeze what is
-    queued. What the bytes themselves need is what counts: a segment may bring more overhead than there is room for.
-    """
+    """Whether a segment of `size` bytes at `seq` may be queued. If there is no room, grow the buffer, then join what is
+    queued, then drop what is out of order. Only the bytes have to have room, and not the segment's overhead (Linux's
+    tcp_try_rmem_schedule)."""
     if c.rmem + size <= c.rcvbuf:
         return True
     counters = c.counters
@@ -98,8 +100,8 @@ def make_room(c: Connection, seq: int, size: int) -> bool:
 
 
 def prune(c: Connection, seq: int, size: int) -> None:
-    """Drop what was held for longest ahead (RFC 2018 section 8 allows it), an eighth of the buffer at a time. Nothing
-    is given up for what lies beyond it. No block is reported any more that may have gone."""
+    """Drop what lies farthest ahead (RFC 2018 section 8 allows it), an eighth of the buffer at a time, but nothing that
+    comes before the segment at `seq`. The blocks, some of which may be gone, are no longer reported."""
     goal = c.rcvbuf >> 3
     held = len(c.ooo)
     while c.ooo and seq <= c.ooo[-1][0]:
@@ -116,7 +118,7 @@ def prune(c: Connection, seq: int, size: int) -> None:
 
 
 def collapse(c: Connection) -> None:
-    """Join the queue into one buffer: the overhead of many small ones goes."""
+    """Join the queue into one buffer, which has less overhead than many small ones."""
     queue = c.rcvq
     for chunk in queue:
         c.rmem -= truesize(len(chunk))
@@ -129,8 +131,8 @@ def collapse(c: Connection) -> None:
 
 
 def enqueue(c: Connection, payload: Any, size: int) -> None:
-    """Put text behind what is queued: into the last buffer, where its memory has room for it, so that a flow of small
-    segments costs no more than its bytes (Linux's tcp_try_coalesce)."""
+    """Put text behind what is queued: into the last buffer if the memory of that has room for it, so that a flow of
+    small segments costs no more than its bytes (Linux's tcp_try_coalesce)."""
     cost = truesize(size)
     if size < JOINED_BELOW and c.rcvq:
         have = len(c.rcvq[-1])
@@ -142,8 +144,8 @@ def enqueue(c: Connection, payload: Any, size: int) -> None:
 
 
 def in_order(c: Connection, seg: Segment, now: int, skip: int = 0) -> None:
-    """The plain case: the payload begins at RCV.NXT, nothing is out of order, no FIN. Appended without a copy. What of
-    the segment was old (`skip` bytes) has been cut off; it counts for how large the peer's segments are."""
+    """Text that begins at RCV.NXT is appended without a copy. If the segment began with old text, those `skip` bytes
+    have been cut off; they count only towards how large the peer's segments are."""
     length = whole = seg.length
     if skip:
         length -= skip
@@ -177,7 +179,7 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
     end = seq + length + (1 if fin else 0)
     rcv_nxt = c.rcv_nxt
     if c.dsack is not None and (seq != rcv_nxt or c.ooo or seg.flags & (URG | FIN)):
-        c.dsack = None  # no ACK has taken it along: Linux's slow path begins anew
+        c.dsack = None  # no ACK has reported it yet; like Linux's slow path, forget it
     if seq == rcv_nxt or (seq < rcv_nxt < end):
         room = c.receive_window()
         if seq < rcv_nxt:
@@ -188,7 +190,7 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
             return
         skip = rcv_nxt - seq
         if not make_room(c, seq, length):
-            c.ack_pending |= delack.SCHED | delack.NOW | window.NO_MEMORY  # say so at once
+            c.ack_pending |= delack.SCHED | delack.NOW | window.NO_MEMORY  # the peer has to know at once
             if c.rcvq and length > skip:
                 c.counters.TCPRcvQDrop += 1
                 return
@@ -207,13 +209,13 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
         if c.ooo:
             drain(c, now)
             if not c.ooo:
-                c.ack_pending |= delack.NOW  # RFC 5681 section 4.2: a gap was filled
+                c.ack_pending |= delack.NOW  # RFC 5681 section 4.2: an ACK at once, since a gap was filled
         if c.sacks:
             nxt = c.rcv_nxt
             c.sacks = [block for block in c.sacks if block[0] > nxt] if c.ooo else []
         return
     if end <= rcv_nxt:
-        # Seen before. Tell so at once.
+        # All of it came before: report that at once (RFC 9293 section 3.10.7.4, first step; RFC 2883).
         c.counters.DelayedACKLost += 1
         set_dsack(c, seq, end)
         out_of_window(c)
@@ -225,12 +227,13 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
 
 
 def out_of_window(c: Connection) -> None:
+    """What came is not in the window: it is acknowledged at once (RFC 9293 section 3.10.7.4, first step)."""
     delack.enter_quickack(c)
     c.ack_pending |= delack.SCHED
 
 
 def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now: int) -> None:
-    """Hold the segment until the gap before it is filled."""
+    """Hold the segment until the gap before it is filled, without what is held already."""
     counters = c.counters
     if c.ecn_ok or seg.tos & 3:
         c.check_ce(seg)
@@ -268,7 +271,7 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
         extend_dsack(c, ooo[i][0], right)
         right = ooo[i][0]
         fin = False
-    if left >= right:  # the next one holds the rest of it, or all
+    if left >= right:  # all of it is held already
         counters.TCPOFOMerge += 1
         if c.sack_ok:
             report(c, seq, end, now)
@@ -280,17 +283,17 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     ooo.insert(i, (left, right, payload, fin))
     if c.stamps is not None:
         c.stamps.held(left, now)
-    if c.sack_ok:  # else the window stays, and with it the ACK is a duplicate
+    if c.sack_ok:  # without SACK the window must not change, or the ACK would not count as a duplicate
         window.grow(c, seg.length)
     c.rmem += truesize(len(payload))
     if c.sack_ok:
         report(c, seq, end, now)
-    if c.sock is not None:  # not accepted yet, or closed: nobody reads, and nothing grows
+    if c.sock is not None:  # while the connection is not accepted yet, or closed, nobody reads and nothing grows
         window.grow_buffer(c, c.rcvq_space)
 
 
 def drain(c: Connection, now: int) -> None:
-    """The gap is filled: move what is in order now to the receive queue."""
+    """A gap was filled: move what is in order now to the receive queue."""
     ooo = c.ooo
     duplicate_end = c.rcv_nxt
     n = 0
