@@ -1,9 +1,11 @@
-"""RACK-TLP (RFC 8985): loss detected by time, and a probe at the tail so that there is something to detect it with.
+"""RACK-TLP (RFC 8985; "section" in this file means one of that RFC): loss is detected by time, and a probe at the tail
+makes the peer send something to detect it by.
 
-RACK (section 6): a segment is lost when one sent sufficiently later has been delivered: "later" is RACK.rtt + the
-reordering window after its own transmission. The window is zero until reordering has been seen (then three SACKed
-segments are proof enough), else a quarter of the minimum round trip times a factor that D-SACKs raise. TLP (section
-7): two round trips after the last transmission, if nothing is heard, send new data or the last segment again.
+RACK (section 6): a segment is lost when one that was sent sufficiently later has been delivered, that is when RACK.rtt
+and the reordering window have passed since its own transmission. As long as no reordering has been seen, the window is
+zero in recovery and once DupThresh segments are SACKed; else it is a quarter of the minimum round trip, times a factor
+that D-SACKs raise. TLP (section 7): two round trips after the last transmission without an ACK, send new data or the
+last segment again.
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ from netstack.tcp.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, LOSS_PROBE, MS, REO_T
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
-TIMEOUT_MIN_NS = 2 * MS  # what a timer is late by at worst, and peers' timers
+TIMEOUT_MIN_NS = 2 * MS  # Linux's TCP_TIMEOUT_MIN: timers, ours and the peer's, may be late by so much
 RECOVERY_THRESH = 16  # recoveries for which a widened window persists (section 6.2 step 4)
 
 
 def reo_wnd_us(c: Connection) -> int:
-    """Section 6.2 step 4: RACK.reo_wnd."""
+    """Section 6.2 step 4: RACK.reo_wnd, never more than SRTT."""
     if not c.reord_seen:
         if c.ca_state >= CA_RECOVERY:
             return 0
@@ -42,13 +44,14 @@ def reo_wnd_us(c: Connection) -> int:
     settle = c.min_rtt_us >> 2
     reo = settle
     if c.rack_steps > 1:
-        # Where a segment that overtook others has set min_rtt, a quarter of that says little about the path.
+        # A segment that overtook others may have set min_rtt, a quarter of which then says little about the path. (The
+        # RFC and Linux always take a quarter of min_rtt.)
         step = srtt >> 2 if 2 * srtt > 3 * c.min_rtt_us else settle
         reo += step * (c.rack_steps - 1)
     if reo > srtt:
         reo = srtt
     if c.min_rtt_us <= 1 and c.reord_seen:
-        # The clock does not resolve this path: two times are only known to differ by a tick.
+        # The clock is too coarse for this path: two times that differ are only known to differ by a tick.
         tick = c.settings.tcp_clock_granularity_us
         if reo < tick:
             return int(tick)
@@ -60,7 +63,8 @@ def remaining_ns(c: Connection, xmit_ns: int, reo_us: int, now: int) -> int:
 
 
 def detect_loss(c: Connection, now: int) -> int:
-    """Section 6.2 step 5. Marks what is lost; returns the longest time to wait for what may yet be, or 0."""
+    """Section 6.2 step 5, RACK_detect_loss: mark what is lost. Returns the longest time until something else would be,
+    or 0."""
     reo_us = reo_wnd_us(c)
     rack_order, rack_end = c.rack_order, c.rack_end
     limit = (c.rack_rtt_us + reo_us) * 1000 - now
@@ -84,7 +88,7 @@ def detect_loss(c: Connection, now: int) -> int:
 
 
 def mark_losses(c: Connection, now: int) -> bool:
-    """After an ACK: True when the reordering timer was set."""
+    """Section 6.2 step 5 after an ACK. True when the reordering timer was set."""
     if not c.rack_advanced:
         return False
     c.rack_advanced = False
@@ -96,7 +100,7 @@ def mark_losses(c: Connection, now: int) -> bool:
 
 
 def reo_timeout(c: Connection, now: int) -> None:
-    """The reordering timer: what has not been delivered by now is lost."""
+    """The reordering timer expired (section 6.2 step 5): what has not been delivered by now is lost."""
     before = c.in_flight()
     lost = c.lost
     detect_loss(c, now)
@@ -110,7 +114,8 @@ def reo_timeout(c: Connection, now: int) -> None:
 
 
 def update_reo_wnd(c: Connection, prior_delivered: int) -> None:
-    """Section 6.2 step 4: widen on D-SACK, once a round trip; forget after sixteen recoveries without."""
+    """Section 6.2 step 4, RACK_update_reo_wnd: widen the window for a D-SACK, at most once per round trip; take that
+    back after sixteen recoveries without one."""
     if c.settings.tcp_recovery & 2 or not prior_delivered:
         return
     if prior_delivered < c.rack_last_delivered:
@@ -149,7 +154,7 @@ def schedule_probe(c: Connection, advancing: bool, now: int) -> bool:
 
 
 def send_probe(c: Connection, now: int) -> None:
-    """Section 7.3: new data if any may be sent, else the last segment again."""
+    """Section 7.3, TLP_send_probe: new data if any may be sent, else the last segment again."""
     if not c.tlp_high_seq:
         c.tlp_retrans = False
         mss = output.current_mss(c)
@@ -174,13 +179,13 @@ def send_probe(c: Connection, now: int) -> None:
 
 
 def probe_ack(c: Connection, ack: int, flag: int, now: int) -> None:
-    """Section 7.4: what an ACK says about the probe."""
+    """Section 7.4, TLP_process_ack: what an ACK says about the probe."""
     if ack < c.tlp_high_seq:
         return
     if not c.tlp_retrans or flag & DSACK_TLP:
         c.tlp_high_seq = 0
     elif ack > c.tlp_high_seq:
-        # The probe repaired a loss: answer it as congestion.
+        # The probe has repaired a loss: respond as to congestion.
         recovery.init_cwnd_reduction(c, now)
         recovery.set_ca_state(c, CA_CWR, now)
         recovery.end_cwnd_reduction(c, now)

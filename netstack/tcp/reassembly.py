@@ -3,7 +3,7 @@
 
 `rcvq` holds buffers ready to be read; `ooo` holds (seq, end, payload, fin), disjoint and sorted, beyond RCV.NXT.
 `sacks` are up to four blocks, the most recently changed first; `dsack` is the duplicate range to report first, once.
-Text that the RFC has wait for its turn is held; the memory it may take, and what is dropped first, are Linux's rules.
+How much memory all this may take, and what is dropped first when there is too much, are Linux's rules.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""The retransmission queue and its scoreboard (RFC 6675, RFC 2018 section 5, RFC 2883), in the shape RACK needs.
+"""The retransmission queue and its scoreboard (RFC 6675 section 3, RFC 2018 section 5, RFC 2883 section 4), in the
+shape that RACK needs (RFC 8985 section 5).
 
 A `Sent` record stands for one transmitted segment or super-segment, as an skb does in Linux: its range, its payload
-(the application's own buffers), when it was last sent, and three marks: SACKED, LOST, RETRANS (a retransmission is
-out). `order` numbers transmissions, because time alone does not tell which of two was first: everything that a batch
-of ACKs clocks out is sent in one instant. Records lie in `c.rtx` in sequence order without gaps; those not SACKed and
-not waiting to be retransmitted also hang in a list in order of transmission time (`ts_head`), which is what RACK
-walks. A record is split where a SACK edge, a retransmission or a new MSS cuts it.
+(the application's own buffers), when it was last sent, and its marks: SACKED, LOST, RETRANS_OUT (a retransmission of it
+is out) and EVER_RETRANS. `order` numbers transmissions, because time alone does not tell which of two was first:
+everything that a batch of ACKs clocks out is sent in one instant. Records are in `c.rtx` in sequence order without
+gaps; those not SACKed and not waiting to be retransmitted are also in a linked list in order of transmission
+(`ts_head`), which is what RACK walks. A record is split where a SACK edge, a retransmission or a new MSS cuts it.
 
 Invariants, after every call: packets_out is the sum of `pcount` over the queue; sacked_out (with SACK), lost_out and
 retrans_out are the sums over the records so marked; SACKED and LOST exclude each other.
@@ -95,7 +96,7 @@ NOTHING_SENT: Final = Head()
 
 
 def link_last(c: Connection, rec: Sent) -> None:
-    """`rec` was sent just now: it goes to the end of the list by time."""
+    """`rec` was just sent: it goes to the end of the list in order of transmission."""
     head = c.ts_head
     if rec.next is not None:
         rec.prev.next = rec.next
@@ -186,7 +187,7 @@ def set_mss(c: Connection, rec: Sent, mss: int) -> None:
 
 
 def mark_lost(c: Connection, rec: Sent) -> None:
-    """Deem the record lost; if it is its retransmission that was lost, say so by taking RETRANS off."""
+    """Deem the record lost. If it was lost before, it is the retransmission that is lost now, and no longer out."""
     marks = rec.marks
     if marks & SACKED:
         return
@@ -205,8 +206,8 @@ def mark_lost(c: Connection, rec: Sent) -> None:
 
 
 def join_sacked(c: Connection) -> None:
-    """Neighbours that were SACKed become one record, as Linux keeps them all along: so what the receiver has dropped
-    after all (RFC 2018 section 8) goes again in super-segments, and counts from when the first of it was sent."""
+    """Make one record of neighbours that were SACKed, as Linux does whenever a SACK comes. So what the receiver has
+    dropped after all (RFC 2018 section 8) is sent again in super-segments, with the send time of the first record."""
     kept: list[Sent] = []
     for rec in c.rtx:
         size = rec.length if rec.pcount == 1 else rec.mss
@@ -258,18 +259,18 @@ def sack_one(c: Connection, st: AckState, rec: Sent, dup: bool, now: int) -> Non
         if marks & SACKED and rec.seq < st.reord:
             st.reord = rec.seq
     if rec.end <= c.snd_una:
-        return  # this very ACK takes it off: a copy that arrived, too, is no reordering
+        return  # this ACK covers it, and `ack.clean` takes it off; that a copy arrived too is no reordering
     if not marks & SACKED:
         rack_advance(c, rec, marks, now)
         if marks & RETRANS_OUT:
-            # Not tagged lost: believe that the retransmission is still out, and leave RETRANS.
+            # If it is not marked lost, believe that the retransmission is still out, and leave RETRANS_OUT.
             if marks & LOST:
                 marks &= ~(LOST | RETRANS_OUT)
                 c.lost_out -= pcount
                 c.retrans_out -= pcount
         else:
             if not marks & RETRANS_ANY:
-                # New SACK for a segment never retransmitted that was in a hole: reordering.
+                # It was in a hole and never retransmitted: reordering (RFC 8985 section 6.2 step 3).
                 if rec.seq < c.highest_sack and rec.seq < st.reord:
                     st.reord = rec.seq
                 if rec.end <= c.high_seq:
@@ -302,7 +303,7 @@ def rack_advance(c: Connection, rec: Sent, marks: int, now: int) -> None:
     """RFC 8985 section 6.2 step 2: the most recently sent segment that has been delivered, and its round trip."""
     rtt_us = (now - rec.xmit_ns) // 1000
     if rtt_us < c.min_rtt_us and marks & RETRANS_ANY:
-        return  # the ACK is more likely for the original
+        return  # it is more likely that the ACK is for the original
     c.rack_advanced = True
     c.rack_rtt_us = rtt_us
     order = rec.order
@@ -312,8 +313,8 @@ def rack_advance(c: Connection, rec: Sent, marks: int, now: int) -> None:
 
 
 def walk(c: Connection, st: AckState, left: int, right: int, dup: bool, now: int, begin: int = 0) -> None:
-    """Tag what [left, right) covers, from the record on that holds `begin`. A record covered in part is split at a
-    multiple of its MSS."""
+    """Tag the records that [left, right) covers, beginning with the one that holds `begin`. A record that is covered in
+    part is split at a multiple of its MSS."""
     rtx = c.rtx
     begin = max(left, begin)
     if not rtx or right <= rtx[0].seq or begin >= c.snd_nxt:
@@ -344,7 +345,8 @@ def walk(c: Connection, st: AckState, left: int, right: int, dup: bool, now: int
 
 
 def dsack_seen(c: Connection, st: AckState, left: int, right: int) -> int:
-    """A D-SACK came for [left, right): how many segments arrived twice; 0 when it is not to be believed."""
+    """A D-SACK came for [left, right) (RFC 2883 section 4): how many segments arrived twice, or 0 when it is not to be
+    believed (Linux's tcp_dsack_seen)."""
     if left >= right or right - left > c.max_window:
         c.counters.TCPDSACKIgnoredDubious += 1
         return 0
@@ -366,11 +368,12 @@ def dsack_seen(c: Connection, st: AckState, left: int, right: int) -> int:
 
 
 def sack_valid(c: Connection, left: int, right: int, dup: bool) -> bool:
-    """Whether a block can be about something sent (old ones only as D-SACK within the undo range)."""
+    """Whether a block can be about something that was sent. One below SND.UNA can be so only as a D-SACK, for what was
+    sent since the reduction that may be undone (Linux's tcp_is_sackblock_valid)."""
     if right > c.snd_nxt or left >= right or left >= c.snd_nxt:
         return False
     if left > c.snd_una:
-        return True  # one that begins at SND.UNA says what the ACK itself would have said
+        return True  # (of a block that begins at SND.UNA, SEG.ACK itself would tell)
     if not dup or not c.undo_marker:
         return False
     if right > c.snd_una:
@@ -411,7 +414,7 @@ def tag(c: Connection, st: AckState, blocks: list[tuple[int, int]], ack: int, pr
                 c.counters.TCPDSACKIgnoredOld += 1
             elif is_dup:
                 c.counters.TCPDSACKIgnoredNoUndo += 1
-            elif ack == c.snd_una or right > c.snd_una:  # else it is old because its ACK was overtaken
+            elif ack == c.snd_una or right > c.snd_una:  # else the ACK was overtaken, and its block is merely old
                 c.counters.TCPSACKDiscard += 1
             continue
         if is_dup:
@@ -421,7 +424,7 @@ def tag(c: Connection, st: AckState, blocks: list[tuple[int, int]], ack: int, pr
         fresh.append((left, right))
     fresh.sort()
     for left, right in fresh:
-        # Walk only what the ACK before did not say already.
+        # Walk only what the last ACK did not report already.
         begin = left
         for old_left, old_right in known:
             if old_left <= begin < old_right:
@@ -434,8 +437,8 @@ def tag(c: Connection, st: AckState, blocks: list[tuple[int, int]], ack: int, pr
 
 
 def check_sack_reordering(c: Connection, low_seq: int, by_timestamp: bool = False) -> None:
-    """A segment at `low_seq`, below the highest SACKed one, arrived without having been retransmitted: measure
-    how far."""
+    """A segment at `low_seq`, below the highest SACKed one, arrived without having been retransmitted: the distance is
+    the degree of reordering, which replaces DupThresh (RFC 6675; its adaptation is Linux's)."""
     mss = c.mss_cache
     metric = (c.highest_sack if c.sacked_out and c.sack_ok else c.snd_una) - low_seq
     if metric <= 0:
