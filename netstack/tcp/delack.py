@@ -1,14 +1,16 @@
 """When to acknowledge (RFC 9293 section 3.8.6.3, RFC 5681 section 4.2), with Linux's adaptive delay.
 
-At once: in quick-ACK mode (the beginning of a connection, after loss, out-of-order data), when more than one
-full-sized segment is unacknowledged and the window can follow, and when something asked for it (`NOW`). (Once
-segments have come out of order, a window that is far from closed need not follow where frames come in batches,
-between which the application reads: where a path loses ACKs too, one for a whole batch is too few: the first two
-segments of one are acknowledged, and then each sixteenth of what comes in a round trip, or every second segment where
-that is less, and what is left when it is read. So a flight has two ACKs at least: were there one and the path lost it,
-the peer would send a probe, and its ACK, of a single segment, be delayed.) Otherwise
-after `ato_ns`, the smoothed time between arrivals, between 40 ms and 200 ms. A connection that answers within that
-time is interactive ("pingpong"): its ACKs wait for the answer.
+An ACK goes out at once in quick-ACK mode (at the beginning of a connection, after a loss, for out-of-order data), when
+more than one full-sized segment is unacknowledged and the window can follow, and when something asked for it (`NOW`).
+Otherwise it goes out after `ato_ns`, the smoothed time between arrivals, which is kept between 40 ms and 200 ms. A
+connection that answers within that time is interactive ("pingpong"): its ACKs wait for the answer.
+
+There is one exception of this stack's own, for frames that come in batches, between which the application reads. Once
+segments have come out of order, the path may lose ACKs as well, and one for a whole batch would be too few. So, as long
+as the window is far from closed, the first two segments of a batch are acknowledged whether or not the window can
+follow, then each sixteenth of what comes in a round trip (or every second segment where that is less), and the rest
+when it is read. A flight thus has at least two ACKs. With a single one, which the path may lose, the peer would send a
+loss probe, and the ACK of that one segment would be delayed.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from netstack.tcp.tcb import CLOSED, MS
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
-# Bits of ack_pending.
+# Bits of ack_pending (PUSHED, PUSHED2: a segment with PSH, or a small one, came; once, twice).
 SCHED, TIMER, PUSHED, PUSHED2, NOW, HELD = 1, 2, 4, 8, 16, 32
 
 
@@ -34,14 +36,14 @@ def incr_quickack(c: Connection, most: int) -> None:
 
 
 def enter_quickack(c: Connection) -> None:
-    """Quick-ACK mode: the sender needs the ACKs (RFC 5681 section 4.2: a gap, RFC 3168: CE)."""
+    """Quick-ACK mode: the sender needs each ACK soon, because of a gap (RFC 5681 section 4.2) or of CE (RFC 3168)."""
     incr_quickack(c, c.settings.tcp_max_quickacks)
     c.ack_pingpong = 0
     c.ato_ns = c.settings.tcp_delack_min_ms * MS
 
 
 def hold(c: Connection, now: int) -> None:
-    """Owe an ACK for as long as one may be owed."""
+    """Delay an ACK for as long as one may be delayed."""
     enter_quickack(c)
     c.ack_pending |= SCHED | TIMER
     c.delack_ns = now + c.delack_max_ns
@@ -53,7 +55,7 @@ def in_pingpong(c: Connection) -> bool:
 
 
 def data_received(c: Connection, now: int) -> None:
-    """In-order data came: learn its rhythm."""
+    """In-order data came: adapt `ato_ns` to the time between arrivals (Linux's tcp_event_data_recv)."""
     c.ack_pending |= SCHED
     ato = c.ato_ns
     if not ato:
@@ -73,11 +75,12 @@ def data_received(c: Connection, now: int) -> None:
 
 
 def after_telling(c: Connection, now: int) -> None:
-    """After a segment: tell the application, and acknowledge what it does not answer at once, with its answer.
+    """After a segment: tell the application, then acknowledge what it has not answered at once.
 
-    Who is called back and not only woken up may read and send in between; what its reading calls for waits until then.
-    Where the engine keeps a list (`Tcp.told`), who was woken has until that is settled, unless the window has to
-    follow, or the path has lost or overtaken segments: there each ACK may be the one that arrives.
+    An application that is called back, and not only woken, may read and send within the call: the ACKs and window
+    updates that its reading calls for wait until the call is over. Where the engine keeps a list (`Tcp.told`), an
+    application that is woken has time until that is settled. It has not if the window has to follow, or if the path has
+    lost or reordered segments: there each ACK may be the one that arrives.
     """
     copied = c.copied_seq
     c.ack_pending |= HELD
@@ -91,7 +94,7 @@ def after_telling(c: Connection, now: int) -> None:
 
 
 def let_go(c: Connection, copied: int, now: int) -> None:
-    """The application has had its chance to answer since `copied_seq` was that."""
+    """The application has had its chance to answer; `copied` is what `copied_seq` was before."""
     if c.ack_pending & HELD:
         c.ack_pending &= ~HELD
         if c.state != CLOSED:
@@ -102,7 +105,7 @@ def let_go(c: Connection, copied: int, now: int) -> None:
 
 
 def check(c: Connection, now: int) -> None:
-    """After a segment: acknowledge now, later or not at all."""
+    """After a segment: acknowledge now, later or not at all (Linux's __tcp_ack_snd_check)."""
     pending = c.ack_pending
     if not pending & SCHED:
         return
@@ -125,7 +128,7 @@ def check(c: Connection, now: int) -> None:
     if not c.ooo:
         delay(c, now)
         return
-    # Out of order: duplicate ACKs at once, but compress floods of SACKs after the third.
+    # Out of order: duplicate ACKs at once (RFC 5681 section 4.2), but after the third Linux compresses them.
     if not c.sack_ok or c.compressed_ack >= c.settings.tcp_comp_sack_nr:
         output.send_ack(c, now)
         return
@@ -146,8 +149,8 @@ def check(c: Connection, now: int) -> None:
 
 
 def early(c: Connection, ahead: int, now: int) -> bool:
-    """Whether more than a segment, on a path that loses, is to be acknowledged before the whole batch has been taken
-    (all of which comes at one `now`)."""
+    """Whether more than a segment is to be acknowledged before the whole batch has been taken, which comes at one `now`
+    (the exception above)."""
     if ahead > c.rcvq_space >> 4:
         return True
     if now == c.early_ack_ns:
@@ -157,7 +160,7 @@ def early(c: Connection, ahead: int, now: int) -> bool:
 
 
 def delay(c: Connection, now: int) -> None:
-    """Arm the delayed-ACK deadline."""
+    """Arm the delayed-ACK deadline (Linux's tcp_send_delayed_ack)."""
     settings = c.settings
     least = settings.tcp_delack_min_ms * MS
     ato = c.ato_ns
@@ -185,7 +188,7 @@ def delay(c: Connection, now: int) -> None:
 
 
 def expired(c: Connection, now: int) -> None:
-    """The delayed-ACK deadline passed."""
+    """The delayed-ACK deadline has passed: RFC 9293 section 3.8.6.3 allows 500 ms at most."""
     c.delack_ns = 0
     c.ack_pending &= ~TIMER
     if c.ack_pending & SCHED:
@@ -199,7 +202,8 @@ def expired(c: Connection, now: int) -> None:
 
 
 def after_read(c: Connection, copied: int, now: int) -> None:
-    """The application read: send the ACK that was waiting for it, or a window update worth sending."""
+    """The application has read: send the ACK that waited for it, or a window update worth sending (RFC 9293 section
+    3.8.6.2.2; Linux's tcp_cleanup_rbuf)."""
     pending = c.ack_pending
     if pending & HELD:
         return

@@ -1,9 +1,10 @@
 """The receive window: how much to offer (RFC 9293 section 3.8.6.2.2, silly window avoidance; RFC 7323 section 2), and
-how the buffer grows with what the application takes (dynamic right-sizing).
+how the buffer grows with what the application takes (dynamic right-sizing; Linux's).
 
-Buffers are accounted as Linux does: each queued buffer costs what it would occupy there, `rcvbuf` bounds the sum, and
-`scaling_ratio`/256 of free buffer space is offered as window. `rcv_ssthresh` starts small and rises with well-formed
-data, `window_clamp` is what the whole buffer can offer. The right edge offered never moves left.
+Buffers are accounted as in Linux: each queued buffer costs what it would occupy there, `rcvbuf` bounds the sum, and
+`scaling_ratio`/256 of the free space is offered as window. `rcv_ssthresh` starts small and rises with well-formed data,
+`window_clamp` is what the whole buffer can offer. The right edge offered never moves left (RFC 9293 section 3.8.6),
+unless tcp_shrink_window allows it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 DEFAULT_RATIO = 128  # of 256
 CLAMP_MIN = 1152  # half of the smallest receive buffer (SOCK_MIN_RCVBUF)
-NO_MEMORY = 64  # of ack_pending: what came was not taken, and the window is closed, whatever was offered before
+NO_MEMORY = 64  # a bit of ack_pending: what came was not taken, so the window is closed whatever was offered before
 REMNANT = 0x2B  # FIN, SYN, PSH, URG: such a segment may well be shorter than the others
 
 
 def truesize(length: int) -> int:
-    """What a queued segment costs: Linux's skb->truesize for a packet that a TUN device handed up. Headers of 40
-    bytes, 64 of headroom and 320 of shared info round up to a kmalloc size; then comes the sk_buff's own 256. What a
-    page does not hold is in further pages. (So the offered window and its growth are those of Linux, byte for byte.)
+    """What a queued segment costs: Linux's skb->truesize for a packet that a TUN device handed up. The text, 40 bytes
+    of headers, 64 of headroom and 320 of shared info are rounded up to a kmalloc size; the sk_buff itself adds 256.
+    What does not fit into a page is in further pages. (So the offered window and its growth are Linux's to the byte.)
     """
     if 600 < length <= 1624:
         return 2304
@@ -49,7 +50,8 @@ def initial(
     core_max: int,
     signed: bool = False,
 ) -> tuple[int, int, int]:
-    """Window, clamp and scale to begin with, from the free space. Returns (rcv_wnd, window_clamp, rcv_wscale)."""
+    """Window, clamp and scale to begin with, from the free space (RFC 7323 section 2.3; Linux's
+    tcp_select_initial_window). Returns (rcv_wnd, window_clamp, rcv_wscale)."""
     if not clamp:
         clamp = 65535 << 14
     space = min(max(space, 0), clamp)
@@ -80,7 +82,7 @@ def space_from_win(c: Connection, win: int) -> int:
 
 
 def set_rcvlowat(sock: TcpSocket) -> None:
-    """SO_RCVLOWAT (socket(7)): the buffer grows to hold as much, but is never asked to be half full."""
+    """SO_RCVLOWAT (socket(7)): the buffer grows to hold so much, which is never more than half of it."""
     c = sock.conn
     if sock.rcvlowat == (c.rcvlowat if c is not None else 1):
         return
@@ -98,7 +100,8 @@ def set_rcvlowat(sock: TcpSocket) -> None:
 
 
 def candidate(c: Connection) -> int:
-    """The window that would be offered now, were the edge free to move left."""
+    """The window that would be offered now if the right edge were free to move left (Linux's __tcp_select_window). It
+    grows by a segment or half the buffer at least (RFC 9293 section 3.8.6.2.2)."""
     mss = c.rcv_mss
     ratio = c.scaling_ratio
     rcvbuf = c.rcvbuf
@@ -113,7 +116,7 @@ def candidate(c: Connection) -> int:
             return 0
     wscale = c.rcv_wscale
     if wscale and c.settings.tcp_shrink_window:
-        # As much as there is room for, in whole units: an offer may be taken back.
+        # An offer may be taken back, so it is what there is room for, in units of the scale.
         free = free >> wscale << wscale
         if free < full >> 1:
             c.ack_quick = 0
@@ -144,7 +147,7 @@ def select(c: Connection) -> int:
     wscale = c.rcv_wscale
     rcv_nxt = c.rcv_nxt
     if wscale and not c.rmem and not c.settings.tcp_shrink_window:
-        # All has been read: `candidate` without its conditions.
+        # All has been read: what `candidate` would say, without its conditions.
         new = c.rcvbuf * c.scaling_ratio >> 8
         if new > c.rcv_ssthresh:
             new = c.rcv_ssthresh
@@ -187,7 +190,7 @@ def select(c: Connection) -> int:
 
 
 def set_clamp(c: Connection, clamp: int) -> None:
-    """No more than that is to be offered from now on."""
+    """No more than `clamp` is offered from now on (TCP_WINDOW_CLAMP)."""
     old = c.window_clamp
     clamp = max(clamp, CLAMP_MIN)
     if clamp == old:
@@ -200,7 +203,8 @@ def set_clamp(c: Connection, clamp: int) -> None:
 
 
 def measure_rcv_mss(c: Connection, seg: Segment) -> None:
-    """Guess the peer's segment size: what "every second full-sized segment" and window updates go by."""
+    """Estimate the peer's segment size, which tells what a full-sized segment is (RFC 9293 section 3.8.6.3; Linux's
+    tcp_measure_rcv_mss)."""
     length = seg.length
     size = seg.gso_size or length
     before = c.last_seg_size
@@ -229,7 +233,8 @@ def measure_rcv_mss(c: Connection, seg: Segment) -> None:
 
 
 def grow(c: Connection, length: int) -> None:
-    """Well-formed data came: let the offer rise by two segments or twice the data, as far as the buffer has room."""
+    """Well-formed data came: let the offer rise by two segments or twice the data, as far as the buffer has room
+    (Linux's tcp_grow_window)."""
     free = (c.rcvbuf - c.rmem) * c.scaling_ratio >> 8
     clamp = c.window_clamp
     room = (free if free < clamp else clamp) - c.rcv_ssthresh
@@ -248,7 +253,8 @@ def grow(c: Connection, length: int) -> None:
 
 
 def _grow_by_parts(c: Connection, length: int, size: int) -> int:
-    """Small payloads cost more than they bring: rise only while the offer is small against the largest buffer."""
+    """Small payloads take more buffer than they fill: let the offer rise only while it is small against the largest
+    buffer (Linux's __tcp_grow_window)."""
     part = win_from_space(c, size) >> 1
     window = win_from_space(c, c.settings.tcp_rmem[2]) >> 1
     while c.rcv_ssthresh <= window:
@@ -262,18 +268,19 @@ def _grow_by_parts(c: Connection, length: int, size: int) -> int:
 
 
 def rcv_rtt_sample(c: Connection, rtt_us: int, win_dep: bool) -> None:
-    """The receiver's round trip: one that depends on the window (`win_dep`) can only lower it, others are smoothed."""
+    """A sample of the receiver's round trip. One that depends on the window (`win_dep`) can only lower it; others are
+    smoothed."""
     if rtt_us <= 0:
         rtt_us = 1
     old = c.rcv_rtt_us
     if not old or rtt_us << 3 < old:
         c.rcv_rtt_us = rtt_us << 3
-    elif not win_dep and c.rcv_nxt == c.copied_seq:  # a reader that lags makes the peer look far away
+    elif not win_dep and c.rcv_nxt == c.copied_seq:  # if the reader lags, the sample is too long
         c.rcv_rtt_us = old - (old >> 3) + rtt_us
 
 
 def rcv_rtt_measure(c: Connection, now: int) -> None:
-    """Without timestamps: the time to receive one window is at most a round trip."""
+    """Without timestamps: the time in which one window is received is taken for a round trip, which it is at least."""
     if c.rcv_rtt_ns:
         if c.rcv_nxt < c.rcv_rtt_seq:
             return
@@ -283,8 +290,8 @@ def rcv_rtt_measure(c: Connection, now: int) -> None:
 
 
 def grow_buffer(c: Connection, space: int) -> None:
-    """Make the buffer fit what comes in a round trip after next, when `space` bytes came in the last one, and what is
-    held out of order."""
+    """Make the buffer fit what may come in the round trip after next, if `space` bytes came in the last one and the
+    growth goes on, and what is held out of order (Linux's tcp_rcvbuf_grow)."""
     old = c.rcvq_space
     c.rcvq_space = space
     if not c.settings.tcp_moderate_rcvbuf or c.rcvbuf_locked:
@@ -300,7 +307,7 @@ def grow_buffer(c: Connection, space: int) -> None:
 
 
 def space_adjust(c: Connection, now: int) -> None:
-    """Dynamic right-sizing: once a round trip, make the buffer fit twice what the application took in it."""
+    """Dynamic right-sizing: once per round trip, make the buffer fit what the application took (`grow_buffer`)."""
     elapsed = (now - c.rcvq_space_ns) // 1000
     rtt = c.rcv_rtt_us
     if elapsed < rtt >> 3 or not rtt:
