@@ -325,7 +325,12 @@ def _write_stats(path: str | None, machine: Machine, device: NetDevice) -> None:
     from tools.live import live
 
     groups["Live"] = live(machine)
-    fresh = f"{path}.new" if os.path.isfile(path) else path  # who reads it sees it whole
+    write_whole(path, groups)
+
+
+def write_whole(path: str, groups: Mapping[str, Mapping[str, int]]) -> None:
+    """JSON to a file; who reads it while it is written again sees it whole."""
+    fresh = f"{path}.new" if os.path.isfile(path) else path
     with open(fresh, "w") as file:
         json.dump(groups, file, indent=1)
         file.write("\n")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import errno
 import gc
-import json
 import os
 import signal
 import sys
@@ -24,7 +23,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
-from tools.up import IMPAIRMENTS, check_stats, check_words, cidr, configure_machine, explain_tap, serve, word_of
+from tools.up import (
+    IMPAIRMENTS,
+    check_stats,
+    check_words,
+    cidr,
+    configure_machine,
+    explain_tap,
+    serve,
+    word_of,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from drivers.clock import RealTimeline
@@ -116,6 +125,14 @@ def run(args: argparse.Namespace) -> int:
         joined = Joined(timeline, devices[0], devices[1], *ways, timeline.stream("wire"))
         cleanup.callback(joined.close)
         cleanup.callback(write_stats, args.stats, joined, ends)
+
+        def show(now: int) -> None:
+            print(summary(joined), file=sys.stderr, flush=True)
+
+        asked = {signal.SIGUSR1: show, signal.SIGUSR2: lambda now: write_stats(args.stats, joined, ends)}
+        for number in asked:
+            before = signal.signal(number, lambda number, frame: timeline.post(asked[signal.Signals(number)]))
+            cleanup.callback(signal.signal, number, before)
         gc.freeze()  # nothing made so far will go: the collector need not look at it again and again
         cleanup.callback(gc.unfreeze)
         print(f"ready {devices[0].name} {devices[1].name}", flush=True)
@@ -161,6 +178,18 @@ def open_tap(name: str, netns: str | None, mtu: int | None, cleanup: ExitStack) 
     return device
 
 
+def summary(joined: Joined) -> str:
+    """A line for each way: what was offered and came out, and whatever else happened to any frame."""
+    lines = []
+    a, b = joined.a.name, joined.b.name
+    for text, way in ((f"a_to_b {a} → {b}", joined.a_to_b), (f"b_to_a {b} → {a}", joined.b_to_a)):
+        counters = way.counters
+        rest = [f"{n} {name}" for name, n in counters.items() if n and not name.startswith(("offered", "delivered"))]
+        said = [f"{counters['offered']} frames offered", f"{counters['delivered']} delivered", *rest]
+        lines.append(f"{text}: {', '.join(said)}")
+    return "\n".join(lines)
+
+
 def write_stats(path: str | None, joined: Joined, ends: tuple[str | None, str | None]) -> None:
     """{"a_to_b": what happened to frames, "b_to_a": ..., and each device's counters by its name}."""
     if path is None:
@@ -175,6 +204,4 @@ def write_stats(path: str | None, joined: Joined, ends: tuple[str | None, str | 
         except OSError:  # the namespace has gone; what we counted ourselves is still known
             counters = device.counters
         groups[device.name if device.name not in groups else f"{device.name} (b)"] = counters
-    with open(path, "w") as file:
-        json.dump(groups, file, indent=1)
-        file.write("\n")
+    write_whole(path, groups)

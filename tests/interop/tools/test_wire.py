@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,23 @@ def test_a_cut_machine_says_so(
     assert machine.process.wait(timeout=20) == 1
     assert "cut" in machine.errors.read_text()
     machine.stop()
+
+
+def test_it_says_what_happened_so_far(wire: Start) -> None:
+    cable = wire("--loss", "30%", "--seed", "5")
+    cable.near.run("ping", "-q", "-c", "40", "-i", "0.01", "-W", "1", "10.0.0.2", check=False)
+    cable.process.send_signal(signal.SIGUSR1)
+    cable.process.send_signal(signal.SIGUSR2)
+    deadline = time.monotonic() + 20
+    while not (cable.stats_file.exists() and "b_to_a tapb" in cable.errors.read_text()):
+        assert time.monotonic() < deadline, cable.errors.read_text()
+    forth = cable.stats()["a_to_b"]
+    said = "{offered} frames offered, {delivered} delivered, {lost} lost".format(**forth)
+    assert f"a_to_b tapa → tapb: {said}\n" in cable.errors.read_text() and forth["lost"] > 0
+    cable.near.run("ping", "-q", "-c", "40", "-i", "0.01", "-W", "1", "10.0.0.2", check=False)
+    assert cable.stop(signal.SIGINT) == 130
+    assert cable.stats()["a_to_b"]["offered"] > forth["offered"]
+    assert [path.name for path in cable.stats_file.parent.iterdir() if path.suffix == ".new"] == []
 
 
 def test_usage_and_privileges(terrella: str, netns: Callable[[], Any]) -> None:
