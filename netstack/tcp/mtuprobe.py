@@ -1,13 +1,15 @@
-"""Packetization layer path MTU discovery (RFC 4821): finding out what a path takes without being told.
+"""Packetization layer path MTU discovery (RFC 4821; "section" in this file means one of that RFC): finding out what a
+path takes without being told.
 
 A search goes on between `low`, what is known to get through (at first tcp_base_mss), and `high`, what the peer and the
-link allow. A probe is one segment half way between, sent when there is enough behind it to tell its loss from the
-network's: five segments at least, so that duplicate ACKs come. If it is acknowledged, `low` rises, and with it the MSS
-(section 7.2); if it is found lost, `high` falls, and cwnd does not (section 7.6). When the two are closer than
-tcp_probe_threshold, or when a probe met a timeout, it rests; after tcp_probe_interval seconds the search begins anew.
+link allow (section 7.2). A probe is one segment half way between them (section 7.3), sent when so much data follows it
+that its loss is found by duplicate ACKs: DupThresh segments and one more (section 7.4). If it is acknowledged, `low`
+rises, and with it the MSS (section 7.6.1). If it is found lost, `high` falls and cwnd does not (section 7.6.2). When
+the two are closer than tcp_probe_threshold the search rests; after tcp_probe_interval seconds it begins anew.
 
-tcp_mtu_probing 2 does this from the first, 1 only after a black hole (section 7.7): segments time out again and again
-and nobody says why. Then they are of tcp_base_mss at most, and if that is not enough of half of what was tried last.
+tcp_mtu_probing 2 does this from the beginning, 1 only after a black hole (section 7.7), when segments time out again
+and again and no ICMP error says why. Then segments are of tcp_base_mss at most, and if that does not help, of half of
+what was tried last. These limits and when to probe are Linux's.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 LEAST_CWND = 11
-"""Segments. With fewer the loss of a probe would be felt."""
+"""Segments: with a smaller cwnd the loss of a probe would cost too much (section 7.4)."""
 WAIT, SENT, NOT_NOW = 0, 1, -1
 
 
@@ -60,7 +62,7 @@ def begin(c: Connection, now: int) -> None:
 
 
 def black_hole(c: Connection, now: int) -> None:
-    """Section 7.7: nothing gets through any more."""
+    """Section 7.7, full-stop timeout: nothing gets through any more."""
     search, settings = c.mtup, c.settings
     if search is None:
         begin(c, now)
@@ -71,7 +73,7 @@ def black_hole(c: Connection, now: int) -> None:
 
 
 def probe(c: Connection, now: int) -> int:
-    """New data may be sent: SENT a probe; WAIT until there is room for one; or NOT_NOW."""
+    """New data may be sent (section 7.5): SENT a probe; WAIT until there is room for one; or NOT_NOW."""
     search = c.mtup
     if search is None or search.size or c.ca_state != CA_OPEN or c.cwnd < LEAST_CWND or c.sacks or c.dsack is not None:
         return NOT_NOW
@@ -99,12 +101,12 @@ def probe(c: Connection, now: int) -> int:
     search.end = c.snd_nxt + size
     search.size = mtu_of(c, size)
     output.force(c, size, size, ACK, now)
-    c.cwnd -= 1  # it counts for two
+    c.cwnd -= 1  # the probe takes the place of two segments
     return SENT
 
 
 def acknowledged(c: Connection, now: int) -> None:
-    """What was out when the probe was, and more, has arrived: so have the probe's bytes, in one piece."""
+    """Section 7.6.1: SND.UNA has passed the probe, so the path took it in one piece."""
     search = c.mtup
     if search is None or not search.size or search.end > c.snd_una:
         return
@@ -120,8 +122,8 @@ def acknowledged(c: Connection, now: int) -> None:
 
 
 def failed(c: Connection, now: int) -> bool:
-    """Losses have been found. Whether the probe is what is missing first: then the path has not taken it, which says
-    nothing of congestion."""
+    """Section 7.6.2: losses have been found. Whether the probe is the first segment missing: then the path did not take
+    it, which says nothing of congestion."""
     search = c.mtup
     if search is None or not search.size or c.ca_state >= CA_CWR or c.snd_una != search.begin:
         return False

@@ -1,11 +1,13 @@
-"""The retransmission timeout (RFC 6298), with Linux's way of computing the variance, and how long to go on trying.
+"""The retransmission timeout (RFC 6298), with Linux's way of computing the variance, and how long to go on trying (RFC
+9293 section 3.8.3).
 
 `srtt_us` holds eight times SRTT and `mdev_us` four times the mean deviation, so that RFC 6298 (2.3) is shifts and
-adds. Linux differs from the RFC in two things. RTTVAR is the greatest mean deviation of the last round trip and
-decays only once per round trip, and its floor is the minimum RTO (200 ms), so that RTO = SRTT + max(200 ms, 4 *
-RTTVAR). And a sample below SRTT raises the deviation eight times less, lest a falling round trip inflate the RTO.
+adds. Linux differs from the RFC in two things. RTTVAR (`rttvar_us`, times four) is the greatest mean deviation of the
+last round trip and decays only once per round trip, and its floor is the minimum RTO (200 ms), so that RTO = SRTT +
+max(200 ms, 4 * RTTVAR). And a sample below SRTT raises the deviation eight times less, lest a falling round trip
+inflate the RTO.
 
-Karn's algorithm (RFC 6298 section 3) is in the caller: samples come only from segments never retransmitted, or from
+Karn's algorithm (RFC 6298 section 3) is the caller's part: samples come only from segments never retransmitted, or from
 timestamps.
 """
 
@@ -53,7 +55,7 @@ def sample(c: Connection, rtt_us: int) -> None:
 
 
 def computed_ns(c: Connection) -> int:
-    """SRTT + RTTVAR, in nanoseconds, within the upper bound of RFC 6298 (2.5)."""
+    """RFC 6298 (2.3): SRTT + 4 * RTTVAR, in nanoseconds, within the upper bound of (2.5)."""
     rto = ((c.srtt_us >> 3) + c.rttvar_us) * 1000
     most = c.rto_max_ns
     return rto if rto < most else most
@@ -69,7 +71,7 @@ def arm(c: Connection, kind: int, delay_ns: int, now: int) -> None:
     most = c.rto_max_ns
     c.pending = kind
     if c.paced and c.wstamp_ns > now and kind in (RETRANS, LOSS_PROBE):
-        delay_ns += c.wstamp_ns - now  # what was sent last is still to leave, so to say
+        delay_ns += c.wstamp_ns - now  # a paced segment counts as sent when the time that it takes is over (Linux)
     at = now + (delay_ns if delay_ns < most else most)
     c.rtx_ns = at
     if at < c.deadline_ns or not c.deadline_ns:
@@ -77,20 +79,20 @@ def arm(c: Connection, kind: int, delay_ns: int, now: int) -> None:
 
 
 def rearm(c: Connection, now: int) -> None:
-    """RFC 6298 (5.2), (5.3): off when all is acknowledged, else RTO from now."""
+    """RFC 6298 (5.2) and (5.3): off when everything is acknowledged, else RTO from now."""
     if not c.packets_out:
         c.pending = 0
         c.rtx_ns = 0
         return
     rto = c.rto_ns
-    if c.pending >= 2:  # a loss probe or RACK's timer stood in: what was left of the RTO counts
+    if c.pending >= LOSS_PROBE:  # another timer took the place of the RTO's: go on with what is left of the RTO
         delta = head_delta_ns(c, now)
         rto = delta if delta > 1000 else 1000
     arm(c, RETRANS, rto, now)
 
 
 def model_ns(c: Connection, boundary: int, base_ns: int) -> int:
-    """How long `boundary` exponentially backed-off timeouts take (RFC 9293 section 3.8.3, R1 and R2)."""
+    """How long `boundary` timeouts with exponential backoff take: R1 and R2 of RFC 9293 section 3.8.3 as times."""
     most = c.rto_max_ns
     linear = (most // base_ns).bit_length() - 1
     if boundary <= linear:
@@ -99,8 +101,8 @@ def model_ns(c: Connection, boundary: int, base_ns: int) -> int:
 
 
 def timed_out(c: Connection, boundary: int, user_timeout_ms: int, now: int) -> bool:
-    """Whether retransmission has gone on for longer than `boundary` timeouts (or the user timeout, RFC 5482)
-    would last."""
+    """Whether retransmission has gone on for longer than `boundary` timeouts would last (RFC 9293 section 3.8.3), or
+    for longer than the user timeout if there is one (RFC 5482)."""
     if not c.retransmits:
         return False
     start = c.retrans_stamp_ns or (c.rtx[0].xmit_ns if c.rtx else now)

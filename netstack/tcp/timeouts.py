@@ -1,5 +1,5 @@
-"""What happens when a deadline passes: retransmission, window probes, keepalive, and when to give up (RFC 9293 sections
-3.8.1, 3.8.3, 3.8.4 and 3.8.6.1; RFC 6298 section 5; RFC 5482).
+"""What happens when a deadline passes (RFC 9293 section 3.10.8): retransmission (section 3.8.1; RFC 6298 section 5),
+window probes (section 3.8.6.1), keepalive (section 3.8.4), and when to give up (section 3.8.3; RFC 5482).
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 THIN_FLAG = 6 << 16 | 16  # TCP_THIN_LINEAR_TIMEOUTS among a socket's flags, beside those of level SOL_SOCKET
 RTO_MAX_FLAG, RTO_MIN_FLAG, DELACK_MAX_FLAG = 6 << 16 | 44, 6 << 16 | 45, 6 << 16 | 46
-TICK_NS = 4 * MS  # of most kernels' clock
-THIN_BELOW = 4
+TICK_NS = 4 * MS  # a jiffy of most Linux kernels
+THIN_BELOW = 4  # segments: a flight too small for three duplicate ACKs
 THIN_RETRIES = 6
 
 
 def orphan_retries(c: Connection, alive: bool) -> int:
+    """How often a connection that no user holds tries again (Linux's tcp_orphan_retries). `alive`: RTO is below its
+    bound; then it is 8 times if the setting says 0. Not at all if it is not, and an ICMP error came."""
     retries: int = c.settings.tcp_orphan_retries
     if c.soft_error and not alive:
         return 0
@@ -35,8 +37,8 @@ def retransmit_timeout(c: Connection, now: int) -> None:
     state = c.state
     handshake = state in (SYN_SENT, SYN_RECEIVED)
     if not c.snd_wnd and not c.orphan and not handshake:
-        # The window was shrunk to nothing over data in flight: retransmissions are probes, and do not
-        # time out by count.
+        # The peer shrank the window to nothing over data in flight. Retransmissions are window probes then (RFC 9293
+        # section 3.8.6.1), and do not end the connection by their number.
         if window_timed_out(c, now):
             c.timed_out(now)
             return
@@ -48,7 +50,7 @@ def retransmit_timeout(c: Connection, now: int) -> None:
     if handshake:
         boundary = c.syn_retries or (settings.tcp_syn_retries if state == SYN_SENT else settings.tcp_synack_retries)
         linear = settings.tcp_syn_linear_timeouts if state == SYN_SENT else 0
-        expired = c.retransmits >= boundary + linear  # or earlier: linear timeouts add none to the time it may take
+        expired = c.retransmits >= boundary + linear  # or earlier: linear timeouts do not add to the time it may take
     else:
         boundary = settings.tcp_retries2
         if c.orphan:
@@ -61,7 +63,7 @@ def retransmit_timeout(c: Connection, now: int) -> None:
     if expired:
         c.timed_out(now)
         return
-    c.rehash += 1  # Linux takes another hash for the flow's label and queues: there are none here, but it is counted
+    c.rehash += 1  # Linux takes another hash for flow label and queue. There is none here, but it is counted
     c.counters.TcpTimeoutRehash += 1
     recovery.enter_loss(c, now)
     if not c.retransmits:
@@ -76,8 +78,8 @@ def retransmit_timeout(c: Connection, now: int) -> None:
 
 
 def unreachable(c: Connection, error: Any, seq: int, now: int) -> None:
-    """RFC 6069: the network itself says that the retransmission got lost on a broken path, not to congestion. One
-    backoff is taken back, and with it the wait."""
+    """RFC 6069 section 4: an ICMP error says that the retransmission was lost because the path is broken, and not to
+    congestion. One backoff is taken back, and the timer is set again accordingly."""
     codes = (0, 1) if error.version == 4 else (0,)  # network or host unreachable; no route
     if error.type != (3 if error.version == 4 else 1) or error.code not in codes:
         return
@@ -98,35 +100,35 @@ def bounds(c: Connection, flags: dict[int, int]) -> None:
     c.rto_max_ns = flags.get(RTO_MAX_FLAG, 0) * MS or c.rto_max_ns
     if not (c.path.metrics and c.path.metrics.get("rto_min")):
         c.rto_min_us = flags.get(RTO_MIN_FLAG, 0) or c.rto_min_us
-    # An ACK is not delayed for as long as the peer, who may have the same least RTO, waits for it.
+    # The peer may have the same least RTO: an ACK is not delayed until that expires there (Linux's tcp_delack_max).
     most = flags.get(DELACK_MAX_FLAG, 0) * 1000 or c.settings.tcp_delack_max_ms * MS
     least = c.rto_min_us * 1000
     c.delack_max_ns = most if most <= least else max(least - TICK_NS, TICK_NS)
 
 
 def window_timed_out(c: Connection, now: int) -> bool:
-    """Whether retransmissions into a closed window have gone on for long enough, as Linux has it: for twice the longest
-    RTO without anything heard, or for the user's timeout whatever was heard."""
+    """Whether retransmissions into a closed window have gone on for long enough (Linux's tcp_rtx_probe0_timed_out): for
+    twice the longest RTO with nothing heard, or for the user timeout whatever was heard."""
     since = now - (c.retrans_stamp_ns or c.rtx[0].xmit_ns)
     timeout = c.rto_max_ns * 2
     if c.user_timeout_ms:
         user = c.user_timeout_ms * MS
-        if since >= user:  # a timer of the kernel is always a little late
+        if since >= user:  # (a timer of Linux's is a little late, and so its check is `>`)
             return True
         timeout = min(timeout, user)
     return bool(now - c.rcv_tstamp_ns > timeout and since > timeout)
 
 
 def thin(c: Connection) -> bool:
-    """Whether so little is under way that nothing but a timeout finds a loss, and who sends it wants no backoff then
-    (tcp_thin_linear_timeouts). Not for ever: the path may be gone."""
+    """Whether so little is in flight that only a timeout finds a loss, and the user wants no backoff then
+    (tcp_thin_linear_timeouts, which is Linux's). It does not go on for ever: the path may be gone."""
     wanted = c.settings.tcp_thin_linear_timeouts or (c.sock is not None and c.sock.flags.get(THIN_FLAG))
     few = c.packets_out < THIN_BELOW and c.ssthresh < INFINITE_SSTHRESH
     return bool(wanted and few and c.state == ESTABLISHED and c.retransmits <= THIN_RETRIES)
 
 
 def next_rto(c: Connection, now: int) -> None:
-    """RFC 6298 (5.5): back off, but linearly for the first SYNs."""
+    """RFC 6298 (5.5): back off. Like Linux, do not for the first SYNs (tcp_syn_linear_timeouts)."""
     settings = c.settings
     if thin(c):
         c.backoff = 0
@@ -138,7 +140,7 @@ def next_rto(c: Connection, now: int) -> None:
 
 
 def probe_timeout(c: Connection, now: int) -> None:
-    """The persist timer. It goes on for as long as the peer answers (RFC 9293 section 3.8.6.1)."""
+    """The persist timer expired. It goes on for as long as the peer answers (RFC 9293 section 3.8.6.1)."""
     if not c.probes_stamp_ns:
         c.probes_stamp_ns = now
     elif c.user_timeout_ms and now - c.probes_stamp_ns >= c.user_timeout_ms * MS:
@@ -176,6 +178,6 @@ def keepalive_timeout(c: Connection, now: int) -> None:
             delay = c.keep_intvl * SECOND
         else:
             delay = idle - elapsed
-            c.probes_out = 0  # whatever came since, the peer is there
+            c.probes_out = 0  # something came, whatever it was: the peer is there
     c.keepalive_ns = now + delay
     c.rearm(c.keepalive_ns)
