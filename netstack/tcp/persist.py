@@ -1,8 +1,8 @@
 """The persist timer: a window of zero, or too small for the next segment, is probed until it opens (RFC 9293 section
-3.8.6.1), lest both ends wait for ever when the segment that opened it was lost.
+3.8.6.1), because both ends would wait for ever if the segment that opened it was lost.
 
-The timer runs while nothing is out and something waits. It backs off as the retransmission timer does (`delay_ns`) and
-goes on for as long as the peer answers; when to give up is `timeouts.probe_timeout`.
+The timer runs while nothing is in flight and something waits. It backs off as the retransmission timer does
+(`delay_ns`) and goes on for as long as the peer answers; `timeouts.probe_timeout` says when to give up.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 def base_ns(c: Connection) -> int:
-    """The first interval: the RTO, as the section has it."""
+    """The first interval is the RTO (SHLD-29)."""
     return int(max(c.rto_ns, c.rto_min_us * 1000))
 
 
 def start(c: Connection, now: int) -> None:
-    """Nothing is out and nothing may be sent: probe, lest a lost window update stall us for ever."""
+    """Nothing is in flight and nothing may be sent: probe from now on."""
     rto.arm(c, PROBE0, base_ns(c), now)
 
 
 def delay_ns(c: Connection) -> int:
-    """The interval that comes next: doubled by each probe, up to the longest RTO."""
+    """The next interval: doubled by each probe (SHLD-30), up to the longest RTO."""
     most = c.rto_max_ns
     return int(min(base_ns(c) << min(c.backoff, 30), most))
 
 
 def probe(c: Connection, now: int) -> None:
-    """The persist timer: a segment if the window now allows one, else one that makes the peer answer."""
+    """The timer expired: send a segment if the window allows one, else one that makes the peer answer."""
     refused = c.paced and congested.refuses(c)
     wake_up(c, now)
     if c.packets_out or c.snd_nxt >= c.write_seq:
@@ -56,14 +56,15 @@ def probe(c: Connection, now: int) -> None:
 
 
 def arm(c: Connection, delay: int, now: int) -> None:
-    """The next probe: not past the end of the user's timeout, which no answer puts off."""
+    """Set the timer for the next probe, but not past the end of the user timeout, which answers do not put off."""
     if c.user_timeout_ms and c.probes_stamp_ns:
         delay = max(1, min(delay, c.user_timeout_ms * MS - (now - c.probes_stamp_ns)))
     rto.arm(c, PROBE0, delay, now)
 
 
 def wake_up(c: Connection, now: int) -> None:
-    """A segment out of the ordinary: into the window whatever Nagle says, or else just below it."""
+    """Send a segment into the window, whatever Nagle's algorithm says; if there is none, one just below it (Linux's
+    tcp_write_wakeup)."""
     if c.snd_nxt < c.write_seq and c.snd_nxt < c.snd_una + c.snd_wnd:
         mss = output.current_mss(c)
         room = c.snd_una + c.snd_wnd - c.snd_nxt
@@ -77,10 +78,11 @@ def wake_up(c: Connection, now: int) -> None:
         if size > mss or c.snd_nxt + room < end:
             size = min(size, mss, room)
             if c.ends and end not in c.push_marks:
-                c.push_marks = (end, *c.push_marks)  # what is left of that buffer
+                c.push_marks = (end, *c.push_marks)  # PSH for what is left of that buffer
         output.force(c, size, mss, ACK | PSH, now)
         return
-    # A sequence number already acknowledged: not acceptable, so it is answered (RFC 9293 section 3.8.4).
+    # A sequence number below the window is not acceptable, so the peer answers it (RFC 9293 section 3.10.7.4, first
+    # step). The RFC would send a byte of new data; like Linux and a keepalive probe (section 3.8.4), this sends none.
     if 0 < c.snd_up - c.snd_una <= 0xFFFF:
-        emit(c, c.snd_una, ACK, (), 0, now)  # that urgent data waits is news even to who has no room for it
+        emit(c, c.snd_una, ACK, (), 0, now)  # the urgent pointer: the peer should know of it even without room
     emit(c, c.snd_una - 1, ACK, (), 0, now)

@@ -1,13 +1,13 @@
-"""Header prediction (RFC 1323 appendix A.2, after Van Jacobson): the segments that nearly all are, taken in one go.
+"""Header prediction (RFC 7323 section 5.6, after Van Jacobson): the most frequent segments are processed in one go.
 
 An established connection to which nothing out of the ordinary has happened expects the next data in order, or a good
 acknowledgment, or both at once; and it sends a small piece of data with nothing else under way. `acknowledged` and
-`send` do in one function each what `ack.process` and `output.write` do for these cases, step by step in the same order:
-they change the same variables to the same values, and the tests compare the two. Whatever is not plain, they leave
-alone: False, and the whole way is taken.
+`send` each do in one function what `ack.process` and `output.write` do in these cases, step by step in the same order:
+they change the same variables to the same values, and a test compares the two. They return False for whatever is not
+plain, have changed nothing then, and the caller takes the long way.
 
-What both insist on: state ESTABLISHED, congestion state Open, SACK in use and nothing SACKed, no probe or urgent data
-out, nobody who watches every step (`c.log`).
+Both require the state ESTABLISHED, the congestion state Open, SACK in use and nothing SACKed, no loss probe or urgent
+data in flight, and nobody who watches every step (`c.log`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     rec = rtx[0]
     if (
         rec.end != ack
-        or rec.seq != c.snd_una  # of which a part was acknowledged before: that counts as reordering (Linux)
+        or rec.seq != c.snd_una  # a part of it was acknowledged before: Linux counts that as reordering
         or rec.marks
         or c.zerocopy
         or c.stamps is not None
@@ -157,6 +157,3 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
     if not rack.schedule_probe(c, False, now):
         rto.rearm(c, now)
     return True
-
-
-__all__ = ["acknowledged", "send"]

@@ -1,5 +1,5 @@
-"""Congestion window validation: a cwnd that was not used says nothing of the path any more (RFC 2861, which RFC 7661
-replaces; as Linux has it, by net.ipv4.tcp_slow_start_after_idle).
+"""Congestion window validation: a cwnd that was not used says nothing about the path any more. These are the rules of
+RFC 2861 as Linux has them (net.ipv4.tcp_slow_start_after_idle); RFC 7661, which replaces it, is not implemented.
 
 `validate` comes after each sending: it notes whether cwnd was what held the sender back (only then may it grow), and
 lets what the application leaves unused decay once per RTO. `after_idle` comes before sending when nothing is out.
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def validate(c: Connection, limited: bool, now: int) -> None:
-    """RFC 7661 as Linux has it: cwnd that the application does not use decays once per RTO."""
+    """After sending. `limited`: cwnd was what ended it. A cwnd that the application does not use decays once per RTO
+    (RFC 2861 section 3; Linux's tcp_cwnd_validate)."""
     if c.snd_una >= c.cwnd_usage_seq or limited or (not c.is_cwnd_limited and c.packets_out > c.max_packets_out):
         c.is_cwnd_limited = limited
         c.max_packets_out = c.packets_out
@@ -36,7 +37,8 @@ def validate(c: Connection, limited: bool, now: int) -> None:
 
 
 def application_limited(c: Connection, now: int) -> None:
-    """RFC 2861 section 3.1: half of what was not used for an RTO is given up; ssthresh remembers the path."""
+    """RFC 2861 section 3: half of the part of cwnd that was not used for an RTO is given up; ssthresh remembers what
+    the path allowed."""
     if c.ca_state == CA_OPEN and not c.was_full:
         used = max(c.cwnd_used, c.init_cwnd())
         if used < c.cwnd:
@@ -47,8 +49,8 @@ def application_limited(c: Connection, now: int) -> None:
 
 
 def after_idle(c: Connection, now: int) -> None:
-    """RFC 2861 section 3.1: after an idle time of an RTO and more, cwnd is halved per RTO, down to the restart
-    window."""
+    """RFC 2861 section 3: after an idle time of more than an RTO, cwnd is halved for each RTO, down to the restart
+    window (RFC 5681 section 4.1, which would go there at once)."""
     idle = now - c.lsndtime_ns
     if c.packets_out or not c.lsndtime_ns or idle <= c.rto_ns or not c.settings.tcp_slow_start_after_idle:
         return
