@@ -62,13 +62,17 @@ DEST_UNREACH6, PACKET_TOO_BIG6, TIME_EXCEEDED6, PARAMETERPROB6 = 1, 2, 3, 4
 
 class IcmpError:
     """An error about a packet of ours, as a transport protocol gets it. `key` is (local, remote) as in
-    `trl_pkt.key`."""
+    `trl_pkt.key`. `ttl`: in IPv4 that of the quoted packet, in IPv6 the hop limit of the error (what Linux holds
+    against IP_MINTTL and IPV6_MINHOPCOUNT)."""
 
-    __slots__ = ("code", "dst", "errno", "fatal", "key", "l4", "mtu", "proto", "sender", "src", "type", "version")
+    __slots__ = (
+        "code", "dst", "errno", "fatal", "key", "l4", "mtu", "proto", "sender", "src", "ttl", "type", "version",
+    )  # fmt: skip
 
     def __init__(
-        self, version: int, type: int, code: int, src: bytes, dst: bytes, proto: int, l4: bytes, mtu: int, sender: bytes
-    ) -> None:
+        self, version: int, type: int, code: int, src: bytes, dst: bytes, proto: int, l4: bytes, mtu: int,
+        sender: bytes, ttl: int = 255,
+    ) -> None:  # fmt: skip
         self.version = version
         self.type = type
         self.code = code
@@ -76,6 +80,7 @@ class IcmpError:
         self.dst = dst  # of the quoted packet: the peer
         self.proto = proto
         self.l4 = l4  # the quoted transport header: at least 8 bytes
+        self.ttl = ttl
         self.mtu = mtu  # of a fragmentation-needed message, else 0
         self.sender = sender  # who says so
         self.key = src + dst + l4[0:4]
@@ -255,7 +260,7 @@ class Icmp:
                 return
             if mode == 1:
                 mtu = 0  # route/min_pmtu, whatever it says (ip-sysctl)
-        error = IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender)
+        error = IcmpError(4, kind, code, src, dst, quote[9], quote[header_len:], mtu, sender, quote[8])
         if kind == REDIRECT:
             stack.redirects.arrived(error, message[4:8], now)
         else:
@@ -276,7 +281,7 @@ class Icmp:
         if not stack.is_local(src):
             self._send_error(frame, stack.loopback, DEST_UNREACH, HOST_UNREACH, 0, now)  # we forward it
             return
-        error = IcmpError(4, DEST_UNREACH, HOST_UNREACH, src, dst, data[l3 + 9], l4, 0, src)
+        error = IcmpError(4, DEST_UNREACH, HOST_UNREACH, src, dst, data[l3 + 9], l4, 0, src, data[l3 + 8])
         if stack.raw.count:
             stack.raw.icmp_error(error, now)
         if error.proto == IPPROTO_TCP:

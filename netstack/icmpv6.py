@@ -164,7 +164,7 @@ class Icmp6:
             if mtu < MIN_MTU:
                 reject.IcmpIgnored += 1
                 return
-        hand_up(stack, IcmpError(6, kind, code, src, dst, proto, quote[at:], mtu, sender), now)
+        hand_up(stack, IcmpError(6, kind, code, src, dst, proto, quote[at:], mtu, sender, stack.pkt.ttl), now)
 
     def link_failure(self, frame: Frame, l3: int, now: int) -> None:
         """No neighbour answered for this frame: address unreachable, told to our own socket, or to who sent the packet

@@ -71,7 +71,7 @@ class Ipv4:
             if addresses not in interface.accepted:
                 return False
             interface.met = addresses
-        if stack.raw.count:
+        if stack.raw.ahead:
             return False
         counters = stack.counters
         ip = counters.ip
@@ -112,7 +112,7 @@ class Ipv4:
             if passed is None:
                 return
             frame = passed
-        if pkt.proto == IPPROTO_TCP and stack.kind == HOST and not stack.raw.count:
+        if pkt.proto == IPPROTO_TCP and stack.kind == HOST and not stack.raw.ahead:
             counters.ip.InDelivers += 1
             stack.tcp.input(pkt, frame, interface, now)
         else:
@@ -250,7 +250,7 @@ class Ipv4:
                 stack.counters.reject.TransportNotHost += 1
                 return
             stack.counters.ip.InDelivers += 1
-            stack.tcp.input(pkt, frame, interface, now)
+            stack.tcp.screened_input(pkt, frame, interface, now)
         elif proto == IPPROTO_UDP:
             stack.counters.ip.InDelivers += 1
             stack.udp.input(frame, interface, now)

@@ -81,7 +81,7 @@ class Ipv6:
             self._sane(data, l3, interface) and self._for_us(frame, interface, now)
         ):
             return
-        if pkt.proto == IPPROTO_TCP and stack.kind == HOST and not stack.raw.count:
+        if pkt.proto == IPPROTO_TCP and stack.kind == HOST and not stack.raw.ahead:
             stack.counters.ip6.InDelivers += 1
             stack.tcp.input(pkt, frame, interface, now)
         else:
@@ -181,7 +181,7 @@ class Ipv6:
             if stack.kind != HOST:
                 counters.reject.TransportNotHost += 1
                 return
-            stack.tcp.input(pkt, frame, interface, now)
+            stack.tcp.screened_input(pkt, frame, interface, now)
         elif proto == IPPROTO_UDP:
             counters.ip6.InDelivers += 1
             stack.udp.input(frame, interface, now)

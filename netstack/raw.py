@@ -80,22 +80,25 @@ _buffer = ffi.from_buffer
 class Raw:
     """The raw sockets of one stack."""
 
-    __slots__ = ("count", "sockets", "stack")
+    __slots__ = ("ahead", "count", "sockets", "stack")
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.sockets: dict[int, list[RawSocket]] = {}
         self.count = 0
+        self.ahead = 0  # the same, and one more where TCP segments are looked at before (`tcp.screen`)
 
     def add(self, sock: RawSocket) -> None:
         self.sockets.setdefault(sock.proto, []).append(sock)
         self.count += 1
+        self.ahead += 1
 
     def remove(self, sock: RawSocket) -> None:
         socks = self.sockets.get(sock.proto, [])
         if sock in socks:
             socks.remove(sock)
             self.count -= 1
+            self.ahead -= 1
 
     def input(self, frame: Frame, interface: Interface, now: int) -> bool:
         """Give a copy to every raw socket that matches; whether any did."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from csrc import Frame, lib
 from netstack import control
 from netstack.address import ANY4, ANY6
-from netstack.tcp import delack, emit, output, pmtu, timeouts
+from netstack.tcp import delack, emit, output, pmtu, screen, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts
@@ -49,7 +49,8 @@ class Tcp:
     __slots__ = (
         "_challenge_count", "_challenge_second", "_paths", "_requests", "_requests_timer", "_route", "_seg",
         "_tw_queue", "_tw_timer", "arriving", "batch", "bound", "connection", "counters", "listeners", "log", "rng",
-        "saved", "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told", "tw_count", "why",
+        "saved", "screens", "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told", "tw_count",
+        "why",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,7 @@ class Tcp:
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
         self.arriving: Frame | None = None  # the frame of the segment in `_seg`, where that is no connection's
+        self.screens = False  # whether a socket ever asked for it (see `screen`)
         self.saved: dict[bytes, bytes] = {}  # the SYNs of TCP_SAVE_SYN, by the connection's key
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
@@ -130,6 +132,24 @@ class Tcp:
             found.segment_arrives(seg, now)
         else:
             self.listen_input(seg, now, None)
+
+    def screened_input(self, pkt: Any, frame: Frame, interface: Interface, now: int) -> None:
+        """`input` of what its socket may not want to see."""
+        sock = None
+        request = False
+        if self.screens:
+            seg = self._seg
+            seg.load(pkt, frame, interface)
+            found = self.table.get(seg.key)
+            if found is None:
+                listener = self.find_listener(seg)
+                sock = listener.sock if listener is not None else None
+            elif not isinstance(found, TimeWait):
+                sock, request = screen.holder(found), isinstance(found, Request)
+        if sock is None or screen.takes(sock, frame, interface, request):
+            self.input(pkt, frame, interface, now)
+        else:
+            self.counters.InSegs += 1
 
     def plain_input(self, fields: Plain, frame: Frame, interface: Interface, now: int) -> None:
         """The same for a segment in the fields of `struct trl_plain`: loaded here, without a call for it."""
@@ -449,6 +469,11 @@ class Tcp:
         if found is None:
             return
         if found.__class__ is TimeWait:
+        if self.screens:
+            holder = screen.holder(c)
+            if holder is not None and error.ttl < screen.least_ttl(holder, error.version):
+                self.tcpext.TCPMinTTLDrop += 1
+                return
             return  # nothing is out that it could be about
         if found.__class__ is Request:
             found.icmp(error, now)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from csrc import ffi, lib
-from netstack.tcp import options, window
+from netstack.tcp import options, screen, window
 from netstack.tcp.engine import TS_BEGIN
 from netstack.tcp.tcb import MS, SECOND
 
@@ -107,6 +107,8 @@ class Guard:
     def _serves(self, listener: Listener, version: int) -> bool:
         sock = listener.sock
         address = sock.local[0]
+        if sock.filter is not None or screen.least_ttl(sock, version):
+            return False
         if sock.bound_device not in (None, self.interface) or not self.stack.settings.tcp_syncookies:
             return False
         if (len(address) == 4) == (version == 4):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+from netstack import bpf
 from netstack.address import format_ip
 from netstack.socket import (
     IP_PMTUDISC_WANT,
@@ -39,7 +40,21 @@ from netstack.socket import (
     error,
     would_block,
 )  # fmt: skip
-from netstack.tcp import beside, congestion, delack, fsm, info, pacing, pmtu, recvbuf, savesyn, sendbuf, sockopt, window
+from netstack.tcp import (
+    beside,
+    congestion,
+    delack,
+    fsm,
+    info,
+    pacing,
+    pmtu,
+    recvbuf,
+    savesyn,
+    screen,
+    sendbuf,
+    sockopt,
+    window,
+)
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import (
@@ -67,8 +82,8 @@ IPPROTO_TCP = 6
 
 class TcpSocket(Socket):
     __slots__ = (
-        "cc_name", "conn", "defer_accept", "keep", "linger2", "listener", "nonagle", "notsent_lowat", "oob_inline",
-        "pinned", "port_held", "quickack", "syn_retries", "user_mss", "user_timeout_ms", "window_clamp",
+        "cc_name", "conn", "defer_accept", "filter", "keep", "linger2", "listener", "nonagle", "notsent_lowat",
+        "oob_inline", "pinned", "port_held", "quickack", "syn_retries", "user_mss", "user_timeout_ms", "window_clamp",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, proto: int = IPPROTO_TCP) -> None:
@@ -76,6 +91,7 @@ class TcpSocket(Socket):
         settings = stack.settings
         self.conn: Connection | None = None
         self.listener: Listener | None = None
+        self.filter: bpf.Filter | None = None
         self.port_held = False
         self.pinned = False  # the port was asked for by bind
         self.rcvbuf = settings.tcp_rmem[1]
@@ -235,6 +251,7 @@ class TcpSocket(Socket):
         self.rcvtimeo_ns, self.sndtimeo_ns = listener.rcvtimeo_ns, listener.sndtimeo_ns
         self.ip_mtu_discover, self.ip_minttl = listener.ip_mtu_discover, listener.ip_minttl
         self.ip6_flags, self.v6only = listener.ip6_flags, listener.v6only
+        self.filter = listener.filter
         self.flags, self.ip_flags = listener.flags, listener.ip_flags
 
     def inherit(self, c: Connection) -> None:
@@ -619,7 +636,15 @@ class TcpSocket(Socket):
 
     def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
         conn = self.conn
+    def set_filter(self, code: bytes) -> None:
+        self.filter = bpf.Filter(code) if code else None
+        screen.asked_for(self)
+
+    def filter_code(self) -> bytes:
+        return self.filter.code if self.filter is not None else b""
+
         if name == SO_PEEK_OFF:
+        screen.asked_for(self)
             return recvbuf.peek_offset(self)
         if conn is not None:
             self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.tcp import output
+from netstack.socket import SO_REUSEPORT
+from netstack.tcp import output, screen
 from netstack.tcp.segment import ACK, FIN, OPT_TIMESTAMP, RST, SYN
 from netstack.tcp.seq import HALF, MASK, unwrap
 from netstack.tcp.tcb import MS, SECOND, TIME_WAIT
@@ -148,6 +149,9 @@ class TimeWait:
             return
         if paws_reject:
             engine.tcpext.PAWSEstab += 1
+            frame = engine.arriving
+            if engine.screens and frame is not None and not screen.takes(listener.sock, frame, seg.interface):
+                return
         if flags & RST:
             return
         if paws_reject or flags & ACK:
