@@ -1,7 +1,8 @@
-"""What a sender was waiting for, and how long: tcpi_busy_time, tcpi_rwnd_limited and tcpi_sndbuf_limited.
+"""What a sender was waiting for, and how long: tcpi_busy_time, tcpi_rwnd_limited and tcpi_sndbuf_limited of TCP_INFO
+(Linux's tcp_chrono; no RFC has it).
 
 A connection is busy while anything is queued or unacknowledged. Within that time it may be limited by the peer's
-window, or by a send buffer that the application has filled; the later of the two in this list is what counts.
+window, or by a send buffer that the application has filled; if both are the case, the send buffer counts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ IDLE, BUSY, RWND_LIMITED, SNDBUF_LIMITED = range(4)
 
 
 def turn(c: Connection, to: int, now: int) -> None:
-    """Account for the time until now, and go on under another name."""
+    """Add the time until now to what it was spent on, and count it as `to` from now on."""
     kind = c.chrono
     if kind:
         elapsed = now - c.chrono_ns
@@ -30,12 +31,13 @@ def turn(c: Connection, to: int, now: int) -> None:
 
 
 def start(c: Connection, kind: int, now: int) -> None:
+    """That kind begins, unless one that goes before it is on already."""
     if kind > c.chrono:
         turn(c, kind, now)
 
 
 def stop(c: Connection, kind: int, now: int) -> None:
-    """That kind is over: idle when nothing is left, else only busy."""
+    """That kind is over: the connection is idle if nothing is left, else busy and nothing more."""
     if not c.rtx and c.snd_nxt >= c.write_seq:
         turn(c, IDLE, now)
     elif c.chrono == kind:

@@ -1,11 +1,11 @@
-"""Local congestion: the device's own queue takes nothing more, and who sends is told so at once (Linux's NET_XMIT_DROP,
-as from a queueing discipline `pfifo limit 0`).
+"""Local congestion: the device's own queue takes nothing more, and the sender is told so at once. (No RFC has this: it
+is Linux's NET_XMIT_DROP, as from a queueing discipline `pfifo limit 0`.)
 
-A segment that is refused has not been sent: new data stay unsent, a retransmission is not out (though its round trip is
-never measured again). It counts among the segments out, cwnd is reduced once as for an ECN mark, and the next attempt
-comes with the probe or retransmission timer, after half a second and without backoff (RESOURCE_NS).
+A segment that is refused has not been sent: new data stay unsent, and a retransmission is not in flight (though its
+round trip is never measured again). It is counted as a segment sent, cwnd is reduced once as for an ECN mark, and the
+next attempt comes with the probe or retransmission timer, after half a second and without backoff (RESOURCE_NS).
 
-Connections over such a device are `paced`, which keeps them off every short way, so that who is not pays nothing.
+Connections over such a device are `paced`, which keeps them off every short way, so that other connections pay nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def refuses(c: Connection) -> bool:
 
 
 def refused(c: Connection, size: int, segments: int, now: int) -> None:
-    """An attempt at new data."""
+    """New data was refused."""
     c.data_segs_out += segments
     c.bytes_sent += size
     c.lsndtime_ns = now
@@ -37,6 +37,7 @@ def refused(c: Connection, size: int, segments: int, now: int) -> None:
 
 
 def dropped(c: Connection, segments: int, now: int) -> None:
+    """So many segments were refused: count them, and reduce cwnd."""
     c.segs_out += segments
     c.tcp_counters.OutSegs += segments
     c.path.interface.dropped += 1
@@ -45,7 +46,7 @@ def dropped(c: Connection, segments: int, now: int) -> None:
 
 
 def follow(tcp: Tcp, interface: Interface) -> None:
-    """The device's queue has become one that takes nothing, or one that does."""
+    """The device's txqueuelen was changed: its connections have to know whether it takes anything."""
     for c in tcp.connections():
         if getattr(c, "path", None) is not None and c.path.interface is interface and hasattr(c, "paced"):
             c.paced = False

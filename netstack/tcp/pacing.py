@@ -1,13 +1,14 @@
-"""Pacing: segments leave at a rate, not in bursts (as Linux paces inside TCP, without a queueing discipline).
+"""Pacing: segments leave at a rate, not in bursts. No RFC has it: this is how Linux paces inside TCP, without a
+queueing discipline.
 
-A connection is paced where SO_MAX_PACING_RATE asks for it, where its congestion control cannot do without
-(`CongestionControl.paced`), or where net.core.default_qdisc is fq, the discipline that paces whoever it serves. The
-rate is what cwnd comes to per round trip, with room to grow: tcp_pacing_ss_ratio per cent of it in slow start (below
-half of ssthresh), tcp_pacing_ca_ratio above; SO_MAX_PACING_RATE is a ceiling.
+A connection is paced if SO_MAX_PACING_RATE asks for it, if its congestion control needs it (`CongestionControl.paced`),
+or if net.core.default_qdisc is fq, the discipline that paces whoever it serves. The rate is cwnd per round trip, with
+room to grow: tcp_pacing_ss_ratio per cent of it in slow start (below half of ssthresh), tcp_pacing_ca_ratio above.
+SO_MAX_PACING_RATE is a ceiling.
 
-Each (super-)segment moves `wstamp_ns`, the earliest moment for the next one, on by the time it takes at that rate; half
-of what was lost by being late is made up for. The first ten segments are not paced. Waiting is a deadline of the
-connection's (`pace_ns`) and never a sleep.
+Each (super-)segment moves `wstamp_ns`, the earliest time for the next one, on by the time that it takes at that rate; a
+segment that leaves late makes up for the delay, by half of its own time at most. The first ten segments are not paced.
+Waiting is a deadline of the connection (`pace_ns`) and never a sleep.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ UNPACED_SEGMENTS = 10
 
 
 def configure(c: Connection) -> None:
-    """Whether the connection is paced, and its ceiling: it was opened, or an option was set."""
+    """Decide whether the connection is paced, and its ceiling: it was opened, or an option was set."""
     sock = c.sock if c.sock is not None else (c.listener.sock if c.listener is not None else None)
     most = sock.flags.get(SO_MAX_PACING_RATE, UNPACED) if sock is not None else UNPACED
     c.max_pacing_rate = most
@@ -36,7 +37,7 @@ def configure(c: Connection) -> None:
 
 
 def holds(c: Connection, now: int) -> bool:
-    """Whether the next segment has to wait; then the deadline is set."""
+    """Whether the next segment has to wait; if so, the deadline is set."""
     at = c.wstamp_ns
     if at <= now:
         return False
@@ -60,7 +61,7 @@ def sent(c: Connection, length: int, now: int) -> None:
 
 
 def release(c: Connection, now: int) -> None:
-    """The deadline: go on sending where it was left off."""
+    """The deadline has passed: go on sending."""
     c.pace_ns = 0
     if c.lost_out > c.retrans_out and c.cwnd > c.in_flight():
         output.retransmit_lost(c, now)

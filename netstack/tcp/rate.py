@@ -1,13 +1,14 @@
-"""Delivery rate sampling (draft-cheng-iccrg-delivery-rate-estimation): what TCP_INFO's tcpi_delivery_rate says.
+"""Delivery rate sampling (draft-cheng-iccrg-delivery-rate-estimation, which became part of draft-ietf-ccwg-bbr): what
+TCP_INFO's tcpi_delivery_rate says.
 
 Each ACK gives one sample: how much was delivered since the newest segment that it covers was sent, over the longer of
 two times: that in which those segments were sent, and that in which they were acknowledged. So neither a burst nor
 compressed ACKs make the path look faster than it is.
 
-`c.rate` is what a segment remembers when it is sent: (when the last delivery was noted, when the segment that it
-covered was sent, whether the application was the limit). It is replaced, not changed, so that sending costs a
-reference. A connection is application-limited from the moment it has nothing to send and room for it, until what was in
-flight then has been delivered: samples of that time only count when they are higher.
+`c.rate` is what a segment remembers when it is sent: (when the last delivery was noted, when the segment that was
+delivered then had been sent, whether the application was the limit). It is replaced and not changed, so that sending a
+segment costs one reference. A connection is application-limited from the moment it has nothing to send while cwnd has
+room, until what was in flight then has been delivered. Samples of that time count only if they are higher.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def begin(c: Connection, now: int) -> None:
-    """The first segment of a flight is about to be sent."""
+    """The first segment after nothing was in flight is about to be sent."""
     c.rate = (now, now, c.app_limited > 0)
 
 
 def check_app_limited(c: Connection) -> None:
-    """The application hands over data: is it because of it that less was sent than could have been?"""
+    """The application hands over data: was it the reason that less was sent than could have been?"""
     if c.unsent_bytes < c.mss_cache and c.lost_out <= c.retrans_out:
         flight = c.packets_out - c.sacked_out - c.lost_out + c.retrans_out
         if flight < c.cwnd:
@@ -37,8 +38,8 @@ def check_app_limited(c: Connection) -> None:
 
 
 def sample(c: Connection, rec: Sent | None, delivered: int, now: int) -> None:
-    """An ACK delivered so many segments; `rec` is the newest of them, or None where they were retracted. A SYN says
-    nothing of how fast data is delivered."""
+    """An ACK delivered so many segments; `rec` is the one of them sent last, or None if the receiver has taken SACKs
+    back. A SYN says nothing about how fast data is delivered."""
     if c.app_limited and c.delivered > c.app_limited:
         c.app_limited = 0
     if rec is None or rec.flags & SYN:
@@ -51,7 +52,7 @@ def sample(c: Connection, rec: Sent | None, delivered: int, now: int) -> None:
     acking = now - noted_ns
     interval_us = (sending if sending > acking else acking) // 1000
     if interval_us < c.min_rtt_us or interval_us <= 0:
-        return  # faster than light: retransmission ambiguity
+        return  # faster than the shortest round trip: the ACK is for another transmission of the segment
     count = c.delivered - rec.delivered
     if not limited or count * c.rate_interval_us >= c.rate_delivered * interval_us:
         c.rate_delivered = count

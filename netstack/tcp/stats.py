@@ -1,8 +1,8 @@
-"""What SOF_TIMESTAMPING_OPT_STATS sends along with a stream's time stamp: figures of TCP_INFO's as netlink attributes
-(Linux's TCP_NLA_*, <linux/tcp.h>; of each two bytes of length, two of type, the value, room up to four bytes).
+"""What SOF_TIMESTAMPING_OPT_STATS sends along with a stream's time stamp: figures of TCP_INFO as netlink attributes
+(Linux's TCP_NLA_*, <linux/tcp.h>: two bytes of length, two of type, the value, padding to four bytes).
 
-They are of the moment when the time stamp is taken: a segment's own bytes count as sent but are not yet behind SND.NXT,
-and an acknowledgment has moved SND.UNA but neither the round trip nor cwnd.
+They are taken at the moment of the time stamp: a segment's own bytes count as sent but are not yet below SND.NXT, and
+an acknowledgment has moved SND.UNA, but has not yet changed the round trip or cwnd.
 """
 
 from __future__ import annotations
