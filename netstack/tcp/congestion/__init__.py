@@ -1,5 +1,5 @@
-"""Congestion control: the seam, and the registry of what can be chosen by name (`TCP_CONGESTION`,
-tcp_congestion_control).
+"""Congestion control (RFC 9293 section 3.8.2, RFC 5681): the interface of an algorithm, and the registry of those that
+can be chosen by name (`TCP_CONGESTION`, tcp_congestion_control).
 
 An algorithm is a class with the five methods of `CongestionControl` and a `name`; one instance serves one connection
 and keeps its own state. It is given the connection `c` and reads and writes there: `cwnd`, `ssthresh`, `cwnd_cnt`
@@ -42,7 +42,8 @@ class CongestionControl(Protocol):
 
 
 def slow_start(c: Connection, acked: int) -> int:
-    """RFC 5681 section 3.1: a segment for each one acknowledged, up to ssthresh; what is left over is returned."""
+    """RFC 5681 section 3.1, slow start: cwnd grows by a segment for each one acknowledged, up to ssthresh. How many of
+    the acknowledged segments are left over."""
     cwnd = c.cwnd
     new = cwnd + acked
     if new > c.ssthresh:
@@ -52,7 +53,7 @@ def slow_start(c: Connection, acked: int) -> int:
 
 
 def additive_increase(c: Connection, w: int, acked: int) -> None:
-    """One segment for every `w` acknowledged (RFC 5681 equation 3 with w = cwnd)."""
+    """RFC 5681 section 3.1, congestion avoidance: one segment for every `w` acknowledged (equation 3 with w = cwnd)."""
     if c.cwnd_cnt >= w:
         c.cwnd_cnt = 0
         c.cwnd += 1
@@ -78,8 +79,8 @@ def create(name: str) -> CongestionControl:
 
 
 class Unused:
-    """Stands for an algorithm whose connection has not sent anything yet. All of one name share it; the first call
-    makes the instance and puts it in its place, so that idle connections need none.
+    """Stands for an algorithm while its connection has not sent anything yet. All connections with that algorithm share
+    it; the first call makes an instance and puts it in its place, so that idle connections need none.
     """
 
     __slots__ = ("name", "paced")

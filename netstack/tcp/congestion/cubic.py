@@ -1,11 +1,13 @@
-"""CUBIC (RFC 9438) with HyStart, in Linux's integer arithmetic.
+"""CUBIC (RFC 9438; "section" in this file means one of that RFC) with HyStart, in Linux's integer arithmetic.
 
-After a loss at W_max the window follows W(t) = C (t - K)^3 + W_max, t being the time since the loss: fast at first,
-flat near W_max, then probing. It never grows slower than Reno would (section 4.3). C is 0.4, beta is 717/1024. Times
-are in units of 1/1024 s, windows in segments, and `cnt` says how many acknowledged segments raise cwnd by one.
+After a loss at W_max the window follows W(t) = C (t - K)^3 + W_max (section 4.2), t being the time since the loss: fast
+at first, flat near W_max, then probing. It never grows slower than Reno would (section 4.3). C is 0.4, beta is 717/1024
+(sections 4.1.1 and 4.6). Times are in units of 1/1024 s, windows in segments, and `cnt` says how many acknowledged
+segments raise cwnd by one.
 
-HyStart ends slow start before it overflows the queue: when a round's train of ACKs lasts half the minimum delay, or
-when the delay has grown by an eighth of it.
+HyStart (section 4.10) ends slow start before it overflows the queue: when a round's train of ACKs lasts half the
+minimum delay, or when the delay has grown by an eighth of it. This is the older algorithm, which Linux has, and not
+HyStart++ (RFC 9406).
 """
 
 from __future__ import annotations
@@ -19,17 +21,17 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 MS = 1_000_000
-JIFFY = 4 * MS
+JIFFY = 4 * MS  # the clock tick of most Linux kernels
 BETA = 717  # of 1024
 BIC_SCALE = 41
 RTT_SCALE = BIC_SCALE * 10  # C * 1024
 BETA_SCALE = 8 * (1024 + BETA) // 3 // (1024 - BETA)  # Reno's increase with this beta, times 8
 CUBE_FACTOR = (1 << 40) // RTT_SCALE
-LOW_WINDOW = 16
-MIN_SAMPLES = 8
-ACK_DELTA_US = 2000
+LOW_WINDOW = 16  # HyStart: segments, below which it does not look
+MIN_SAMPLES = 8  # HyStart: round trips of a round that have to be seen
+ACK_DELTA_US = 2000  # HyStart: ACKs that follow each other so closely are a train
 INFINITE = (1 << 62) - 1
-STILL_US = 31_000  # for so long the cube is not asked again where cwnd stands still
+STILL_US = 31_000  # while cwnd stands still, the cubic function is evaluated only so often
 
 
 def cube_root(n: int) -> int:
@@ -59,7 +61,7 @@ class Cubic:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, as after a timeout (section 4.8)."""
+        """Begin anew, as after a timeout (section 4.8; Linux's bictcp_reset)."""
         self.cnt = self.cubic_cnt = 0
         self.last_max_cwnd = 0
         self.last_cwnd = 0
@@ -73,7 +75,7 @@ class Cubic:
         self.found = False
 
     def ssthresh(self, c: Connection) -> int:
-        """RFC 9438 section 4.6, and 4.7 (fast convergence)."""
+        """Section 4.6, multiplicative decrease, and section 4.7, fast convergence."""
         self.epoch_ns = 0
         cwnd = c.cwnd
         if cwnd < self.last_max_cwnd:
@@ -83,7 +85,7 @@ class Cubic:
         return int(max(cwnd * BETA // 1024, 2))
 
     def cong_avoid(self, c: Connection, ack: int, acked: int, now: int) -> None:
-        """Slow start below ssthresh, then a segment for every `cnt` acknowledged (section 4.2)."""
+        """Slow start below ssthresh (section 4.10), then a segment for every `cnt` acknowledged (section 4.2)."""
         if not c.cwnd_limited():
             return
         if c.cwnd < c.ssthresh:
@@ -94,20 +96,21 @@ class Cubic:
         additive_increase(c, self.cnt, acked)
 
     def update(self, cwnd: int, acked: int, now: int, rtt_us: int = 0) -> None:
-        """RFC 9438 sections 4.2 to 4.5: set `cnt`. The cube is looked at again once a tick, and every 31 ms where cwnd
-        stands still. Where the round trip is longer than that, so is Reno's estimate, as in Linux; on other
-        paths it follows every ACK, as section 4.3 has it. (Linux leaves it alone there too while cwnd stands still,
+        """Set `cnt` (sections 4.2 to 4.5). The cubic function is evaluated once a tick at most, and every 31 ms while
+        cwnd stands still. On paths with a longer round trip than that, so is Reno's estimate, as in Linux; on others
+        that follows every ACK, as section 4.3 has it. (Linux does not update it there either while cwnd stands still,
         and so is slower than Reno for hundreds of round trips.)
 
-        The tick is a millisecond; below that, where many round trips lie in one, it is that of Linux's usual clock: the
-        cube, rounded down, asks for a segment per round trip right after a loss, and what it asks for is kept so long.
+        The tick is a millisecond. On paths shorter than that, where many round trips fall into one tick, it is that of
+        Linux's usual clock: right after a loss the function, rounded down, asks for a segment per round trip, and in
+        Linux that holds for a whole tick of its clock.
         """
         self.ack_cnt += acked
         stale = self.last_cwnd != cwnd or now - self.last_ns > STILL_US * 1000
         if rtt_us > STILL_US and not stale:
             return
         tick = MS if self.delay_min >= 1000 else JIFFY
-        cnt = self.cnt if rtt_us > STILL_US else 0  # within a tick on a long path it stays as low as Reno made it
+        cnt = self.cnt if rtt_us > STILL_US else 0  # on a long path, Reno's lower value holds within a tick
         if not self.epoch_ns or (stale and now // tick != self.last_ns // tick):
             self.last_cwnd = cwnd
             self.last_ns = now
@@ -132,7 +135,7 @@ class Cubic:
                 self.cubic_cnt = 20
             cnt = 0
         cnt = cnt or self.cubic_cnt
-        # Section 4.3: at least as fast as Reno.
+        # Section 4.3, the Reno-friendly region: at least as fast as Reno.
         delta = cwnd * BETA_SCALE >> 3
         if delta and self.ack_cnt > delta:
             steps = (self.ack_cnt - 1) // delta
@@ -149,9 +152,9 @@ class Cubic:
 
     def pkts_acked(self, c: Connection, acked: int, rtt_us: int, now: int) -> None:
         if rtt_us < 0 or c.state == SYN_SENT:
-            return  # a SYN is short, and on a slow line faster than data
+            return  # a SYN is short, and on a slow link it is faster than data
         if self.epoch_ns and now - self.epoch_ns < 1000 * MS:
-            return  # right after recovery the delay is not the path's
+            return  # right after a recovery the delay is not the path's own
         delay = rtt_us or 1
         if not self.delay_min or self.delay_min > delay:
             self.delay_min = delay
@@ -168,7 +171,7 @@ class Cubic:
             self.curr_rtt = INFINITE
             self.sample_cnt = 0
         if c.cwnd < LOW_WINDOW:
-            return  # but rounds are counted from the first on
+            return  # (rounds are counted from the first on all the same)
         if now_us - self.last_ack_us <= ACK_DELTA_US:
             self.last_ack_us = now_us
             rate = c.pacing_rate
@@ -190,7 +193,7 @@ class Cubic:
 
     def event(self, c: Connection, kind: int, now: int) -> None:
         if kind == TX_START:
-            # Time without anything to send is not time of growth.
+            # Time in which there was nothing to send does not count towards growth (section 5.8).
             idle = now - c.lsndtime_ns
             if self.epoch_ns and idle > 0:
                 self.epoch_ns = min(self.epoch_ns + idle, now)

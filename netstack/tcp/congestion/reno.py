@@ -1,4 +1,7 @@
-"""Reno (RFC 5681): slow start to ssthresh, then one segment per round trip; half the window after a loss."""
+"""Reno (RFC 5681 section 3.1): slow start to ssthresh, then one segment per round trip; half the window after a loss.
+
+Fast retransmit and fast recovery (section 3.2) are in `recovery`, for every algorithm.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,11 @@ class Reno:
     __slots__ = ()
 
     def ssthresh(self, c: Connection) -> int:
+        """RFC 5681 equation 4; like Linux, half of cwnd and not of FlightSize."""
         return int(max(c.cwnd >> 1, 2))
 
     def cong_avoid(self, c: Connection, ack: int, acked: int, now: int) -> None:
-        """RFC 5681 section 3.1: slow start, then a segment for each window acknowledged."""
+        """Slow start, then a segment for each window acknowledged."""
         if not c.cwnd_limited():
             return
         if c.cwnd < c.ssthresh:
