@@ -49,7 +49,7 @@ from kernel.fs.vfs import Inode, error
 from kernel.ipc.pipe import own
 from kernel.sched.wait import ANY, Interrupted, WaitQueue, Watcher
 from netstack.tcp import beside
-from netstack.tcp.socket import TcpSocket
+from netstack.tcp.socket import SHUT_OPENING, TcpSocket
 from netstack.tcp.tcb import CLOSED, CLOSING, FIN_WAIT_1, LAST_ACK, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
@@ -328,7 +328,8 @@ class SocketOps(FileOps):
                 state.sleep(task)
         while True:
             try:
-                if not n and sock.type == SOCK_STREAM and not flags & abi.MSG_OOB and not sock.readiness() & _READ:
+                aside = isinstance(sock, TcpSocket) or flags & abi.MSG_OOB
+                if not n and sock.type == SOCK_STREAM and not aside and not sock.readiness() & _READ:
                     raise error(EAGAIN)  # of a stream nothing can be taken only when there is something
                 result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
             except BlockingIOError:
@@ -417,7 +418,7 @@ class SocketOps(FileOps):
             conn = sock.conn
             if conn is None:  # shutdown() took the attempt back
                 state.connecting = False
-            elif conn.state == CLOSED:  # the attempt has failed: the next call says so
+            elif conn.state == CLOSED and not sock.shutdown_mask & SHUT_OPENING:  # failed: the next call says so
                 state.connecting = False
                 code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
                 sock.forget()

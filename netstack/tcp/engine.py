@@ -22,7 +22,7 @@ from netstack.address import ANY4, ANY6
 from netstack.tcp import delack, emit, output, pmtu, screen, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
-from netstack.tcp.ports import conflicts
+from netstack.tcp.ports import conflicts, waits_in_the_way
 from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MD5, OPT_TIMESTAMP, RST, SYN, Plain, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import MS, SECOND, SYN_RECEIVED, SYN_SENT
@@ -310,11 +310,11 @@ class Tcp:
         table = self.table
         if table.get(c.key) is c:
             del table[c.key]
-        if self.saved:
-            self.saved.pop(c.key, None)
+        if self.saved and c.orphan:
+            self.saved.pop(c, None)
         sock = c.sock
-        if sock is not None and sock.closed:
-            sock.release_port()
+        if sock is not None and (sock.closed or not sock.pinned):
+            sock.release_port()  # a port that nobody asked for by name is no longer held, though the socket is
 
     def challenge_allowed(self, now: int) -> bool:
         """RFC 5961 section 7: tcp_challenge_ack_limit challenge ACKs per second for the whole host (Linux's default is
@@ -354,12 +354,7 @@ class Tcp:
         for other in self.bound.get(port, ()):
             if other is not sock and conflicts(sock, address, other, listening):
                 return True
-        if not sock.reuse_addr:
-            for tw in self.time_waits(port):
-                n = (len(tw.key) - 4) // 2
-                if not any(address) or tw.key[:n] == address:
-                    return True
-        return False
+        return any(waits_in_the_way(sock, address, tw) for tw in self.time_waits(port))
 
     def time_waits(self, port: int) -> list[TimeWait]:
         wire = port.to_bytes(2, "big")

@@ -19,3 +19,10 @@ def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
     if a.flags.get(SO_REUSEPORT) and b.flags.get(SO_REUSEPORT):
         return False
     return not (listening and a.reuse_addr and b.reuse_addr and b.state != LISTEN)
+
+
+def waits_in_the_way(a: Any, address: bytes, tw: Any) -> bool:
+    """Whether TIME-WAIT holds a local port against that socket: it shares as its socket did."""
+    if (a.reuse_addr and tw.reuse_addr) or (tw.reuse_port and a.flags.get(SO_REUSEPORT)):
+        return False
+    return not any(address) or tw.key[: (len(tw.key) - 4) // 2] == address

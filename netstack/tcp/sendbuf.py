@@ -25,7 +25,7 @@ def refuse(sock: TcpSocket, conn: Connection | None) -> NoReturn:
     """Why nothing can be sent now."""
     sock.take_error()
     opening = conn is not None and conn.state in (SYN_SENT, SYN_RECEIVED)
-    if opening and sock.listener is None and not sock.shutdown_mask & 2:
+    if opening and sock.listener is None:  # shut or not: it is not looked at before
         raise would_block("the connection is not established yet")
     raise error(errno.EPIPE)
 

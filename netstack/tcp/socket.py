@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 
 MAX_WRITE = 65_160  # what one pass takes over the send buffer's limit, as one more skb does
 COALESCE = 16_384  # a small write joins the one before it when both are still unsent and this small
+SHUT_OPENING = 4  # in shutdown_mask: shut before it was open, which bars connect() (Linux's SS_DISCONNECTING)
 SECOND = 1_000_000_000
 
 IPPROTO_TCP = 6
@@ -83,7 +84,8 @@ IPPROTO_TCP = 6
 class TcpSocket(Socket):
     __slots__ = (
         "cc_name", "conn", "defer_accept", "filter", "keep", "linger2", "listener", "nonagle", "notsent_lowat",
-        "oob_inline", "pinned", "port_held", "quickack", "syn_retries", "user_mss", "user_timeout_ms", "window_clamp",
+        "oob_inline", "pinned", "port_held", "quickack", "soft_error", "syn_retries", "user_mss", "user_timeout_ms",
+        "window_clamp",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, proto: int = IPPROTO_TCP) -> None:
@@ -149,7 +151,8 @@ class TcpSocket(Socket):
         """bind(2): a local address, and a port; 0 is any that is free."""
         self.check_open()
         address, port = self.parse_address(addr, errno.EINVAL)
-        if self.local[1] or self.conn is not None or self.listener is not None:
+        over = self.conn is not None and self.conn.state == CLOSED and not self.pinned
+        if (self.local[1] or self.conn is not None or self.listener is not None) and not over:
             raise error(errno.EINVAL, "the socket is bound already")
         link = self.link_of(addr, address, "binding to") if len(address) == 16 else None
         self.check_local(address)
@@ -306,6 +309,8 @@ class TcpSocket(Socket):
         self.check_open()
         if self.listener is not None:
             raise error(errno.EISCONN, "a listening socket cannot connect")
+        if self.shutdown_mask & SHUT_OPENING:
+            raise error(errno.EINVAL, "shut down before it was open: connect to AF_UNSPEC first")
         old = self.conn
         if old is not None:
             if old.state in (SYN_SENT, SYN_RECEIVED):
@@ -438,9 +443,7 @@ class TcpSocket(Socket):
                 delack.after_read(conn, size, now)
             return chunk if chunk.__class__ is bytes else bytes(chunk)
         if not queue or n <= 0:
-            if n <= 0:
-                return b""
-            return self.nothing(conn)
+            return self.nothing(conn) if not queue else b""
         if conn.urg_data >= 0 and conn.rcv_up >= conn.copied_seq:
             if flags & MSG_PEEK:
                 return recvbuf.peek_to_mark(self, conn, n) or self.nothing(conn)
@@ -519,6 +522,8 @@ class TcpSocket(Socket):
         conn = self.conn
         if conn is None or conn.state == CLOSED:
             self.shutdown_mask |= how + 1  # noticed all the same
+            if conn is not None and (self.remote is None or not conn.rcv_nxt):
+                self.shutdown_mask |= SHUT_OPENING
             self.wake()
             raise error(errno.ENOTCONN)
         if conn.state == SYN_SENT:  # the attempt is given up, whatever was to be shut
@@ -526,8 +531,10 @@ class TcpSocket(Socket):
             return
         if how in (SHUT_RD, SHUT_RDWR):
             self.shutdown_mask |= 1
-        if how in (SHUT_WR, SHUT_RDWR) and not self.shutdown_mask & 2:
-            self.shutdown_mask |= 2
+        if conn.state == SYN_RECEIVED:
+            self.shutdown_mask |= SHUT_OPENING
+        if how in (SHUT_WR, SHUT_RDWR):
+            self.shutdown_mask |= 2  # it may have been before the connection was
             if conn.state in (ESTABLISHED, CLOSE_WAIT):  # in SYN-RECEIVED the FIN waits for the peer's ACK
                 fsm.move(conn, fsm.CLOSE)
                 conn.send_fin(now)

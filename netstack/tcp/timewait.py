@@ -80,7 +80,8 @@ class TimeWait:
         "lport",
         "path",
         "rcv_nxt",
-        "reusable",
+        "reuse_addr",
+        "reuse_port",
         "rport",
         "since_ns",
         "snd_nxt",
@@ -102,6 +103,9 @@ class TimeWait:
         self.state = TIME_WAIT
         self.rcv_nxt: int = c.rcv_nxt
         self.snd_nxt: int = c.snd_nxt
+        sock = c.sock
+        self.reuse_addr: bool = sock is None or sock.reuse_addr
+        self.reuse_port = sock is None or bool(sock.flags.get(SO_REUSEPORT))
         self.window = min(c.receive_window() >> c.rcv_wscale, 65535)
         self.ts_ok: bool = c.ts_ok
         self.ts_offset: int = c.ts_offset
