@@ -1,12 +1,12 @@
-"""A run of full super-segments, in one go.
+"""A run of full super-segments, sent in one go.
 
-When one full super-segment has left and more data waits than fits into the next, what follows differs in its sequence
-number and its IPv4 identification alone: same acknowledgment, window and options, for no time passes. `run` sends as
-many as windows and congestion window allow (RFC 9293 section 3.8, RFC 5681 section 3.1), doing for each what the loop
-of `output.write` does, and once for all of them what would come out the same each time.
+When one full super-segment has left and more data waits than fits into the next, those that follow differ only in
+sequence number and IPv4 identification: acknowledgment, window and options stay, because no time passes. `run` sends as
+many as the peer's window and cwnd allow (RFC 9293 section 3.8.6.2.1, RFC 5681 section 3.1). It does for each what the
+loop of `output.write` does, and once for all of them what would come out the same each time.
 
-It leaves alone whatever is not plain: pacing, ECN, SACK blocks to report, urgent data, MSG_EOR and PSH marks, packet
-sockets, a neighbour that is not known, anybody who watches what is sent.
+It leaves to that loop whatever is not plain: pacing, ECN, SACK blocks to report, urgent data, MSG_EOR and PSH marks,
+packet sockets, a neighbour whose MAC is not known, and anybody who watches what is sent.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _window: Final = ffi.buffer(_headers)
 
 
 def plain(c: Connection) -> bool:
-    """Whether the next super-segment's header is that of the one about to be sent, but for its place."""
+    """Whether the next super-segment's header is that of the one about to be sent, but for its place in the stream."""
     return not (
         c.paced or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up or c.eor or c.push_marks or c.stamps
     )
 
 
 def room(c: Connection, goal: int) -> int:
-    """How many buffers of `goal` bytes can certainly be sent as soon as they are full, so that they may as well be sent
-    together; 1 where that is not so plain."""
+    """How many buffers of `goal` bytes can certainly be sent as soon as they are full, and so may be sent together; 1
+    if that is not certain."""
     mss = output.current_mss(c)
     segs = goal // mss
     if c.paced or c.notsent_lowat <= c.sndbuf or c.cwnd >> 1 < segs or output.tso_segs(c, mss) != segs:
@@ -48,7 +48,7 @@ def room(c: Connection, goal: int) -> int:
 
 
 def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: int, most: int) -> int:
-    """Send what may follow `rec`, which was just sent under `header`, in super-segments of its size. How many."""
+    """Send what may follow `rec`, which was just sent with `header`, in super-segments of its size: how many."""
     size, pcount = rec.length, rec.pcount
     snd_nxt = c.snd_nxt
     n = min(
@@ -59,7 +59,7 @@ def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: 
         MOST,
     )
     if n <= 0 or c.cwnd >> 1 < pcount or size <= JOIN_BELOW:
-        return 0  # (so little text travels with its header)
+        return 0  # (text of up to JOIN_BELOW bytes is sent in one piece with its header)
     path = c.path
     interface = path.interface
     queue = interface.queue

@@ -1,5 +1,8 @@
 """Receiving: taking from the queue, looking without taking, and urgent data (RFC 9293 sections 3.9.1.3 and 3.8.5, RFC
-6093; recv(2) with MSG_PEEK and MSG_OOB, as Linux has them).
+6093 section 3; recv(2) with MSG_PEEK and MSG_OOB, as in Linux).
+
+Urgent data is a single byte here, as RFC 6093 section 3.3 found everywhere: `rcv_up` is its sequence number, and
+`urg_data` is -1 without any, URGENT_AHEAD while it is announced, 0x200 and the byte once it is here, 0x400 once read.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
     from netstack.tcp.socket import TcpSocket
 
 ASIDE = MSG_OOB | MSG_ERRQUEUE
-"""Flags of recv(2) with which it is not the stream that is read."""
+"""Flags of recv(2) with which something other than the stream is read."""
 
 
 def take(conn: Connection, n: int, now: int, flags: int) -> bytes:
-    """RECEIVE (RFC 9293 section 3.9.1.3): up to n bytes of the queue, which has some; the window may open for it
-    (section 3.8.6.2.2). With MSG_TRUNC they are passed over, and zeros given (tcp(7))."""
+    """RECEIVE (RFC 9293 section 3.9.1.3): up to n bytes of the queue, which is not empty; this may open the window
+    (section 3.8.6.2.2). With MSG_TRUNC the bytes are passed over, and zeros are returned (tcp(7))."""
     queue = conn.rcvq
     chunk = queue[0]
     offset = conn.rcvq_offset
@@ -71,7 +74,7 @@ def take(conn: Connection, n: int, now: int, flags: int) -> bytes:
 
 
 def peek(conn: Connection, n: int, skip: int = 0) -> bytes:
-    """MSG_PEEK: up to n bytes, which stay. `skip`: so many are passed over first."""
+    """MSG_PEEK: up to n bytes, which stay in the queue, after the first `skip` ones."""
     parts = []
     offset = conn.rcvq_offset + skip
     for chunk in conn.rcvq:
@@ -94,18 +97,19 @@ def taken(sock: TcpSocket) -> int:
 
 
 def peek_from(sock: TcpSocket, offset: int) -> None:
-    """SO_PEEK_OFF. What is read from now on counts off it (`peek_offset`), so that a read needs not know of it."""
+    """SO_PEEK_OFF: remember the offset, and how much has been read by now. `peek_offset` subtracts what is read later,
+    so that reading itself does not have to know of it."""
     sock.flags = {**sock.flags, SO_PEEK_OFF: offset, -SO_PEEK_OFF: taken(sock)}
 
 
 def peek_offset(sock: TcpSocket) -> int:
-    """Where the next look begins, behind what is to be read next; negative: none was asked for, each begins there."""
+    """Where the next peek begins, counted from what is read next; negative if SO_PEEK_OFF is not set."""
     offset = sock.flags.get(SO_PEEK_OFF, -1)
     return offset if offset < 0 else max(offset - taken(sock) + sock.flags.get(-SO_PEEK_OFF, 0), 0)
 
 
 def look(sock: TcpSocket, conn: Connection, n: int, flags: int) -> bytes:
-    """MSG_PEEK, from SO_PEEK_OFF's place on, which it moves."""
+    """MSG_PEEK at the offset of SO_PEEK_OFF, which moves on."""
     offset = peek_offset(sock) if sock.flags else -1
     data = peek(conn, n, max(offset, 0))
     if not data:
@@ -116,8 +120,8 @@ def look(sock: TcpSocket, conn: Connection, n: int, flags: int) -> bytes:
 
 
 def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:
-    """A read stops before urgent data; the next one begins after it (the byte itself is only in band when
-    inline), and then it is too late for MSG_OOB."""
+    """How much may be read: a read stops before the urgent byte. The next read begins after it (or with it, under
+    SO_OOBINLINE), and then it is too late for MSG_OOB."""
     distance = conn.rcv_up - conn.copied_seq
     if distance:
         return int(min(n, distance))
@@ -128,19 +132,19 @@ def up_to_mark(sock: TcpSocket, conn: Connection, n: int) -> int:
 
 
 def peek_to_mark(sock: TcpSocket, conn: Connection, n: int) -> bytes:
-    """MSG_PEEK where urgent data lies ahead: what `up_to_mark` would give, and nothing changes."""
+    """MSG_PEEK while urgent data lies ahead: what a read up to the mark would give. Nothing changes."""
     if at_mark(sock, conn):
         return peek(conn, n, 1)
     return peek(conn, min(n, conn.rcv_up - conn.copied_seq) or n)
 
 
 def at_mark(sock: TcpSocket, conn: Connection) -> bool:
-    """What comes next is the urgent byte, which is no data to read."""
+    """Whether the urgent byte is next, and is not part of the stream."""
     return bool(conn.rcv_up == conn.copied_seq and not (sock.oob_inline or sock.flags.get(SO_OOBINLINE)))
 
 
 def step_over(conn: Connection) -> None:
-    """The next byte is the urgent one, which is not in the stream."""
+    """Pass over the next byte, which is the urgent one."""
     chunk = conn.rcvq[0]
     conn.rcvq_offset += 1
     conn.copied_seq += 1
@@ -151,7 +155,7 @@ def step_over(conn: Connection) -> None:
 
 
 def passed_mark(conn: Connection) -> None:
-    """A new urgent pointer: where the reader stands before the byte of the old one, that is lost."""
+    """A new urgent pointer came. If the reader stands before the old urgent byte, that is lost."""
     if conn.urg_data >= 0 and conn.copied_seq == conn.rcv_up < conn.rcv_nxt:
         sock = conn.sock
         if sock is None or not (sock.oob_inline or sock.flags.get(SO_OOBINLINE)):
@@ -159,7 +163,7 @@ def passed_mark(conn: Connection) -> None:
 
 
 def aside(sock: TcpSocket, conn: Connection | None, n: int, flags: int) -> bytes:
-    """What MSG_ERRQUEUE or MSG_OOB ask for: not the stream."""
+    """Read what MSG_ERRQUEUE or MSG_OOB ask for."""
     if flags & MSG_ERRQUEUE:
         return take_error(sock, n)[0]
     if conn is None:
@@ -168,7 +172,7 @@ def aside(sock: TcpSocket, conn: Connection | None, n: int, flags: int) -> bytes
 
 
 def urgent(sock: TcpSocket, conn: Connection, flags: int) -> bytes:
-    """MSG_OOB: the urgent byte. EINVAL when there is none (or it is inline), EAGAIN when it is announced only."""
+    """MSG_OOB: the urgent byte. EINVAL if there is none (or it is inline), EAGAIN if it is only announced."""
     if sock.flags.get(SO_OOBINLINE) or conn.urg_data < 0 or conn.urg_data & 0x400:
         raise error(errno.EINVAL, "no urgent data")
     if conn.state == CLOSED and not conn.fin_received:

@@ -1,8 +1,9 @@
-"""Filling the send buffer near its limit, buffer by buffer, as Linux's tcp_sendmsg does.
+"""SEND (RFC 9293 section 3.9.1.2) near the limit of the send buffer: it is filled buffer by buffer, as Linux's
+tcp_sendmsg does. What has room is taken in `socket.TcpSocket.sendto`.
 
 A write first tops up the last buffer that waits to be sent. Another is begun only while what is queued, bytes and
 overheads, lies below SO_SNDBUF (and what is unsent below TCP_NOTSENT_LOWAT); once begun it is filled, so that a write
-may pass the limit by one buffer. Each full one is pushed, which sends what may be sent and so makes room in it.
+may exceed the limit by one buffer. Each full buffer is pushed, which sends what may be sent and so makes room.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.socket import TcpSocket
 
-KEPT = 16_384  # buffers of the application at least this large are queued as they are
+KEPT = 16_384  # buffers of the application that are at least this large are queued without a copy
 
 
 def refuse(sock: TcpSocket, conn: Connection | None) -> NoReturn:
-    """Why nothing can be sent now."""
+    """Raise the reason why nothing can be sent now."""
     sock.take_error()
     opening = conn is not None and conn.state in (SYN_SENT, SYN_RECEIVED)
     if opening and sock.listener is None:  # shut or not: it is not looked at before
@@ -31,7 +32,7 @@ def refuse(sock: TcpSocket, conn: Connection | None) -> NoReturn:
 
 
 def joins(conn: Connection, size: int) -> bool:
-    """Whether so much goes into the buffer that waits last, and so needs no other one."""
+    """Whether `size` bytes fit into the last buffer that waits, so that no other one is needed."""
     if conn.eor and conn.eor[-1] == conn.write_seq:
         return False
     had = conn.write_seq - max(conn.tail_seq, conn.snd_nxt)
@@ -47,7 +48,7 @@ def close(conn: Connection, end: int) -> None:
 
 
 def divide(conn: Connection, begun: int) -> None:
-    """What was taken whole from `begun` on, and is not sent, into buffers as `fill` makes them."""
+    """Divide what was queued whole from `begun` on, and is not sent yet, into buffers such as `fill` makes."""
     goal = conn.size_goal()
     end = begun + goal
     if end >= conn.write_seq:
@@ -60,15 +61,15 @@ def divide(conn: Connection, begun: int) -> None:
 
 
 def begin(conn: Connection, now: int) -> None:
-    """Data is about to be queued: has the connection been idle (what joins a buffer that waits does not ask, as in
-    Linux), and is it the application that limits?"""
+    """Data is about to be queued: note whether the connection has been idle (unless a buffer waits that the data joins,
+    as in Linux) and whether the application was the limit."""
     if not conn.unsent_bytes and not conn.packets_out:
         conn.restart(now)
     rate.check_app_limited(conn)
 
 
 def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
-    """How many bytes were taken; BlockingIOError when none were."""
+    """Take what has room. Returns how many bytes that was; BlockingIOError if none."""
     urgent = flags & MSG_OOB
     goal = output.current_mss(conn) if urgent else conn.size_goal()
     size = len(data)
@@ -97,7 +98,7 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
             conn.tail_seq = conn.write_seq
             room = goal
         elif conn.push_marks and conn.push_marks[-1] == conn.write_seq:
-            # The buffer that ends there goes on: so does its PSH, unless an earlier call asked for it.
+            # The buffer that ends there grows, and its PSH moves along, unless an earlier call asked for it.
             moved = (conn.write_seq + min(room, size - taken),) if taken else ()
             conn.push_marks = conn.push_marks[:-1] + moved
         piece = data[taken : taken + room]
@@ -123,7 +124,7 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
     if due:
         output.write(conn, now, push_one=1, nagle=False, most=due)
     if urgent:
-        conn.snd_up = conn.write_seq  # RFC 6093: the last byte is the urgent one
+        conn.snd_up = conn.write_seq  # the last byte is urgent: SND.UP is the number after it (RFC 9293 section 3.8.5)
     if flags & MSG_EOR:
         conn.end_record(flags & MSG_MORE)
     conn.push(now, bool(flags & MSG_MORE))
@@ -139,7 +140,7 @@ def resize(conn: Connection, size: int) -> None:
 
 
 def tell_room(conn: Connection) -> None:
-    """A limit is another one: who waits for room is told, if there is some now, as Linux does for SO_SNDBUF and
+    """A limit was changed: whoever waits for room is told if there is some now, as Linux does for SO_SNDBUF and
     TCP_NOTSENT_LOWAT."""
     if conn.writable():
         conn.was_full = False
