@@ -1,8 +1,8 @@
-"""Segments leave (RFC 9293 section 3.1): the header in front of the text, and both on their way.
+"""Segments leave (RFC 9293 section 3.1): the header is put in front of the text, and both are sent.
 
-`emit` is the one place where a connection's segments leave, `answer` makes those that belong to none. What nearly all
-of them are, an acknowledgment, a SYN, a FIN or a little text without SACK blocks, ECN or an urgent pointer, is written
-whole by one call of C (`small`); for the rest the fields are set one by one, and the text stays where it is.
+Every segment of a connection leaves through `emit` (or `burst`); `answer` makes those that belong to no connection.
+Most are an acknowledgment, a SYN, a FIN or a little text, without SACK blocks, ECN or an urgent pointer: these are
+written whole by one call of C (`small`). For the others the fields are set one by one, and the text is not copied.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def emit(
     options: int = 0,
     syn: int = 0,
 ) -> bytes | bytearray:
-    """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. The
-    linear part of what was sent."""
+    """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. Returns
+    the linear part of the frame."""
     if length and c.stamps is not None:
         beside.left(c, seq, frags, length, now)
     if not (gso or c.sacks or c.dsack is not None or c.ecn_ok or c.snd_up):
@@ -109,7 +109,8 @@ def by_fields(
     options: int,
     syn: int = 0,
 ) -> bytearray:
-    """Any segment: its fields are set one by one."""
+    """Any segment: its fields are set one by one. At most three SACK blocks go beside timestamps, else four (RFC 2018
+    section 3); a D-SACK comes first (RFC 2883 section 4)."""
     path = c.path
     if path.generation != path.stack.routes.generation:
         c.reroute(now)
@@ -208,7 +209,8 @@ def answer(
 
 
 def urgent_pointer(c: Connection, seq: int, flags: int) -> int:
-    """RFC 6093 section 2: until urgent data is acknowledged, segments that lie before its end say where it ends."""
+    """RFC 9293 sections 3.8.5 and 3.10.2: segments before the end of urgent data carry URG and a pointer to that end,
+    until it is acknowledged."""
     ahead = c.snd_up - seq
     if ahead <= 0 or flags & SYN or (ahead > 0xFFFF and seq + 0xFFFF <= c.snd_nxt):
         c.out.urgent = 0
@@ -231,7 +233,8 @@ def set_ttl(frame: Frame, path: Path, ttl: int) -> None:
 
 
 def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
-    """RFC 3168 section 6.1: ECE until CWR came; CWR once after a reduction; ECT only on new data."""
+    """RFC 3168 sections 6.1.2, 6.1.3 and 6.1.5: ECE until a CWR came; CWR once after a reduction, on new data; ECT only
+    on new data."""
     tos = c.tos_now & ~3
     if length and seq >= c.snd_nxt and not flags & (SYN | RST):
         tos |= 2
@@ -239,7 +242,7 @@ def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
             c.ecn_queue_cwr = False
             flags |= CWR
     if c.ecn_demand_cwr and flags & (SYN | ACK) == ACK:
-        flags |= ECE  # a RST says it, too, as in Linux
+        flags |= ECE  # (on a RST as well, as in Linux)
     if tos != c.tos_now:
         c.tos_now = tos
         c.out.tos = tos & 0xFF
@@ -247,7 +250,7 @@ def ecn(c: Connection, seq: int, flags: int, length: int) -> int:
 
 
 def acknowledged(c: Connection) -> None:
-    """RCV.NXT was told, alone or with data: nothing is owed any more (see `delack`)."""
+    """RCV.NXT was sent, alone or with data: no ACK is owed any more (see `delack`)."""
     if c.ack_quick:
         used = 1 if c.ack_pending & ACK_SCHED else 0
         if used >= c.ack_quick:

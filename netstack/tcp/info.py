@@ -1,4 +1,6 @@
-"""TCP_INFO: a connection's state as `struct tcp_info` of Linux's <linux/tcp.h>, as an object and as bytes."""
+"""TCP_INFO: a connection's state as `struct tcp_info` of Linux's <linux/tcp.h>, as an object and as bytes. It serves as
+STATUS (RFC 9293 section 3.9.1.5); its fields are Linux's.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import chrono, rate
 from netstack.tcp.options import MSS_DEFAULT
-from netstack.tcp.tcb import CLOSED, INFINITE_SSTHRESH, LISTEN, MS, NO_TIMER, SYN_SENT
+from netstack.tcp.tcb import INFINITE_SSTHRESH, LISTEN, MS, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -70,8 +72,8 @@ class TcpInfo:
 
 
 def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], reordering: int) -> TcpInfo:
-    """TCP_INFO of a connection; of a socket without one what such begins with, and of a listening one `queue`: how many
-    connections wait for accept(), and how many may. `reordering` is what a connection begins with."""
+    """TCP_INFO of a connection. Without one it is what a connection begins with (`reordering` is a setting). A
+    listening socket shows `queue`: how many connections wait for accept(), and how many may."""
     info: Any = TcpInfo()
     for name, _ in FIELDS:
         if name.startswith("tcpi_"):
@@ -93,7 +95,7 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], 
     info.tcpi_probes = c.probes_out
     info.tcpi_backoff = c.backoff
     options = 0
-    asked = state == SYN_SENT  # the options are offered, but not agreed on
+    asked = state == SYN_SENT  # options are offered, and not agreed on yet
     if c.ts_ok:
         options |= OPT_TIMESTAMPS
     if c.sack_ok:
@@ -161,6 +163,3 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], 
     info.tcpi_received_ce, info.tcpi_received_e1_bytes = received[0], received[1]
     info.tcpi_received_e0_bytes, info.tcpi_received_ce_bytes = received[2], received[3]
     return info
-
-
-__all__ = ["CLOSED", "NO_TIMER", "TcpInfo", "collect"]

@@ -1,8 +1,8 @@
-"""TCP's settings as a connection reads them: plain slots, kept at what `netstack.settings` says.
+"""TCP's settings as a connection reads them: plain slots, which follow `netstack.settings`.
 
-A setting is read many times for each segment and changed hardly ever, so it is looked up by its attribute when it
-changes, and not when it is read. There is one copy for each stack, `Tcp.settings`; who wants to change a setting does
-so in the stack's `Settings`, which tells its followers.
+A setting is read many times for each segment and hardly ever changed, so it is looked up by its name when it changes,
+and not when it is read. There is one copy for each stack, `Tcp.settings`. Settings are changed in the stack's
+`Settings`, which tells its followers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netstack.settings import Settings
 
 ELSEWHERE = ("ip_default_ttl", "rmem_max", "route_min_adv_mss", "route_min_pmtu", "route_mtu_expires", "somaxconn")
-"""What TCP reads of others' settings, as far as it is integers."""
+"""The integers that TCP reads of other protocols' settings."""
 
 
 INTEGERS = tuple(
@@ -37,7 +37,7 @@ class Integers:
 
 
 class Tunables(Integers):
-    """And the rest, each of its own type."""
+    """The integers and the rest, which has types of its own."""
 
     __slots__ = ("default_qdisc", "ip_local_port_range", "tcp_congestion_control", "tcp_rmem", "tcp_wmem")
 
@@ -53,6 +53,6 @@ class Tunables(Integers):
         settings.follow(self.changed)
 
     def changed(self, attribute: str, value: Any) -> None:
-        """A setting, TCP's or not, has another value."""
+        """A setting, TCP's or not, has got another value."""
         if attribute in INTEGERS or attribute in OTHERS:
             setattr(self, attribute, value)

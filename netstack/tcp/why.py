@@ -1,13 +1,13 @@
-"""Why did it send that? Connections that say so, for whoever asks before they are made.
+"""Why did it send that? Connections that give a reason for each segment, if that is asked for before they are made.
 
-`observe(stack)` has every later connection made as an `Observed` one: it follows what drives the connection (a
-segment, a deadline, a user call), looks at the TCB before and after, and gives each segment that leaves a reason in
-words. The reason becomes the frame's `comment`, which captures write beside the packet; and each acknowledgment that
-is processed, each segment sent and each change of phase becomes an event (a dict of plain values, see `Observed.event`)
-for the observer's sinks. A stack that nobody observes pays nothing for it: its connections are of another class.
+After `observe(stack)` every new connection is an `Observed` one. It follows what drives the connection (a segment, a
+deadline, a user call), looks at the TCB before and after, and gives each segment that leaves a reason in words. The
+reason becomes the frame's `comment`, which captures write beside the packet. Each acknowledgment that is processed,
+each segment sent and each change of phase becomes an event (a dict of plain values, see `Observed.event`) for the
+observer's sinks. A stack that nobody observes pays nothing for this: its connections are of another class.
 
-Comments are put on what is out of the ordinary: retransmissions, probes, bare ACKs, resets, the FIN, data sent
-because of duplicate ACKs or within a recovery. New data in the plain course of things has only an event.
+Comments are put on what is out of the ordinary: retransmissions, probes, bare ACKs, resets, the FIN, data sent because
+of duplicate ACKs or in a recovery. Ordinary new data has only an event.
 """
 
 from __future__ import annotations
@@ -44,7 +44,6 @@ from netstack.tcp.tcb import (
     RETRANS,
     SECOND,
     STATE_NAMES,
-    SYN_RECEIVED,
     SYN_SENT,
 )  # fmt: skip
 
@@ -60,14 +59,14 @@ PHASES = {
     CA_OPEN: "Open", CA_DISORDER: "Disorder", CA_CWR: "CWR", CA_RECOVERY: "Recovery", CA_LOSS: "Loss",
 }  # fmt: skip
 KINDS = {RETRANS: "rto", LOSS_PROBE: "tlp", REO_TIMEOUT: "rack", PROBE0: "persist"}
-UNDOS = (  # counter, what it means; the first that moved is it
+UNDOS = (  # counter, what it means; the first one that has moved tells what happened
     ("TCPSpuriousRTOs", "F-RTO: the timeout was spurious"),
     ("TCPDSACKUndo", "D-SACK: every retransmission was unnecessary"),
     ("TCPLossUndo", "Eifel: the originals arrived, the timeout was spurious"),
     ("TCPFullUndo", "Eifel: the originals arrived, nothing was lost"),
     ("TCPPartialUndo", "Eifel: the original filled the hole"),
 )  # fmt: skip
-RUNS = 16  # of the scoreboard in an event
+RUNS = 16  # so many runs of the scoreboard are in an event at most
 
 
 def ordinal(n: int) -> str:
@@ -77,7 +76,7 @@ def ordinal(n: int) -> str:
 
 
 def duration(ns: int) -> str:
-    """Three digits are enough for a reason."""
+    """In words, with three digits, which is enough for a reason."""
     if ns >= 10 * SECOND:
         return f"{ns / SECOND:.0f} s"
     if ns >= SECOND:
@@ -88,7 +87,7 @@ def duration(ns: int) -> str:
 
 
 class Observer:
-    """Of one stack: where reasons go, beside the frames."""
+    """The observer of one stack: where reasons go, other than into frames."""
 
     __slots__ = ("engine", "explained", "send", "sinks")
 
@@ -100,7 +99,7 @@ class Observer:
         engine.send = self.reply
 
     def reply(self, path: Any, frame: Any, now: int) -> Any:
-        """A segment of no connection: an answer to a SYN, or to what nobody wants."""
+        """A segment of no connection: an answer to a SYN, or to a segment that nobody wants."""
         if self.explained:
             return self.send(path, frame, now)
         engine = self.engine
@@ -161,7 +160,7 @@ def name_of(key: bytes) -> str:
 
 
 class Before:
-    """The connection as it was before what drives it now."""
+    """The connection as it was before the event that drives it now."""
 
     __slots__ = (
         "ack_quick", "ato_ns", "ca_state", "cwnd", "end", "flags", "length", "lsndtime_ns", "ooo", "rcv_nxt",
@@ -295,7 +294,7 @@ class Observed(Connection):
     # Acknowledgments.
 
     def processed(self, c: Connection, ack: int, flag: int, acked: int, prior_in_flight: int, now: int) -> None:
-        """`ack.process` is done with one: cwnd and the scoreboard are up to date, nothing has been sent yet."""
+        """`ack.process` has processed one: cwnd and the scoreboard are up to date, nothing has been sent yet."""
         if self.other_log is not None:
             self.other_log(c, ack, flag, acked, prior_in_flight, now)
         before = self.before
@@ -332,7 +331,7 @@ class Observed(Connection):
         return ""
 
     def loss_seen(self) -> str:
-        """What made the sender believe in a loss."""
+        """The evidence by which the sender deems something lost."""
         if self.dupacks >= 3:
             return f"{ordinal(self.dupacks)} dupACK"
         if not self.sack_ok:
@@ -347,7 +346,7 @@ class Observed(Connection):
     # Segments that leave.
 
     def told(self, path: Any, frame: Any, now: int) -> Any:
-        """In the place of `send`: find the reason, then send."""
+        """This stands in for `send`: find the reason, then send."""
         header = bytes(frame.data[len(path.template) :][:20])
         flags = header[13]
         length = frame.length - len(path.template) - (header[12] >> 4) * 4
@@ -374,7 +373,7 @@ class Observed(Connection):
             observer.explained = False
 
     def reason(self, seq: int, length: int, flags: int, now: int) -> tuple[str, bool]:
-        """In words, and whether it is out of the ordinary."""
+        """The reason in words, and whether it is out of the ordinary."""
         if flags & RST:
             return self.why_reset(), True
         if flags & SYN:
@@ -566,4 +565,4 @@ class Observed(Connection):
         return runs
 
 
-__all__ = ["SYN_RECEIVED", "Event", "Observed", "Observer", "observe"]
+__all__ = ["Event", "Observed", "Observer", "observe"]
