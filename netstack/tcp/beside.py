@@ -1,18 +1,18 @@
-"""What a stream tells its user beside the data: control messages of recvmsg, and the error queue (tcp(7), and Linux's
-notes on MSG_ZEROCOPY).
+"""What a stream tells its user beside the data: control messages of recvmsg, and the error queue (<linux/tcp.h> and
+Linux's documentation of MSG_ZEROCOPY and SO_TIMESTAMPING; no RFC has any of this).
 
-TCP_INQ: each recvmsg says how much waits behind what it gave (1 at the end of the stream: a read will not block).
+TCP_INQ: each recvmsg says how much waits behind what it returned (1 at the end of the stream: a read will not block).
 
 MSG_ZEROCOPY, where SO_ZEROCOPY is set: the sender is told when its buffer is no longer needed, that is when the last
-byte of the call is acknowledged (or the connection gone). Calls are numbered; a notification names a range, and joins
-the one before it that nobody has read yet. This stack keeps buffers of the application by reference, so nothing is
-copied; like Linux, when a device had to copy, a notification says COPIED, as nothing here needs the page pinned. A
+byte of the call is acknowledged (or the connection is gone). Calls are numbered. A notification names a range of them,
+and is joined to the one before if nobody has read that yet. This stack keeps the application's buffers by reference and
+copies nothing, but no page is pinned either: so a notification says COPIED, as Linux's does if a device had to copy. A
 buffer of Linux's holds MAX_SKB_FRAGS pieces of the user's memory: a full one is pushed, and the next is begun.
 
-SO_TIMESTAMPING: of each write (`written` is said when one is over) the last byte is told of when the segment that has
-it leaves, again when it is sent again, and when it is acknowledged. Of several writes in one segment, or in a buffer
-that has not left yet, only the last is told of. An entry's data is the segment's text, or (OPT_STATS) `stats.counters`.
-And each recvmsg says when the last of what it gave came.
+SO_TIMESTAMPING: the user is told of the last byte of each write (`written` is called after a write) when the segment
+with that byte leaves, whenever it is sent again, and when it is acknowledged. Of several writes in one segment, or in a
+buffer that has not left yet, it is told of the last only. An entry's data is the segment's text, or `stats.counters`
+(OPT_STATS). Each recvmsg says when the last byte that it returned came.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ INQ_FLAG = SOL_TCP << 16 | TCP_INQ
 
 
 def begin(sock: TcpSocket, c: Connection) -> None:
-    """A connection begins with its socket's options."""
+    """A connection takes over its socket's options."""
     if sock.flags:
         stamps.watch(sock, c)
 
@@ -77,7 +77,7 @@ def receive(sock: TcpSocket, n: int, now: int, flags: int) -> tuple[bytes, SockA
 
 
 def note(sock: TcpSocket, size: int, flags: int) -> None:
-    """The control messages that go with what was just received."""
+    """Make the control messages that go with what was just received."""
     told: list[tuple[int, int, bytes]] = []
     c = sock.conn
     if c is not None and c.stamps is not None and size and not flags & MSG_OOB:
@@ -90,7 +90,7 @@ def note(sock: TcpSocket, size: int, flags: int) -> None:
 
 
 def wish(sock: TcpSocket, ancillary: Any) -> int:
-    """Of sendmsg's control messages: the flags of SO_TIMESTAMPING for this call, -1 where there are none."""
+    """The flags of SO_TIMESTAMPING that sendmsg's control messages ask for in this call, or -1."""
     asked = -1
     for level, kind, data in ancillary:
         if level == stamps.SOL_SOCKET and stamps.NEWER.get(kind, kind) == stamps.SO_TIMESTAMPING:
@@ -108,7 +108,8 @@ def send(sock: TcpSocket, data: Any, now: int, flags: int) -> int:
 
 
 def send_pieces(sock: TcpSocket, data: bytes, lengths: Sequence[int], now: int, flags: int) -> int:
-    """The same, of memory in so many pieces. 0 where that makes a send like any other, or not all has room."""
+    """The same with memory in pieces of these lengths. 0 if that makes no difference, or if not everything has room:
+    then the caller sends as usual."""
     c = sock.conn
     below = flags & ~MSG_ZEROCOPY
     if c is None or len(lengths) <= SKB_FRAGS or not data or below & ~MSG_MORE or not sock.flags.get(SO_ZEROCOPY):
@@ -128,7 +129,7 @@ def send_pieces(sock: TcpSocket, data: bytes, lengths: Sequence[int], now: int, 
 
 
 def number(sock: TcpSocket) -> None:
-    """A call that will be told of."""
+    """Give this call a number, by which the user will be told of it."""
     c = sock.conn
     if c is None or not sock.flags.get(SO_ZEROCOPY):
         return
@@ -163,8 +164,8 @@ def completed(c: Connection, everything: bool = False) -> None:
 
 
 def written(sock: TcpSocket, text: Any, now: int, asked: int = -1) -> None:
-    """A write is over, of which `text` went last: with SO_TIMESTAMPING, its last byte will be told of. `asked` is what
-    this one call asks for, where it does (`wish`)."""
+    """A write is over, and `text` was the last of it: with SO_TIMESTAMPING the user will be told of its last byte.
+    `asked` is what this one call asks for (`wish`), or -1."""
     c = sock.conn
     flags = sock.flags.get(stamps.SO_TIMESTAMPING, 0) if asked < 0 else asked
     if c is None or not flags & stamps.SENT:
@@ -189,8 +190,8 @@ def written(sock: TcpSocket, text: Any, now: int, asked: int = -1) -> None:
 def told(
     c: Connection, stamp: stamps.Stamp, frags: Sequence[Any], now: int, begun: int, segments: int = 0, length: int = 0
 ) -> None:
-    """The segment with its last byte leaves. What begins at `begun` counts as not sent; so many segments and bytes are
-    not counted yet."""
+    """The segment with a write's last byte leaves. What begins at `begun` counts as not sent; `segments` and `length`
+    are sent and not counted yet."""
     if not stamp.flags & stamps.OPT_TSONLY:
         stamp.text = b"".join(frags)
     stamp.sent_ns = now

@@ -1,10 +1,10 @@
-"""What the guard of a device has to know of the stack (`csrc/guard.c`), and what the stack has to hear of it.
+"""What the guard of a device (`csrc/guard.c`) has to know of the stack, and what the stack has to hear of it.
 
-When more small frames come than can be looked at one by one, the owner of a device holds a `Guard` between the two: the
-device asks it about each frame as it reads. Known flows pass; SYNs for listeners are answered with SYN cookies on the
-spot (RFC 4987 section 3.6), as `tcp_syncookies=2` would have the stack do it; everything else is let through as far as
-the allowance of its kind goes, per batch. `refresh` tells C what changed in the stack, `settle` tells the stack's
-counters what C did. Both are cheap when nothing did.
+When more small frames come than can be looked at one by one, the owner of a device puts a `Guard` between the two: the
+device asks it about each frame as it reads. Known flows pass. SYNs for listeners are answered at once with SYN cookies
+(RFC 4987 section 3.6), as the stack does with tcp_syncookies 2. Of everything else an allowance per kind and batch is
+let through. `refresh` tells C what has changed in the stack, `settle` tells the stack's counters what C has done; both
+are cheap when there is nothing to tell.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 COOKIE_PERIOD_NS = 60 * SECOND
 ALLOWANCE = 16
-"""Frames of each kind that no known flow claims, per batch."""
+"""Frames per batch, of each kind, that belong to no known flow and are let through."""
 LEAST_FLOWS = 1024
 REJECTS = ("GuardNeighbour", "GuardTcp", "GuardUdp", "GuardIcmp", "GuardFragment", "GuardOther")
 
 
 class Guard:
-    """One interface's. `pointer` is what the device is given."""
+    """The guard of one interface. `pointer` is what the device is given."""
 
     __slots__ = (
         "_addresses", "_generation", "_known", "_last", "_listeners", "_ports", "_seen", "interface", "pointer",
@@ -51,7 +51,7 @@ class Guard:
         self._listeners: list[tuple[Listener, int]] = []
 
     def refresh(self, now: int) -> None:
-        """Before a batch: the clocks, allowances, listeners and flows of the moment."""
+        """Before a batch: tell C the clocks, allowances, listeners and flows."""
         g = self.pointer
         settings = self.stack.settings
         g.period = now // COOKIE_PERIOD_NS & 0xFFFFFFFF
@@ -68,7 +68,7 @@ class Guard:
         self._learn()
 
     def _learn(self) -> None:
-        """The flows that have come since the last time; those that went do no harm until the table is full."""
+        """Tell C of the flows that are new. Those that are gone do no harm until the table is full."""
         table, g = self.stack.tcp.table, self.pointer
         newest = next(reversed(table)) if table else None
         if newest == self._last:
@@ -88,7 +88,7 @@ class Guard:
         self._last = newest
 
     def _describe(self, listeners: list[Listener]) -> None:
-        """Addresses and listening sockets, in C's terms."""
+        """Tell C the addresses and listening sockets."""
         g, interface = self.pointer, self.interface
         addresses = [a for a in interface.addresses if a.usable]
         self._addresses = ffi.new("struct trl_guard_address[]", len(addresses))
@@ -138,7 +138,7 @@ class Guard:
             entry.window[i], entry.wscale[i] = min(rcv_wnd, 65535), wscale
 
     def settle(self) -> int:
-        """After a batch: count what was done. How many frames never reached the stack."""
+        """After a batch: count what was done. Returns how many frames never reached the stack."""
         g, counters, seen = self.pointer, self.stack.counters, self._seen
         cookies, overflows = g.cookies - seen["cookies"], g.overflows - seen["overflows"]
         unroutable, segments = g.unroutable - seen["unroutable"], g.segments - seen["segments"]

@@ -1,8 +1,8 @@
-"""TCP_SAVE_SYN and TCP_SAVED_SYN (tcp(7)): a listener keeps the headers of each SYN, whose options its user may look
-at, once, on the connection that came of it.
+"""TCP_SAVE_SYN and TCP_SAVED_SYN (Linux's <linux/tcp.h>): a listener keeps the headers of each SYN, and its user may
+read them, once, from the connection that came of it.
 
-With 1 they begin with IP's header, with 2 with the link's. Where a SYN was answered by a cookie nothing was kept. What
-waits to be asked for is held by the engine, by the connection's key, until the connection is gone.
+With 1 they begin with the IP header, with 2 with that of the link. Nothing is kept of a SYN that was answered by a
+cookie. The engine holds the headers under the connection's key until they are read or the connection is gone.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 TCP_SAVE_SYN, TCP_SAVED_SYN = 27, 28
 FLAG: Final = 6 << 16 | TCP_SAVE_SYN
-"""Its place among the socket's flags, which accepted sockets inherit."""
+"""Where the option is among the socket's flags, which accepted sockets inherit."""
 LINK = 2
 ETHERNET = 14
 
 
 def record(engine: Tcp, request: Request) -> None:
-    """Of the SYN being received (Linux's tcp_reqsk_record_syn)."""
+    """Keep the headers of the SYN that is being received (Linux's tcp_reqsk_record_syn)."""
     frame = engine.arriving
     mode = request.listener.sock.flags.get(FLAG, 0)
     if not mode or frame is None:
@@ -38,18 +38,18 @@ def record(engine: Tcp, request: Request) -> None:
         at = (packet[0] & 0xF) * 4
     else:
         found = upper_layer(packet)
-        assert found is not None  # it came as far as here
+        assert found is not None  # the packet was parsed before
         at = found[1]
     headers = packet[: at + (packet[at + 12] >> 4) * 4]
     if mode == LINK and frame.ethernet:
         headers = data[:l3] + headers
-    elif mode == LINK and request.path.local:  # on Linux lo has Ethernet's header, with no address in it
+    elif mode == LINK and request.path.local:  # in Linux lo has an Ethernet header without addresses
         headers = bytes(12) + (b"\x08\x00" if packet[0] >> 4 == 4 else b"\x86\xdd") + headers
     request.saved = headers
 
 
 def take(sock: TcpSocket, room: int | None) -> bytes:
-    """getsockopt(TCP_SAVED_SYN): all of it or EINVAL; the next time nothing."""
+    """getsockopt(TCP_SAVED_SYN): all of the headers or EINVAL; nothing the next time."""
     sock.check_open()
     c = sock.conn
     saved = sock.stack.tcp.saved
