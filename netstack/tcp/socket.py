@@ -1,8 +1,9 @@
-"""The user's side of TCP (RFC 9293 section 3.9.1; tcp(7), socket(2) and friends as Linux has them).
+"""The user's side of TCP (RFC 9293 sections 3.9.1 and 3.10.1 to 3.10.6): Linux's system calls, as tcp(7) and socket(2)
+describe them.
 
-A `TcpSocket` is unconnected, listening (it has a `Listener`) or has a `Connection`. Calls never block: what would is
-`BlockingIOError`. Data given to `send` is kept by reference when it is `bytes` or a large part of one, and copied
-once otherwise.
+A `TcpSocket` is unconnected, listening (it has a `Listener`) or has a `Connection`. Calls never block: what would block
+raises `BlockingIOError`. Data given to `send` is kept by reference if it is `bytes` or a large part of one, and is
+copied once otherwise.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ class TcpSocket(Socket):
         return sock, sock.format_address(sock.remote)
 
     def copy_options(self, listener: TcpSocket) -> None:
-        """What an accepted socket has from its listener."""
+        """What an accepted socket inherits from its listener."""
         self.nonagle, self.user_mss = listener.nonagle, listener.user_mss
         self.linger2, self.user_timeout_ms = listener.linger2, listener.user_timeout_ms
         self.notsent_lowat, self.oob_inline = listener.notsent_lowat, listener.oob_inline
@@ -345,7 +346,7 @@ class TcpSocket(Socket):
         conn = engine.connection(engine, key, path, lport, port)
         conn.sock = self
         self.inherit(conn)
-        self.conn, self.so_error = conn, 0  # how the one before ended is not told any more
+        self.conn, self.so_error = conn, 0  # how the connection before it ended is forgotten
         self.local = (path.src, lport)
         self.remote = (remote, port)
         if not self.port_held:
@@ -399,7 +400,7 @@ class TcpSocket(Socket):
             return size
         sendbuf.begin(conn, now)
         if conn.push_marks and conn.push_marks[-1] == conn.write_seq:
-            conn.push_marks = conn.push_marks[:-1]  # what comes now goes on where a PSH stood
+            conn.push_marks = conn.push_marks[:-1]  # the buffer with that PSH grows
         unsent = conn.unsent
         if size < 2048 and unsent and len(unsent[-1]) + size <= COALESCE:
             unsent[-1] = bytes(unsent[-1]) + data
@@ -471,7 +472,7 @@ class TcpSocket(Socket):
         return conn is not None and bool(conn.rcvq) and conn.rcvlowat <= 1 and conn.urg_data < 0
 
     def ready_for(self, events: int) -> int:
-        """`readiness` as far as poll(2) for these events needs it: the short way of an established connection."""
+        """`readiness` as far as poll(2) needs it for these events: a short way for established connections."""
         conn = self.conn
         if conn is None or conn.state != ESTABLISHED or self.shutdown_mask or self.so_error or conn.urg_data >= 0:
             return self.readiness()
@@ -495,7 +496,7 @@ class TcpSocket(Socket):
             return b""
         if self.so_error:
             self.take_error()
-        if self.shutdown_mask & 1:  # also when the connection has come to its end
+        if self.shutdown_mask & 1:  # (also when the connection has ended)
             return b""
         raise would_block()
 
@@ -521,12 +522,12 @@ class TcpSocket(Socket):
             return
         conn = self.conn
         if conn is None or conn.state == CLOSED:
-            self.shutdown_mask |= how + 1  # noticed all the same
+            self.shutdown_mask |= how + 1  # it takes effect all the same, as in Linux
             if conn is not None and (self.remote is None or not conn.rcv_nxt):
                 self.shutdown_mask |= SHUT_OPENING
             self.wake()
             raise error(errno.ENOTCONN)
-        if conn.state == SYN_SENT:  # the attempt is given up, whatever was to be shut
+        if conn.state == SYN_SENT:  # the attempt is given up, whichever direction was to be shut
             self.disconnect(now)
             return
         if how in (SHUT_RD, SHUT_RDWR):
@@ -562,7 +563,7 @@ class TcpSocket(Socket):
         unread = conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)
         state = conn.state
         if unread > 0 and state not in (SYN_SENT,):
-            # RFC 2525 section 2.17: data was lost, the peer has to know.
+            # Data was lost, and the peer has to know (RFC 9293 section 3.6.1, RFC 2525 section 2.17).
             conn.counters.TCPAbortOnClose += 1
             conn.abort(now)
         elif self.linger[0] and not self.linger[1]:

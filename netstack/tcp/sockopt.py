@@ -1,6 +1,6 @@
-"""The TCP_* options of setsockopt and getsockopt (tcp(7)), by Linux's numbers and with Linux's ranges.
+"""The TCP_* options of setsockopt and getsockopt (tcp(7), <linux/tcp.h>), by Linux's numbers and with Linux's ranges.
 
-Each acts on the socket, which later connections inherit from, and on the connection it has.
+Each acts on the socket, from which later connections inherit it, and on the connection that the socket has.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BOUNDS = {
     TCP_RTO_MIN_US: (timeouts.RTO_MIN_FLAG, 2000, 200_000),
     TCP_DELACK_MAX_US: (timeouts.DELACK_MAX_FLAG, 2000, 200_000),
 }
-"""Bounds of timers: each one's place among the socket's flags, its least and its greatest value."""
+"""Bounds of timers: where each is among the socket's flags, its least and its greatest value."""
 
 
 def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
@@ -126,7 +126,7 @@ def set_option(sock: TcpSocket, name: int, value: int | bytes) -> bool:
 
 
 def set_nonagle(sock: TcpSocket, bit: int, on: bool, now: int, push: bool) -> None:
-    """TCP_NODELAY or TCP_CORK: one that lets go sends what waits (RFC 9293 section 3.7.4)."""
+    """TCP_NODELAY (MUST-17 of RFC 9293 section 3.7.4) or TCP_CORK: what waited because of it is sent."""
     sock.nonagle = sock.nonagle | bit if on else sock.nonagle & ~bit
     conn = sock.conn
     if conn is not None:
@@ -148,7 +148,7 @@ def set_keep(sock: TcpSocket, index: int, number: int, most: int) -> None:
 
 
 def set_window_clamp(sock: TcpSocket, number: int) -> None:
-    """TCP_WINDOW_CLAMP: no larger window is offered; 0 takes it back where there is no connection."""
+    """TCP_WINDOW_CLAMP: no larger window is offered. 0 takes that back, if there is no connection."""
     conn = sock.conn
     if not number:
         if sock.listener is not None or (conn is not None and conn.state != CLOSED):
@@ -163,7 +163,7 @@ def set_window_clamp(sock: TcpSocket, number: int) -> None:
 
 
 def set_quickack(sock: TcpSocket, number: int, now: int) -> None:
-    """TCP_QUICKACK: an ACK that waits is sent; 0 delays the next ones. It does not last."""
+    """TCP_QUICKACK: an ACK that waits is sent; 0 delays the next ones. Neither lasts (see `delack`)."""
     sock.quickack = number
     conn = sock.conn
     if conn is None:
@@ -180,7 +180,7 @@ def set_quickack(sock: TcpSocket, number: int, now: int) -> None:
 
 
 def set_congestion(sock: TcpSocket, name: str) -> None:
-    """TCP_CONGESTION: another algorithm goes on with cwnd and ssthresh as they are."""
+    """TCP_CONGESTION: another algorithm takes over, with cwnd and ssthresh as they are."""
     if not name:
         raise error(errno.EINVAL, "a name is wanted")
     if name not in congestion.available():
@@ -189,7 +189,7 @@ def set_congestion(sock: TcpSocket, name: str) -> None:
     conn = sock.conn
     if conn is not None and conn.cc.name != name:
         conn.cc = congestion.create(name)
-        conn.prior_ssthresh = 0  # what the other one took is not for this one to undo
+        conn.prior_ssthresh = 0  # a reduction made by the other algorithm cannot be undone by this one
 
 
 def get_option(sock: TcpSocket, name: int) -> int | bytes:
@@ -248,7 +248,7 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
 
 
 def retransmissions_of(seconds: int, settings: Any) -> int:
-    """How many SYN-ACK timeouts cover that time."""
+    """How many SYN-ACK timeouts cover that time: TCP_DEFER_ACCEPT as it is kept."""
     if seconds <= 0:
         return 0
     timeout = settings.tcp_timeout_init_ms // 1000 or 1
