@@ -87,7 +87,7 @@ class Tcp:
         self._seg = Segment()
         self.arriving: Frame | None = None  # the frame of the segment in `_seg`, where that is no connection's
         self.screens = False  # whether a socket ever asked for it (see `screen`)
-        self.saved: dict[bytes, bytes] = {}  # the SYNs of TCP_SAVE_SYN, by the connection's key
+        self.saved: dict[Connection, bytes] = {}  # the SYNs of TCP_SAVE_SYN
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
@@ -464,16 +464,16 @@ class Tcp:
         if found is None:
             return
         if found.__class__ is TimeWait:
-        if self.screens:
-            holder = screen.holder(c)
-            if holder is not None and error.ttl < screen.least_ttl(holder, error.version):
-                self.tcpext.TCPMinTTLDrop += 1
-                return
             return  # nothing is out that it could be about
         if found.__class__ is Request:
             found.icmp(error, now)
             return
         c: Connection = found
+        if self.screens:
+            holder = screen.holder(c)
+            if holder is not None and error.ttl < screen.least_ttl(holder, error.version):
+                self.tcpext.TCPMinTTLDrop += 1
+                return
         seq = unwrap(int.from_bytes(error.l4[4:8], "big"), c.snd_una)
         if not c.snd_una <= seq <= c.snd_nxt:
             # RFC 5927 section 4.1: it is about nothing that is in flight.

@@ -444,7 +444,7 @@ class Listener:
             c.syn_stamp_ns = request.sent_ns
         c.segs_in = 1  # the SYN
         if request.saved:
-            engine.saved[c.key] = request.saved
+            engine.saved[c] = request.saved
         fsm.move(c, fsm.OPEN_PASSIVE)
         fsm.move(c, fsm.RCV_SYN)
         c.sync_mss()

@@ -53,9 +53,9 @@ def take(sock: TcpSocket, room: int | None) -> bytes:
     sock.check_open()
     c = sock.conn
     saved = sock.stack.tcp.saved
-    kept = saved.get(c.key, b"") if c is not None else b""
+    kept = saved.get(c, b"") if c is not None else b""
     if room is not None and room < len(kept):
         raise error(errno.EINVAL, f"the SYN has {len(kept)} bytes")
     if c is not None:
-        saved.pop(c.key, None)
+        saved.pop(c, None)
     return kept

@@ -93,8 +93,9 @@ class TcpSocket(Socket):
         super().__init__(stack, family, SOCK_STREAM, proto)
         settings = stack.settings
         self.conn: Connection | None = None
-        self.listener: Listener | None = None
         self.filter: bpf.Filter | None = None
+        self.soft_error = 0  # what an ICMP error said to the connection before
+        self.listener: Listener | None = None
         self.port_held = False
         self.pinned = False  # the port was asked for by bind
         self.rcvbuf = settings.tcp_rmem[1]
@@ -253,9 +254,9 @@ class TcpSocket(Socket):
         self.tos, self.ttl = listener.tos, listener.ttl
         self.syn_retries, self.mark = listener.syn_retries, listener.mark
         self.rcvtimeo_ns, self.sndtimeo_ns = listener.rcvtimeo_ns, listener.sndtimeo_ns
+        self.filter = listener.filter
         self.ip_mtu_discover, self.ip_minttl = listener.ip_mtu_discover, listener.ip_minttl
         self.ip6_flags, self.v6only = listener.ip6_flags, listener.v6only
-        self.filter = listener.filter
         self.flags, self.ip_flags = listener.flags, listener.ip_flags
 
     def inherit(self, c: Connection) -> None:
@@ -289,7 +290,11 @@ class TcpSocket(Socket):
 
     def forget(self) -> None:
         """After an attempt to connect that has failed, and of which the caller was told: the socket is as it was before
-        (tcp_disconnect), and the next attempt is from another port."""
+        (tcp_disconnect), and the next attempt is from another port. What an ICMP error said lasts."""
+        conn = self.conn
+        if conn is not None:
+            self.soft_error = conn.soft_error
+            self.stack.tcp.saved.pop(conn, None)
         self.conn = self.remote = None
         self.shutdown_mask = 0
         if not self.pinned:
@@ -346,6 +351,7 @@ class TcpSocket(Socket):
         conn = engine.connection(engine, key, path, lport, port)
         conn.sock = self
         self.inherit(conn)
+        conn.soft_error = self.soft_error
         self.conn, self.so_error = conn, 0  # how the connection before it ended is forgotten
         self.local = (path.src, lport)
         self.remote = (remote, port)
@@ -554,6 +560,8 @@ class TcpSocket(Socket):
             self.release_port()
             return
         conn = self.conn
+        if self.stack.tcp.saved and conn is not None:
+            self.stack.tcp.saved.pop(conn, None)
         if conn is None or conn.state in (CLOSED, TIME_WAIT):
             if conn is not None:
                 conn.sock = None
@@ -593,7 +601,7 @@ class TcpSocket(Socket):
         conn = self.conn
         state = conn.state if conn is not None else CLOSED
         mask = 0
-        shut = self.shutdown_mask
+        shut = self.shutdown_mask & 3
         if conn is not None and conn.fin_received:
             shut |= 1
         if shut == 3 or state == CLOSED:
@@ -638,12 +646,6 @@ class TcpSocket(Socket):
             if self.sndbuf_locked:
                 sendbuf.resize(conn, self.sndbuf)
 
-    def ip_changed(self) -> None:
-        if self.conn is not None:
-            self.conn.set_ip(*pmtu.ip_fields(self, self.conn.path))
-
-    def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
-        conn = self.conn
     def set_filter(self, code: bytes) -> None:
         self.filter = bpf.Filter(code) if code else None
         screen.asked_for(self)
@@ -651,13 +653,22 @@ class TcpSocket(Socket):
     def filter_code(self) -> bytes:
         return self.filter.code if self.filter is not None else b""
 
-        if name == SO_PEEK_OFF:
+    def ip_changed(self) -> None:
         screen.asked_for(self)
+        if self.conn is not None:
+            self.conn.set_ip(*pmtu.ip_fields(self, self.conn.path))
+
+    def _get_socket(self, name: int, n: int | None = None) -> int | bytes:
+        conn = self.conn
+        if name == SO_PEEK_OFF:
             return recvbuf.peek_offset(self)
         if conn is not None:
             self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf
-            if name == SO_ERROR and not self.so_error:
-                self.so_error, conn.soft_error = conn.soft_error, 0  # who asks is told of what is no end yet, too
+            self.soft_error = conn.soft_error
+        if name == SO_ERROR and not self.so_error:
+            self.so_error, self.soft_error = self.soft_error, 0  # who asks is told of what is no end yet, too
+            if conn is not None:
+                conn.soft_error = 0
         return super()._get_socket(name, n)
 
     def memory_use(self) -> tuple[int, int, int, int, int, int, int, int, int]:

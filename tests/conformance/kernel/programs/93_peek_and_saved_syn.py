@@ -102,4 +102,22 @@ def main(sys, argv):
                 kinds.append(tcp[at])
                 at += 1 if tcp[at] < 2 else tcp[at + 1]
             print(tcp[8:14].hex(), kinds)
+    for end in ("reset", "closed", "disconnected", "reset before accept"):
+        listener, a = sys.socket(AF_INET, SOCK_STREAM), sys.socket(AF_INET, SOCK_STREAM)
+        sys.setsockopt(listener, 6, SAVE, 1)
+        sys.bind(listener, ("127.0.0.1", 0))
+        sys.listen(listener, 1)
+        sys.connect(a, sys.getsockname(listener))
+        b = sys.accept4(listener)[0] if "before" not in end else -1
+        if "reset" in end:
+            sys.setsockopt(a, SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+            sys.close(a)
+        elif end == "closed":
+            sys.close(a)
+            sys.shutdown(b, 1)
+        else:
+            sys.connect(b, None)
+        sys.nanosleep(20 * MS)
+        b = b if b >= 0 else sys.accept4(listener)[0]
+        print(end, [len(e(sys.getsockopt, b, 6, SAVED, 200)) for _ in (1, 2)])
     return 0
