@@ -2,7 +2,7 @@
 read them, once, from the connection that came of it.
 
 With 1 they begin with the IP header, with 2 with that of the link. Nothing is kept of a SYN that was answered by a
-cookie. The engine holds the headers under the connection's key until they are read or the connection is gone.
+cookie. The engine holds the headers until they are read, or the socket is closed or disconnected.
 """
 
 from __future__ import annotations

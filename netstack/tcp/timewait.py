@@ -149,13 +149,13 @@ class TimeWait:
             # A new incarnation. Its ISN is larger than every number that the old one sent (RFC 9293 section 3.6.1).
             engine.end_time_wait(self)
             engine.tcpext.TWRecycled += 1
+            frame = engine.arriving
+            if engine.screens and frame is not None and not screen.takes(listener.sock, frame, seg.interface):
+                return
             listener.segment_arrives(seg, now, (self.snd_nxt + 65537) & MASK or 1)
             return
         if paws_reject:
             engine.tcpext.PAWSEstab += 1
-            frame = engine.arriving
-            if engine.screens and frame is not None and not screen.takes(listener.sock, frame, seg.interface):
-                return
         if flags & RST:
             return
         if paws_reject or flags & ACK:
