@@ -1,5 +1,4 @@
-"""The user's side of TCP (RFC 9293 sections 3.9.1 and 3.10.1 to 3.10.6): Linux's system calls, as tcp(7) and socket(2)
-describe them.
+"""The user's side of TCP (RFC 9293 sections 3.9.1 and 3.10.1 to 3.10.6) as Linux's system calls (tcp(7), socket(2)).
 
 A `TcpSocket` is unconnected, listening (it has a `Listener`) or has a `Connection`. Calls never block: what would block
 raises `BlockingIOError`. Data given to `send` is kept by reference if it is `bytes` or a large part of one, and is
@@ -74,10 +73,8 @@ from netstack.tcp.timewait import TimeWait
 if TYPE_CHECKING:
     from netstack.stack import Stack
 
-MAX_WRITE = 65_160  # what one pass takes over the send buffer's limit, as one more skb does
 COALESCE = 16_384  # a small write joins the one before it when both are still unsent and this small
 SHUT_OPENING = 4  # in shutdown_mask: shut before it was open, which bars connect() (Linux's SS_DISCONNECTING)
-SECOND = 1_000_000_000
 
 IPPROTO_TCP = 6
 
@@ -701,6 +698,3 @@ class TcpSocket(Socket):
         if level == sockopt.SOL_TCP:
             return sockopt.get_option(self, name)
         return super().get_protocol_option(level, name)
-
-
-__all__ = ["TcpSocket"]
