@@ -1,6 +1,7 @@
-"""A router says that a path takes no more (RFC 1191, RFC 8201): what it means for a connection.
+"""Path MTU discovery (RFC 9293 section 3.7.2; RFC 1191, RFC 8201): what it means for a connection when a router says
+that a packet was too big, and which packets have DF.
 
-What a path takes is remembered by `netstack.route`; what nobody says is found out by `mtuprobe`.
+`netstack.route` remembers what a path takes; `mtuprobe` finds out what no router says.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from netstack.tcp.socket import TcpSocket
 
 MAY_FRAGMENT: Final = 0x100
-"""Beside a TOS: the packet has no DF."""
+"""A bit beside a TOS: the packet has no DF."""
 LINK_ONLY: Final = (IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT)
 
 
 def ip_fields(sock: TcpSocket, path: Path) -> tuple[int, int]:
-    """TOS, with MAY_FRAGMENT where it holds, and TTL of what the socket sends. DF stands only where IP_MTU_DISCOVER is
-    IP_PMTUDISC_DO, or _WANT and the route's MTU not locked; but in what no connection sends, a SYN-ACK too (as on
-    Linux)."""
+    """TOS (with MAY_FRAGMENT if the packets have no DF) and TTL of what the socket sends. DF is set if IP_MTU_DISCOVER
+    is IP_PMTUDISC_DO, or _WANT and the route's MTU is not locked. As in Linux it is always set in what no connection
+    sends, even in a SYN-ACK."""
     tos, ttl = sock.marks(path.version)
     tos &= 0xFC
     if path.version == 4:
@@ -47,26 +48,26 @@ def too_big(c: Connection, error: Any, now: int) -> None:
     mode = c.sock.mtu_discover(error.version) if c.sock is not None else IP_PMTUDISC_WANT
     six = error.version == 6
     if six and (mode in LINK_ONLY or error.mtu - 60 - c.option_bytes >= c.mss_cache):
-        return  # as on Linux; or what is sent fits already
+        return  # as in Linux; or what is sent fits already
     path = c.path
     if path.generation != path.stack.routes.generation:
         c.reroute(now)
         path = c.path
     mtu = path.update_pmtu(error.mtu, now)
     if not six and mode == IP_PMTUDISC_DO and error.mtu < mtu:
-        c.soft_error = errno.EMSGSIZE  # packets that must not be fragmented, and will not be smaller
+        c.soft_error = errno.EMSGSIZE  # packets may not be fragmented, and will not become small enough
     if mtu >= c.mtu:
         return
     if six or (mode != IP_PMTUDISC_DONT and mode not in LINK_ONLY):
         c.icmp_frag_needed(mtu, now)
-    else:  # what is out may be fragmented or not; what follows is smaller
+    else:  # what is in flight is not sent again; what follows is smaller
         c.mtu = mtu
         c.sync_mss()
 
 
 def frag_needed(c: Connection, mtu: int, now: int) -> None:
-    """RFC 1191, validated by the caller (RFC 5927): smaller segments from now on, and what was too big again.
-    `mtu` is less than what the connection went by."""
+    """The path takes `mtu` bytes, which is less than before; the caller has validated that (RFC 5927 section 4.1).
+    Segments are smaller from now on, and what was too big is sent again (RFC 1191 section 6.4)."""
     c.mtu = mtu
     c.sync_mss()
     if c.rtx:
@@ -74,9 +75,9 @@ def frag_needed(c: Connection, mtu: int, now: int) -> None:
 
 
 def resend_larger(c: Connection, now: int) -> None:
-    """What is out in segments larger than the path takes is lost, also what was sent again, and is sent once more from
-    the first on, with no change of cwnd: there is no more in the network than before. (As in Linux, a recovery that is
-    going on for other losses becomes one that cannot be undone.)"""
+    """What is in flight in segments larger than the path takes is lost, and so are retransmissions of it. All of it is
+    sent again from the first on, with no change of cwnd, since the loss says nothing about congestion (RFC 1191 section
+    6.4). As in Linux, a recovery that is going on for other losses becomes one that cannot be undone."""
     mss = output.current_mss(c)
     for rec in c.rtx:
         if min(rec.length, rec.mss) > mss:
