@@ -11,7 +11,6 @@ whose key is drawn from `rng` at the beginning.
 
 from __future__ import annotations
 
-import errno
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 from csrc import Frame, lib
 from netstack import control
 from netstack.address import ANY4, ANY6
-from netstack.tcp import delack, emit, output, pmtu, screen, timeouts
+from netstack.tcp import delack, emit, pmtu, screen, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
 from netstack.tcp.ports import conflicts, waits_in_the_way
 from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MD5, OPT_TIMESTAMP, RST, SYN, Plain, Segment
 from netstack.tcp.seq import MASK, unwrap
-from netstack.tcp.tcb import MS, SECOND, SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import SECOND, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
 from netstack.tcp.tunables import Tunables
 
@@ -504,6 +503,3 @@ class Tcp:
     def connections(self) -> list[Any]:
         """Everything in the table: connections, requests, TIME-WAIT blocks."""
         return list(self.table.values())
-
-
-__all__ = ["MS", "Tcp", "errno", "output"]
