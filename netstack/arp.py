@@ -56,7 +56,7 @@ class Arp:
         return solicit
 
     def announce(self, interface: Interface, address: bytes) -> None:
-        """A gratuitous request (RFC 5227 section 3): tell the link who has the address."""
+        """An ARP announcement (RFC 5227 section 2.3), which is a request: tell the link who has the address."""
         if interface.mac is not None:
             self.stack.counters.arp.OutRequests += 1
             self._send(interface, ETH_BROADCAST, message(REQUEST, interface.mac, address, ETH_ZERO, address))
