@@ -346,7 +346,7 @@ class Ipv6:
 
     def next_ident(self, path: Path) -> int:
         """The identification of the next packet in fragments: a counter per pair of addresses, each starting at random
-        (RFC 7739 section 5.2)."""
+        (RFC 7739 section 5.1)."""
         idents = self._idents
         key = path.dst + path.src
         ident = idents.get(key)
