@@ -43,8 +43,8 @@ class IcmpLimit:
         if self._credit <= 0:
             stack.counters.icmp.OutRateLimitGlobal += 1
             return False
-        # One token on average, a random number in each case, so that nobody can count our other errors (RFC 9293's
-        # off-path worry).
+        # One token on average, but a random number each time, as in Linux: so nobody can tell from the limit how many
+        # errors went to others (CVE-2020-25705, by which UDP ports could be found out).
         self._credit = max(self._credit - stack.below(3), 0)
         if not cost_ns:
             return True
