@@ -269,11 +269,11 @@ def _table() -> dict[str, Spec]:
         "mtu": (1280, 1280, INT_MAX),
     })  # fmt: skip
     add("terrella.", "", {
-        "tcp_init_cwnd": (10, 1, 65535),
+        "tcp_init_cwnd": (10, 1, 65535),                # RFC 6928 section 2
         "tcp_timeout_init_ms": (1000, 1, INT_MAX),      # RFC 6298 (2.1)
-        "tcp_timewait_len_ms": (60_000, 1, INT_MAX),    # Linux TCP_TIMEWAIT_LEN; the RFC's is 2 MSL
-        "tcp_delack_min_ms": (40, 0, 500),              # RFC 9293 3.8.6.3: at most 500 ms
-        "tcp_clock_granularity_us": (1000, 0, 1_000_000),   # RFC 6298's G, where round trips measure as nothing
+        "tcp_timewait_len_ms": (60_000, 1, INT_MAX),    # 2 MSL: Linux's TCP_TIMEWAIT_LEN; the profile `rfc` has 240 s
+        "tcp_delack_min_ms": (40, 0, 500),              # Linux's; RFC 9293 section 3.8.6.3: less than 500 ms
+        "tcp_clock_granularity_us": (1000, 0, 1_000_000),   # G of RFC 6298, used where a round trip measures as 0
         "tcp_delack_max_ms": (200, 0, 500),
         "tcp_quickack_segs": (16, 0, 65535),            # ACKs sent at once at the start of a connection
         "tcp_max_quickacks": (16, 0, 65535),
@@ -297,7 +297,7 @@ RFC_PROFILE: dict[str, Value] = {
     "net.ipv4.tcp_rfc1337": 1,                    # RFC 1337: a RST does not end TIME-WAIT
     "net.ipv4.tcp_challenge_ack_limit": 1000,     # RFC 5961 section 7
     "net.ipv4.tcp_workaround_signed_windows": 0,
-    "terrella.tcp_timewait_len_ms": 240_000,      # RFC 9293 3.4.2: MSL is 2 minutes
+    "terrella.tcp_timewait_len_ms": 240_000,      # RFC 9293 section 3.4.2: an MSL is 2 minutes
     "terrella.tcp_delack_min_ms": 200,
     "terrella.tcp_quickack_segs": 0,
     "terrella.tcp_max_quickacks": 0,
