@@ -572,7 +572,7 @@ class Connection(Tcb):
             got[0] += seg.gso_segs if mark == 3 else 0
 
     def urgent(self, seg: Segment, seq: int) -> None:
-        """The urgent pointer points to the byte after the urgent one (RFC 9293 section 3.1; RFC 6093)."""
+        """The urgent pointer points to the byte after the urgent one (RFC 9293 section 3.8.5, RFC 6093)."""
         pointer = seg.urgent
         if pointer and not self.settings.tcp_stdurg:
             pointer -= 1
