@@ -2,7 +2,8 @@
 
 Time runs to the right, sequence numbers up. Each segment that carries data is a bar from its first to its last
 sequence number at the moment it was captured; below them climbs the line of what the peer has acknowledged, above them
-runs the edge of the window it offers; a SACK block is a bar where it arrived; R marks what had been sent before, 3 a
+runs the edge of the window it offers; a SACK block is a bar where it arrived; R marks what the capture has seen
+before, O what comes after later bytes and was not seen (overtaken, or lost before it got here and sent again), 3 a
 third duplicate ACK, S and F the SYN and the FIN, Z a window of zero. The log of `terrella up --why` or `Lab.why` adds
 a panel with cwnd, ssthresh and pipe, and the reasons are shown where the pointer rests.
 
@@ -31,7 +32,8 @@ LONGEST = 1 << 17  # of packets that are worth guessing at
 MASK, HALF = 0xFFFFFFFF, 0x80000000
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
-DATA, AGAIN, ACKED, EDGE, SACKED, MARK = "#1f3b73", "#d62728", "#2ca02c", "#c98a00", "#8e44ad", "#444444"
+DATA, AGAIN, LATE, MARK = "#1f3b73", "#d62728", "#0097a7", "#444444"
+ACKED, EDGE, SACKED = "#2ca02c", "#c98a00", "#8e44ad"
 GRID, FRAME, INK = "#e6e6e6", "#888888", "#222222"
 PHASE_COLORS = {"Disorder": "#fff6d6", "CWR": "#fde9d0", "Recovery": "#fbdcdc", "Loss": "#f3b8b8"}
 LEFT, RIGHT, TOP, BOTTOM, BETWEEN = 92, 24, 78, 46, 34
@@ -47,6 +49,7 @@ class Segment(NamedTuple):
     end: int
     flags: int
     again: bool
+    late: bool
     comment: str
 
 
@@ -64,7 +67,10 @@ class Answer(NamedTuple):
 class Flow:
     """One direction of a connection, as a capture saw it."""
 
-    __slots__ = ("answers", "base", "bytes", "dst", "high", "retransmitted", "scaled", "segments", "src", "wscale")
+    __slots__ = (
+        "answers", "base", "bytes", "dst", "high", "holes", "late", "retransmitted", "scaled", "segments", "src", "syn",
+        "wscale",
+    )  # fmt: skip
 
     def __init__(self, src: str, dst: str) -> None:
         self.src, self.dst = src, dst
@@ -74,8 +80,11 @@ class Flow:
         self.high = 0  # the greatest end so far
         self.bytes = 0
         self.retransmitted = 0
+        self.late = 0
+        self.holes: list[tuple[int, int]] = []  # below `high`: not seen so far
         self.wscale: int | None = None  # that the sender announced for the windows it offers
-        self.scaled = True  # both SYNs were seen: windows of the answers are in bytes
+        self.syn = 0  # the flags of the sender's SYN, where it was seen
+        self.scaled = True  # the SYNs that matter were seen: windows of the answers are in bytes
 
     @property
     def start_ns(self) -> int:
@@ -91,12 +100,25 @@ class Flow:
             self.base = seq
         at = self.relative(seq)
         end = at + length + (1 if flags & SYN else 0) + (flags & FIN)
-        again = end > at and at < self.high
+        late = end > at and at < self.high and self.fills(at, min(end, self.high))
+        again = end > at and at < self.high and not late
         if end > at or flags & RST:
-            self.segments.append(Segment(time_ns, at, end, flags, again, comment))
+            self.segments.append(Segment(time_ns, at, end, flags, again, late, comment))
+        if end > at > self.high:
+            self.holes.append((self.high, at))
         self.high = max(self.high, end)
         self.bytes += length
         self.retransmitted += again
+        self.late += late
+
+    def fills(self, at: int, end: int) -> bool:
+        """Whether nothing from `at` to `end` was seen so far; from now on it was."""
+        unseen, holes = 0, []
+        for left, right in self.holes:
+            unseen += max(0, min(right, end) - max(left, at))
+            holes += [part for part in ((left, min(right, at)), (max(left, end), right)) if part[0] < part[1]]
+        self.holes = holes
+        return unseen == end - at
 
     def acknowledged(self, answer: Answer) -> None:
         last = self.answers[-1] if self.answers else None
@@ -154,15 +176,28 @@ def take(forth: Flow, back: Flow, time_ns: int, pkt: Any, comment: str) -> None:
     flags = pkt.tcp_flags
     if flags & SYN:
         forth.wscale = pkt.wscale if pkt.tcp_options & lib.TRL_OPT_WSCALE else None
+        forth.syn = flags
     forth.sent(time_ns, pkt.seq, pkt.payload_len, flags, comment)
     if flags & ACK and back.base >= 0:
         window = pkt.window
-        if not flags & SYN and forth.wscale is not None and back.wscale is not None:
-            window <<= min(forth.wscale, 14)
+        if not flags & SYN:
+            shift = scale(forth, back)
+            back.scaled = shift is not None
+            window <<= shift or 0
         edges = [back.relative(pkt.sack[i]) for i in range(2 * pkt.nsack)]
         sacks = tuple(zip(edges[::2], edges[1::2], strict=True))
         marks = flags & (SYN | FIN | RST) or pkt.payload_len
         back.acknowledged(Answer(time_ns, back.relative(pkt.ack), window, sacks, 0, marks))
+
+
+def scale(forth: Flow, back: Flow) -> int | None:
+    """What the windows that `forth` offers are shifted by (RFC 7323 section 2.2); None: its SYN was not seen, or the
+    answer to it."""
+    if (forth.syn and forth.wscale is None) or (back.syn and back.wscale is None):
+        return 0
+    if forth.wscale is None:
+        return None
+    return min(forth.wscale, 14) if back.syn or forth.syn & ACK else None  # a SYN-ACK has it only where the SYN had
 
 
 def end(address: bytes, port: int) -> str:
@@ -251,15 +286,15 @@ def draw(
     answers = flow.answers[max(0, at_or_before(flow.answers, first_ns)) : at_or_before(flow.answers, last_ns) + 1]
     if not segments and not any(first_ns <= answer.time_ns for answer in answers):
         raise CommandError("nothing of this flow was captured in that time")
-    low, high = extent(segments, answers)
+    low, high = extent(segments, answers, flow.scaled)
     y = Axis(low, high, bottom, TOP)
 
     canvas.rect(0, 0, width, height, "#ffffff")
     canvas.text(LEFT, 24, title or f"{flow.src} → {flow.dst}", INK, 15, bold=True)
-    legend(canvas, LEFT, 46, width)
+    legend(canvas, LEFT, 46, flow.scaled)
     grid(canvas, x, y, TOP, bottom, width, "sequence number (bytes)", "time (s)", time_labels=not panel)
     canvas.clip(LEFT, TOP, width - LEFT - RIGHT, bottom - TOP)
-    draw_answers(canvas, answers, zero, x, y)
+    draw_answers(canvas, answers, zero, x, y, flow.scaled)
     draw_segments(canvas, segments, zero, x, y, reasons(log))
     canvas.clip(0, 0, 0, 0)
     if panel:
@@ -270,18 +305,18 @@ def at_or_before(parts: Sequence[Any], time_ns: int) -> int:
     return bisect_right(parts, time_ns, key=lambda part: part.time_ns) - 1
 
 
-def extent(segments: list[Segment], answers: list[Answer]) -> tuple[float, float]:
+def extent(segments: list[Segment], answers: list[Answer], scaled: bool) -> tuple[float, float]:
     """The lowest and the highest sequence number of the picture."""
     values = [s.seq for s in segments] + [s.end for s in segments] + [a.ack for a in answers]
     low, high = float(min(values)), float(max(values))
-    edge = float(max((a.ack + a.window for a in answers), default=high))
+    edge = float(max((a.ack + a.window for a in answers if scaled), default=high))
     reach = max((high - low) * SEEN_ABOVE, 1)
     high = max(high, min(edge, high + reach))
     pad = max((high - low) * 0.03, 1)
     return low - 2 * pad, high + pad  # below the line of ACKs there are marks
 
 
-def draw_answers(canvas: Canvas, answers: list[Answer], zero: int, x: Axis, y: Axis) -> None:
+def draw_answers(canvas: Canvas, answers: list[Answer], zero: int, x: Axis, y: Axis, scaled: bool) -> None:
     acks: list[tuple[float, float]] = []
     edges: list[tuple[float, float]] = []
     sacks: list[tuple[float, float, float, float]] = []
@@ -303,6 +338,8 @@ def draw_answers(canvas: Canvas, answers: list[Answer], zero: int, x: Axis, y: A
         if not answer.window and not answer.flags & RST:
             marks.append((at, y(answer.ack) + 15, "Z"))
     for line, color in ((edges, EDGE), (acks, ACKED)):
+        if line is edges and not scaled:
+            continue  # where it is nobody knows
         if line:
             line.append((x(x.last), line[-1][1]))
         canvas.path(line, color, 1.3)
@@ -317,13 +354,14 @@ def draw_segments(
 ) -> None:
     fresh: list[tuple[float, float, float, float]] = []
     again: list[tuple[float, float, float, float]] = []
+    late: list[tuple[float, float, float, float]] = []
     titles = []
     for segment in segments:
         at = x((segment.time_ns - zero) / SECOND)
         foot, head = y(segment.seq), y(segment.end)
         if foot - head < 1.2:
             foot, head = (foot + head) / 2 + 0.6, (foot + head) / 2 - 0.6
-        bars = again if segment.again else fresh
+        bars = again if segment.again else late if segment.late else fresh
         bars.append((at, foot, at, head))
         if foot - head > 9:  # room for tcptrace's arrowheads
             for edge in (foot, head):
@@ -332,11 +370,14 @@ def draw_segments(
         comment = segment.comment or said.get((segment.time_ns, segment.seq), "")
         if segment.again:
             titles.append((at, head - 4, "R", AGAIN, comment or "sent before"))
+        elif segment.late:
+            titles.append((at, head - 4, "O", LATE, comment or "out of order: overtaken, or lost before it got here"))
         elif letter:
             titles.append((at, head - 4, letter, MARK, comment))
         elif comment and foot - head > 3:
             canvas.rect(at - 3, head, 6, foot - head, "none", comment)
     canvas.lines(fresh, DATA, 1.5)
+    canvas.lines(late, LATE, 1.8)
     canvas.lines(again, AGAIN, 1.8)
     for at, height, letter, color, comment in titles:
         canvas.text(at, height, letter, color, 11, "middle", bold=True, title=comment)
@@ -440,9 +481,11 @@ def grid(
         canvas.text(width - RIGHT, bottom + 34, right, MARK, 11, "end")
 
 
-def legend(canvas: Canvas, at: float, height: float, width: int) -> None:
+def legend(canvas: Canvas, at: float, height: float, scaled: bool) -> None:
+    edge = "window" if scaled else "no window: the SYNs with its scale were not captured"
     for name, color in (
-        ("data", DATA), ("R sent again", AGAIN), ("acknowledged", ACKED), ("window", EDGE), ("SACK", SACKED),
+        ("data", DATA), ("R sent again", AGAIN), ("O out of order", LATE), ("acknowledged", ACKED), ("SACK", SACKED),
+        (edge, EDGE),
     ):  # fmt: skip
         canvas.lines([(at, height - 4, at + 18, height - 4)], color, 3)
         canvas.text(at + 23, height, name, color, 12)
@@ -458,7 +501,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="say which flows there are, and draw nothing")
     parser.add_argument("--json", action="store_true", help="the list as JSON")
     parser.add_argument("--why", metavar="FILE", help="a log of `terrella up --why`: adds cwnd, ssthresh, pipe")
-    parser.add_argument("--from", dest="begin", metavar="TIME", type=moment, help="after the first packet, as 1.2s")
+    parser.add_argument("--from", dest="begin", metavar="TIME", type=moment, help="after the first packet, as 1.2 (seconds)")
     parser.add_argument("--to", dest="finish", metavar="TIME", type=moment, help="after the first packet, as 1500ms")
     parser.add_argument("-o", "--out", metavar="FILE", default="plot.svg", help=".svg, .png (matplotlib), - (stdout)")
     parser.add_argument("--size", type=pixels, default=(1200, 760), metavar="WxH", help="in pixels (default 1200x760)")
@@ -468,7 +511,7 @@ def moment(text: str) -> int:
     from drivers.net.impairments import parse_time
 
     try:
-        return parse_time(text, "time")
+        return parse_time(f"{text}s" if text.strip()[-1:].isdigit() else text, "time")
     except ValueError as why:
         raise argparse.ArgumentTypeError(str(why)) from why
 
@@ -509,8 +552,7 @@ def run(args: argparse.Namespace) -> int:
     if args.why and not log:
         raise CommandError(f"--why {args.why}: nothing about {flow.src}-{flow.dst}: is it the log of the sender?")
     plot(flow, "/dev/stdout" if args.out == "-" else args.out, log, args.size, args.begin, args.finish)
-    again = f", {flow.retransmitted} sent again" if flow.retransmitted else ""
-    said = f"{args.out}: {flow.src} → {flow.dst}, {flow.bytes:,} bytes in {len(flow.segments):,} segments{again}"
+    said = f"{args.out}: {flow.src} → {flow.dst}, {flow.bytes:,} bytes in {len(flow.segments):,} segments{told(flow)}"
     print(said, file=sys.stderr if args.out == "-" else sys.stdout)
     return 0
 
@@ -523,7 +565,7 @@ def plot(
     from tools.canvas import Png, Svg
 
     canvas: Canvas
-    if out.endswith(".png"):
+    if out.lower().endswith(".png"):
         try:
             canvas = Png(*size)
         except ImportError as why:
@@ -537,11 +579,17 @@ def plot(
         raise CommandError(f"{out}: {why.strerror}") from why
 
 
+def told(flow: Flow) -> str:
+    """What was out of the ordinary in a flow."""
+    numbers = ((flow.retransmitted, "sent again"), (flow.late, "out of order"))
+    return "".join(f", {number:,} {what}" for number, what in numbers if number)
+
+
 def print_list(found: list[Flow], as_json: bool) -> None:
     rows = [
         {
             "flow": n, "from": flow.src, "to": flow.dst, "bytes": flow.bytes, "segments": len(flow.segments),
-            "retransmitted": flow.retransmitted,
+            "retransmitted": flow.retransmitted, "out_of_order": flow.late,
         }
         for n, flow in enumerate(found, 1)
     ]  # fmt: skip
@@ -549,7 +597,6 @@ def print_list(found: list[Flow], as_json: bool) -> None:
         json.dump(rows, sys.stdout, indent=1)
         print()
         return
-    for row in rows:
-        again = f", {row['retransmitted']} sent again" if row["retransmitted"] else ""
+    for row, flow in zip(rows, found, strict=True):
         size = f"{row['bytes']:,} bytes, {row['segments']:,} segments"
-        print(f"{row['flow']:>4}  {row['from']} → {row['to']}  {size}{again}")
+        print(f"{row['flow']:>4}  {row['from']} → {row['to']}  {size}{told(flow)}")

@@ -44,6 +44,7 @@ from netstack.tcp.tcb import (
     RETRANS,
     SECOND,
     STATE_NAMES,
+    SYN_RECEIVED,
     SYN_SENT,
 )  # fmt: skip
 
@@ -457,7 +458,8 @@ class Observed(Connection):
             if self.frto:
                 return "F-RTO: new data, to tell whether the timeout was spurious", True
             return f"new data after the timeout, {room}", True
-        if before.snd_wnd < min(length, self.mss_cache) <= self.snd_wnd:
+        known = before.state not in (SYN_SENT, SYN_RECEIVED)  # else there was no window yet
+        if known and before.snd_wnd < min(length, self.mss_cache) <= self.snd_wnd:
             return f"window opened, {before.snd_wnd}→{self.snd_wnd} → new data", True
         if cause == "write":
             if self.cwnd < before.cwnd:

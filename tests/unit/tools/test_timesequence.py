@@ -22,7 +22,7 @@ from tools.canvas import Line, Point, Svg
 from tools.cli import main
 from tools.errors import CommandError
 from tools.pcapng import packets
-from tools.timesequence import AGAIN, DATA, SACKED, Axis, draw, flows, states
+from tools.timesequence import AGAIN, DATA, EDGE, LATE, SACKED, Axis, draw, flows, moment, states
 
 SIZE = 300_000
 
@@ -244,6 +244,76 @@ def test_ipv6_and_bare_ip() -> None:
         (0, 1, False), (1, 201, False), (201, 401, False), (1, 201, True), (401, 402, False),
     ]  # fmt: skip
     assert [(a.ack, a.window) for a in flow.answers] == [(1, 1000), (401, 1000)]
+
+
+def segment(seq: int, length: int, flags: int = 16, options: bytes = b"", back: bool = False) -> bytes:
+    """A bare IPv4 packet from 10.0.0.1:80 to 10.0.0.2:4000, or back, when it acknowledges up to `seq`."""
+    ends = [b"\x0a\0\0\1", b"\x0a\0\0\2"]
+    ports, numbers = (80, 4000), (seq & 0xFFFFFFFF, 1)
+    if back:
+        ends, ports, numbers, length = ends[::-1], ports[::-1], numbers[::-1], 0
+    offset = (20 + len(options)) // 4 << 4
+    tcp = struct.pack(">HHIIBBHHH", *ports, *numbers, offset, flags, 500, 0, 0) + options + bytes(length)
+    return struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0) + ends[0] + ends[1] + tcp
+
+
+def captured(where: Path, *images: bytes) -> str:
+    path = str(where / "made.pcapng")
+    capture = Pcapng(path)
+    interface = capture.add_interface("tun0", ethernet=False)
+    for n, image in enumerate(images):
+        capture.packet(interface, "in", Frame.of(image, ethernet=False), n * 1_000_000)
+    capture.close()
+    return path
+
+
+START = 0xFFFFFF00  # so that sequence numbers wrap
+
+
+@pytest.mark.parametrize(
+    ("order", "marks"),
+    [
+        ([0, 1, 2, 3], ""), ([0, 2, 1, 3], "O"), ([0, 1, 1, 2, 3], "R"), ([0, 2, 3, 1, 1], "OR"), ([0, 3, 2, 1], "OO"),
+        ([0, 2, 2, 1, 3, 0], "ROR"), ([3, 0], "R"),
+    ],
+)  # fmt: skip
+def test_what_was_seen_before_and_what_only_comes_late(order: list[int], marks: str, tmp_path: Path) -> None:
+    path = captured(tmp_path, *(segment(START + 100 * n, 100) for n in order))
+    (flow,) = flows(path)
+    said = "".join("R" if one.again else "O" if one.late else "" for one in flow.segments)
+    assert said == marks and (flow.retransmitted, flow.late) == (marks.count("R"), marks.count("O"))
+    notes = Notes()
+    draw(flow, notes, 1200, 760)
+    assert "".join(text for text, color, _ in notes.texts if text in "RO") == marks
+    beside_the_legend = [len(notes.drawn[color]) > 1 for color in (AGAIN, LATE)]
+    assert beside_the_legend == ["R" in marks, "O" in marks]
+
+
+SCALED = b"\3\3\7\0"
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "window"),
+    [(SCALED, SCALED, 500 << 7), (b"", SCALED, 500), (SCALED, b"", 500), (b"", None, 500), (None, SCALED, None),
+     (SCALED, None, None), (None, None, None)],
+)  # fmt: skip
+def test_the_window_is_drawn_where_its_scale_is_known(
+    there: bytes | None, back: bytes | None, window: int | None, tmp_path: Path
+) -> None:
+    """The windows are those that 10.0.0.2 offers, who opened the connection; a capture may begin after the SYNs."""
+    images = [] if there is None else [segment(0, 0, 2, there, back=True)]
+    images += [] if back is None else [segment(START - 1, 0, 18, back)]
+    path = captured(tmp_path, *images, segment(START, 100), segment(START + 100, 0, back=True))
+    (flow,) = flows(path)
+    assert flow.scaled is (window is not None) and window in (None, flow.answers[-1].window)
+    notes = Notes()
+    draw(flow, notes, 1200, 760)
+    assert any(color == EDGE for color, _ in notes.paths) is flow.scaled
+    assert any("not captured" in text for text, _, _ in notes.texts) is not flow.scaled
+
+
+def test_a_time_without_a_unit_is_in_seconds() -> None:
+    assert (moment("1.2"), moment("1200ms"), moment(" 3 ")) == (1_200_000_000, 1_200_000_000, 3_000_000_000)
 
 
 def test_round_values_on_the_axes() -> None:
