@@ -67,7 +67,7 @@ from netstack.tcp.tcb import (
     SYN_SENT,
     TIME_WAIT,
 )  # fmt: skip
-from netstack.tcp.timeouts import bounds
+from netstack.tcp.timeouts import bounds, set_keepalive
 from netstack.tcp.timewait import TimeWait
 
 if TYPE_CHECKING:
@@ -682,13 +682,7 @@ class TcpSocket(Socket):
         if name == SO_MAX_PACING_RATE and conn is not None:
             pacing.configure(conn)
         if name == SO_KEEPALIVE and conn is not None:
-            on = bool(self.flags.get(SO_KEEPALIVE))
-            if on and not conn.keepalive_on and conn.state not in (CLOSED, SYN_SENT):
-                conn.keepalive_on = True
-                conn.start_keepalive(self.stack.now)
-            conn.keepalive_on = on
-            if not on:
-                conn.keepalive_ns = 0
+            set_keepalive(conn, bool(self.flags.get(SO_KEEPALIVE)), self.stack.now)
 
     def set_protocol_option(self, level: int, name: int, value: int | bytes) -> None:
         if level != sockopt.SOL_TCP or not sockopt.set_option(self, name, value):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from netstack.tcp import mtuprobe, output, persist, recovery, rto
 from netstack.tcp.emit import emit
 from netstack.tcp.segment import ACK
-from netstack.tcp.tcb import ESTABLISHED, INFINITE_SSTHRESH, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
+from netstack.tcp.tcb import CLOSED, ESTABLISHED, INFINITE_SSTHRESH, MS, RETRANS, SECOND, SYN_RECEIVED, SYN_SENT
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -157,6 +157,15 @@ def probe_timeout(c: Connection, now: int) -> None:
         c.timed_out(now)
         return
     persist.probe(c, now)
+
+
+def set_keepalive(c: Connection, on: bool, now: int) -> None:
+    """SO_KEEPALIVE was set, or taken back."""
+    if on and not c.keepalive_on and c.state not in (CLOSED, SYN_SENT):
+        c.start_keepalive(now)
+    c.keepalive_on = on
+    if not on:
+        c.keepalive_ns = 0
 
 
 def keepalive_timeout(c: Connection, now: int) -> None:
