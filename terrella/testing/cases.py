@@ -24,7 +24,7 @@ from terrella.testing.links import Link
 FORMAT = 1
 STEPS = frozenset({
     "listen", "connect", "accept", "send", "recv", "shutdown", "close", "setsockopt", "attach", "fault", "cut", "run",
-    "heal",
+    "heal", "forge", "urgent", "peek",
 })  # fmt: skip
 
 _VALUES: dict[str, type] = {

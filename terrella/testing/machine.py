@@ -21,11 +21,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from terrella.testing import running
 from terrella.testing.cases import Case
+from terrella.testing.forged import KINDS
 from terrella.testing.links import Link
 from terrella.testing.pair import OTHER, Pair
 from terrella.testing.strategies import fault_schedules, links, socket_options, stack_settings
 
 MS = 1_000_000
+GAPS = st.sampled_from([0, 30, 600]).map(lambda ms: ms * MS)
+FORGERIES = st.one_of(st.integers(0, 3), st.integers(0, 100_000))
 SIDES = st.sampled_from("ab")
 SIZES = st.one_of(st.integers(1, 3000), st.sampled_from([1448, 1460, 10_000, 65_521]))
 PAUSES = st.one_of(
@@ -173,7 +176,29 @@ class TwoSockets(RuleBasedStateMachine):
         if name in self.open():
             self.do("setsockopt", name, *option)
 
+    @precondition(lambda self: self.open())
+    @rule(name=SIDES, size=SIZES)
+    def urgent(self, name: str, size: int) -> None:
+        if name in self.open():
+            self.do("urgent", name, size)
+            self.do("run", 30 * MS)
+            self.recv(OTHER[name], 65_521)
+            self.recv(OTHER[name], 65_521)
+
+    @precondition(lambda self: self.open())
+    @rule(name=SIDES, size=SIZES)
+    def peek(self, name: str, size: int) -> None:
+        if name in self.open():
+            self.do("peek", name, size)
+
     # Time and trouble.
+
+    @precondition(lambda self: self.pair is not None and any(self.side(s).connected for s in "ab"))
+    @rule(name=SIDES, kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=6), value=FORGERIES, gap=GAPS)
+    def forgery(self, name: str, kinds: list[str], value: int, gap: int) -> None:
+        for kind in kinds:
+            self.do("forge", name, kind, value)
+            self.do("run", gap)
 
     @rule(duration=PAUSES)
     def time_passes(self, duration: int) -> None:
@@ -186,6 +211,43 @@ class TwoSockets(RuleBasedStateMachine):
     @rule(duration=st.sampled_from([50, 300, 2000, 20_000]).map(lambda ms: ms * MS))
     def outage(self, duration: int) -> None:
         self.do("cut", duration)
+
+    @precondition(lambda self: any(self.side(s).connected for s in "ab"))
+    @rule(name=SIDES, idle=st.integers(1, 5), interval=st.integers(1, 3), count=st.integers(1, 3))
+    def silence(self, name: str, idle: int, interval: int, count: int) -> None:
+        """Keepalive, and then nobody is there: a minute is more than it takes to find out."""
+        if name not in self.open():
+            return
+        for option, value in zip(("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"), (idle, interval, count)):
+            self.do("setsockopt", name, option, value)
+        self.do("setsockopt", name, "SO_KEEPALIVE", 1)
+        self.do("run", 1000 * MS)
+        self.do("cut", 30_000 * MS)
+        self.do("run", 30_000 * MS)
+
+    @precondition(lambda self: self.open())
+    @rule(name=SIDES, size=SIZES, ends=st.booleans(), seconds=st.sampled_from([150, 1200]))
+    def abandonment(self, name: str, size: int, ends: bool, seconds: int) -> None:
+        """Something is said, perhaps as the last, and nobody is there."""
+        if name not in self.open():
+            return
+        self.do("run", 300 * MS)
+        self.do("cut", seconds * 1000 * MS)
+        self.do("send", name, size)
+        if ends:
+            self.do("close", name)
+        self.do("run", seconds * 1000 * MS)
+
+    @precondition(lambda self: self.open())
+    @rule(name=SIDES, seconds=st.sampled_from([5, 60]))
+    def standstill(self, name: str, seconds: int) -> None:
+        """More is said than the other, who does not read, has room for."""
+        if name not in self.open():
+            return
+        for _ in range(3):
+            self.do("send", name, 65_521)
+            self.do("run", 200 * MS)
+        self.do("run", seconds * 1000 * MS)
 
     def teardown(self) -> None:
         if self.pair is None or self.failed:

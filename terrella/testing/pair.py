@@ -14,6 +14,7 @@ A pair carries one connection. Everything follows from the case: same case, same
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -24,8 +25,8 @@ from drivers.net.direction import Direction, mark_congestion
 from netstack.settings import Settings
 from netstack.socket import SOL_SOCKET
 from netstack.stack import Stack
-from netstack.tcp.tcb import CLOSED, SYN_RECEIVED, SYN_SENT
-from terrella.testing import probe, wire
+from netstack.tcp.tcb import CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT
+from terrella.testing import forged, probe, wire
 from terrella.testing.apps import Application, Runner, stream
 from terrella.testing.flow import Flow
 from terrella.testing.links import (
@@ -46,6 +47,7 @@ AF_INET, SOCK_STREAM, SOL_TCP = 2, 1, 6
 ADDRESSES = {"a": "10.0.0.1", "b": "10.0.0.2"}
 PORTS = {"a": 4000, "b": 80}
 OTHER = {"a": "b", "b": "a"}
+IMAGES = {"a": bytes((10, 0, 0, 1)), "b": bytes((10, 0, 0, 2))}
 LINK_HEADER = 18
 OLD_INCARNATION = 1 << 30  # timestamp ticks between an old duplicate and the living: twelve days
 SECOND = 1_000_000_000
@@ -57,9 +59,11 @@ OPTIONS: dict[str, tuple[int, int]] = {
     "TCP_CONGESTION": (SOL_TCP, 13), "TCP_NOTSENT_LOWAT": (SOL_TCP, 25), "TCP_WINDOW_CLAMP": (SOL_TCP, 10),
     "SO_SNDBUF": (SOL_SOCKET, 7), "SO_RCVBUF": (SOL_SOCKET, 8), "SO_RCVLOWAT": (SOL_SOCKET, 18),
     "SO_KEEPALIVE": (SOL_SOCKET, 9), "TCP_KEEPIDLE": (SOL_TCP, 4), "TCP_KEEPINTVL": (SOL_TCP, 5),
-    "TCP_KEEPCNT": (SOL_TCP, 6), "SO_MAX_PACING_RATE": (SOL_SOCKET, 47),
+    "TCP_KEEPCNT": (SOL_TCP, 6), "SO_MAX_PACING_RATE": (SOL_SOCKET, 47), "SO_LINGER": (SOL_SOCKET, 13),
+    "SO_OOBINLINE": (SOL_SOCKET, 10), "TCP_USER_TIMEOUT": (SOL_TCP, 18), "TCP_LINGER2": (SOL_TCP, 8),
 }  # fmt: skip
-"""The socket options a case may set by name."""
+"""The socket options a case may set by name. SO_LINGER's value is the time in seconds; -1 switches it off."""
+MSG_OOB, MSG_PEEK = 1, 2
 
 Event = tuple[int, str, Any]
 """(now, "call" | "in" | "out", text or image)."""
@@ -80,9 +84,9 @@ class Side:
     """One end: its stack, its socket, and what is known of it from outside."""
 
     __slots__ = (
-        "aborted", "closed", "connected", "dead", "eof", "error", "flow", "history", "key", "last", "listener",
-        "listening", "name", "port", "read", "reneged", "runner", "settings", "shut_rd", "shut_wr", "sock", "stack",
-        "timer", "written",
+        "aborted", "closed", "connected", "dead", "eof", "error", "flow", "hinted", "history", "inline", "key", "last",
+        "lingered", "listener", "listening", "name", "port", "read", "reneged", "runner", "settings", "shut_rd",
+        "shut_wr", "sock", "stack", "timer", "written",
     )  # fmt: skip
 
     def __init__(self, name: str, stack: Stack, settings: dict[str, Any]) -> None:
@@ -94,6 +98,9 @@ class Side:
         self.listener: Any = None
         self.listening = self.connected = self.closed = self.shut_rd = self.shut_wr = self.eof = self.dead = False
         self.error = 0
+        self.hinted = False  # an ICMP error came, that says the peer is not there
+        self.lingered = False  # TCP_LINGER2 was set
+        self.inline = False  # urgent data stays in the stream
         self.aborted = False  # it sent a RST, which the network may have lost
         self.written = self.read = 0
         self.reneged = 0
@@ -152,6 +159,8 @@ class Pair:
         self.directions: dict[str, Direction] = {}
         self.events = 0
         self.cause = ""  # of the event under way, as oracles are told
+        self.forged = ""  # the kind of packet (see `forged`) that the event under way brought
+        self.asked = 0  # how many bytes the last read asked for
         self._caught: Violation | None = None  # by what is being sent: raised when the event is over
         self._culprit: Any = None  # the frame
         self.over = False  # time is up: who has not closed is made to
@@ -307,6 +316,30 @@ class Pair:
         if side.runner is not None:
             side.runner.poke()
 
+    def forge(self, name: str, kind: str, value: int = 0) -> int:
+        """A packet that the peer did not send reaches this side at once (see `forged`). -EINVAL where the connection is
+        not one that it could be about."""
+        side = self.sides[name]
+        before = side.state()
+        gone = side.key not in side.stack.tcp.table or (
+            side.closed and before is not None and before.state == FIN_WAIT_2
+        )
+        if before is None or before.state not in forged.SYNCHRONIZED or gone:
+            return -errno.EINVAL
+        other = OTHER[name]
+        addresses = (IMAGES[other], IMAGES[name])
+        image = forged.image(kind, value, before, addresses, (PORTS[other], side.port), before.ts_ok)
+        if image is None:
+            return -errno.EINVAL
+        now = side.stack.now = self.now
+        side.history.append((now, "in", image))
+        self.forged = kind
+        side.hinted |= kind == "icmp-port"
+        self._step(
+            side, "forged", None, before, lambda: side.stack.receive("eth0", Frame.of(image, ethernet=False), now)
+        )
+        return 0
+
     # Calls. Each gives what the call gave, or minus the errno.
 
     def _call(
@@ -401,6 +434,46 @@ class Pair:
             side.written += got
         return got
 
+    def urgent(self, name: str, size: int) -> int:
+        """As `send`, the last byte out of band; the peer has it in line (SO_OOBINLINE), so that it stays in the
+        stream.
+        """
+        side, peer = self.sides[name], self.sides[OTHER[name]]
+        if side.sock is None:
+            return -errno.ENOTCONN
+        if not peer.inline:
+            if self.setsockopt(peer.name, "SO_OOBINLINE", 1) < 0:
+                return -errno.ENOTCONN
+            peer.inline = True
+        data = stream(name, side.written, size)
+
+        def said(got: int) -> str:
+            return f"send(4, ..., {got if got > 0 else size}, MSG_OOB)"
+
+        got = self._call(name, said, lambda now: side.sock.sendto(data, None, now, MSG_OOB), int)
+        if got > 0:
+            side.written += got
+        return got
+
+    def peek(self, name: str, size: int) -> int:
+        """How many bytes can be read; they stay."""
+        side = self.sides[name]
+        if side.sock is None:
+            return -errno.ENOTCONN
+        data = b""
+
+        def call(now: int) -> int:
+            nonlocal data
+            data = side.sock.recv(size, now, MSG_PEEK)
+            return len(data)
+
+        self.asked = size
+        got = self._call(name, f"recv(4, ..., {size}, MSG_PEEK)", call, int)
+        if data:
+            for oracle in self.oracles:
+                oracle.got(side, side.read, data)
+        return got
+
     def recv(self, name: str, size: int) -> int:
         """How many bytes were read; 0 at the end of the stream, or for a size of 0."""
         side = self.sides[name]
@@ -413,6 +486,7 @@ class Pair:
             data = side.sock.recv(size, now)
             return len(data)
 
+        self.asked = size
         got = self._call(name, f"read(4, ..., {size})", call, int)
         if data:
             offset = side.read
@@ -460,8 +534,12 @@ class Pair:
         if sock is None or side.closed:
             return -errno.EBADF
         level, number = OPTIONS[option]
+        side.lingered |= option == "TCP_LINGER2"
         fd = 4 if side.sock is not None else 3
-        if isinstance(value, str):
+        if option == "SO_LINGER":
+            onoff, seconds = int(int(value) >= 0), max(0, int(value))
+            said, data = f"{{onoff={onoff}, linger={seconds}}}, 8", struct.pack("=ii", onoff, seconds)
+        elif isinstance(value, str):
             said, data = f'"{value}", {len(value)}', value.encode()
         else:
             said, data = f"[{value}], 4", value.to_bytes(4, "little", signed=True)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from netstack.socket import UNPACED
 from netstack.tcp.scoreboard import LOST, RETRANS_OUT, SACKED
 from netstack.tcp.tcb import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, STATE_NAMES
+from netstack.tcp.timewait import TimeWait
 from netstack.tcp.window import truesize
 
 PHASES = {
@@ -27,7 +28,7 @@ _SLOTS = (
     "rto_ns", "srtt_us", "retransmits", "backoff", "pending", "rtx_ns", "delack_ns", "tlp_high_seq", "sack_ok",
     "ts_ok", "wscale_ok", "ecn_ok", "rcv_nxt", "rcv_wup", "rcv_wnd", "rcv_mss", "ts_recent", "ts_recent_ns", "iss",
     "irs", "nonagle", "fin_queued", "user_timeout_ms", "rcvbuf", "rcv_wscale", "rcv_ssthresh", "copied_seq",
-    "snd_wl1", "min_rtt_us", "reord_seen", "reordering", "was_full",
+    "snd_wl1", "min_rtt_us", "reord_seen", "reordering", "was_full", "snd_up", "fin_wait_ns", "keepalive_ns",
 )  # fmt: skip
 _get = attrgetter(*_SLOTS)
 
@@ -85,6 +86,9 @@ class State(NamedTuple):
     reord_seen: int
     reordering: int
     was_full: bool  # a write met a full buffer
+    snd_up: int  # the end of urgent data; 0: none
+    fin_wait_ns: int  # when FIN-WAIT-2 of a socket that was closed ends
+    keepalive_ns: int  # when the keepalive timer expires; 0: it does not run
     out_of_order: tuple[tuple[int, int], ...]
     undos: int
     congestion: str
@@ -92,6 +96,7 @@ class State(NamedTuple):
     retrans_kept: int  # of retrans_out: what is not deemed lost any more, because an undo said so
     pacing_most: int  # SO_MAX_PACING_RATE in bytes/s; 0: none
     keepalive: tuple[int, int, int]  # idle and interval in seconds, count; zeros where it is off
+    urgent_at: int  # the urgent byte that was announced and not read past; -1: none
     head_marks: int  # of the first segment that is out: 0 when it was sent once, and nothing is known of it
 
     @property
@@ -143,7 +148,9 @@ def snapshot(c: Any) -> State | None:
     kept = sum(r.pcount for r in c.rtx if r.marks & (RETRANS_OUT | LOST) == RETRANS_OUT) if c.retrans_out else 0
     pace = c.max_pacing_rate if c.paced and c.max_pacing_rate != UNPACED else 0
     alive = (c.keep_idle, c.keep_intvl, c.keep_cnt) if c.keepalive_on else NOT_ALIVE
-    return State._make((*_get(c), held, undos, c.cc.name, space, kept, pace, alive, c.rtx[0].marks if c.rtx else 0))
+    urgent = c.rcv_up if c.urg_data >= 0 else -1
+    marks = c.rtx[0].marks if c.rtx else 0
+    return State._make((*_get(c), held, undos, c.cc.name, space, kept, pace, alive, urgent, marks))
 
 
 class Flight(NamedTuple):
@@ -181,6 +188,22 @@ def flight(c: Any) -> Flight:
 def deadlines(c: Any) -> list[int]:
     """Every deadline of the connection that is set."""
     return [at for at in (c.rtx_ns, c.delack_ns, c.comp_sack_ns, c.keepalive_ns, c.fin_wait_ns) if at]
+
+
+def readiness(sock: Any) -> int:
+    """What poll(2) would say; whoever asks leaves no trace (poll itself notes that somebody waits for room)."""
+    c = connection(sock)
+    full = c.was_full if c is not None else False
+    said: int = sock.readiness()
+    if c is not None:
+        c.was_full = full
+    return said
+
+
+def time_wait(stack: Any, key: bytes) -> int | None:
+    """When TIME-WAIT of this connection ends; None where it is not in that state."""
+    held = stack.tcp.table.get(key)
+    return held.deadline_ns if isinstance(held, TimeWait) else None
 
 
 def renege(c: Any) -> bool:

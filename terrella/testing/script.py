@@ -15,7 +15,7 @@ from typing import Any
 from csrc.frame import Frame
 from drivers.capture import Pcapng
 from netstack.settings import Settings
-from terrella.testing import wire
+from terrella.testing import forged, wire
 from terrella.testing.pair import Event, Pair, Side
 
 CASE = "// case "
@@ -101,15 +101,15 @@ class View:
         if kind == "call":
             return str(what)
         seg = wire.parse(what, trusted=True)
-        return None if seg is None else self.packet(seg, kind == "in")
+        return forged.described(what, self.iss) if seg is None else self.packet(seg, kind == "in")
 
     def packet(self, seg: wire.Segment, inbound: bool) -> str:
         here, there = (self.irs, self.iss) if inbound else (self.iss, self.irs)
         letters = "".join(
             letter
             for bit, letter in (
-                (wire.SYN, "S"), (wire.FIN, "F"), (wire.RST, "R"), (wire.PSH, "P"), (wire.ECE, "E"), (wire.CWR, "W"),
-                (wire.ACK, "."),
+                (wire.SYN, "S"), (wire.FIN, "F"), (wire.RST, "R"), (wire.PSH, "P"), (wire.URG, "U"), (wire.ECE, "E"),
+                (wire.CWR, "W"), (wire.ACK, "."),
             )
             if seg.flags & bit
         )  # fmt: skip
@@ -120,6 +120,8 @@ class View:
             said += f" ack {seg.ack - there & wire.MASK}"
         if inbound or not seg.flags & wire.RST:
             said += f" win {seg.window}"
+        if seg.flags & wire.URG:
+            said += f" urg {seg.urgent}"
         options = self.options(seg, there)
         return f"{said} <{options}>" if options else said
 

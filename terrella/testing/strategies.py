@@ -129,6 +129,9 @@ def socket_options() -> st.SearchStrategy[tuple[str, int | str]]:
         st.tuples(st.sampled_from(["SO_KEEPALIVE", "SO_KEEPALIVE", "TCP_KEEPINTVL", "TCP_KEEPCNT"]), st.just(1)),
         st.tuples(st.just("TCP_KEEPIDLE"), st.sampled_from([1, 10, 50])),
         st.tuples(st.just("SO_MAX_PACING_RATE"), st.sampled_from([100_000, 1_000_000])),
+        st.tuples(st.just("SO_LINGER"), st.sampled_from([0, 0, 5, -1])),
+        st.tuples(st.just("TCP_LINGER2"), st.sampled_from([5, -1])),
+        st.tuples(st.just("TCP_USER_TIMEOUT"), st.sampled_from([500, 5000, 30_000])),
     )
 
 

@@ -35,7 +35,7 @@ class Segment:
 
     __slots__ = (
         "ack", "dport", "ecn", "flags", "length", "mss", "options", "sack", "segs", "seq", "size", "sport", "tsecr",
-        "tsval", "window", "wscale",
+        "tsval", "urgent", "window", "wscale",
     )  # fmt: skip
 
     def __init__(self, pkt: Any, gso_size: int = 0) -> None:
@@ -45,6 +45,7 @@ class Segment:
         self.ack: int = pkt.ack
         self.flags: int = pkt.tcp_flags
         self.window: int = pkt.window
+        self.urgent: int = pkt.urgent if pkt.tcp_flags & URG else 0
         self.length: int = pkt.payload_len
         self.ecn: int = pkt.tos & 3
         options = self.options = int(pkt.tcp_options)
@@ -67,7 +68,7 @@ class Segment:
     def __repr__(self) -> str:
         letters = "".join(
             letter for bit, letter in ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ECE, "E"), (CWR, "W"),
-            (ACK, ".")) if self.flags & bit
+            (URG, "U"), (ACK, ".")) if self.flags & bit
         )  # fmt: skip
         return f"{letters or '-'} {self.seq}+{self.length} ack {self.ack} win {self.window}"
 
@@ -165,6 +166,28 @@ class Header:
         pseudo = bytes(ip[12:20]) + bytes((0, PROTO_TCP)) + len(l4).to_bytes(2, "big")
         tcp[16:18] = _complement(pseudo + l4).to_bytes(2, "big")
         return bytes(ip) + bytes(tcp) + bytes(self.payload)
+
+
+def packet(
+    addresses: tuple[bytes, bytes], ports: tuple[int, int], seq: int, ack: int, flags: int, window: int,
+    options: bytes = b"", payload: bytes = b"",
+) -> bytes:  # fmt: skip
+    """An IPv4 TCP packet, (source, destination) of each; `options` padded to words."""
+    tcp = bytearray(ports[0].to_bytes(2, "big") + ports[1].to_bytes(2, "big") + seq.to_bytes(4, "big"))
+    tcp += ack.to_bytes(4, "big") + bytes(((5 + len(options) // 4) << 4, flags)) + window.to_bytes(2, "big") + bytes(4)
+    total = 20 + len(tcp) + len(options) + len(payload)
+    ip = bytes((0x45, 0)) + total.to_bytes(2, "big") + bytes((0, 0, 0x40, 0, 64, PROTO_TCP, 0, 0)) + b"".join(addresses)
+    made = Header(ip + bytes(tcp) + options + payload)
+    return made.image()
+
+
+def timestamp_option(tsval: int, tsecr: int) -> bytes:
+    return bytes((NOP, NOP, TIMESTAMP, 10)) + (tsval & MASK).to_bytes(4, "big") + (tsecr & MASK).to_bytes(4, "big")
+
+
+def checksum(data: bytes) -> int:
+    """RFC 1071."""
+    return _complement(data)
 
 
 def _complement(data: bytes) -> int:

@@ -9,8 +9,11 @@ where it stands.
 | `congestion.py` | how cwnd and ssthresh move |
 | `loss.py` | when a loss is found, and when it was none |
 | `timers.py` | the retransmission timer, and that something is always armed |
+| `ends.py` | how long it takes until a connection is given up, or forgotten |
 | `probes.py` | loss probes, keepalive, what puts the retransmission timer off |
 | `push.py` | PSH, pacing |
+| `calls.py` | what calls tell: readiness, errors, urgent data, SO_LINGER |
+| `forged.py` | what packets do that the peer did not send |
 | `receiver.py` | acknowledgments, SACK, the window offered, PAWS, negotiated options, ECN |
 
 `fairness.py` judges flows that share a bottleneck; it is a function, for it needs more than two sockets.
@@ -19,6 +22,7 @@ where it stands.
 from __future__ import annotations
 
 from terrella.testing.oracles.base import Oracle
+from terrella.testing.oracles.calls import Linger, Readiness, TellsErrors, Urgent
 from terrella.testing.oracles.congestion import (
     CongestionAvoidance,
     EcnReaction,
@@ -28,8 +32,17 @@ from terrella.testing.oracles.congestion import (
     RestartAfterIdle,
     SlowStart,
 )
+from terrella.testing.oracles.ends import FinWait2, GivesUp, TimeWaitLength
 from terrella.testing.oracles.fairness import jain, shares
-from terrella.testing.oracles.loss import FastRetransmit, LostRetransmission, Reneging, UndoHasReason
+from terrella.testing.oracles.forged import ForgedSegments
+from terrella.testing.oracles.loss import (
+    FastRetransmit,
+    LostRetransmission,
+    Reneging,
+    ReorderingTimer,
+    UndoesWhatWasSpurious,
+    UndoHasReason,
+)
 from terrella.testing.oracles.probes import KeepAlive, LossProbe, RestartsTimer
 from terrella.testing.oracles.push import Pacing, Push
 from terrella.testing.oracles.receiver import (
@@ -56,7 +69,7 @@ from terrella.testing.oracles.sender import (
     WithinOfferedWindow,
 )
 from terrella.testing.oracles.stream import ItEnds, ResetsUnread, StreamEquality, TimeWait
-from terrella.testing.oracles.timers import GivesUp, NoDeadlock, PersistTimer, RetransmissionTimeout, RtoBounds
+from terrella.testing.oracles.timers import NoDeadlock, PersistTimer, RetransmissionTimeout, RtoBounds
 
 EVERY: tuple[type[Oracle], ...] = (
     StreamEquality, ItEnds, TimeWait, WithinOfferedWindow, SendWindow, NewDataWithinCwnd, RetransmissionsWithinCwnd,
@@ -65,7 +78,8 @@ EVERY: tuple[type[Oracle], ...] = (
     RetransmissionTimeout, PersistTimer, GivesUp, NoDeadlock, AckOnlyWhatCame, TakesWhatFits, DuplicateAck,
     SackTellsTheTruth, RightEdgeNeverRetreats, ReceiverSillyWindow, WindowUpdate, DelayedAck, Paws, ChecksumsHold,
     NegotiatedOptions, EcnEcho, EcnReaction, Push, Pacing, LossProbe, RestartsTimer, KeepAlive, ResetsUnread,
-    LostRetransmission,
+    LostRetransmission, ForgedSegments, Readiness, TellsErrors, Urgent, Linger, FinWait2,
+    TimeWaitLength, UndoesWhatWasSpurious, ReorderingTimer,
 )  # fmt: skip
 """All oracles: what a pair is watched by unless it is told otherwise."""
 
@@ -79,9 +93,12 @@ __all__ = [
     "EcnEcho",
     "EcnReaction",
     "FastRetransmit",
+    "FinWait2",
+    "ForgedSegments",
     "GivesUp",
     "ItEnds",
     "KeepAlive",
+    "Linger",
     "LossProbe",
     "LostRetransmission",
     "NegotiatedOptions",
@@ -94,9 +111,11 @@ __all__ = [
     "PersistTimer",
     "ProportionalRecovery",
     "Push",
+    "Readiness",
     "ReceiverSillyWindow",
     "Reduction",
     "Reneging",
+    "ReorderingTimer",
     "ResetsUnread",
     "RestartAfterIdle",
     "RestartsTimer",
@@ -112,8 +131,12 @@ __all__ = [
     "SlowStart",
     "StreamEquality",
     "TakesWhatFits",
+    "TellsErrors",
     "TimeWait",
+    "TimeWaitLength",
     "UndoHasReason",
+    "UndoesWhatWasSpurious",
+    "Urgent",
     "WindowUpdate",
     "WithinOfferedWindow",
     "jain",

@@ -10,9 +10,9 @@ from terrella.testing.oracles.base import Oracle
 from terrella.testing.oracles.congestion import CWR, LOSS, OPEN, RECOVERY, both
 from terrella.testing.oracles.sender import is_new, loss_probe
 from terrella.testing.oracles.timers import MS, REORDER, nonsense
-from terrella.testing.pair import Pair, Side
+from terrella.testing.pair import OTHER, Pair, Side
 from terrella.testing.probe import State
-from terrella.testing.wire import MASK, SYN, Segment
+from terrella.testing.wire import ECE, MASK, SYN, Segment
 
 DUP_THRESH = 3
 
@@ -215,6 +215,92 @@ class UndoHasReason(Oracle):
         if not again.holds(before.snd_una - iss, after.snd_una - iss):
             return True
         return any(not again.holds(side.flow.seq_out(left), side.flow.seq_out(right)) for left, right in seg.sack)
+
+
+class UndoesWhatWasSpurious(Oracle):
+    """Where the acknowledgment that ends a recovery echoes a timestamp from before the first retransmission, nothing of
+    it was lost, and the reduction is undone: then, or before. Exceptions: ECE came as well; the receiver reneged.
+    """
+
+    section = "RFC 3522 section 3.2; RFC 4015 section 3.2"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.stamp: dict[str, int | None] = {"a": None, "b": None}  # of the first retransmission since nothing was out
+        self.undos: dict[str, int] = {"a": 0, "b": 0}  # when that was
+        self.marked: dict[str, bool] = {"a": False, "b": False}
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is None or not seg.room or side.flow.iss is None or is_new(side, seg) or seg.flags & SYN:
+            return
+        if self.stamp[side.name] is None:
+            self.stamp[side.name] = seg.tsval
+            self.undos[side.name] = state.undos
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if not both(before, after):
+            return
+        assert before is not None and after is not None
+        name = side.name
+        stamp = self.stamp[name]
+        if not after.packets_out:
+            self.stamp[name], marked, self.marked[name] = None, self.marked[name], False
+        elif seg is not None and seg.flags & ECE:
+            self.marked[name] = marked = True
+        else:
+            marked = self.marked[name]
+        if (
+            stamp is None or seg is None or seg.tsecr is None or not after.ts_ok or cause != "arrival" or marked
+            or before.phase < RECOVERY or after.snd_una < before.high_seq or after.snd_una == before.snd_una
+            or seg.flags & ECE or after.undos > self.undos[name] or nonsense(self.pair.link) or not seg.tsecr
+            or side.reneged or self.pair.sides[OTHER[name]].reneged
+        ):  # fmt: skip
+            return
+        if 0 < (stamp - seg.tsecr) & MASK < 1 << 31:
+            self.fail(
+                side,
+                f"{seg} echoes {seg.tsecr}, from before the retransmission ({stamp}), and nothing is undone",
+                after,
+            )
+
+
+class ReorderingTimer(Oracle):
+    """RACK waits for what may only be late: its window (a quarter of the least round trip, while no D-SACK has told of
+    a duplicate; never more than SRTT) beyond the round trip of what was delivered last, which is no longer than
+    anything was out; and two milliseconds, for timers.
+    """
+
+    section = "RFC 8985 section 6.2, steps 4 and 5"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.told: dict[str, bool] = {"a": False, "b": False}  # a D-SACK came
+        self.first: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}  # new segments: the end, when
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if state is not None and seg.length and side.flow.iss is not None and is_new(side, seg):
+            self.first[side.name].append((side.flow.seq_out(seg.seq) + seg.room, self.pair.now))
+
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        if len(seg.sack) > 1 or (seg.sack and 0 < (seg.ack - seg.sack[0][0]) & MASK < 1 << 31):
+            self.told[side.name] = True
+
+    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
+        if not both(before, after) or cause != "arrival":
+            return
+        assert before is not None and after is not None
+        first, una = self.first[side.name], before.snd_una - before.iss
+        while first and first[0][0] <= una:
+            del first[0]
+        if after.timer != REORDER or (before.timer, before.timer_at) == (after.timer, after.timer_at):
+            return
+        if not first or nonsense(self.pair.link):
+            return
+        wait, srtt = (after.timer_at - self.pair.now) // 1000, after.srtt_us >> 3
+        window = min(srtt, max(after.min_rtt_us, before.min_rtt_us) >> 2) if not self.told[side.name] else srtt
+        most = max(window, 1000) + (self.pair.now - first[0][1]) // 1000 + 3000
+        if wait > most:
+            self.fail(side, f"RACK waits {wait} us for reordering: no more than {most} are due", after)
 
 
 class Reneging(Oracle):

@@ -12,6 +12,7 @@ from terrella.testing.wire import ACK, MASK, RST, SYN, Segment
 
 MS = 1_000_000
 SECOND = 1_000_000_000
+CLOSED = 7
 TALKING = (1, 8)  # ESTABLISHED, CLOSE-WAIT
 
 
@@ -123,18 +124,25 @@ class KeepAlive(Oracle):
         self.heard: dict[str, int] = {"a": 0, "b": 0}
         self.asked: dict[str, int] = {"a": 0, "b": 0}  # probes since
         self.at: dict[str, int] = {"a": 0, "b": 0}  # the last one, or what else put it off
+        self.probed: dict[str, bool] = {"a": False, "b": False}  # in the event under way
+        self.reset: dict[str, bool] = {"a": False, "b": False}
         self.values: dict[str, tuple[int, int, int]] = {"a": (0, 0, 0), "b": (0, 0, 0)}
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         self.at[side.name] = self.pair.now
         self.asked[side.name] = 0
 
+    def judged(self, name: str, state: State) -> bool:
+        """Whether the count is what decides: it has not changed in the meantime, and TCP_USER_TIMEOUT is not set."""
+        return state.keepalive == self.values[name] and not state.user_timeout_ms
+
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         if state is None or not state.keepalive[0] or state.state not in TALKING or self.pair.cause != "timer":
             return
         name = side.name
+        self.reset[name] |= bool(seg.flags & RST)
         if seg.flags & RST and not state.packets_out:
-            if self.asked[name] < state.keepalive[2]:
+            if self.asked[name] < state.keepalive[2] and self.judged(name, state):
                 self.fail(side, f"a silent peer is given up after {self.asked[name]} probes", state)
             return
         below = side.flow.iss is not None and side.flow.seq_out(seg.seq) < state.snd_una - state.iss
@@ -145,20 +153,34 @@ class KeepAlive(Oracle):
             self.fail(side, f"a keepalive probe, and the peer was heard {silent / 1e6:.3f} ms ago", state)
         self.asked[name] += 1
         self.at[name] = self.pair.now
-        if self.asked[name] > state.keepalive[2]:
+        self.probed[name] = True
+        if self.asked[name] > state.keepalive[2] and self.judged(name, state):
             self.fail(side, f"{self.asked[name]} keepalive probes without an answer", state)
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         name = side.name
         if seg and before and after and (after.rcv_nxt > before.rcv_nxt or after.snd_una > before.snd_una):
             self.heard[name] = self.pair.now
+        probed, self.probed[name] = self.probed[name], False
+        reset, self.reset[name] = self.reset[name], False
+        if (
+            before is not None and after is not None and cause == "timer" and before.keepalive[0] and not reset
+            and before.state in TALKING and after.state == CLOSED and not before.packets_out
+            and before.write_seq == before.snd_nxt
+        ):  # fmt: skip
+            self.fail(side, "a silent peer is given up, and not reset", before)
         if after is None or not after.keepalive[0] or after.state not in TALKING or seg is not None:
             return
+        if probed and after.keepalive_ns != self.pair.now + after.keepalive[1] * SECOND:
+            due = (after.keepalive_ns - self.pair.now) / 1e9
+            self.fail(side, f"a keepalive probe, and the next in {due:.3f} s, not {after.keepalive[1]}", after)
         if (
             after.keepalive != self.values[name] or after.packets_out or after.write_seq > after.snd_nxt
             or before is None or before.packets_out
         ):  # fmt: skip
-            self.values[name], self.at[name] = after.keepalive, self.pair.now
+            self.at[name] = self.pair.now
+            if not self.asked[name]:  # else they count from when the peer is heard again
+                self.values[name] = after.keepalive
             return
         idle, interval, _ = after.keepalive
         silent = self.pair.now - self.at[name]

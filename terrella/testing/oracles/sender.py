@@ -118,16 +118,16 @@ class RetransmissionsWithinCwnd(Oracle):
 
 
 class SenderSillyWindow(Oracle):
-    """New data goes out in full segments, or else it is all there is to send (and with Nagle's algorithm no other small
-    segment is outstanding: Minshall's reading), or at least half of the greatest window ever offered, or the window was
-    blocked and nothing is outstanding (the override of the persist timer), or it is the end of a
-    super-segment that fills the window to its edge (Linux, under Minshall's rule too). Exceptions from
-    Nagle's algorithm: a loss probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is
-    that something is sent at all; and what a call sends up to the edge while it has more to write (Linux). A segment is
+    """New data goes out in full segments, or else it is all there is to send (and with Nagle's algorithm no other
+    small segment is outstanding: Minshall's reading), or at least half of the greatest window ever offered, or the
+    window was blocked and nothing is outstanding (the override of the persist timer), or it is the end of a
+    super-segment that fills the window to its edge (Linux, under Minshall's rule too). Exceptions from Nagle's
+    algorithm: a loss probe, and the new data of F-RTO (RFC 5682 step 2.b), for which what matters is that something is
+    sent at all; urgent data; and what a call sends up to the edge while it has more to write (Linux). A segment is
     full for the options that its burst began with: the D-SACK that the first carries is not in the others (Linux takes
     the size once for each burst). A corked socket (TCP_CORK) sends no small segment but when a timer says so, or
-    TCP_NODELAY was set as well (which pushes). What the persist timer sends into a small window is no small segment
-    to Nagle's algorithm (Linux).
+    TCP_NODELAY was set as well (which pushes). What the persist timer sends into a small window is no small segment to
+    Nagle's algorithm (Linux).
     """
 
     section = "RFC 9293 sections 3.7.4 and 3.8.6.2.1, MUST-38; RFC 1122 section 4.2.3.4"
@@ -157,7 +157,7 @@ class SenderSillyWindow(Oracle):
         everything = end >= state.write_seq - state.iss - (1 if state.fin_queued or seg.flags & FIN else 0)
         probing = state.packets_out <= (1 if seq + seg.room <= state.snd_nxt - state.iss else 0)
         outstanding = flow.acked < self.small[side.name]
-        urged = probe_due(state, self.pair.now) or state.phase == LOSS
+        urged = probe_due(state, self.pair.now) or state.phase == LOSS or state.snd_up > state.snd_una
         held = outstanding and not state.nonagle and not urged and self.pair.cause != "call"
         at_edge = seg.segs > 1 and end in (flow.edge, state.snd_una + state.snd_wnd - state.iss) and not held
         if not everything and not probing and not at_edge and seg.length < state.max_window // 2:

@@ -59,6 +59,8 @@ class ItEnds(Oracle):
             runner = side.runner
             if runner is None or side.error or other.error or side.shut_rd or side.dead or other.dead:
                 continue
+            if any(s.sock is not None and s.sock.linger == (1, 0) for s in (side, other)):
+                continue  # in CLOSING and LAST-ACK, without a word (Linux)
             if probe.gave_up(side.stack) or probe.gave_up(other.stack) or side.aborted or other.aborted:
                 continue
             if side.connected and other.connected and not runner.ended:

@@ -26,11 +26,31 @@ def nonsense(link: Link) -> bool:
 class RtoBounds(Oracle):
     """RTO is one second before there is a measurement (2.1; three after a lost SYN, 5.7), else at least SRTT and the
     minimum (2.4; 200 ms as Linux has it), at most 120 s (2.5). SRTT is no less than the fastest round trip the wire
-    allowed: an acknowledgment of a retransmission taken for one of the original would say
-    otherwise (Karn, section 3).
+    allowed: an acknowledgment of a retransmission taken for one of the original would say otherwise (Karn, section 3).
+    A measurement ends all backoff, and RTO then is at least SRTT and what that measurement deviates from the SRTT of
+    before, and at most SRTT and the minimum, or four times the greatest deviation so far (of the first measurement,
+    half of it).
     """
 
-    section = "RFC 6298 sections 2 and 3"
+    section = "RFC 6298 sections 2, 3 and 5"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.deviation: dict[str, int] = {"a": 0, "b": 0}  # the greatest so far, us
+
+    def _measured(self, side: Side, before: State, after: State) -> None:
+        """SRTT says what the measurement was: it moves by an eighth of the difference."""
+        settings, name = side.stack.settings, side.name
+        late = after.srtt_us - before.srtt_us
+        self.deviation[name] = max(self.deviation[name], abs(late))
+        if after.backoff:
+            self.fail(side, f"a new measurement, and RTO is {after.rto_ns / 1e6:.3f} ms, still backed off", after)
+        greatest = settings.tcp_rto_max_ms * MS
+        least = min(((after.srtt_us >> 3) + late) * 1000, greatest)
+        most = (after.srtt_us >> 3) * 1000 + max(settings.tcp_rto_min_us, 4 * self.deviation[name]) * 1000 + 2 * MS
+        if not least - MS <= after.rto_ns <= max(most, least):
+            told = f"{least / 1e6:.3f} to {most / 1e6:.3f} ms"
+            self.fail(side, f"RTO is {after.rto_ns / 1e6:.3f} ms, and by what was measured {told}", after)
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if after is None or after.state == CLOSED:
@@ -39,9 +59,14 @@ class RtoBounds(Oracle):
         if after.rto_ns > settings.tcp_rto_max_ms * MS:
             self.fail(side, f"RTO is {after.rto_ns / 1e9:.3f} s", after)
         if not after.srtt_us:
-            if after.rto_ns < settings.tcp_timeout_init_ms * MS:
+            first = settings.tcp_timeout_init_ms * MS
+            if after.rto_ns < first or (after.rto_ns > 3 * first and after.state == SYN_SENT and not after.backoff):
                 self.fail(side, f"RTO is {after.rto_ns / 1e6:.3f} ms without a measurement", after)
             return
+        if before is None or not before.srtt_us:
+            self.deviation[side.name] = (after.srtt_us >> 3) // 2 + 1
+        elif before.srtt_us != after.srtt_us and cause == "arrival":
+            self._measured(side, before, after)
         least = min((after.srtt_us >> 3) * 1000 + settings.tcp_rto_min_us * 1000, settings.tcp_rto_max_ms * MS)
         if after.rto_ns < least:
             self.fail(side, f"RTO is {after.rto_ns / 1e6:.3f} ms, below SRTT + the minimum", after)
@@ -113,8 +138,8 @@ class RetransmissionTimeout(Oracle):
 
 
 class PersistTimer(Oracle):
-    """A closed window is first probed no sooner than after an RTO, and then each time after twice as long, up to the
-    greatest RTO, for as long as it stays closed.
+    """A closed window is first probed after an RTO, and then each time after twice as long, up to the greatest RTO,
+    for as long as it stays closed.
     """
 
     section = "RFC 9293 section 3.8.6.1, SHLD-29 and SHLD-30"
@@ -130,6 +155,10 @@ class PersistTimer(Oracle):
         least = min(after.rto_ns, side.stack.settings.tcp_rto_max_ms * MS)
         if before.timer != PERSIST and due < least - MS:
             self.fail(side, f"a probe is due in {due / 1e6:.3f} ms, sooner than RTO", after)
+        greatest = side.stack.settings.tcp_rto_max_ms * MS
+        most = min(max(after.rto_ns, side.stack.settings.tcp_rto_min_us * 1000) << min(after.backoff, 30), greatest)
+        if before.timer != PERSIST and due > most + MS and not after.pacing_most:
+            self.fail(side, f"a probe is due in {due / 1e6:.3f} ms, later than RTO says", after)
         if cause != "timer" or before.timer != PERSIST or before.timer_at > self.pair.now:
             return
         where, window, interval = self.last[side.name]
@@ -137,38 +166,9 @@ class PersistTimer(Oracle):
             least = min(2 * interval, side.stack.settings.tcp_rto_max_ms * MS)
             if due < least - MS:
                 self.fail(side, f"probes every {interval / 1e6:.3f} ms, and the next in {due / 1e6:.3f} ms", after)
+            if due > max(2 * interval, after.rto_ns) + MS and not after.pacing_most:
+                self.fail(side, f"a probe after {interval / 1e6:.3f} ms, and the next in {due / 1e6:.3f} ms", after)
         self.last[side.name] = (after.snd_nxt, after.snd_wnd, due)
-
-
-class GivesUp(Oracle):
-    """A connection whose user still holds it is not given up for want of an answer before R2, 100 s, have passed: since
-    the first unacknowledged segment was first sent, or, while a closed window is probed, since the peer was last heard.
-    """
-
-    section = "RFC 9293 section 3.8.3, MUST-20 and SHLD-11; section 3.8.6.1, MUST-37"
-
-    def __init__(self, pair: Pair) -> None:
-        super().__init__(pair)
-        self.heard: dict[str, int] = {"a": 0, "b": 0}
-        self.out: dict[str, int] = {"a": 0, "b": 0}  # when SND.UNA was last moved, or the first segment sent
-
-    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
-        self.heard[side.name] = self.pair.now
-
-    def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
-        if before is None or after is None:
-            return
-        name = side.name
-        if after.snd_una != before.snd_una or not before.packets_out:
-            self.out[name] = self.pair.now
-        if (
-            cause != "timer" or after.state != CLOSED or before.state not in SYNCHRONIZED or before.user_timeout_ms
-            or side.closed or before.timer not in (RETRANSMIT, PERSIST) or not probe.gave_up(side.stack)
-        ):  # fmt: skip
-            return
-        waited = self.pair.now - (self.heard if before.timer == PERSIST else self.out)[name]
-        if waited < 100 * SECOND:
-            self.fail(side, f"given up after {waited / 1e9:.3f} s", before)
 
 
 class NoDeadlock(Oracle):

@@ -22,6 +22,7 @@ from netstack.tcp import (
     connection,
     delack,
     emit,
+    engine,
     fsm,
     options,
     output,
@@ -31,9 +32,11 @@ from netstack.tcp import (
     rack,
     reassembly,
     recovery,
+    recvbuf,
     rto,
     socket,
     timeouts,
+    timewait,
     validation,
     window,
 )
@@ -164,6 +167,40 @@ CHATTING = scripted(Link(NEAR, NEAR), *KEPT, *[step for _ in range(9) for step i
 UNREAD = scripted(Link(NEAR, NEAR), ("send", "a", 1000), ("run", 100 * MS), ("close", "b"))
 LOST_AGAIN = bulk(600_000, fates=lost(20, 49))
 LIMITED = bulk(600_000, fates=tuple(Fate(DELAY, 30 * MS) if n in (12, 40, 41, 80) else Fate() for n in range(90)), rate=100_000_000, queue=1000)
+
+
+HELD = scripted(Link(NEAR, NEAR), ("send", "a", 1000), ("run", 100 * MS))
+URGENT = scripted(Link(NEAR, NEAR), ("send", "a", 100), ("urgent", "a", 2000), ("send", "a", 100), ("run", 200 * MS), *[("recv", "b", 65_521)] * 3)
+FULL = scripted(Link(NEAR, NEAR), ("setsockopt", "a", "SO_SNDBUF", 4096), *[("send", "a", 65_521)] * 3, ("run", 500 * MS))
+HALF = scripted(Link(NEAR, NEAR), ("send", "a", 100), ("shutdown", "a", 1), ("run", 200 * MS), ("recv", "b", 100), ("send", "b", 10), ("run", 200 * MS))
+REFUSED = Case(Link(NEAR, NEAR), (("connect", "a"), ("run", 1000 * MS)))
+RESET = scripted(Link(NEAR, NEAR), ("send", "a", 10), ("setsockopt", "b", "SO_LINGER", 0), ("run", 100 * MS), ("recv", "b", 100), ("close", "b"), ("run", 100 * MS))
+ORDERLY = scripted(Link(NEAR, NEAR), ("send", "a", 10), ("setsockopt", "a", "SO_LINGER", 5), ("run", 100 * MS), ("recv", "b", 100), ("close", "a"), ("run", 100 * MS))
+HALF_ENDED = scripted(Link(NEAR, NEAR), ("send", "a", 10), ("run", 100 * MS), ("recv", "b", 10), ("close", "a"), ("run", 120_000 * MS))
+
+
+LAST_ACK_GONE = scripted(
+    Link(Way(20 * MS, fates=lost(4)), Way(20 * MS)), ("send", "a", 10), ("shutdown", "a", 1), ("run", 200 * MS), ("recv", "b", 100), ("shutdown", "b", 1), ("run", 2000 * MS),
+)  # fmt: skip
+
+
+def forged(*kinds: str, value: int = 7) -> Case:
+    """b waits with 1,000 bytes, and gets packets that a did not send."""
+    return HELD.but(steps=(*HELD.steps, *[step for kind in kinds for step in (("forge", "b", kind, value), ("run", 700 * MS))]))
+
+
+def nobody(*steps: Any, seconds: int = 1500, **settings: Any) -> Case:
+    """a says something, and nobody is there."""
+    case = scripted(Link(NEAR, NEAR), *steps, ("cut", seconds * 1000 * MS), ("send", "a", 100), ("run", seconds * 1000 * MS))
+    return case.but(settings=tuple(sorted({f"net.ipv4.{name}": value for name, value in settings.items()}.items())))
+
+
+ORPHAN = scripted(Link(NEAR, NEAR), ("run", 100 * MS), ("cut", 400_000 * MS), ("send", "a", 100), ("close", "a"), ("run", 400_000 * MS)).but(settings=())
+SPURIOUS = scripted(Link(NEAR, Way(20 * MS, fates=tuple(Fate(DELAY, 900 * MS) if n > 3 else Fate() for n in range(40)))), ("send", "a", 20_000), ("run", 4000 * MS), tcp_frto=0)
+GROWING = Case.exchange(
+    Link(Way(150 * MS, fates=(*[Fate()] * 5, Fate(DELAY, 500 * MS))), Way(150 * MS)), Application(tuple(Piece(100, 1500 * MS) for _ in range(9))), Application(),
+    settings=PATIENT | {"net.ipv4.tcp_early_retrans": 0},
+)  # fmt: skip
 
 
 def careless(c: Any, seg: Any, seq: int, now: int) -> None:
@@ -341,6 +378,62 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
      mutate(recovery, "process_loss", ("if flag & ORIG_SACK_ACKED and try_undo_loss", "if try_undo_loss")), BLACKHOLE),
     ("no limited transmit", "SendsWhatItMay",
      mutate(output, "write", ("if in_flight >= cwnd:", "if in_flight >= cwnd or c.ca_state == 1:")), LIMITED),
+    ("believes any RST", "ForgedSegments", mutate(fsm, "synchronized", ("exact = seq == c.rcv_nxt or reset_after_fin(c, seq)", "exact = True")), forged("rst")),
+    ("a RST outside", "ForgedSegments", mutate(fsm, "synchronized", ("elif reset_after_fin(c, seq):", "elif True:")), forged("rst-outside")),
+    ("a SYN ends it", "ForgedSegments",
+     mutate(fsm, "synchronized", ("c.challenge_ack(now, syn=True)\n            return\n        seq += 1", "c.reset_by_peer(now)\n            return\n        seq += 1")), forged("syn")),
+    ("a SYN is not challenged", "ForgedSegments",
+     mutate(fsm, "synchronized", ("c.challenge_ack(now, syn=True)\n            return\n        seq += 1", "return\n        seq += 1")), forged("syn", "syn")),
+    ("challenges without end", "ForgedSegments",
+     mutate(connection.Connection, "challenge_ack", ("if last and", "if False and")), forged().but(steps=(*HELD.steps, *[("forge", "b", "rst", 7)] * 2))),
+    ("believes an old ACK", "ForgedSegments", mutate(ack, "process", ("return TOO_OLD", "return 1")), forged("ack-old")),
+    ("believes an ACK of the future", "ForgedSegments", mutate(ack, "process", ("return UNSENT", "return 1")), forged("ack-ahead")),
+    ("takes data without ACK", "ForgedSegments", mutate(fsm, "synchronized", ("if not flags & (ACK | RST | SYN):", "if False:")), forged("no-ack")),
+    ("says nothing of the window", "ForgedSegments",
+     mutate(fsm, "synchronized", ("if not c.oow_limited(length, flags, now):\n                duplicate_ack(c, seq, end, now)\n        elif", "pass\n        elif")), forged("data")),
+    ("an ICMP error ends it", "ForgedSegments", mutate(engine.Tcp, "icmp_error", ("c.soft_error = code", "c.fail(code, now)")), forged("icmp-port")),
+    ("believes any ICMP error", "ForgedSegments", mutate(engine.Tcp, "icmp_error", ("if not c.snd_una <= seq <= c.snd_nxt:", "if False:")), forged("icmp-mtu")),
+    ("POLLIN always", "Readiness", mutate(socket.TcpSocket, "readiness", ("if ready > 0 and (", "if ready >= 0 and (True or ")), HALF),
+    ("no POLLIN at the end", "Readiness", mutate(socket.TcpSocket, "readiness", ("mask |= POLLIN | POLLRDHUP", "mask |= POLLRDHUP")), HALF),
+    ("POLLHUP at half", "Readiness", mutate(socket.TcpSocket, "readiness", ("if shut == 3 or", "if shut or")), HALF),
+    ("POLLOUT always", "Readiness", mutate(socket.TcpSocket, "readiness", ("if shut & 2 or conn.writable():", "if True:")), FULL),
+    ("never writable", "Readiness", replace(connection.Connection, "writable", lambda self: False), HALF),
+    ("short reads", "Readiness", mutate(recvbuf, "take", ("(conn: Connection, n: int, now: int, flags: int) -> bytes:", "(conn: Connection, n: int, now: int, flags: int) -> bytes:\n    n = max(n // 2, 1)")),
+     HELD.but(steps=(*HELD.steps, ("recv", "b", 100)))),
+    ("peeks beyond", "Readiness", mutate(recvbuf, "look", ("max(offset, 0)", "max(offset, 0) + 1")), HELD.but(steps=(*HELD.steps, ("peek", "b", 5000)))),
+    ("refused is reset", "TellsErrors", mutate(connection.Connection, "reset_by_peer", ("self.fail(errno.ECONNREFUSED, now)", "self.fail(errno.ECONNRESET, now)")), REFUSED),
+    ("no error", "TellsErrors", mutate(connection.Connection, "fail", ("self.sock.so_error = code", "pass")), RESET),
+    ("nobody is told of a timeout", "TellsErrors", mutate(connection.Connection, "fail", ("self.sock.so_error = code", "pass")), nobody()),
+    ("points one too far", "Urgent", mutate(emit, "urgent_pointer", ("min(ahead, 0xFFFF)", "min(ahead + 1, 0xFFFF)")), URGENT),
+    ("no URG", "Urgent", mutate(emit, "urgent_pointer", ("if ahead <= 0 or", "if ahead <= 2000 or")), URGENT),
+    ("reads past the mark", "Urgent", replace(recvbuf, "up_to_mark", lambda sock, conn, n: n), URGENT),
+    ("a mark of old", "Urgent", mutate(connection.Connection, "urgent", ("pointer -= 1", "pass")), URGENT),
+    ("no POLLPRI", "Urgent", mutate(socket.TcpSocket, "readiness", ("mask |= POLLPRI", "pass")), URGENT),
+    ("SO_LINGER of zero waits", "Linger", mutate(socket.TcpSocket, "close", ("elif self.linger[0] and not self.linger[1]:", "elif False:")), RESET),
+    ("SO_LINGER of five resets", "Linger", mutate(socket.TcpSocket, "close", ("elif self.linger[0] and not self.linger[1]:", "elif self.linger[0]:")), ORDERLY),
+    ("a RST that is not believed", "Linger", mutate(output, "send_reset", ("acceptable_seq(c)", "c.snd_una - 1")), RESET),
+    ("never gives up", "GivesUp", replace(rto, "timed_out", lambda *_: False), nobody()),
+    ("gives up soon", "GivesUp", mutate(rto, "timed_out", ("return now - start >= limit", "return now - start >= limit // 8")), nobody()),
+    ("user's timeout ignored", "GivesUp",
+     every(mutate(timeouts, "retransmit_timeout", ("rto.timed_out(c, boundary, c.user_timeout_ms, now)", "rto.timed_out(c, boundary, 0, now)")),
+           replace(rto, "clamp_to_user_timeout", lambda c, now: c.rto_ns)), nobody(("setsockopt", "a", "TCP_USER_TIMEOUT", 5000))),
+    ("user's timeout halved", "GivesUp", mutate(rto, "timed_out", ("limit = user_timeout_ms * MS", "limit = user_timeout_ms * MS // 2")), nobody(("setsockopt", "a", "TCP_USER_TIMEOUT", 5000))),
+    ("orphans stay", "GivesUp", replace(timeouts, "orphan_retries", lambda c, alive: 15), ORPHAN),
+    ("orphans go soon", "GivesUp", replace(timeouts, "orphan_retries", lambda c, alive: 2), ORPHAN),
+    ("FIN-WAIT-2 of a second", "FinWait2", mutate(connection.Connection, "fin_wait_timeout", ("max(seconds * SECOND, self.rto_ns * 7 // 2)", "SECOND")), HALF_ENDED),
+    ("TIME-WAIT of half a minute", "TimeWaitLength", mutate(timewait.TimeWait, "restart", ("* MS\n", "* MS // 2\n")), PIECES),
+    ("TIME-WAIT of two minutes", "TimeWaitLength", mutate(timewait.TimeWait, "restart", ("* MS\n", "* MS * 2\n")), PIECES),
+    ("TIME-WAIT goes on", "TimeWaitLength", mutate(timewait.TimeWait, "segment_arrives", ("        self.restart(now)\n    if not (seg.length", "        pass\n    if not (seg.length")), LAST_ACK_GONE),
+    ("never undoes", "UndoesWhatWasSpurious", replace(recovery, "may_undo", lambda c, now: False), SPURIOUS),
+    ("RACK waits ten times as long", "ReorderingTimer", mutate(rack, "mark_losses", ("timeout + TIMEOUT_MIN_NS", "10 * timeout + TIMEOUT_MIN_NS")), REORDERED),
+    ("keeps backing off", "RtoBounds", mutate(ack, "update_rtt", ("c.rto_ns = rto.computed_ns(c)\n    c.backoff = 0", "pass")), BLACKHOLE),
+    ("twice the RTO after all", "RtoBounds", mutate(rto, "computed_ns", ("* 1000\n", "* 2000\n")), bulk()),
+    ("RTO without variance", "RtoBounds", mutate(rto, "computed_ns", ("c.rttvar_us)", "c.rto_min_us)")), GROWING),
+    ("keepalive at twice the interval", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("delay = c.keep_intvl * SECOND", "delay = 2 * c.keep_intvl * SECOND")), SILENT),
+    ("one keepalive too many", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("c.probes_out >= c.keep_cnt)", "c.probes_out > c.keep_cnt)")), SILENT),
+    ("ends in silence", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("output.send_reset(c, now)", "pass")), SILENT),
+    ("probes ever slower", "PersistTimer", mutate(persist, "delay_ns", ("min(c.backoff, 30)", "min(3 * c.backoff, 30)")), LONG),
+    ("probes late", "PersistTimer", mutate(persist, "start", ("base_ns(c), now", "3 * base_ns(c), now")), STOPPED),
     ("no echo of marks", "EcnEcho", replace(connection.Connection, "check_ce", lambda self, seg: None), MARKS),
 ]  # fmt: skip
 
@@ -351,7 +444,7 @@ def test_a_broken_rule_is_seen(oracle: str, breaker: Breaker, case: Case, monkey
     with pytest.raises(Violation) as seen:
         run(case, [getattr(oracles, oracle)], artifacts="")
     assert seen.value.oracle == oracle
-    assert oracle in str(seen.value) and "RFC" in str(seen.value)
+    assert oracle in str(seen.value) and ("RFC" in str(seen.value) or "(2)" in str(seen.value))
 
 
 @pytest.mark.parametrize("case", list(dict.fromkeys(c[3] for c in CONTROLS)), ids=lambda case: "")

@@ -1,0 +1,82 @@
+"""Packets that nobody on the connection sent: what an attacker who is not on the path can put in (RFC 5961, RFC 5927).
+
+Each is as good as it can be but for one thing: addresses, ports and timestamp are right. So whatever the receiver of it
+does, it does for that one thing; and by the RFCs it changes nothing, and answers with an ACK or not at all.
+"""
+
+from __future__ import annotations
+
+from terrella.testing.probe import State
+from terrella.testing.wire import ACK, MASK, RST, SYN, checksum, packet, timestamp_option
+
+KINDS = (
+    "rst", "rst-outside", "syn", "ack-old", "ack-ahead", "data", "no-ack", "icmp-mtu", "icmp-port",
+)  # fmt: skip
+"""What is wrong with each: `rst`, a RST in the window, and not at its left edge; `rst-outside`, not even in it; `syn`,
+a SYN in the midst of a connection; `ack-old` and `ack-ahead`, data that acknowledges what is long past, or was never
+sent; `data`, beyond the window; `no-ack`, without ACK; `icmp-mtu`, "fragmentation needed" about what is not in flight;
+`icmp-port`, "port unreachable" about what is: to a connection that stands it is no more than a hint."""
+
+ANSWERED = frozenset({"rst", "syn", "ack-old", "ack-ahead", "data"})
+UNLIMITED = frozenset({"data"})
+"""Of these, the ones that are answered each time: Linux limits the others to one in tcp_invalid_ratelimit."""
+
+PROTO_ICMP = 1
+SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
+LITTLE = bytes(10)
+
+
+def image(
+    kind: str, value: int, state: State, addresses: tuple[bytes, bytes], ports: tuple[int, int], stamped: bool
+) -> bytes | None:
+    """The packet, for a receiver in this state; (source, destination). None where there is no such packet."""
+    left, right = state.rcv_nxt, max(state.right_edge, state.rcv_nxt)
+    seq, ack, flags, text = left, state.snd_una, ACK, b""
+    fits = right - left >= len(LITTLE) and state.state in (1, 4, 5)
+    if kind == "rst":
+        if right - left < 3:
+            return None
+        seq, flags = left + 1 + value % (right - left - 1), RST | ACK
+        if seq == max((end for _, end in state.out_of_order), default=-1):
+            return None  # Linux believes that one as well: what came beyond a hole may have been the last
+    elif kind == "rst-outside":
+        seq, flags = (right + 1 + value if value & 1 else state.rcv_wup - 2 - value), RST | ACK
+    elif kind == "syn":
+        seq, flags, ack = left - 2 + value, SYN, 0
+    elif kind == "ack-old":
+        ack, text = state.snd_una - state.max_window - 1 - value, LITTLE if fits else b""
+    elif kind == "ack-ahead":
+        ack, text = state.snd_nxt + 1 + value, LITTLE if fits else b""
+    elif kind == "data":
+        seq, text = right + 1 + value, LITTLE
+    elif kind == "no-ack":
+        flags, ack, text = 0, 0, LITTLE
+    elif kind == "icmp-mtu":
+        return quoting(
+            4, 576, (state.snd_una - 1 - value) if value & 1 else state.snd_nxt + 1 + value, addresses, ports
+        )
+    elif kind == "icmp-port":
+        return quoting(3, 0, state.snd_una, addresses, ports)
+    options = timestamp_option(state.ts_recent, 0) if stamped else b""
+    return packet(addresses, ports, seq & MASK, ack & MASK, flags, 1000, options, text)
+
+
+def quoting(code: int, mtu: int, seq: int, addresses: tuple[bytes, bytes], ports: tuple[int, int]) -> bytes:
+    """Destination unreachable, about a segment of the receiver's own."""
+    source, destination = addresses
+    quoted = packet((destination, source), (ports[1], ports[0]), seq & MASK, 0, ACK, 1000, b"", bytes(1000))[:28]
+    body = bytes((3, code, 0, 0)) + mtu.to_bytes(4, "big") + quoted
+    body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
+    head = bytes((0x45, 0)) + (20 + len(body)).to_bytes(2, "big") + bytes((0, 0, 0, 0, 64, PROTO_ICMP, 0, 0))
+    head += source + destination
+    return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + body
+
+
+def described(image: bytes, iss: int) -> str | None:
+    """What a script says of an ICMP packet; None of any other."""
+    if image[9] != PROTO_ICMP or len(image) < 56 or image[20] != 3:
+        return None
+    start = int.from_bytes(image[52:56], "big") - iss & MASK
+    size = int.from_bytes(image[30:32], "big") - 40
+    what = {3: "port_unreachable", 4: f"frag_needed mtu {int.from_bytes(image[26:28], 'big')}"}.get(image[21])
+    return f"< icmp unreachable {what} [{start}:{start + size & MASK}({size})]" if what else None
