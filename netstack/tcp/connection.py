@@ -1,10 +1,10 @@
-"""A connection: the TCB with everything that acts on it bound together. It is the only place that knows all the
-parts.
+"""A connection: the TCB (RFC 9293 section 3.3.1) with everything that acts on it. This is the only file that knows all
+the parts: the calls of sections 3.10.1 to 3.10.5, what segments signal, and the timeouts of section 3.10.8.
 
 It is driven by `segment_arrives`, by user calls (`socket`), and by `on_timer`. Its deadlines are slots (`rtx_ns`,
-`delack_ns`, `comp_sack_ns`, `keepalive_ns`, `fin_wait_ns`; 0 is off); one timer of the stack stands at or before the
-earliest of them, and is only moved when a deadline comes to lie before it: one that was put off is noticed when the
-timer fires.
+`delack_ns`, `comp_sack_ns`, `keepalive_ns`, `fin_wait_ns`, `pace_ns`; 0 is off). One timer of the stack is set to the
+earliest of them, or before that: it is moved only when a new deadline is earlier, and one that was put off is noticed
+when the timer fires.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ if TYPE_CHECKING:
 
 _from_buffer: Final = ffi.from_buffer
 NEVER = (1 << 62) - 1
-GSO_MAX = 65_215  # of one buffer: 64 KiB less the headers
-WRITE_OVERHEAD = 832  # what a buffer costs beyond its bytes
+GSO_MAX = 65_215  # bytes in one buffer: 64 KiB less the headers
+WRITE_OVERHEAD = 832  # what a buffer counts for beyond its bytes, as in Linux
 EVER = (1 << 32) - 1  # min_rtt of a path not measured yet, in microseconds
 
 
@@ -146,7 +146,7 @@ class Connection(Tcb):
     # The path.
 
     def set_path(self, path: Path) -> None:
-        """Go by this path: its template, MTU and metrics (ip-route(8)), with the socket's own bounds over them."""
+        """Use this path: its template, MTU and metrics (ip-route(8)), unless the socket has bounds of its own."""
         self.path = path
         self.tmpl = path.pin()
         self.tmpl_len = len(path.template)
@@ -241,7 +241,7 @@ class Connection(Tcb):
         self.init_receive(
             *window.initial(
                 space,
-                self.advmss - (self.option_bytes if self.ts_recent else 0),  # the peer of a TIME-WAIT is known
+                self.advmss - (self.option_bytes if self.ts_recent else 0),  # TIME-WAIT knew the peer's timestamps
                 window.locked_clamp(self.window_clamp or metrics.get("window", 0), space, self.rcvbuf_locked),
                 self.wscale_ok,
                 metrics.get("initrwnd", 0),
@@ -266,7 +266,7 @@ class Connection(Tcb):
         bits = OPT_MSS
         syn = self.advmss
         offered = self.settings
-        crossed = self.state == SYN_RECEIVED  # our SYN, with ACK now: it still says what that SYN said
+        crossed = self.state == SYN_RECEIVED  # a simultaneous open: the SYN-ACK offers what our SYN offered
         if self.wscale_ok or (crossed and offered.tcp_window_scaling):
             bits |= OPT_WSCALE
             syn |= (self.rcv_wscale if self.wscale_ok else self.offered_wscale) << 16
@@ -281,7 +281,7 @@ class Connection(Tcb):
             elif not again or not self.settings.tcp_ecn_fallback:  # else RFC 3168 section 6.1.1.1: try without ECN
                 flags |= ECE | CWR
         if again or not rec.sends:
-            rec.xmit_ns = now  # a SYN that became a SYN-ACK is measured from when it was first sent (Karn)
+            rec.xmit_ns = now  # (a SYN that became a SYN-ACK is measured from when the SYN was sent)
         self.tx_order = rec.order = self.tx_order + 1
         rec.sends += 1
         link_last(self, rec)
@@ -297,7 +297,7 @@ class Connection(Tcb):
         return True
 
     def established(self, now: int) -> None:
-        """The handshake is over: begin to transfer (buffers, window, cwnd)."""
+        """The handshake is over: set buffers, window and cwnd for the transfer (Linux's tcp_init_transfer)."""
         settings = self.settings
         metrics = self.path.metrics or {}
         self.sync_mss()
@@ -320,7 +320,7 @@ class Connection(Tcb):
             # RFC 6298 (5.7): the SYN was retransmitted and there is no sample.
             self.rttvar_us = self.mdev_us = self.mdev_max_us = 3_000_000
             self.rto_ns = 3 * SECOND
-        self.ssthresh = INFINITE_SSTHRESH  # a SYN that timed out says nothing of the path's capacity
+        self.ssthresh = INFINITE_SSTHRESH  # a SYN that timed out says nothing about the path's capacity
         # RFC 5681 section 3.1: one segment after a lost SYN; not if the answer is to the first SYN (RFC 3522).
         first = self.saw_ts and self.rcv_tsecr == (self.syn_stamp_ns // MS + self.ts_offset) & MASK
         self.cwnd = 1 if self.total_retrans > 1 and not first else self.init_cwnd()
@@ -352,7 +352,7 @@ class Connection(Tcb):
         if size > self.sndbuf:
             self.sndbuf = size
 
-    # User calls that move the machine.
+    # User calls.
 
     def queue(self, data: Any) -> None:
         """SEND: data waits to be sent. The buffer is kept, not copied: it must not change."""
@@ -372,13 +372,13 @@ class Connection(Tcb):
         self.ts_head = Head()
 
     def restart(self, now: int) -> None:
-        """A buffer is begun, and nothing is out: it may have been idle."""
+        """A buffer is begun while nothing is in flight: the connection may have been idle."""
         if self.lsndtime_ns:
             validation.after_idle(self, now)
 
     def push(self, now: int, more: bool = False) -> None:
-        """SEND (RFC 9293 section 3.9.1.2): PSH is due at the end of what was written, and after half a window in
-        between."""
+        """SEND (RFC 9293 section 3.9.1.2): PSH is due at the end of what was written, and in a long write (as in Linux)
+        after each half of the largest window."""
         if not self.chrono:
             chrono.start(self, chrono.BUSY, now)
         if not more:
@@ -410,7 +410,7 @@ class Connection(Tcb):
             output.send_reset(self, now)
         self.done(now)
 
-    # What the machine does to itself.
+    # What follows from a change of state.
 
     def state_changed(self, old: int, new: int) -> None:
         """CurrEstab, AttemptFails and EstabResets (RFC 4022)."""
@@ -530,7 +530,8 @@ class Connection(Tcb):
         return int(self.write_seq - self.snd_una + buffers * WRITE_OVERHEAD)
 
     def size_goal(self) -> int:
-        """How much of a write goes into one buffer: whole segments, at most half the greatest window seen."""
+        """How much of a write goes into one buffer: whole segments, at most half the largest window seen (Linux's
+        tcp_send_mss)."""
         goal = GSO_MAX
         half = self.max_window >> 1 if self.max_window > opt.MSS_DEFAULT else self.max_window
         if half and goal > half:
@@ -545,7 +546,7 @@ class Connection(Tcb):
         return bool(self.cwnd < self.ssthresh and self.cwnd < 2 * self.max_packets_out)
 
     def trim_head(self, rec: Sent) -> None:
-        """Forget what was acknowledged of the first record."""
+        """Take off the first record what was acknowledged of it."""
         gone = self.snd_una - rec.seq
         if gone > 0 and gone <= rec.length:
             rec.frags = cut(rec.frags, gone)[1]
@@ -591,7 +592,7 @@ class Connection(Tcb):
             self.wake_pending = True
 
     def rtt_from_ts(self, seg: Segment, now: int) -> None:
-        """The receiver's round trip, for the buffer's sake: from the echoed timestamp of full-sized data."""
+        """A sample of the receiver's round trip from the echoed timestamp of full-sized text; it sizes the buffer."""
         tsecr = seg.tsecr
         if tsecr == self.rcv_rtt_last_tsecr or not tsecr:
             return
@@ -602,7 +603,8 @@ class Connection(Tcb):
                 window.rcv_rtt_sample(self, (delta or 1) * 1000, False)
 
     def oow_limited(self, length: int, flags: int, now: int) -> bool:
-        """Answers to segments out of the window are limited, but for those with data (tcp_invalid_ratelimit)."""
+        """Whether an answer to a segment out of the window is over the limit (Linux's tcp_invalid_ratelimit). Segments
+        with text are always answered."""
         if (length or flags & FIN) and not flags & SYN:
             return False
         last = self.last_oow_ns
@@ -631,7 +633,7 @@ class Connection(Tcb):
     # Time.
 
     def rearm(self, at: int) -> None:
-        """A deadline was set: move the timer when it lies before."""
+        """A deadline was set: move the timer if that is earlier."""
         timer = self.timer
         if timer is None:
             timer = self.timer = self.engine.timers.timer(self.on_timer)
@@ -640,7 +642,7 @@ class Connection(Tcb):
             timer.arm(at)
 
     def on_timer(self, now: int) -> None:
-        """Run what is due, then stand at the earliest of what remains."""
+        """Run what is due, then set the timer to the earliest deadline that remains."""
         self.deadline_ns = NEVER
         if self.comp_sack_ns and self.comp_sack_ns <= now:
             self.comp_sack_ns = 0

@@ -1,4 +1,6 @@
-"""Local ports: who may share one (bind(2), socket(7): SO_REUSEADDR and SO_REUSEPORT)."""
+"""Local ports: which sockets may share one (bind(2), socket(7): SO_REUSEADDR and SO_REUSEPORT). No RFC says; these are
+Linux's rules.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from netstack.tcp.tcb import LISTEN
 
 
 def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
-    """Whether two sockets cannot share a local port (bind(2), Linux's inet_csk_bind_conflict)."""
+    """Whether two sockets cannot share a local port (Linux's inet_csk_bind_conflict)."""
     if not share_address(a, address, b, b.local[0]):
         return False
     if a.bound_device is not None and b.bound_device is not None and a.bound_device is not b.bound_device:
@@ -22,7 +24,7 @@ def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:
 
 
 def waits_in_the_way(a: Any, address: bytes, tw: Any) -> bool:
-    """Whether TIME-WAIT holds a local port against that socket: it shares as its socket did."""
+    """Whether a connection in TIME-WAIT keeps that socket from a local port. It shares the port as its socket did."""
     if (a.reuse_addr and tw.reuse_addr) or (tw.reuse_port and a.flags.get(SO_REUSEPORT)):
         return False
     return not any(address) or tw.key[: (len(tw.key) - 4) // 2] == address
