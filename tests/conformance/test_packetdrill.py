@@ -249,6 +249,21 @@ def test_command(tmp_path: Path) -> None:
     assert command("-D", "NOVALUE", str(good)).returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("head", "line", "kind", "said"),
+    [
+        ("// a\n`sysctl -q net.ipv4.tcp_sack=1\nsysctl -q net.ipv4.tcp_sack=7000`\n", 2, "mismatch", "0 to 255"),
+        ("`sysctl -q net.ipv4.tcp_sack=1`\n`sysctl -q net.ipv4.tcp_nosuch=1`\n", 2, "unsupported", "tcp_nosuch"),
+        ("// a\n--tolerance_usecs=0\n--mtu=67\n", 3, "unsupported", "68 to 65535"),
+        ("// a\n--mtu=1279\n--ip_version=ipv6\n", 2, "unsupported", "IPv6 needs 1280"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_before_the_first_event_has_its_line(head: str, line: int, kind: str, said: str) -> None:
+    verdict = run_text(head + SERVER.partition("\n")[2])
+    assert verdict.error is not None and said in verdict.error.message
+    assert (verdict.error.line, verdict.error.kind) == (line, kind)
+
+
 def test_what_the_command_cannot_do_is_said(tmp_path: Path) -> None:
     bad = tmp_path / "bad.pkt"
     bad.write_text(SERVER + "   +0 write(4, ..., 100) = 100\n   +0 > P. 1:101(100) ack 2\n")

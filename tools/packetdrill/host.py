@@ -111,6 +111,11 @@ def follow_route(stack: Any, device: str, route: Route, destinations: Sequence[s
 class Host:
     """Machine, device and process of one run. `sent` is what no event has claimed yet; `history` is everything."""
 
+    @staticmethod
+    def check(name: str, value: str) -> None:
+        """KeyError or OSError for a setting or a value that there is not."""
+        Settings.spec(name).check(value)
+
     def __init__(self, ends: Endpoints, mtu: int, settings: dict[str, str], route: Route, whole: bool = False) -> None:
         self.ends = ends
         self.sent: deque[tuple[int, bytes]] = deque()

@@ -62,6 +62,7 @@ SO_MEMINFO = 55
 _FIELDS = re.compile(r"\b(?:tcpi|SK)_\w+")
 SECOND = 1_000_000_000
 GIVE_UP = 3_600 * SECOND
+MIN_MTU6 = 1280  # RFC 8200 section 5
 """How long a packet without a time of its own may take before the script has failed."""
 
 
@@ -196,11 +197,19 @@ class Runner:
         self.settings: dict[str, str] = {}
         first = [(script.option_lines.get("init_scripts", 1), p) for p in options.get("init_scripts", "").split(",")]
         for line, text in first + script.setup:
-            self.command(line, text, self.settings.__setitem__, started=False)
+            self.command(line, text, self.prepare, started=False)
+        if v6 and self.option("mtu", 1500) < MIN_MTU6:
+            at = script.option_lines.get("mtu", 1)
+            raise ScriptError(script.path, at, f"option --mtu={options['mtu']}: IPv6 needs {MIN_MTU6}", "unsupported")
         self.host = self.make_host()
         self.last: Event | None = None
         self.last_time = 0
         self.calls: list[tuple[Event, Call, int | None]] = []
+
+    def prepare(self, name: str, value: str) -> None:
+        """A setting with which the machine is to begin."""
+        self.machine.check(name, value)
+        self.settings[name] = value
 
     def make_host(self) -> Host | LinuxHost:
         try:
