@@ -35,6 +35,7 @@ from kernel.exec.watchdog import Watchdog
 from kernel.machine import Machine
 from kernel.process import shell_status
 from kernel.task import Task, ThreadGroup
+from netstack.address import parse_cidr
 from netstack.settings import Settings
 from netstack.stack import Stack
 from netstack.tcp.why import observe
@@ -106,6 +107,8 @@ class Host:
     def spawn(self, function: Callable[..., Any], *args: Any, name: str | None = None) -> Process:
         """Start `function(sys, *args)` as a process of this host."""
         self._lab.opened("spawn")
+        if not callable(function):
+            raise LabError(f"spawn({function!r}): a function is wanted, which is called with (sys, *args)")
         process = Process(self, self.machine.spawn(function, *args, name=name))
         self.processes.append(process)
         return process
@@ -214,6 +217,11 @@ class Lab:
             raise LabError(
                 f"there is a host {name!r} already: names are what randomness is drawn by, so they must differ"
             )
+        for cidr in cidrs:
+            try:
+                parse_cidr(cidr)
+            except OSError as why:
+                raise LabError(f"host {name!r}: {why.strerror}; write as 10.0.0.1/24 or 2001:db8::1/64") from why
         if isinstance(settings, dict):
             settings = Settings(**settings)
         machine = Machine(
@@ -245,6 +253,9 @@ class Lab:
         cards. The wire, for a cable between two hosts.
         """
         self.opened("link")
+        for one in (a, b):
+            if not isinstance(one, Host | Switch):
+                raise LabError(f"link({one!r}): a host is wanted, as `host()` gives it, or a switch")
         there = Impairments(
             rate=rate,
             delay=delay,

@@ -501,7 +501,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="say which flows there are, and draw nothing")
     parser.add_argument("--json", action="store_true", help="the list as JSON")
     parser.add_argument("--why", metavar="FILE", help="a log of `terrella up --why`: adds cwnd, ssthresh, pipe")
-    parser.add_argument("--from", dest="begin", metavar="TIME", type=moment, help="after the first packet, as 1.2 (seconds)")
+    parser.add_argument("--from", dest="begin", metavar="TIME", type=moment, help="after the first packet, as 1.2 (s)")
     parser.add_argument("--to", dest="finish", metavar="TIME", type=moment, help="after the first packet, as 1500ms")
     parser.add_argument("-o", "--out", metavar="FILE", default="plot.svg", help=".svg, .png (matplotlib), - (stdout)")
     parser.add_argument("--size", type=pixels, default=(1200, 760), metavar="WxH", help="in pixels (default 1200x760)")

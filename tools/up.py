@@ -137,6 +137,8 @@ def check_stats(path: str | None) -> None:
 def run(args: argparse.Namespace) -> int:
     if not sys.platform.startswith("linux"):
         raise CommandError("a TAP needs Linux; `terrella demo` and `terrella run` do not")
+    if ipaddress.ip_interface(args.ip).ip == ipaddress.ip_interface(args.host_ip).ip:
+        raise CommandError(f"--ip {args.ip} is this host's own (--host-ip): the two ends need an address each", 2)
     return serve(args, lambda timeline: _open_device(args, timeline))
 
 
@@ -305,7 +307,10 @@ def _boot(machine: Machine, source: str | None, argv: list[str]) -> None:
 
 
 def _attach(machine: Machine, device: NetDevice, args: argparse.Namespace, capture: Any) -> None:
-    machine.attach(device, args.ip, name=device.name)
+    try:
+        machine.attach(device, args.ip, name=device.name)
+    except OSError as why:
+        raise CommandError(f"{args.ip}: {why.strerror}", 2) from why
     if capture is not None:
         machine.network.capture(device.name, capture)
     interface = machine.stack.interfaces[device.name]

@@ -138,7 +138,7 @@ def details(info: TcpInfo, algorithm: str) -> str:
         words.append(f"retrans:{i.tcpi_retrans}/{i.tcpi_total_retrans}")
     for name, value in (
         ("lost", i.tcpi_lost), ("sacked", i.tcpi_sacked), ("dsack_dups", i.tcpi_dsack_dups),
-        ("reordering", i.tcpi_reordering if i.tcpi_reordering != 3 else 0),
+        ("reordering", i.tcpi_reordering if i.tcpi_reordering != 3 else 0), ("reord_seen", i.tcpi_reord_seen),
     ):  # fmt: skip
         if value:
             words.append(f"{name}:{value}")

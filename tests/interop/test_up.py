@@ -141,6 +141,9 @@ def test_usage_and_privileges(terrella: str, netns: Callable[[], Any]) -> None:
     done = space.run("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=65534", "--clear-groups",
                      terrella, "up", check=False)  # fmt: skip
     assert done.returncode == 1 and "Traceback" not in done.stderr and "terrella: " in done.stderr, done.stderr
+    for address in ("::1/64", "224.0.0.1/24", "10.0.0.1/24"):  # lo's, nobody's, the host's own
+        done = space.run(terrella, "up", "--ip", address, check=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr and address in done.stderr, done.stderr
 
 
 def test_two_machines_at_one_tap_is_refused_clearly(up: Start, terrella: str) -> None:

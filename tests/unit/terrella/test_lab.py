@@ -140,6 +140,14 @@ def test_mistakes_are_told() -> None:
             _ = lab.host("b").address
         with pytest.raises(ValueError, match="10Mbit"):
             lab.link(a, lab.host("c"), rate="fast")
+        for wrong in ("10.0.0.300/24", "10.0.0.1/33", "here"):
+            with pytest.raises(LabError, match=r"host 'd': .*write as"):
+                lab.host("d", wrong)
+        lab.host("d", "10.0.0.4/24")  # the name is still free
+        with pytest.raises(LabError, match="a function is wanted"):
+            a.spawn(5)  # type: ignore[arg-type]
+        with pytest.raises(LabError, match="a host is wanted"):
+            lab.link(a, "b")  # type: ignore[arg-type]
 
 
 def test_a_queue_marks_ecn() -> None:

@@ -36,6 +36,7 @@ def test_wrong_words_are_usage_errors(words: list[str], capsys: pytest.CaptureFi
         (["wire", "a", "b", "--ecn", "5"], 2, "--ecn needs --rate"),
         (["wire", "a", "b", "--rate", "1Mbit", "--queue", "5", "--back", "reorder 1%"], 2, "--reorder needs --delay"),
         (["up", "--queue", "50", "--delay", "5ms"], 2, "--queue needs --rate"),
+        (["up", "--ip", "10.0.0.1/24"], 2, "--ip 10.0.0.1/24 is this host's own"),
         (["wire", "a", "b", "--stats", "/nowhere/x"], 1, "--stats /nowhere/x: No such file or directory"),
         (["up", "--stats", "/"], 1, "--stats /: Is a directory"),
         (["wire", "a", "a"], 2, "to itself"),

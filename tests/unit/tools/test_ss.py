@@ -18,7 +18,8 @@ ORDER = """
     ts sack ecn ecnseen cubic reno wscale rto backoff rtt ato mss pmtu rcvmss advmss cwnd ssthresh bytes_sent
     bytes_retrans bytes_acked bytes_received segs_out segs_in data_segs_out data_segs_in send lastsnd lastrcv
     lastack pacing_rate delivery_rate delivered delivered_ce app_limited busy rwnd_limited sndbuf_limited unacked
-    retrans lost sacked dsack_dups reordering rcv_rtt rcv_space rcv_ssthresh notsent minrtt rcv_ooopack snd_wnd rcv_wnd
+    retrans lost sacked dsack_dups reordering reord_seen rcv_rtt rcv_space rcv_ssthresh notsent minrtt rcv_ooopack
+    snd_wnd rcv_wnd
 """
 WORDS = ORDER.split()  # of tcp_stats_print in iproute2, in its order
 
