@@ -381,8 +381,6 @@ class UdpSocket(Socket):
         self.check_open()
         if flags & MSG_ERRQUEUE:
             return take_error(self, n)
-        if flags & MSG_OOB:
-            raise error(errno.EOPNOTSUPP)
         if n < 0:
             raise error(errno.EINVAL)
         self.take_error()

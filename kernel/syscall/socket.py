@@ -405,7 +405,8 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
         data, peer = SOCKET.receive(file, task, sink.room, flags)
         sock.beside_data(len(data), flags)
         ancillary, cut = _fitting(sock.ancillary, room)
-        return sink.put(data), ancillary, cut, peer
+        told = abi.MSG_CMSG_CLOEXEC | abi.MSG_OOB if data else abi.MSG_CMSG_CLOEXEC  # of what was asked for
+        return sink.put(data), ancillary, cut | flags & told, peer
     below = flags & ~(abi.MSG_DONTWAIT | abi.MSG_CMSG_CLOEXEC | abi.MSG_WAITALL)
     if sock.type == abi.SOCK_DGRAM and (flags & abi.MSG_DONTWAIT or file.flags & abi.O_NONBLOCK):
         below |= abi.MSG_DONTWAIT
@@ -425,7 +426,7 @@ def sys_recvmsg(task: Any, fd: int, message: tuple[Sink, int], flags: int = 0) -
         return sink.put(data), received, message_flags | cut | flags & abi.MSG_CMSG_CLOEXEC, peer
     data, peer, message_flags, _ = result
     ancillary, cut = _fitting(sock.ancillary, room)
-    return sink.put(data), ancillary, message_flags | cut, peer
+    return sink.put(data), ancillary, message_flags | cut | flags & abi.MSG_CMSG_CLOEXEC, peer
 
 
 def _fitting(messages: Any, room: int) -> tuple[list[tuple[int, int, bytes]], int]:

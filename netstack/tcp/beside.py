@@ -60,11 +60,8 @@ def begin(sock: TcpSocket, c: Connection) -> None:
 
 
 def inq(c: Connection | None) -> int:
-    """SIOCINQ's number, but 1 rather than 0 after the peer's FIN (Linux's tcp_inq_hint)."""
-    if c is None:
-        return 0
-    waiting = int(c.rcv_nxt - c.copied_seq) - (1 if c.fin_received else 0)
-    return waiting if waiting > 0 else int(c.fin_received)
+    """What waits to be read; the peer's FIN counts as one byte, which is never read (Linux's tcp_inq_hint)."""
+    return int(c.rcv_nxt - c.copied_seq) if c is not None else 0
 
 
 def receive(sock: TcpSocket, n: int, now: int, flags: int) -> tuple[bytes, SockAddr | None, int, int]:
@@ -84,7 +81,7 @@ def note(sock: TcpSocket, size: int, flags: int) -> None:
         when = c.stamps.when(c.copied_seq + (size if flags & MSG_PEEK else 0) - 1)
         if when >= 0:
             told.extend(stamps.arrived(sock, when + sock.stack.realtime_offset()))
-    if sock.flags.get(INQ_FLAG) and not flags & MSG_OOB:
+    if sock.flags.get(INQ_FLAG):
         told.append((SOL_TCP, TCP_CM_INQ, struct.pack("=i", inq(c))))
     sock.ancillary = told
 

@@ -56,6 +56,10 @@ def main(sys, argv):
         sys.setsockopt(a, SOL_UDP, UDP_SEGMENT, 0)
         for kind, body in ((103, b"\x3c\0"), (103, int4(60)), (101, b"\x3c\0"), (103, b"\0\0"), (103, b"\xff\xff")):
             print("of one call", kind, e(sys.sendmsg, a, [b"b" * 250], [(SOL_UDP, kind, body)], 0, name), drain(b))
+        out_of_band = e(sys.sendto, a, b"x", MSG_OOB, name), e(sys.recvfrom, a, 1, MSG_OOB | MSG_DONTWAIT)
+        sys.sendto(a, b"xyz", 0, name)
+        asked = MSG_CMSG_CLOEXEC | MSG_DONTWAIT | MSG_OOB
+        print("out of band", *out_of_band, [hex(n) for n in (sys.recvmsg(b, 2, 0, asked)[2],)], drain(b))
         sys.setsockopt(a, SOL_UDP, 1, 1)
         print("cork", e(sys.sendto, a, b"abc", 0, name), drain(b), e(sys.sendto, a, b"def", 0, (host, 9)))
         print("uncork", e(sys.sendto, a, b"ghi"), drain(b), e(sys.setsockopt, a, SOL_UDP, 1, 0), drain(b))
