@@ -113,7 +113,8 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
                 output.write(conn, now, push_one=1, nagle=False, most=due)
                 due = 0
             conn.push_marks = (*conn.push_marks, conn.write_seq)  # half a window since the last PSH: another
-            conn.push(now)
+            conn.pushed_seq = conn.write_seq
+            output.write(conn, now, nagle=False)  # of what is pushed also the part that a window still takes
             together = burst.room(conn, goal)
         elif conn.tail_seq <= conn.snd_nxt + due * goal:
             due += 1
