@@ -236,3 +236,13 @@ def test_below_a_millisecond_the_cube_is_asked_once_in_many_round_trips(monkeypa
     good = far_below_a_millisecond()
     monkeypatch.setattr(cubic, "JIFFY", MS)
     assert good > 1.1 * far_below_a_millisecond()
+
+
+@pytest.mark.parametrize(("later", "cnt"), [(93, 7), (97, 3)])
+def test_the_round_trip_counts_in_whole_ticks(later: int, cnt: int) -> None:
+    """Section 4.2: W(t + RTT), the round trip rounded up to ticks of Linux's usual clock: 149.3 ms are 152."""
+    cc = cubic.Cubic()
+    cc.last_max_cwnd, cc.delay_min = 10, 149_300
+    cc.update(7, 1, SECOND, 150_000)
+    cc.update(7, 1, SECOND + later * MS, 150_000)
+    assert cc.cnt == cnt
