@@ -1,15 +1,15 @@
 """Redirects: a router says that another one, or the destination itself, is nearer (RFC 792; RFC 1122 section 3.2.2.2;
 RFC 4861 section 8), and this host says so as a router (RFC 1812 section 5.2.7.2; RFC 4861 section 8.2).
 
-Believed is, as on Linux, only who stands where the packet would go next: the sender is the gateway in use, the new one
-is a host on the link, and a packet that one of our sockets sent (or an echo reply of ours) is quoted. Over IPv4 the new
-gateway's MAC has to be known already; else it is asked for, and the next redirect counts. A router believes none.
+As on Linux, a redirect is believed only if it comes from the gateway in use, names a host on the link, and quotes a
+packet that one of our sockets sent (or an echo reply of ours). Over IPv4 the MAC of the new gateway has to be known
+already; if it is not, it is asked for, and the next redirect counts. A router believes none.
 
-What is learnt is an exception for one destination, good while the route that it is an exception to is the one in use:
-of IPv4 for 300 s, of IPv6 until its gateway has not been sent anything for a minute.
+What is learnt is an exception for one destination, which holds while the route that it is an exception to is in use:
+over IPv4 for 300 s, over IPv6 until nothing has been sent to its gateway for a minute.
 
-Sent are: to one IPv4 host one in 20 ms, then in 40 ms and so on, nine at most, then none until it has been silent for
-20 s; over IPv6 one a second for each source and each destination, after a burst of six.
+One IPv4 host is sent a redirect after 20 ms, then after 40 ms and so on, nine at most, and then none until it has been
+silent for 20 s. Over IPv6 one a second is sent for each source and each destination, after a burst of six.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """Time stamps of packets: SO_TIMESTAMPING (Linux's Documentation/networking/timestamping.rst), SO_TIMESTAMP and
 SO_TIMESTAMPNS (socket(7)).
 
-What is sent is told of through the error queue: one entry when it enters the device's queue (TX_SCHED), one when the
-device takes it (TX_SOFTWARE), and, of a stream, one when its last byte is acknowledged (TX_ACK). An entry names what it
-is about by a number that OPT_ID asks for: the datagrams since then, or the place in the stream of the last byte of a
-write. With OPT_TSONLY the text sent does not come back (Linux gives the headers with it). Here a device takes at once
-what enters its queue.
+The user is told of what was sent through the error queue: one entry when it enters the device's queue (TX_SCHED), one
+when the device takes it (TX_SOFTWARE), and, for a stream, one when its last byte is acknowledged (TX_ACK). An entry has
+a number, if OPT_ID asks for it: that of the datagram, or the place in the stream of the last byte of a write. With
+OPT_TSONLY the text is not returned (Linux returns it with the headers). Here a device takes at once what enters its
+queue.
 
 OPT_STATS sends counters of the connection along (`netstack.tcp.stats`). One call of sendmsg may ask for other moments
-than the socket does. A stream's recvmsg tells when the last segment came of which it gives anything; segments that lie
-in one buffer of Linux's, the last of these.
+than the socket does. A stream's recvmsg says when the last segment came of which it returns anything; where Linux has
+several segments in one buffer, when the last of these came.
 
-Times are CLOCK_REALTIME's. There are none of hardware.
+Times are those of CLOCK_REALTIME. There are no time stamps of hardware.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ In the order of RFC 9293, with the RFCs that complete it:
     3.8.5      recvbuf (urgent data: RFC 6093)
     3.8.6      output and burst (what may be sent), persist, window (RFC 7323), delack (when to acknowledge)
     3.9.1      socket, sockopt, sendbuf, recvbuf, ports; what the user can ask: info, stats, chrono, beside, why
-    3.9.2      engine and timeouts (ICMP: RFC 5927), pmtu
+    3.9.2      engine and timeouts (ICMP: RFC 5927), pmtu, screen (TTL: RFC 5082)
     3.10.1     to 3.10.6, the calls: connection, socket, fsm (ABORT)
     3.10.7     engine (CLOSED), listener (LISTEN), fsm (the other states), timewait; predict (RFC 7323 section 5.6), ack
                (fifth step), connection (sixth step), reassembly (seventh step)

@@ -3,11 +3,12 @@
 `TRANSITIONS[state][event]` is Figure 5, with the edges that section 3.10 adds to it (RST, timeouts, ABORT) and without
 the one from LISTEN to SYN-SENT, which no system call asks for. Code changes the state only through `move`.
 
-Here are SYN-SENT (3.10.7.3) and the synchronized states (3.10.7.4), among them the SYN-RECEIVED of a simultaneous open.
-CLOSED (3.10.7.1) is in `engine`, LISTEN (3.10.7.2) and the passive SYN-RECEIVED are in `listener`, TIME-WAIT is in
-`timewait`. PAWS (RFC 7323 section 5.3) comes before the first step of 3.10.7.4, and RST, SYN and unacceptable ACKs are
-answered as RFC 5961 says. The third step, security and compartment, is left out: those IP options are not implemented.
-In front of all this stands header prediction (RFC 7323 section 5.6) for the two most frequent kinds of segment.
+Here are SYN-SENT (3.10.7.3) and the other states (3.10.7.4); a connection is in SYN-RECEIVED in a simultaneous open, or
+when the ACK that completes a handshake has just made it. CLOSED (3.10.7.1) is in `engine`, LISTEN (3.10.7.2) and
+SYN-RECEIVED before that ACK are in `listener`, TIME-WAIT is in `timewait`. PAWS (RFC 7323 section 5.3) comes before the
+first step of 3.10.7.4, and RST, SYN and unacceptable ACKs are answered as RFC 5961 says. The third step, security and
+compartment, is left out: those IP options are not implemented. In front of all this stands header prediction (RFC 7323
+section 5.6) for the two most frequent kinds of segment.
 """
 
 from __future__ import annotations
