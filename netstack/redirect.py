@@ -8,8 +8,9 @@ already; if it is not, it is asked for, and the next redirect counts. A router b
 What is learnt is an exception for one destination, which holds while the route that it is an exception to is in use:
 over IPv4 for 300 s, over IPv6 until nothing has been sent to its gateway for a minute.
 
-One IPv4 host is sent a redirect after 20 ms, then after 40 ms and so on, nine at most, and then none until it has been
-silent for 20 s. Over IPv6 one a second is sent for each source and each destination, after a burst of six.
+An IPv4 host is sent the first redirect at once, the next 40 ms later at the earliest, then 80 ms and so on, nine in
+all, and then none until it has been silent for 20 s. Over IPv6 one a second is sent for each source and each
+destination, after a burst of six.
 """
 
 from __future__ import annotations
