@@ -13,7 +13,6 @@ from dataclasses import fields
 from typing import Any
 
 from csrc import Frame
-from drivers.capture import Pcapng
 from drivers.clock import VirtualTimeline
 from drivers.net.device import new_counters
 from kernel import abi
@@ -22,6 +21,7 @@ from kernel.machine import Machine
 from kernel.sched.wait import WaitQueue
 from netstack.settings import Settings
 from netstack.tcp.why import observe
+from tools.packetdrill import captures
 from tools.packetdrill.calls import Caller, Endpoints
 from tools.packetdrill.commands import Route
 from tools.packetdrill.script import SystemCall
@@ -261,13 +261,7 @@ class Host:
 
     def save_capture(self, path: str) -> None:
         """Everything that crossed the device, in order, as pcapng; with the reasons, if they were asked for."""
-        capture = Pcapng(path)
-        interface = capture.add_interface(self.device.name, ethernet=False)
-        for place, (now, direction, image) in enumerate(self.history):
-            frame = Frame.of(image, ethernet=False)
-            frame.comment = self.comments.get(place)
-            capture.packet(interface, direction, frame, now)
-        capture.close()
+        captures.save(path, self.device.name, self.history, self.comments)
 
     def close(self) -> None:
         self.machine.close()

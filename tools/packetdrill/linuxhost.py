@@ -22,12 +22,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from csrc import Frame
-from drivers.capture import Pcapng
 from drivers.clock import wall_ns
 from kernel import abi
 from netstack.settings import Settings
 from tools.hostsystem import HostSystem
+from tools.packetdrill import captures
 from tools.packetdrill.calls import Caller, Endpoints
 from tools.packetdrill.commands import Route
 from tools.packetdrill.host import TCP_INFO_SIZE, Call
@@ -90,6 +89,7 @@ class LinuxHost:
         self.ends = ends
         self.sent: deque[tuple[int, bytes]] = deque()
         self.history: list[tuple[int, str, bytes]] = []
+        self.comments: dict[int, str] = {}  # the runner's
         self.start = wall_ns()
         namespace()
         self.ordinary()
@@ -243,11 +243,7 @@ class LinuxHost:
         """The kernel gives no reasons."""
 
     def save_capture(self, path: str) -> None:
-        capture = Pcapng(path)
-        interface = capture.add_interface("tun0", ethernet=False)
-        for now, direction, image in self.history:
-            capture.packet(interface, direction, Frame.of(image, ethernet=False), now)
-        capture.close()
+        captures.save(path, "tun0", self.history, self.comments)
 
     def close(self) -> None:
         os.close(self.tun)

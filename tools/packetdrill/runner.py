@@ -30,6 +30,7 @@ from pathlib import Path
 
 from tools.packetdrill import commands, wire
 from tools.packetdrill.calls import Endpoints
+from tools.packetdrill.captures import remark
 from tools.packetdrill.compare import difference, packet_text
 from tools.packetdrill.host import Call, Host
 from tools.packetdrill.info import CODE_SYMBOLS, failed_at, meminfo, tcp_info
@@ -280,6 +281,8 @@ class Runner:
         capture = None
         if error is not None and capture_dir is not None:
             capture = str(Path(capture_dir) / (Path(self.script.path).stem + ".pcapng"))
+            if any(_packet(event.action) and event.line == error.line for event in self.script.events):
+                remark(error, self.host.history, self.host.comments, len(self.host.sent))
             self.host.save_capture(capture)
         if error is not None:
             self.tell(None)
