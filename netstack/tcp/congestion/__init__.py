@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # Events: the first segment after nothing was out; cwnd is about to be cut for having been idle; a timeout began.
 TX_START, CWND_RESTART, LOSS = range(3)
+CA_NAME_MAX: Final = 16
+"""TCP_CA_NAME_MAX: what TCP_CONGESTION has room for, with a zero at its end."""
+METHODS: Final = ("ssthresh", "cong_avoid", "undo_cwnd", "pkts_acked", "event")
 
 
 class CongestionControl(Protocol):
@@ -68,8 +71,14 @@ _registry: Final[dict[str, type[CongestionControl]]] = {}
 
 
 def register(algorithm: type[CongestionControl]) -> type[CongestionControl]:
-    """Class decorator: make an algorithm available under its `name`."""
-    _registry[algorithm.name] = algorithm
+    """Class decorator: make an algorithm available under its `name`. TypeError says what the class lacks."""
+    name = getattr(algorithm, "name", None)
+    if not isinstance(name, str) or not 0 < len(name.encode()) < CA_NAME_MAX:
+        raise TypeError(f"{algorithm!r}: a congestion control has a name of 1 to {CA_NAME_MAX - 1} bytes, not {name!r}")
+    lacking = [method for method in METHODS if not callable(getattr(algorithm, method, None))]
+    if lacking:
+        raise TypeError(f"the congestion control {name!r} lacks {', '.join(lacking)}")
+    _registry[name] = algorithm
     return algorithm
 
 
