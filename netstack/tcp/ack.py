@@ -38,7 +38,7 @@ from netstack.tcp.scoreboard import (
     tag,
     unlink,
 )  # fmt: skip
-from netstack.tcp.segment import ECE, OPT_SACK, SYN
+from netstack.tcp.segment import CWR, ECE, OPT_SACK, SYN
 from netstack.tcp.seq import HALF, MASK, unwrap
 from netstack.tcp.tcb import CA_CWR, CA_OPEN, CA_RECOVERY, MS, PROBE0, SECOND
 
@@ -97,8 +97,11 @@ def process(c: Connection, seg: Segment, seq: int, ack: int, now: int) -> int:
         snd_nxt = c.snd_nxt
         blocks = [(unwrap(left, snd_nxt), unwrap(right, snd_nxt)) for left, right in seg.sack]
         tag(c, st, blocks, ack, prior_una, now)
-    if c.ecn_ok and seg.flags & ECE and not seg.flags & SYN:
-        st.flag |= ECE_SEEN
+    if c.ecn_ok and seg.flags & (ECE | CWR) and not seg.flags & SYN:
+        if seg.flags & ECE:
+            st.flag |= ECE_SEEN
+        if seg.flags & CWR and not seg.length:
+            c.ecn_demand_cwr = False  # RFC 3168 section 6.1.2 has CWR on new data only; Linux takes it here, too
     c.probes_out = c.soft_error = 0  # something got through, so what an ICMP error complained of is past
     c.rcv_tstamp_ns = now
     if not prior_packets:

@@ -131,7 +131,7 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
             if ts_good:
                 una = c.snd_una
                 ack = una + ((seg.ack - una) & MASK)
-                same_window = seg.window << c.snd_wscale == c.snd_wnd and not seg.flags & ECE
+                same_window = seg.window << c.snd_wscale == c.snd_wnd and not seg.flags & (ECE | CWR)
                 if not length:
                     if una < ack <= c.snd_nxt:
                         if c.ts_ok:
