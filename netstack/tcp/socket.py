@@ -82,8 +82,8 @@ IPPROTO_TCP = 6
 class TcpSocket(Socket):
     __slots__ = (
         "cc_name", "conn", "defer_accept", "filter", "keep", "linger2", "listener", "nonagle", "notsent_lowat",
-        "oob_inline", "pinned", "port_held", "quickack", "soft_error", "syn_retries", "user_mss", "user_timeout_ms",
-        "window_clamp",
+        "oob_inline", "pinned", "port_held", "quickack", "scaling_ratio", "soft_error", "syn_retries", "user_mss",
+        "user_timeout_ms", "window_clamp",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, proto: int = IPPROTO_TCP) -> None:
@@ -92,6 +92,7 @@ class TcpSocket(Socket):
         self.conn: Connection | None = None
         self.filter: bpf.Filter | None = None
         self.soft_error = 0  # what an ICMP error said to the connection before
+        self.scaling_ratio = window.DEFAULT_RATIO  # that of the connection before
         self.listener: Listener | None = None
         self.port_held = False
         self.pinned = False  # the port was asked for by bind
@@ -287,10 +288,11 @@ class TcpSocket(Socket):
 
     def forget(self) -> None:
         """After an attempt to connect that has failed, and of which the caller was told: the socket is as it was before
-        (tcp_disconnect), and the next attempt is from another port. What an ICMP error said lasts."""
+        (tcp_disconnect), but for its buffers and what an ICMP error said; the next attempt is from another port."""
         conn = self.conn
         if conn is not None:
-            self.soft_error = conn.soft_error
+            self.soft_error, self.scaling_ratio = conn.soft_error, conn.scaling_ratio
+            self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf
             self.stack.tcp.saved.pop(conn, None)
         self.conn = self.remote = None
         self.shutdown_mask = 0
@@ -348,7 +350,7 @@ class TcpSocket(Socket):
         conn = engine.connection(engine, key, path, lport, port)
         conn.sock = self
         self.inherit(conn)
-        conn.soft_error = self.soft_error
+        conn.soft_error, conn.scaling_ratio = self.soft_error, self.scaling_ratio
         self.conn, self.so_error = conn, 0  # how the connection before it ended is forgotten
         self.local = (path.src, lport)
         self.remote = (remote, port)
