@@ -40,11 +40,12 @@ def option_text(option: Option) -> str:
     return " ".join([option.kind, *map(str, option.values), *([option.data.hex()] if option.data else [])])
 
 
-def packet_text(packet: TcpPacket | UdpPacket | IcmpPacket) -> str:
-    """The packet in the script's own notation."""
+def packet_text(packet: TcpPacket | UdpPacket | IcmpPacket, ports: tuple[int, int] | None = None) -> str:
+    """The packet in the script's own notation; with its ports, from and to, where they are given."""
     arrow = "<" if packet.inbound else ">"
+    between = "" if ports is None else f"{ports[0]} > {ports[1]} "
     if isinstance(packet, UdpPacket):
-        return f"{arrow} udp ({packet.length})"
+        return f"{arrow} udp {between}({packet.length})"
     if isinstance(packet, IcmpPacket):
         words = [arrow, "icmp", packet.type, packet.code or ""]
         if packet.mtu is not None and packet.mtu:
@@ -55,7 +56,7 @@ def packet_text(packet: TcpPacket | UdpPacket | IcmpPacket) -> str:
             protocol, seq, length = packet.quoted
             words.append(f"[{seq}:{seq + length}({length})]" if protocol == "tcp" else f"[{protocol} ({length})]")
         return " ".join(filter(None, words))
-    text = f"{arrow} {flags_text(packet.flags)} {packet.seq}:{packet.seq + packet.length}({packet.length})"
+    text = f"{arrow} {between}{flags_text(packet.flags)} {packet.seq}:{packet.seq + packet.length}({packet.length})"
     if packet.flags & ACK:
         text += f" ack {packet.ack}"
     if packet.window is not None:

@@ -79,6 +79,15 @@ _SIZES = {"mss": 4, "wscale": 3, "sackOK": 2, "TS": 10, "nop": 1, "eol": 1, "FOE
 """Bytes of a TCP option; of what has data, those before it."""
 
 
+def script_text(image: bytes) -> str:
+    """A script as text. To packetdrill it is bytes: one that is not UTF-8 (of a comment, or of a string) stands as its
+    escape. Raises ValueError for what is no script.
+    """
+    if b"\0" in image:
+        raise ValueError("it is no text")
+    return image.decode("utf-8-sig", "backslashreplace")
+
+
 def parse(text: str, path: str = "<script>", defines: dict[str, str] | None = None) -> Script:
     """Parse a whole script; `defines` are symbols (`-D NAME=VALUE`).
 

@@ -37,7 +37,7 @@ from tools.packetdrill.info import CODE_SYMBOLS, failed_at, meminfo, tcp_info
 from tools.packetdrill.linuxhost import LinuxHost, in_child
 from tools.packetdrill.mapping import Flow
 from tools.packetdrill.options import trouble
-from tools.packetdrill.parser import parse
+from tools.packetdrill.parser import parse, script_text
 from tools.packetdrill.script import (
     ACK,
     CWR,
@@ -117,15 +117,6 @@ def run_file(
     except TimeoutError as error:
         return Verdict(path, False, 0, ScriptError(path, 0, str(error), "crash"))
     return verdict or Verdict(path, False, 0, ScriptError(path, 0, "the run broke off", "crash"))
-
-
-def script_text(image: bytes) -> str:
-    """A script as text. To packetdrill it is bytes: one that is not UTF-8 (of a comment, or of a string) stands as its
-    escape. Raises ValueError for what is no script.
-    """
-    if b"\0" in image:
-        raise ValueError("it is no text")
-    return image.decode("utf-8-sig", "backslashreplace")
 
 
 def run_text(
@@ -465,7 +456,7 @@ class Runner:
                 self.check_clock(event, wanted, actual, live)
         elif isinstance(actual, IcmpPacket):
             actual = self.icmp_to_script(event, wanted, actual)
-        came = f"{live.now / SECOND:.6f} {packet_text(actual)}"
+        came = f"{live.now / SECOND:.6f} {packet_text(actual, self.ports(live))}"
         trouble = difference(wanted, actual)
         if trouble is None and any(any(part.payload) for part in parts) and not isinstance(wanted, IcmpPacket):
             trouble = "payload: the bytes are not those that were written"
@@ -514,13 +505,17 @@ class Runner:
             packet = replace(packet, inbound=True)
             if isinstance(packet, TcpPacket) and flow is not None:
                 packet = flow.from_live(packet)
-            return f"{live.now / SECOND:.6f} {packet_text(packet)}"
+            return f"{live.now / SECOND:.6f} {packet_text(packet, self.ports(live))}"
         flow = flow or self.flows.get((live.sport, live.dport)) or self.flow
         if isinstance(packet, TcpPacket) and packet.flags & SYN and (flow is None or not flow.isn_seen):
             packet = replace(packet, seq=0, ack=flow.to_script(packet, None).ack if flow else packet.ack)
         elif isinstance(packet, TcpPacket) and flow is not None:
             packet = flow.to_script(packet, None)
-        return f"{live.now / SECOND:.6f} {packet_text(packet)}"
+        return f"{live.now / SECOND:.6f} {packet_text(packet, self.ports(live))}"
+
+    def ports(self, live: wire.Live) -> tuple[int, int] | None:
+        """Of a packet, where the script names ports: it has several connections."""
+        return (live.sport, live.dport) if any(flow.named for flow in self.flows.values()) else None
 
     # -- inbound
 

@@ -93,6 +93,20 @@ def test_a_failure_has_its_line_what_was_expected_and_what_came(
     assert str(found["actual"]).startswith(actual) if actual else found["actual"] == ""
 
 
+def test_of_several_connections_packets_have_their_ports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened = "".join(GOOD.splitlines(True)[1:5]) + (
+        "   +0 < 1001 > 8080 S 0:0(0) win 64240 <mss 1000>\n   +0 > 8080 > 1001 S. 0:0(0) ack 1 <mss 1460>\n"
+        "   +0 < 1002 > 8080 S 500:500(0) win 64240 <mss 1000>\n"
+    )
+    for line, message in (
+        ("> 8080 > 1001 S. 0:0(0) ack 501 <mss 1460>", "a packet of another connection came"),
+        ("> 8080 > 1002 S. 0:0(0) ack 502 <mss 1460>", "ack: expected 502, got 501"),
+    ):
+        found = verdict(f"{opened}   +0 {line}\n", tmp_path, capsys)
+        assert found["message"] == message
+        assert str(found["actual"]).startswith("0.000000 > 8080 > 1002 S. 0:0(0) ack 501 win")
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

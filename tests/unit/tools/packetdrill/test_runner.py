@@ -147,8 +147,8 @@ def test_what_is_not_fatal_is_a_warning(which: str, lines: list[int] | None, las
 def test_verbose(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_text("--verbose\n" + TWO).passed
     said = capsys.readouterr().err
-    assert " in 0.000000 < S 500:500(0) win 64240 <mss 1000>" in said
-    assert "out 0.000000 > S. 0:0(0) ack 501 win 64240 <mss 1460>" in said
+    assert " in 0.000000 < 1002 > 8080 S 500:500(0) win 64240 <mss 1000>" in said
+    assert "out 0.000000 > 8080 > 1002 S. 0:0(0) ack 501 win 64240 <mss 1460>" in said
     assert "    0.100000 line 11: +0 > 8080 > 1002 . 1:1(0) ack 11" in said
     assert run_text(TWO).passed
     assert capsys.readouterr().err == ""
