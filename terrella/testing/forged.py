@@ -10,15 +10,16 @@ from terrella.testing.probe import State
 from terrella.testing.wire import ACK, MASK, RST, SYN, checksum, packet, timestamp_option
 
 KINDS = (
-    "rst", "rst-outside", "syn", "ack-old", "ack-ahead", "data", "no-ack", "icmp-mtu", "icmp-port",
+    "rst", "rst-outside", "syn", "ack-old", "ack-ahead", "data", "outside", "stamp", "no-ack", "icmp-mtu", "icmp-port",
 )  # fmt: skip
 """What is wrong with each: `rst`, a RST in the window, and not at its left edge; `rst-outside`, not even in it; `syn`,
 a SYN in the midst of a connection; `ack-old` and `ack-ahead`, data that acknowledges what is long past, or was never
-sent; `data`, beyond the window; `no-ack`, without ACK; `icmp-mtu`, "fragmentation needed" about what is not in flight;
-`icmp-port`, "port unreachable" about what is: to a connection that stands it is no more than a hint."""
+sent; `data`, beyond the window, and `outside`, an ACK from there; `stamp`, the next data with an old timestamp (PAWS);
+`no-ack`, without ACK; `icmp-mtu`, "fragmentation needed" about what is not in flight; `icmp-port`, "port unreachable"
+about what is: to a connection that stands it is no more than a hint."""
 
-ANSWERED = frozenset({"rst", "syn", "ack-old", "ack-ahead", "data"})
-UNLIMITED = frozenset({"data"})
+ANSWERED = frozenset({"rst", "syn", "ack-old", "ack-ahead", "data", "outside", "stamp"})
+UNLIMITED = frozenset({"data", "stamp"})
 """Of these, the ones that are answered each time: Linux limits the others to one in tcp_invalid_ratelimit."""
 
 PROTO_ICMP = 1
@@ -31,7 +32,7 @@ def image(
 ) -> bytes | None:
     """The packet, for a receiver in this state; (source, destination). None where there is no such packet."""
     left, right = state.rcv_nxt, max(state.right_edge, state.rcv_nxt)
-    seq, ack, flags, text = left, state.snd_una, ACK, b""
+    seq, ack, flags, text, stamp = left, state.snd_una, ACK, b"", state.ts_recent
     fits = right - left >= len(LITTLE) and state.state in (1, 4, 5)
     if kind == "rst":
         if right - left < 3:
@@ -49,6 +50,12 @@ def image(
         ack, text = state.snd_nxt + 1 + value, LITTLE if fits else b""
     elif kind == "data":
         seq, text = right + 1 + value, LITTLE
+    elif kind == "outside":
+        seq = right + 1 + value
+    elif kind == "stamp":
+        if not stamped or not fits or not state.ts_recent:
+            return None
+        stamp, text = state.ts_recent - 2 - value, LITTLE
     elif kind == "no-ack":
         flags, ack, text = 0, 0, LITTLE
     elif kind == "icmp-mtu":
@@ -57,7 +64,7 @@ def image(
         )
     elif kind == "icmp-port":
         return quoting(3, 0, state.snd_una, addresses, ports)
-    options = timestamp_option(state.ts_recent, 0) if stamped else b""
+    options = timestamp_option(stamp, 0) if stamped else b""
     return packet(addresses, ports, seq & MASK, ack & MASK, flags, 1000, options, text)
 
 

@@ -86,7 +86,7 @@ class Side:
     __slots__ = (
         "aborted", "closed", "connected", "dead", "eof", "error", "flow", "hinted", "history", "inline", "key", "last",
         "lingered", "listener", "listening", "name", "port", "read", "reneged", "runner", "settings", "shut_rd",
-        "shut_wr", "sock", "stack", "timer", "written",
+        "shut_wr", "sock", "stack", "timer", "woken", "written",
     )  # fmt: skip
 
     def __init__(self, name: str, stack: Stack, settings: dict[str, Any]) -> None:
@@ -98,6 +98,7 @@ class Side:
         self.listener: Any = None
         self.listening = self.connected = self.closed = self.shut_rd = self.shut_wr = self.eof = self.dead = False
         self.error = 0
+        self.woken = False  # in the event under way
         self.hinted = False  # an ICMP error came, that says the peer is not there
         self.lingered = False  # TCP_LINGER2 was set
         self.inline = False  # urgent data stays in the stream
@@ -125,6 +126,12 @@ class Side:
         if c is not None:
             self.last = c
         return self.last
+
+    def wake(self, _: Any) -> None:
+        """What the socket calls when it may have become ready."""
+        self.woken = True
+        if self.runner is not None:
+            self.runner.poke()
 
     def state(self) -> probe.State | None:
         return probe.snapshot(self.connection())
@@ -216,6 +223,7 @@ class Pair:
         """One event of a side, with what it sends, between two snapshots."""
         self.events += 1
         self.cause = cause
+        side.woken = False
         if self.events > MOST_EVENTS:
             raise Violation("ItEnds", side.name, f"ItEnds: more than {MOST_EVENTS} events: the two never come to rest")
         result = act()
@@ -376,7 +384,7 @@ class Pair:
         side = self.sides[name]
         sock = side.stack.socket(AF_INET, SOCK_STREAM)
         sock.bind((ADDRESSES[name], side.port))
-        sock.on_ready = lambda _: side.runner.poke() if side.runner is not None else None
+        sock.on_ready = side.wake
         return sock
 
     def listen(self, name: str) -> int:
@@ -414,7 +422,7 @@ class Pair:
             return -errno.EAGAIN
         side.sock = sock
         side.connected = True
-        sock.on_ready = lambda _: side.runner.poke() if side.runner is not None else None
+        sock.on_ready = side.wake
         side.history.append((self.now, "call", "accept(3, ..., ...) = 4"))
         side.history.append((self.now, "call", "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0"))
         return 0

@@ -29,6 +29,7 @@ _SLOTS = (
     "ts_ok", "wscale_ok", "ecn_ok", "rcv_nxt", "rcv_wup", "rcv_wnd", "rcv_mss", "ts_recent", "ts_recent_ns", "iss",
     "irs", "nonagle", "fin_queued", "user_timeout_ms", "rcvbuf", "rcv_wscale", "rcv_ssthresh", "copied_seq",
     "snd_wl1", "min_rtt_us", "reord_seen", "reordering", "was_full", "snd_up", "fin_wait_ns", "keepalive_ns",
+    "comp_sack_ns",
 )  # fmt: skip
 _get = attrgetter(*_SLOTS)
 
@@ -89,6 +90,7 @@ class State(NamedTuple):
     snd_up: int  # the end of urgent data; 0: none
     fin_wait_ns: int  # when FIN-WAIT-2 of a socket that was closed ends
     keepalive_ns: int  # when the keepalive timer expires; 0: it does not run
+    compressed_at: int  # when ACKs that are held back together leave; 0: none are
     out_of_order: tuple[tuple[int, int], ...]
     undos: int
     congestion: str

@@ -36,7 +36,7 @@ def fates(stale: bool = True, renege: bool = True) -> st.SearchStrategy[L.Fate]:
 
 
 def fault_schedules(max_size: int = 60, **which: bool) -> st.SearchStrategy[tuple[L.Fate, ...]]:
-    """The fates of the first packets of one side: arbitrary ones, or a run of losses somewhere."""
+    """The fates of the first packets of one side: arbitrary ones, or a run of losses, or of delays, somewhere."""
     some = st.lists(fates(**which), max_size=max_size)
     gap = st.builds(
         lambda before, lost: [L.Fate()] * before + [L.Fate(L.DROP)] * lost, st.integers(0, 40), st.integers(1, 12)
@@ -49,7 +49,11 @@ def fault_schedules(max_size: int = 60, **which: bool) -> st.SearchStrategy[tupl
         st.lists(st.booleans(), min_size=2, max_size=12),
         st.sampled_from([[], [L.Fate(L.RENEGE)]] if which.get("renege", True) else [[]]),
     )
-    return st.one_of(some, gap, holes, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
+    stall = st.builds(
+        lambda before, late, ms: [L.Fate()] * before + [L.Fate(L.DELAY, ms * MS)] * late,
+        st.integers(0, 30), st.integers(4, 30), st.sampled_from([150, 400, 900]),
+    )  # fmt: skip
+    return st.one_of(some, gap, holes, stall, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
 
 
 def bursts() -> st.SearchStrategy[L.Burst]:

@@ -28,7 +28,7 @@ class Readiness(Oracle):
     """poll(2) tells the truth: POLLIN where there is something to read, or the end; POLLOUT where the send buffer is
     empty, and never where the next write finds no room; POLLRDHUP after the peer's FIN; POLLHUP where both ways have
     ended, and only there. A read gives all there is, up to what was asked for and to the urgent mark; MSG_PEEK the
-    same, and takes nothing.
+    same, and takes nothing. Whoever waits is woken.
     """
 
     section = "poll(2), tcp(7), recv(2); RFC 9293 section 3.9.1.3"
@@ -36,18 +36,23 @@ class Readiness(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.before: dict[str, State | None] = {"a": None, "b": None}
-        self.ready: dict[str, int] = {"a": 0, "b": 0}  # after the last event
+        self.ready: dict[str, int] = {"a": -1, "b": -1}  # after the last event; -1: not known
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         name = side.name
         self.before[name] = before
-        earlier, self.ready[name] = self.ready[name], 0
+        earlier, self.ready[name] = self.ready[name], -1
         if after is None or side.sock is None or side.sock.closed or probe.connection(side.sock) is None:
             return
         if cause == "call":
             self._called(side, before, earlier, after)
         ready = self.ready[name] = probe.readiness(side.sock)
         state = after.state
+        waits = POLLIN | POLLRDHUP | POLLHUP | (POLLOUT if before is not None and before.was_full else 0)
+        gained = ready & ~earlier & waits
+        if cause == "arrival" and gained and not side.woken and before is not None and state in TALKING:
+            told = f"poll says {ready:#x} after {earlier:#x}, and who waits for {gained:#x} is not woken"
+            self.fail(side, told, after)
         waiting = after.rcv_nxt - after.copied_seq - (1 if state in ENDED else 0)
         if state in (SYN_SENT, SYN_RECEIVED):
             if ready & (POLLIN | POLLOUT) and not side.shut_rd and not side.error:
@@ -74,7 +79,7 @@ class Readiness(Oracle):
 
     def _called(self, side: Side, before: State | None, ready: int, after: State) -> None:
         text = said(side)
-        if before is None or before.state not in TALKING or not text.endswith("EAGAIN"):
+        if ready < 0 or before is None or before.state not in TALKING or not text.endswith("EAGAIN"):
             return
         if ready & POLLOUT and text.startswith(("write(4", "send(4")):
             self.fail(side, "poll said POLLOUT, and a write finds no room", after)

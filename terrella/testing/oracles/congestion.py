@@ -174,6 +174,7 @@ class CongestionAvoidance(Oracle):
 class RestartAfterIdle(Oracle):
     """After more than an RTO without anything sent, cwnd is no more than the restart window, or half of what it was
     when the last was acknowledged (RFC 2861: half for each RTO), before new data is sent.
+    Exception: what joins data that waited already (Linux looks only when it begins a buffer).
     """
 
     section = "RFC 5681 section 4.1; RFC 2861 section 3.1"
@@ -201,7 +202,7 @@ class RestartAfterIdle(Oracle):
             self.rest[name] = after.cwnd  # (an undo may come when all was acknowledged)
         idle = self.pair.now - since
         if (
-            cause == "call" and data and not before.packets_out and since >= 0 and self.rest[name]
+            cause == "call" and data and not before.packets_out and not before.unsent and since >= 0 and self.rest[name]
             and idle > before.rto_ns and side.stack.settings.tcp_slow_start_after_idle
         ):  # fmt: skip
             most = max(INITIAL_WINDOW, self.rest[name] >> 1)

@@ -19,13 +19,13 @@ KEPT = (
 
 class ForgedSegments(Oracle):
     """A packet that the peer cannot have sent changes nothing: a RST that is not at RCV.NXT, a SYN in the midst of a
-    connection, data outside the window, or with an acknowledgment of what was never sent or is long past, an ICMP
-    error about nothing that is in flight, or one that is but a hint. What a live peer would have to be asked about is
-    answered with an ACK (a challenge) of what is so, by Linux once in tcp_invalid_ratelimit; the rest with nothing;
-    none of it by RST.
+    connection, data outside the window or with an old timestamp, or with an acknowledgment of what was never sent or
+    is long past, an ICMP error about nothing that is in flight, or one that is but a hint. What a live peer would have
+    to be asked about is answered with an ACK (a challenge) of what is so, by Linux once in tcp_invalid_ratelimit; the
+    rest with nothing; none of it by RST.
     """
 
-    section = "RFC 5961 sections 3 to 7; RFC 5927 section 4.1; RFC 9293 section 3.9.2.2, MUST-56; RFC 9293 3.10.7.4"
+    section = "RFC 5961 sections 3 to 7; RFC 5927 section 4.1; RFC 9293 sections 3.9.2.2 and 3.10.7.4; RFC 7323 5.3"
 
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)

@@ -18,9 +18,9 @@ TALKING = (1, 8)  # ESTABLISHED, CLOSE-WAIT
 
 class LossProbe(Oracle):
     """With SACK, and nothing amiss, an acknowledgment that leaves data out arms the timer of a tail loss probe, no
-    sooner than two round trips hence, or the RTO (of the first segment, where others are sent now); one probe is
-    out at a time. Where an acknowledgment beyond it tells of no duplicate, the probe that was a retransmission has
-    repaired a loss: cwnd is reduced for it.
+    sooner and no later than two round trips hence (and what one segment alone may be delayed), or the RTO (of the
+    first segment, where others are sent now); one probe is out at a time. Where an acknowledgment beyond it tells of
+    no duplicate, the probe that was a retransmission has repaired a loss: cwnd is reduced for it.
     """
 
     section = "RFC 8985 sections 7.2 to 7.4"
@@ -68,6 +68,9 @@ class LossProbe(Oracle):
         due = after.timer_at - self.pair.now
         if not burst and due < min((after.srtt_us >> 2) * 1000, after.rto_ns) - 2 * MS:
             self.fail(side, f"a loss probe is due in {due / 1e6:.3f} ms, sooner than two round trips", after)
+        wait = side.stack.settings.tcp_rto_min_us * 1000 if burst or after.packets_out == 1 else 2 * MS
+        if after.srtt_us and due > (after.srtt_us >> 2) * 1000 + wait + MS and not after.pacing_most:
+            self.fail(side, f"a loss probe is due in {due / 1e6:.3f} ms, later than after two round trips", after)
 
     def _repaired(self, side: Side, before: State, after: State) -> None:
         if not self.again[side.name] or self.told[side.name] or before.phase >= CWR or after.phase >= CWR:
@@ -123,6 +126,7 @@ class KeepAlive(Oracle):
         super().__init__(pair)
         self.heard: dict[str, int] = {"a": 0, "b": 0}
         self.asked: dict[str, int] = {"a": 0, "b": 0}  # probes since
+        self.total: dict[str, int] = {"a": 0, "b": 0}  # the same, since something new came
         self.at: dict[str, int] = {"a": 0, "b": 0}  # the last one, or what else put it off
         self.probed: dict[str, bool] = {"a": False, "b": False}  # in the event under way
         self.reset: dict[str, bool] = {"a": False, "b": False}
@@ -142,8 +146,8 @@ class KeepAlive(Oracle):
         name = side.name
         self.reset[name] |= bool(seg.flags & RST)
         if seg.flags & RST and not state.packets_out:
-            if self.asked[name] < state.keepalive[2] and self.judged(name, state):
-                self.fail(side, f"a silent peer is given up after {self.asked[name]} probes", state)
+            if self.total[name] < state.keepalive[2] and self.judged(name, state):
+                self.fail(side, f"a silent peer is given up after {self.total[name]} probes", state)
             return
         below = side.flow.iss is not None and side.flow.seq_out(seg.seq) < state.snd_una - state.iss
         if not below or seg.room or state.packets_out or state.write_seq > state.snd_nxt or not seg.flags & ACK:
@@ -152,6 +156,7 @@ class KeepAlive(Oracle):
         if silent < state.keepalive[0] * SECOND - MS:
             self.fail(side, f"a keepalive probe, and the peer was heard {silent / 1e6:.3f} ms ago", state)
         self.asked[name] += 1
+        self.total[name] += 1
         self.at[name] = self.pair.now
         self.probed[name] = True
         if self.asked[name] > state.keepalive[2] and self.judged(name, state):
@@ -160,7 +165,7 @@ class KeepAlive(Oracle):
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         name = side.name
         if seg and before and after and (after.rcv_nxt > before.rcv_nxt or after.snd_una > before.snd_una):
-            self.heard[name] = self.pair.now
+            self.heard[name], self.total[name] = self.pair.now, 0
         probed, self.probed[name] = self.probed[name], False
         reset, self.reset[name] = self.reset[name], False
         if (

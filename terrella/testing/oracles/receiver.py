@@ -297,7 +297,8 @@ def within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
 
 class DelayedAck(Oracle):
     """What was received in order is acknowledged within half a second; and once the application has read all of it, two
-    full segments are acknowledged at once.
+    full segments are acknowledged at once. ACKs of what came out of order that are held back, to leave as one, are so
+    for tcp_comp_sack_delay_ns at most (Linux).
     """
 
     section = "RFC 9293 section 3.8.6.3, MUST-40; RFC 5681 section 4.2"
@@ -308,6 +309,9 @@ class DelayedAck(Oracle):
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         owed = after is not None and after.state in SYNCHRONIZED and after.rcv_nxt > after.rcv_wup
+        held = after.compressed_at - self.pair.now if after is not None and after.compressed_at else 0
+        if held > side.stack.settings.tcp_comp_sack_delay_ns:
+            self.fail(side, f"duplicate acknowledgments are held back for {held / 1e6:.3f} ms", after)
         since = self.since[side.name]
         if since is not None and self.pair.now - since > 500 * MS:
             self.fail(side, f"an acknowledgment was owed for {(self.pair.now - since) / 1e6:.1f} ms", after)

@@ -434,6 +434,12 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("ends in silence", "KeepAlive", mutate(timeouts, "keepalive_timeout", ("output.send_reset(c, now)", "pass")), SILENT),
     ("probes ever slower", "PersistTimer", mutate(persist, "delay_ns", ("min(c.backoff, 30)", "min(3 * c.backoff, 30)")), LONG),
     ("probes late", "PersistTimer", mutate(persist, "start", ("base_ns(c), now", "3 * base_ns(c), now")), STOPPED),
+    ("takes what has an old timestamp", "ForgedSegments", replace(fsm, "paws_ok", lambda *_: True), forged("stamp")),
+    ("answers every ACK from outside", "ForgedSegments", replace(connection.Connection, "oow_limited", lambda *_: False),
+     forged().but(steps=(*HELD.steps, ("run", 600 * MS), *[("forge", "b", "outside", 7)] * 2))),
+    ("wakes nobody for room", "Readiness", mutate(connection.Connection, "check_space", ("self.wake_pending = True", "pass")), FULL),
+    ("a loss probe is late", "LossProbe", mutate(rack, "schedule_probe", ("timeout += c.rto_min_us * 1000 if c.packets_out == 1 else TIMEOUT_MIN_NS", "timeout *= 4")), LOSSES),
+    ("holds ACKs back for long", "DelayedAck", mutate(delack, "check", ("min(c.settings.tcp_comp_sack_delay_ns, rtt * 125 // 20)", "rtt * 1000")), LOSSES),
     ("no echo of marks", "EcnEcho", replace(connection.Connection, "check_ce", lambda self, seg: None), MARKS),
 ]  # fmt: skip
 
