@@ -268,7 +268,8 @@ def test_what_the_command_cannot_do_is_said(tmp_path: Path) -> None:
     bad = tmp_path / "bad.pkt"
     bad.write_text(SERVER + "   +0 write(4, ..., 100) = 100\n   +0 > P. 1:101(100) ack 2\n")
     done = command("--captures", str(bad), str(bad))
-    assert (done.returncode, done.stderr) == (1, f"terrella: --captures {bad}: File exists\n")
+    wanted = f"terrella: --captures {bad}: it is a file, and a directory is wanted\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
     done = command(str(tmp_path), str(tmp_path / "missing.pkt"))
     assert done.stdout == (
         f"error {tmp_path}: is a directory: name the scripts in it\n"

@@ -32,5 +32,5 @@ def remark(error: ScriptError, history: History, comments: dict[int, str], uncla
     late = error.message.startswith("timing: no packet")
     at = len(sent) - unclaimed - (0 if late else 1)
     if error.kind == "mismatch" and error.actual and 0 <= at < len(sent):
-        said = [f"{error}; expected {error.expected}", comments.get(sent[at], "")]
+        said = [f"line {error.line}: {error.message}; expected {error.expected}", comments.get(sent[at], "")]
         comments[sent[at]] = "\n".join(filter(None, said))
