@@ -58,7 +58,7 @@ class Flow:
 
     __slots__ = (
         "acked", "acking", "edge", "fin_arrived", "fin_sent", "got_syn", "irs", "iss", "my_edge", "nxt", "received",
-        "segs_sent", "sent_at", "sent_syn", "sizes", "wscale_in", "wscale_out",
+        "segs_sent", "sent_at", "sent_syn", "sizes", "stamp", "wscale_in", "wscale_out",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -76,6 +76,7 @@ class Flow:
         self.fin_arrived: int | None = None
         self.segs_sent = 0
         self.wscale_in = self.wscale_out = 0
+        self.stamp = 0  # the newest timestamp sent
 
     def seq_out(self, wire: int) -> int:
         """A number of our own space."""
@@ -126,6 +127,7 @@ class Flow:
         if self.iss is None:
             return
         self.segs_sent += seg.segs
+        self.stamp = seg.tsval or self.stamp
         seq = self.seq_out(seg.seq)
         if seg.room:
             self.nxt = max(self.nxt, seq + seg.room)

@@ -28,9 +28,10 @@ LITTLE = bytes(10)
 
 
 def image(
-    kind: str, value: int, state: State, addresses: tuple[bytes, bytes], ports: tuple[int, int], stamped: bool
+    kind: str, value: int, state: State, addresses: tuple[bytes, bytes], ports: tuple[int, int], echo: int | None
 ) -> bytes | None:
-    """The packet, for a receiver in this state; (source, destination). None where there is no such packet."""
+    """The packet, for a receiver in this state; (source, destination). `echo`: the timestamp that it echoes, None
+    without timestamps. None where there is no such packet."""
     left, right = state.rcv_nxt, max(state.right_edge, state.rcv_nxt)
     seq, ack, flags, text, stamp = left, state.snd_una, ACK, b"", state.ts_recent
     fits = right - left >= len(LITTLE) and state.state in (1, 4, 5)
@@ -53,7 +54,7 @@ def image(
     elif kind == "outside":
         seq = right + 1 + value
     elif kind == "stamp":
-        if not stamped or not fits or not state.ts_recent:
+        if echo is None or not fits or not state.ts_recent:
             return None
         stamp, text = state.ts_recent - 2 - value, LITTLE
     elif kind == "no-ack":
@@ -64,7 +65,7 @@ def image(
         )
     elif kind == "icmp-port":
         return quoting(3, 0, state.snd_una, addresses, ports)
-    options = timestamp_option(stamp, 0) if stamped else b""
+    options = timestamp_option(stamp, echo) if echo is not None else b""
     return packet(addresses, ports, seq & MASK, ack & MASK, flags, 1000, options, text)
 
 

@@ -336,7 +336,9 @@ class Pair:
             return -errno.EINVAL
         other = OTHER[name]
         addresses = (IMAGES[other], IMAGES[name])
-        image = forged.image(kind, value, before, addresses, (PORTS[other], side.port), before.ts_ok)
+        image = forged.image(
+            kind, value, before, addresses, (PORTS[other], side.port), side.flow.stamp if before.ts_ok else None
+        )
         if image is None:
             return -errno.EINVAL
         now = side.stack.now = self.now
@@ -528,6 +530,9 @@ class Pair:
         side = self.sides[name]
         got = 0
         if side.sock is not None and not side.closed:
+            if side.sock.linger[0] and side.sock.linger[1]:  # here close does not wait: nor should it in the script
+                off = "setsockopt(4, SOL_SOCKET, SO_LINGER, {onoff=0, linger=0}, 8) = 0"
+                side.history.append((self.now, "call", off))
             side.connection()
             got = self._call(name, "close(4)", side.sock.close)
         if side.listening:

@@ -223,3 +223,21 @@ def test_the_script_runs_in_packetdrill(side: str, simultaneous: bool) -> None:
     at = next(n for n in range(len(lines) // 2, len(lines)) if " > " in lines[n] and " ack " in lines[n])
     lines[at] = lines[at].replace(" ack ", " ack 1")
     assert not run_text("\n".join(lines), "kit.pkt").passed
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_what_a_stranger_sends_and_rare_calls_are_in_the_script(side: str) -> None:
+    """Forged packets, ICMP among them; urgent data; MSG_PEEK; SO_LINGER."""
+    from terrella.testing.forged import KINDS
+    from tools.packetdrill.runner import run_text
+
+    other = "b" if side == "a" else "a"
+    steps: list[Any] = [("listen", "b"), ("connect", "a"), ("run", 100 * MS), ("accept", "b")]
+    steps += [("setsockopt", side, "SO_LINGER", 5), ("send", other, 1000), ("urgent", other, 100), ("run", 100 * MS)]
+    steps += [("peek", side, 2000), *[("recv", side, 2000)] * 2]
+    steps += [step for kind in KINDS for step in (("forge", side, kind, 7), ("run", 600 * MS))]
+    pair = run(Case(Link(Way(MS), Way(MS)), (*steps, ("close", side))), artifacts="")
+    text = script.text(pair, side)
+    assert "icmp unreachable" in text and " urg 100" in text and "MSG_PEEK" in text and "linger=5" in text
+    verdict = run_text(text, "kit.pkt")
+    assert verdict.passed, f"{verdict.error}\n{text}"
