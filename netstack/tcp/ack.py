@@ -320,6 +320,7 @@ def update_rtt(c: Connection, flag: int, seq_rtt: int, sack_rtt: int, ca_rtt: in
     if ca_rtt <= c.min_rtt_us or now - c.min_rtt_ns > c.settings.tcp_min_rtt_wlen * SECOND:
         c.min_rtt_us = ca_rtt or 1
         c.min_rtt_ns = now
+        c.min_rtt_sacked = flag & DATA_SACKED != 0
     rto.sample(c, seq_rtt)
     c.rto_ns = rto.computed_ns(c)
     c.backoff = 0

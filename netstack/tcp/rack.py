@@ -46,7 +46,7 @@ def reo_wnd_us(c: Connection) -> int:
     if c.rack_steps > 1:
         # A segment that overtook others may have set min_rtt, a quarter of which then says little about the path. (The
         # RFC and Linux always take a quarter of min_rtt.)
-        step = srtt >> 2 if 2 * srtt > 3 * c.min_rtt_us else settle
+        step = srtt >> 2 if c.min_rtt_sacked and 2 * srtt > 3 * c.min_rtt_us else settle
         reo += step * (c.rack_steps - 1)
     if reo > srtt:
         reo = srtt

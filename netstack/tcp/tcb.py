@@ -86,7 +86,7 @@ class Tcb:
         "comp_sack_ns", "quickack_user", "early_ack_ns", "delack_max_ns",
         # Round trip and timers.
         "srtt_us", "mdev_us", "mdev_max_us", "rttvar_us", "rtt_seq", "min_rtt_us", "min_rtt_ns", "rto_ns", "backoff",
-        "retransmits",
+        "retransmits", "min_rtt_sacked",
         "rto_min_us", "rto_max_ns", "pending", "rtx_ns", "keepalive_ns", "fin_wait_ns", "timer", "deadline_ns",
         "rcv_tstamp_ns", "probes_out",
         "probes_stamp_ns", "user_timeout_ms", "keep_idle", "keep_intvl", "keep_cnt", "keepalive_on", "syn_retries",
@@ -163,6 +163,7 @@ class Tcb:
         self.quickack_user = False
         # Round trip and timers.
         self.srtt_us = self.mdev_us = self.mdev_max_us = self.rttvar_us = self.rtt_seq = self.min_rtt_us = 0
+        self.min_rtt_sacked = False  # what set it was SACKed: it may have overtaken others
         self.min_rtt_ns = self.rto_ns = self.backoff = self.retransmits = self.rto_min_us = self.pending = 0
         self.rtx_ns = self.keepalive_ns = self.fin_wait_ns = self.deadline_ns = self.rcv_tstamp_ns = 0
         self.probes_out = self.probes_stamp_ns = self.user_timeout_ms = self.keep_idle = self.keep_intvl = 0

@@ -16,6 +16,7 @@ from netstack.tcp.tcb import CA_OPEN, CA_RECOVERY
 def sender(**names: Any) -> Any:
     c = SimpleNamespace(
         settings=Settings(), reord_seen=1, ca_state=CA_OPEN, sacked_out=0, reordering=3, min_rtt_us=20_000,
+        min_rtt_sacked=False,
         srtt_us=24_000 << 3, rack_steps=1, rack_dsack_seen=False, rack_last_delivered=0, rack_persist=0, delivered=0,
     )  # fmt: skip
     vars(c).update(names)
@@ -43,8 +44,10 @@ def test_dsacks_widen_it_up_to_the_smoothed_round_trip() -> None:
 
 def test_a_least_round_trip_that_overtaking_made_does_not_bind_it() -> None:
     """By a quarter of SRTT each time."""
-    found = [rack.reo_wnd_us(sender(min_rtt_us=40, rack_steps=steps)) for steps in (1, 2, 3, 100)]
+    found = [rack.reo_wnd_us(sender(min_rtt_us=40, min_rtt_sacked=True, rack_steps=steps)) for steps in (1, 2, 3, 100)]
     assert found == [10, 6_010, 12_010, 24_000]
+    found = [rack.reo_wnd_us(sender(min_rtt_us=40, rack_steps=steps)) for steps in (1, 2, 3, 100)]
+    assert found == [10, 20, 30, 1_000]
 
 
 def test_a_clock_that_does_not_resolve_the_path() -> None:
