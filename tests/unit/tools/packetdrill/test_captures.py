@@ -45,7 +45,8 @@ def test_reasons_are_in_the_capture(tmp_path: Path) -> None:
 def test_the_packet_that_is_wrong_says_so(more: str, at: int | None, said: str, tmp_path: Path) -> None:
     verdict = run_text(SCRIPT + more, "x.pkt", str(tmp_path))
     assert verdict.capture is not None
-    found = {n: packet.comment for n, packet in enumerate(packets(verdict.capture)) if packet.comment.startswith("line ")}
+    comments = enumerate(packet.comment for packet in packets(verdict.capture))
+    found = {place: comment for place, comment in comments if comment.startswith("line ")}
     assert list(found) == ([] if at is None else [at])
     if at is not None:
         assert found[at].startswith(said) and found[at].partition("\n")[2], "and why the stack sent it"
