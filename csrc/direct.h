@@ -48,6 +48,16 @@ static inline int trl_number(CPyTagged number, unsigned long long most, unsigned
     return 0;
 }
 
+/* ffi.unpack() of a char pointer: so many bytes from there. */
+static inline PyObject *trl_copy(PyObject *from, CPyTagged length)
+{
+    void *at;
+    unsigned long long size;
+    if (!(trl_pointer(from, &at) && trl_number(length, PY_SSIZE_T_MAX, &size)))
+        return NULL;
+    return PyBytes_FromStringAndSize(at, (Py_ssize_t)size);
+}
+
 /* time.monotonic_ns() */
 static inline CPyTagged trl_monotonic_ns(void)
 {

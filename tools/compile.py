@@ -35,7 +35,7 @@ from typing import Any
 from csrc import compiled
 from drivers.clock import wall_ns
 from tools.gates import written_out
-from tools.straight import STRAIGHT_H, go_straight, leaves, shape, unpackers
+from tools.straight import STRAIGHT_H, copiers, go_straight, leaves, shape, unpackers
 
 ROOT = compiled.ROOT
 ROOMS = ("csrc", "drivers", "netstack", "kernel", "userland", "terrella")
@@ -95,6 +95,18 @@ BESIDE = (
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").glob("*.[ch]") if path.stem[0] != "_"),
 )  # fmt: skip
 """What else the result depends on: how it is made, the leaves, and where Linux's constants come from."""
+FLEETING = {
+    "csrc.frame.Frame", "kernel.fs.file.File", "kernel.fs.poll.EpItem", "kernel.net.socket.SocketState",
+    "kernel.syscall.buffers.BytesSink", "kernel.syscall.buffers.WholeSource", "netstack.timers.Timer",
+    "netstack.tcp.listener.Request", "netstack.tcp.scoreboard.AckState", "netstack.tcp.scoreboard.Head",
+    "netstack.tcp.scoreboard.Sent", "netstack.tcp.socket.TcpSocket",
+}  # fmt: skip
+"""Classes whose objects come and go with each packet, call or connection: the last that went is the next that comes."""
+ACYCLIC = {
+    "csrc.frame.Frame", "kernel.syscall.buffers.BytesSink", "kernel.syscall.buffers.WholeSource",
+    "netstack.tcp.scoreboard.AckState",
+}  # fmt: skip
+"""Classes whose objects are never part of a cycle: the collector is not told of them."""
 NUMBERS = "kernel.abi"
 """The module whose integers are written out where they are used, though it is not compiled itself."""
 
@@ -159,15 +171,19 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
     imports = set()
     at = 0
     write_out(tree, values, lines)
-    straight = {**dict.fromkeys(leaves(values), "int"), **{name: shape(of) for name, of in unpackers(values).items()}}
+    straight = {**dict.fromkeys(leaves(values), "int"), **dict.fromkeys(copiers(values), "bytes")}
+    straight.update((name, shape(of)) for name, of in unpackers(values).items())
     for statement in tree.body:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             at = statement.lineno
-        if isinstance(statement, ast.ClassDef) and statement.name in inherited:
-            first = min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
-            lines[first - 2] = "@_attr(allow_interpreted_subclasses=True)"  # a line that was empty, or a comment
-            imports.add("from mypy_extensions import mypyc_attr as _attr")
         if isinstance(statement, ast.ClassDef):
+            kind = f"{values.get('__name__')}.{statement.name}"
+            words = ["allow_interpreted_subclasses=True"] * (statement.name in inherited)
+            words += ["free_list_len=1"] * (kind in FLEETING) + ["acyclic=True"] * (kind in ACYCLIC)
+            if words:
+                first = min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
+                lines[first - 2] = f"@_attr({', '.join(words)})"  # a line that was empty, or a comment
+                imports.add("from mypy_extensions import mypyc_attr as _attr")
             declare(statement, values, lines)
         if isinstance(statement, ast.ImportFrom) and statement.module == NUMBERS:
             numbers = [a.asname or a.name for a in statement.names if type(values[a.asname or a.name]) is int]

@@ -6,7 +6,7 @@ and objects to mypyc, the call becomes one of a small function of C that takes n
 
 In the same way the fields of a struct are taken from where they lie, without an object for each and a tuple for all:
 what a module names `_fields: Final = struct.Struct("=8s3I").unpack`, of byte strings and unsigned numbers of up to 32
-bits.
+bits. And so are the first bytes at a pointer, `_copy: Final = ffi.unpack` of a `char *`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,15 @@ def leaves(values: dict[str, Any]) -> dict[str, str]:
         libraries.append(tap.lib)
     known = {id(getattr(library, leaf)): leaf for library in libraries for leaf in STRAIGHT if hasattr(library, leaf)}
     return {name: known[id(value)] for name, value in values.items() if id(value) in known}
+
+
+def copiers(values: dict[str, Any]) -> list[str]:
+    """The names that a module has given to `ffi.unpack`."""
+    from csrc import ffi
+
+    kind = type(ffi.unpack)
+    found = {name: value for name, value in values.items() if type(value) is kind and value.__name__ == "unpack"}
+    return [name for name, value in found.items() if type(value.__self__) is type(ffi)]
 
 
 FIELDS = {"B": "uint8_t", "H": "uint16_t", "I": "uint32_t"}
@@ -156,6 +165,9 @@ def go_straight(modules: Sequence[str]) -> str:
         for bound, layout in unpackers(values).items():
             called, given, layouts[layout] = unpacker(layout)
             function_op(f"{name}.{bound}", [object_rprimitive], given, called, ERR_MAGIC)
+        for bound in copiers(values):
+            takes = [object_rprimitive, int_rprimitive]
+            function_op(f"{name}.{bound}", takes, object_rprimitive, "trl_copy", ERR_MAGIC)
     written = [f'#include "{name}"\n' for name in (*headers, "direct.h")]
     return "".join([*written, *(leaf.wrapper() for leaf in known.values()), *layouts.values()])
 

@@ -23,7 +23,7 @@ from sys import getrefcount
 from typing import Any, Final
 
 from csrc.frame import Frame
-from csrc.tap import OFFLOAD_ALL, SINGLE, SINGLE_TCP4, SLOT, TX, ffi, lib, many
+from csrc.tap import OFFLOAD_ALL, SLOT, TX, ffi, lib
 from drivers.net import hostif
 from drivers.net.device import new_counters
 
@@ -45,22 +45,24 @@ PLAIN_QUEUE = 8192  # frames that may wait for us: more than a TCP window of sma
 WORK_BYTES = 4 * 65536
 GRO_HOLD_NS = 20_000_000  # after the next tick of any kernel, so that its timer is not set anew for each frame
 
-TCP4_AT, CHECKSUM_AT = 34, 16  # where TCP begins in an Ethernet frame with IPv4, and in it the checksum
-
 _BYTES: Final = ffi.typeof("uint8_t[]")
 _from_buffer: Final = ffi.from_buffer
-_buffer: Final = ffi.buffer
+_copy: Final = ffi.unpack
 _pack_tx: Final = TX.pack_into
 _slot: Final = SLOT.unpack_from
-_slots: Final = [many(n).unpack_from for n in range(SUPER_BATCH + 1)]
+_fields: Final = SLOT.unpack
 _read: Final = lib.trl_tap_read
 _read_gro: Final = lib.trl_tap_read_gro
 _put: Final = lib.trl_tap_put
 _write: Final = lib.trl_tap_write
 TX_SIZE = TX.size
 SLOT_SIZE = SLOT.size
-COMPLETE, PARTIAL = SINGLE, SINGLE_TCP4  # what is left to be done of nearly all frames
 _Held = tuple[bytearray, Any]  # a buffer, and the pointer that pins it
+
+
+def _begin(buffer: Any) -> Any:
+    """Where the frame begins in a buffer that one was read to."""
+    return ffi.cast("char *", buffer) + VNET_BYTES
 
 
 class Pool:
@@ -172,6 +174,7 @@ class TapDevice:
         """Everything that is allocated once."""
         self._slots = ffi.new("struct trl_slot[]", PLAIN_BATCH)
         self._slot_bytes = memoryview(ffi.buffer(self._slots))
+        self._records = [self._slot_bytes[i * SLOT_SIZE : (i + 1) * SLOT_SIZE] for i in range(SUPER_BATCH)]
         self._frag_at = ffi.new("const uint8_t *[]", FRAGS)
         self._frag_lens = ffi.new("uint32_t[]", FRAGS)
         self._work = ffi.new("uint8_t[]", WORK_BYTES)
@@ -184,8 +187,7 @@ class TapDevice:
             self._pool = Pool(SUPER_BYTES)
             self._held = [self._pool.take() for _ in range(SUPER_BATCH)]
             self._bufs = ffi.new("uint8_t *[]", [pointer for _, pointer in self._held])
-            # A slice of one of these is a copy of what its buffer holds there.
-            self._windows = [_buffer(pointer) for _, pointer in self._held]
+            self._begins = [_begin(pointer) for _, pointer in self._held]
         else:
             self._pool = Pool(PLAIN_BATCH * self._plain_bytes)
             self._held = [self._pool.take()]
@@ -221,37 +223,25 @@ class TapDevice:
         return frames
 
     def _receive_super(self, frames: list[Frame], budget: int) -> None:
-        held, pool, windows, slots = self._held, self._pool, self._windows, self._slot_bytes
+        held, pool, begins, records = self._held, self._pool, self._begins, self._records
         while True:
             count: int = _read(self._tap, self._bufs, SUPER_BYTES, self._slots, SUPER_BATCH, budget)
-            fields: tuple[int, ...] = _slots[count](slots)
-            at = 0
             for i in range(count):
-                length = fields[at]
-                offload = fields[at + 1]
+                _, length, gso_size, segs, csum_start, csum_offset, ok, _, _ = _fields(records[i])
                 if length < COPY_BELOW:
-                    data: Any = windows[i][VNET_BYTES : VNET_BYTES + length]
+                    data: Any = _copy(begins[i], length)
                 else:
                     buffer = held[i]
                     data = memoryview(buffer[0])[VNET_BYTES : VNET_BYTES + length]
                     pool.lend(buffer)
                     held[i] = buffer = pool.take()
                     self._bufs[i] = buffer[1]
-                    windows[i] = _buffer(buffer[1])
-                if offload == PARTIAL:
-                    frame = Frame(data, (), length, True, 0, TCP4_AT, CHECKSUM_AT)
-                    budget -= 1
-                elif offload == COMPLETE:
-                    frame = Frame(data, (), length)
-                    budget -= 1
-                else:
-                    _, _, gso_size, segs, csum_start, csum_offset, _, _, _ = _slot(slots, i * SLOT_SIZE)
-                    frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
-                    frame.gso_segs = segs
-                    budget -= segs
-                frame.csum_ok = fields[at + 2] != 0
-                at += 3
+                    begins[i] = _begin(buffer[1])
+                frame = Frame(data, (), length, True, gso_size, csum_start, csum_offset)
+                frame.gso_segs = segs
+                frame.csum_ok = ok != 0
                 frames.append(frame)
+                budget -= segs
             if count < SUPER_BATCH or budget <= 0:
                 return
 

@@ -26,7 +26,8 @@ ACK_SCHED = 1  # of ack_pending: `delack.SCHED`
 
 _image: Final = bytearray(SCRATCH)
 _scratch: Final = ffi.from_buffer("uint8_t[]", _image)
-_written: Final = ffi.buffer(_scratch)  # a slice of it is a copy, as `bytes`
+_written: Final = ffi.cast("char *", _scratch)
+_copy: Final = ffi.unpack
 _new: Final = ffi.new
 _TCP_OUT: Final = ffi.typeof("struct trl_tcp_out *")
 _tcp_emit: Final = lib.trl_tcp_emit
@@ -56,7 +57,7 @@ def small(c: Connection, seq: int, flags: int, options: int, text: bytes, size: 
     )  # fmt: skip
     if length < 0:
         raise ValueError(f"trl_tcp_emit_small refused a segment of {size} bytes")
-    data: bytes = _written[:length]
+    data: bytes = _copy(_written, length)
     if size:
         frame = Frame(data, (), length, c.l3 != 0, 0, c.l4, 16)
     else:  # so short that its checksum is complete
@@ -205,7 +206,7 @@ def answer(
     )  # fmt: skip
     if length < 0:
         raise ValueError(f"trl_tcp_emit_small refused a segment with the options {options:#x}")
-    return Frame(_written[:length], (), length, path.l3 != 0)
+    return Frame(_copy(_written, length), (), length, path.l3 != 0)
 
 
 def urgent_pointer(c: Connection, seq: int, flags: int) -> int:

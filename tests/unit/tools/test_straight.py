@@ -80,5 +80,14 @@ def test_fields_are_taken_where_a_module_names_an_unpacker() -> None:
     assert not straight.unpackers({**others, "pack": plain.pack, "from": plain.unpack_from})
 
 
+def test_bytes_are_copied_where_a_module_names_unpack() -> None:
+    from netstack import ipv4
+    from netstack.tcp import emit
+
+    assert straight.copiers(vars(emit)) == ["_copy"]
+    assert not straight.copiers(vars(ipv4))
+    assert not straight.copiers({"structs": struct.unpack, "of another": struct.Struct("=I").unpack, "new": ffi.new})
+
+
 def test_cffi_keeps_its_pointers_where_direct_h_takes_them_from() -> None:
     assert straight.as_expected()
