@@ -298,14 +298,14 @@ class Network:
 
     def _transmit(self, now: int) -> None:
         """Everything that waits to be sent goes to the devices, one batch for each."""
-        stack = self.stack
+        stack, scheduler = self.stack, self.scheduler
         self._driving = True
         try:
             self.unsent = False
             cost = self.transmit_ns
             for name, batch in stack.batches(now):
-                if self.scheduler.running is not None:
-                    self.machine.meter.owe(cost * len(batch))
+                if scheduler.running is not None:
+                    scheduler.meter.owe(cost * len(batch))
                 elif self.virtual:
                     self.cpu.steal(cost * len(batch))
                 interface = self.interfaces.get(name)

@@ -154,6 +154,7 @@ class SocketState(WaitQueue):
     def ready(self, sock: Any) -> None:
         """The socket's readiness may have changed."""
         watchers, writers = self.watchers, self._writers
+        tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
         if writers is None or not writers.sleepers:
             # Mostly nobody cares for more than that there is data.
             if watchers is None:
@@ -163,7 +164,6 @@ class SocketState(WaitQueue):
                     self.wake_all(_DATA)
                     return
             elif isinstance(watchers, EpItem) and watchers.events & (_ROOM | POLLIN) == POLLIN:
-                tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
                 conn = tcp.conn if tcp is not None else None
                 if (conn is None or conn.room_at == -1) and (tcp.served() if tcp is not None else sock.served()):
                     if self.sleepers:
@@ -171,13 +171,13 @@ class SocketState(WaitQueue):
                     else:
                         watchers.woken(_DATA)
                     return
-        mask = sock.readiness()
+        mask: int = tcp.readiness() if tcp is not None else sock.readiness()
         if mask & POLLIN:
             mask |= POLLRDNORM
         if mask & POLLOUT:
             mask |= POLLWRNORM
-        if watchers is not None and isinstance(sock, TcpSocket):
-            mask &= self.news(sock)
+        if watchers is not None and tcp is not None:
+            mask &= self.news(tcp)
             if mask & POLLIN:
                 mask |= POLLPRI  # data is told with it, whether it is urgent or not (Linux's sock_def_readable)
         if mask & _READ:
@@ -323,7 +323,8 @@ class SocketOps(FileOps):
         self, state: SocketState, file: File, task: Task, n: int, flags: int, below: int, deadline: int | None
     ) -> tuple[bytes, Any]:
         sock, timeline = state.sock, state.network.timeline
-        if not below and n > 0 and not sock.rcvtimeo_ns and not (flags or file.flags & O_NONBLOCK):
+        tcp: TcpSocket | None = sock if isinstance(sock, TcpSocket) else None
+        if not (flags or below or file.flags & O_NONBLOCK) and n > 0 and not sock.rcvtimeo_ns:
             while sock.starved():
                 state.sleep(task)
         while True:
@@ -331,7 +332,11 @@ class SocketOps(FileOps):
                 aside = isinstance(sock, TcpSocket) or flags & abi.MSG_OOB
                 if not n and sock.type == SOCK_STREAM and not aside and not sock.readiness() & _READ:
                     raise error(EAGAIN)  # of a stream nothing can be taken only when there is something
-                result: tuple[bytes, Any] = sock.recvfrom(n, timeline.now, below)
+                result: tuple[bytes, Any]
+                if tcp is not None:
+                    result = tcp.recvfrom(n, timeline.now, below)
+                else:
+                    result = sock.recvfrom(n, timeline.now, below)
             except BlockingIOError:
                 if file.flags & O_NONBLOCK or flags & (MSG_DONTWAIT | abi.MSG_OOB | abi.MSG_ERRQUEUE):
                     raise  # urgent data and errors are never waited for
@@ -467,7 +472,11 @@ class SocketOps(FileOps):
         deadline: int | None = None
         while True:
             try:
-                new, addr = sock.accept(state.network.timeline.now)
+                now = state.network.timeline.now
+                if isinstance(sock, TcpSocket):
+                    accepted: tuple[Any, Any] = sock.accept(now)
+                else:
+                    accepted = sock.accept(now)
             except BlockingIOError:
                 if file.flags & O_NONBLOCK:
                     raise
@@ -476,7 +485,7 @@ class SocketOps(FileOps):
                 state.wait(task, state.readers, deadline)
                 continue
             state.network.drive()
-            return new, addr
+            return accepted
 
     def shutdown(self, file: File, task: Task, how: int) -> None:
         state: SocketState = file.private
@@ -542,7 +551,8 @@ class SocketOps(FileOps):
 
     def lingers(self, file: File) -> bool:
         """Whether the last close of this socket is to wait (SO_LINGER with a time; socket(7))."""
-        linger = getattr(file.private.sock, "linger", (0, 0))
+        sock = file.private.sock
+        linger: tuple[int, int] = sock.linger if isinstance(sock, TcpSocket) else getattr(sock, "linger", (0, 0))
         return bool(file.count == 1 and linger[0] and linger[1])
 
     def linger(self, file: File, task: Task) -> None:
@@ -567,7 +577,10 @@ class SocketOps(FileOps):
         sock = state.sock
         sock.on_ready = None
         network = state.network
-        sock.close(network.timeline.now)
+        if isinstance(sock, TcpSocket):
+            sock.close(network.timeline.now)
+        else:
+            sock.close(network.timeline.now)
         network.drive()
 
 

@@ -29,7 +29,7 @@ its numbers stay small, and V is the same to the last digit.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kernel.abi import SCHED_IDLE, SCHED_OTHER
 from kernel.cost import Costs
@@ -37,6 +37,8 @@ from kernel.sched.policy import CREATED, WOKEN, YIELDED
 
 if TYPE_CHECKING:
     from kernel.task import Task
+
+_heappush: Final = heappush
 
 SHIFT = 20
 """Age = ns << SHIFT // weight: 2^10 for the weight of nice 0, 2^10 for the fraction."""
@@ -142,7 +144,7 @@ class Eevdf:
         eligible = (task.vruntime - self.base) * self.load <= self.mass
         entry: Entry = (task.deadline if eligible else task.vruntime, order, task)
         task.turn = entry
-        heappush(self.ready if eligible else self.waiting, entry)
+        _heappush(self.ready if eligible else self.waiting, entry)
 
     def put_back(self, task: Task, reason: str) -> None:
         self.current = None
@@ -217,7 +219,7 @@ class Eevdf:
                 heappop(waiting)
                 moved: Entry = (task.deadline, entry[1], task)
                 task.turn = moved
-                heappush(ready, moved)
+                _heappush(ready, moved)
             else:
                 break
         while ready:
@@ -232,7 +234,7 @@ class Eevdf:
                 heappop(ready)
                 back: Entry = (task.vruntime, entry[1], task)
                 task.turn = back
-                heappush(waiting, back)
+                _heappush(waiting, back)
         return None
 
     def pick(self) -> Task | None:

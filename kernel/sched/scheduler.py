@@ -11,7 +11,7 @@ at least every 50 us so that devices are polled.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from greenlet import getcurrent, greenlet
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from drivers.clock import Timer
     from kernel.task import Task
     from kernel.trace import SchedulerTrace
+
+_getcurrent: Final = getcurrent
 
 STUBBORN = 100
 """How often a task that is being unwound is given the CPU before it is left alone."""
@@ -87,7 +89,7 @@ class Scheduler:
 
     def resume(self, cpu: Cpu, task: Task) -> None:
         """In the hub: run the task's greenlet until somebody switches back."""
-        self.hub = hub = getcurrent()
+        self.hub = hub = _getcurrent()
         self.enter(cpu, task)
         self.meter.polled()
         frame = task.greenlet
