@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from netstack import options, stamps
-from netstack.address import AF_INET, AF_INET6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
+from netstack.address import AF_INET, AF_INET6, ANY4, ANY6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
 
 if TYPE_CHECKING:
     from netstack.control import Ancillary, QueuedError
@@ -138,14 +138,14 @@ class Socket:
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, type: int, proto: int) -> None:
-        settings = stack.settings
+        settings = stack.tcp.settings
         self.stack = stack
         self.family = family
         self.type = type
         self.proto = proto
         self.on_ready: Callable[[Any], None] | None = None
         self.closed = False
-        self.local: tuple[bytes, int] = (bytes(4 if family == AF_INET else 16), 0)
+        self.local: tuple[bytes, int] = (ANY4 if family == AF_INET else ANY6, 0)
         self.remote: tuple[bytes, int] | None = None
         self.so_error = 0
         self.shutdown_mask = 0  # 1: no more receiving, 2: no more sending

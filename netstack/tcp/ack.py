@@ -31,6 +31,7 @@ from netstack.tcp.scoreboard import (
     SYN_ACKED,
     WIN_UPDATE,
     AckState,
+    Link,
     adjust,
     check_sack_reordering,
     rack_advance,
@@ -247,9 +248,9 @@ def clean(c: Connection, st: AckState, ack: int, prior_una: int, prior_fack: int
             c.retrans_stamp_ns = 0
         else:
             flag |= DATA_ACKED
-        following = rec.next
+        following: Link | None = rec.next
         if following is not None:
-            before = rec.prev
+            before: Link = rec.prev
             before.next = following
             following.prev = before
             rec.prev = rec.next = None

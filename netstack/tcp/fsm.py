@@ -71,6 +71,9 @@ TRANSITIONS: Final[dict[int, dict[str, int]]] = {
     TIME_WAIT: {TIMEOUT: CLOSED, RCV_RST: CLOSED, ABORT: CLOSED},
 }
 
+_EDGES: Final = [TRANSITIONS.get(state, {}) for state in range(max(TRANSITIONS) + 1)]
+"""The same by number."""
+
 TEXT_STATES = 1 << ESTABLISHED | 1 << FIN_WAIT_1 | 1 << FIN_WAIT_2  # where the peer may still send data
 WITHOUT_PLAIN_ACK = ~(PSH | ECE | CWR)  # flags that do not make an ACK any less plain are masked out
 PAWS_24_DAYS_NS = 24 * 86_400 * SECOND
@@ -80,7 +83,7 @@ PAWS_WINDOW_MS = 1
 
 def move(c: Connection, event: str) -> int:
     """Go where the table says; ValueError for an event the state does not have."""
-    state = TRANSITIONS[c.state].get(event)
+    state = _EDGES[c.state].get(event)
     if state is None:
         raise ValueError(f"no transition for {event!r} in state {c.state}")
     if c.state != state:

@@ -20,6 +20,7 @@ from netstack.tcp.scoreboard import (
     LOST,
     RETRANS_OUT,
     SACKED,
+    Link,
     Sent,
     index_of,
     link_last,
@@ -317,7 +318,7 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
         header = emit(c, snd_nxt, flags, rec.frags, size, now, mss if pcount > 1 else 0)
         c.rtx.append(rec)
         head = c.ts_head
-        tail = head.prev
+        tail: Link = head.prev
         tail.next = rec
         rec.prev = tail
         rec.next = head

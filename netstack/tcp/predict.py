@@ -18,7 +18,7 @@ from netstack.tcp import ack as acking
 from netstack.tcp import chrono, output, rack, rate, rto, validation
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.emit import JOIN_BELOW, emit, small
-from netstack.tcp.scoreboard import NOTHING_SENT, Sent
+from netstack.tcp.scoreboard import NOTHING_SENT, Link, Sent
 from netstack.tcp.segment import ACK, PSH
 from netstack.tcp.tcb import CA_OPEN, SECOND
 
@@ -65,9 +65,11 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
         c.rack_order = order
         c.rack_end = ack
     c.packets_out -= pcount
-    if rec.next is not None:
-        rec.next.prev = rec.prev
-        rec.prev.next = rec.next
+    following: Link | None = rec.next
+    if following is not None:
+        before: Link = rec.prev
+        before.next = following
+        following.prev = before
         rec.prev = rec.next = None
     rtx.clear()
     c.sack_cache = ()
@@ -136,7 +138,7 @@ def send(c: Connection, data: Any, size: int, now: int) -> bool:
         emit(c, snd_nxt, ACK | PSH, frags, size, now)
     c.rtx.append(rec)
     head = c.ts_head
-    tail = head.prev
+    tail: Link = head.prev
     tail.next = rec
     rec.prev = tail
     rec.next = head

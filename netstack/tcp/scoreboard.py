@@ -42,7 +42,16 @@ FORWARD_PROGRESS = ACKED | DATA_SACKED
 _seq_of = attrgetter("seq")
 
 
-class Sent:
+class Link:
+    """A place in the list of records by transmission time: a record, or the list's head. Its neighbours are links."""
+
+    __slots__ = ("next", "prev")
+
+    next: Any
+    prev: Any
+
+
+class Sent(Link):
     """One transmitted (super-)segment: [seq, end), SYN and FIN counted, with the payload in `frags`."""
 
     __slots__ = (
@@ -53,10 +62,8 @@ class Sent:
         "length",
         "marks",
         "mss",
-        "next",
         "order",
         "pcount",
-        "prev",
         "rate",
         "sends",
         "seq",
@@ -77,18 +84,16 @@ class Sent:
         self.sends = 0
         self.delivered = 0
         self.rate = NO_RATE
-        self.prev: Any = None
-        self.next: Any = None
+        self.prev = self.next = None
 
 
-class Head:
+class Head(Link):
     """The list of records by transmission time; empty at first."""
 
-    __slots__ = ("next", "prev")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.prev: Any = self
-        self.next: Any = self
+        self.prev = self.next = self
 
 
 NOTHING_SENT: Final = Head()
@@ -101,7 +106,7 @@ def link_last(c: Connection, rec: Sent) -> None:
     if rec.next is not None:
         rec.prev.next = rec.next
         rec.next.prev = rec.prev
-    last = head.prev
+    last: Link = head.prev
     last.next = rec
     rec.prev = last
     rec.next = head

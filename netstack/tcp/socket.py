@@ -88,7 +88,7 @@ class TcpSocket(Socket):
 
     def __init__(self, stack: Stack, family: int, proto: int = IPPROTO_TCP) -> None:
         super().__init__(stack, family, SOCK_STREAM, proto)
-        settings = stack.settings
+        settings = stack.tcp.settings
         self.conn: Connection | None = None
         self.filter: bpf.Filter | None = None
         self.soft_error = 0  # what an ICMP error said to the connection before

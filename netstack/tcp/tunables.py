@@ -14,8 +14,11 @@ from netstack.settings import SETTINGS
 if TYPE_CHECKING:
     from netstack.settings import Settings
 
-ELSEWHERE = ("ip_default_ttl", "rmem_max", "route_min_adv_mss", "route_min_pmtu", "route_mtu_expires", "somaxconn")
-"""The integers that TCP reads of other protocols' settings."""
+ELSEWHERE = (
+    "ip_default_ttl", "ip_no_pmtu_disc", "ipv6_bindv6only", "rmem_default", "rmem_max", "route_min_adv_mss",
+    "route_min_pmtu", "route_mtu_expires", "somaxconn", "wmem_default",
+)  # fmt: skip
+"""The integers that TCP, or a socket that is made, reads of other protocols' settings."""
 
 
 INTEGERS = tuple(
