@@ -495,6 +495,7 @@ class Connection(Tcb):
     def fin_wait_timeout(self, now: int) -> None:
         """FIN-WAIT-2 ends by a timeout once nobody holds the socket any more (Linux's tcp_fin_timeout)."""
         seconds = self.linger2 or self.settings.tcp_fin_timeout
+        self.keepalive_ns = 0
         self.fin_wait_ns = now + max(seconds * SECOND, self.rto_ns * 7 // 2)
         self.rearm(self.fin_wait_ns)
 
