@@ -25,7 +25,7 @@ from typing import Any
 from kernel import abi
 from tools.packetdrill.calls import Caller, Endpoints
 from tools.packetdrill.commands import Route
-from tools.packetdrill.host import TCP_INFO_SIZE, Call
+from tools.packetdrill.host import TCP_INFO_SIZE, Call, Host
 from tools.packetdrill.script import SystemCall
 from tools.packetdrill.so.server import address, control, parse_control, sockaddr
 from tools.packetdrill.values import CallMismatch, UnsupportedCall
@@ -252,6 +252,7 @@ def machine(library: Path, more: str = "", anywhere: bool = False) -> Callable[.
         flags = f"{where}mtu={mtu},strict_segments={int(whole)}{more}"
         return SoMachine(library, ends, flags, settings, route)
 
+    make.check = Host.check  # type: ignore[attr-defined]
     return make
 
 
