@@ -32,8 +32,7 @@ class Guard:
     """The guard of one interface. `pointer` is what the device is given."""
 
     __slots__ = (
-        "_addresses", "_generation", "_known", "_last", "_listeners", "_ports", "_seen", "interface", "pointer",
-        "stack",
+        "_addresses", "_known", "_last", "_listeners", "_ports", "_said", "_seen", "interface", "pointer", "stack",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, interface: Interface) -> None:
@@ -47,7 +46,7 @@ class Guard:
         )  # what the counters have been told
         self._known: Any = None
         self._last: bytes | None = None
-        self._generation = -1
+        self._said: list[Any] = []
         self._listeners: list[tuple[Listener, int]] = []
 
     def refresh(self, now: int) -> None:
@@ -60,12 +59,30 @@ class Guard:
         g.offsets = settings.tcp_timestamps == 1
         g.ttl = settings.ip_default_ttl
         listeners = [one for group in self.stack.tcp.listeners.values() for one in group]
-        if self._generation != self.stack.routes.generation or [one for one, _ in self._listeners[::2]] != listeners:
-            self._generation = self.stack.routes.generation
+        says = self._says(listeners)
+        if says != self._said:
+            self._said = says
             self._describe(listeners)
         for i, (listener, _) in enumerate(self._listeners):
             self._ports[i].full = listener.accept_full()
         self._learn()
+
+    def _says(self, listeners: list[Listener]) -> list[Any]:
+        """What `_describe` reads and may change while a socket listens: routes, addresses, settings, options."""
+        settings = self.stack.settings
+        says: list[Any] = [
+            self.stack.routes.generation, self.interface.mtu, settings.tcp_syncookies, settings.tcp_timestamps,
+            settings.tcp_window_scaling, settings.tcp_sack, settings.tcp_ecn, settings.route_min_adv_mss,
+            settings.tcp_rmem[2], settings.rmem_max, settings.tcp_workaround_signed_windows,
+        ]  # fmt: skip
+        for one in listeners:
+            sock = one.sock
+            by_version = [(sock.marks(v)[0], screen.least_ttl(sock, v)) for v in (4, 6)]
+            says += (
+                one, by_version, sock.filter is None, sock.bound_device, sock.v6only, sock.user_mss,
+                sock.rcvbuf, sock.rcvbuf_locked, sock.window_clamp,
+            )  # fmt: skip
+        return says
 
     def _learn(self) -> None:
         """Tell C of the flows that are new. Those that are gone do no harm until the table is full."""

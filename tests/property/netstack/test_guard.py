@@ -99,7 +99,6 @@ def test_the_answer_is_the_stacks(settings: dict[str, int], drawn: tuple[int, An
     host = Host(**settings)
     if user_mss:
         host.sock.setsockopt(6, 2, user_mss)
-        host.guard._generation = -1
         host.guard.refresh(NOW)
     answer = host.ask(syn)
     assert isinstance(answer, bytes)
@@ -161,6 +160,29 @@ def test_what_is_dropped_at_once() -> None:
     assert host.ask(to(4) / syn) == DROP, "the accept queue is full"
     assert host.guard.settle() == 3
     assert (ext.ListenOverflows, ext.ListenDrops, host.stack.counters.tcp.InSegs) == (1, 2, 3)
+
+
+def test_options_and_settings_hold_at_once() -> None:
+    """Also those that are set after listen(): the next batch is answered by them."""
+    host = Host()
+    syn = to(4) / TCP(sport=999, dport=PORT, flags="S", options=[("MSS", 1460)])
+
+    def answer() -> Any:
+        host.guard.refresh(NOW)
+        got = host.ask(syn)
+        return Ether(got) if isinstance(got, bytes) else got
+
+    assert answer()[IP].tos == 0
+    host.sock.setsockopt(0, 1, 0x28)  # IP_TOS
+    assert answer()[IP].tos == 0x28
+    host.sock.setsockopt(6, 2, 700)  # TCP_MAXSEG
+    assert dict(answer()[TCP].options)["MSS"] == 700
+    host.stack.settings.tcp_syncookies = 0
+    assert answer() == PASS, "no cookies: the stack has the word"
+    host.stack.settings.tcp_syncookies = 1
+    assert answer() not in (PASS, DROP)
+    host.sock.setsockopt(0, 21, 250)  # IP_MINTTL
+    assert answer() == PASS, "the stack looks at the TTL"
 
 
 def test_flows_are_learnt_and_the_table_grows() -> None:
