@@ -3,8 +3,8 @@
 Every kind of socket (those of the network stack, Unix ones) has the same calls, given the time, which answer at once or
 raise BlockingIOError; `on_ready(sock)` tells when that may have changed. Here a task sleeps on the wait queues that
 `on_ready` wakes and calls again. After each call the network is driven, so that what the stack wants to send leaves.
-Where the same call stands twice, for a `TcpSocket` and for any other, the first is there for speed: with the class known
-the compiled form calls the method itself, without looking it up.
+Where the same call stands twice, for a `TcpSocket` and for any other, the first is there for speed: with the class
+known the compiled form calls the method itself, without looking it up.
 
 Rules from socket(7), send(2), recv(2): O_NONBLOCK and MSG_DONTWAIT give EAGAIN; SO_RCVTIMEO and SO_SNDTIMEO bound a
 sleep and make an interrupted call EINTR instead of restarting it; a stream send goes on until everything is taken,
