@@ -20,6 +20,7 @@ it defines lasts.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import textwrap
@@ -63,8 +64,8 @@ SO_MEMINFO = 55
 _FIELDS = re.compile(r"\b(?:tcpi|SK)_\w+")
 SECOND = 1_000_000_000
 GIVE_UP = 3_600 * SECOND
-MIN_MTU6 = 1280  # RFC 8200 section 5
 """How long a packet without a time of its own may take before the script has failed."""
+MIN_MTU6 = 1280  # RFC 8200 section 5
 
 
 @dataclass
@@ -223,9 +224,12 @@ class Runner:
         """An option that is a percentage; 0 where it is not given."""
         value = self.script.options.get(name, "0")
         try:
-            return float(value)
+            share = float(value)
         except ValueError:
-            raise ScriptError(self.script.path, 1, f"--{name}={value}: expected a number", "syntax") from None
+            share = math.nan
+        if not math.isfinite(share):
+            raise ScriptError(self.script.path, 1, f"--{name}={value}: expected a number", "syntax")
+        return share
 
     def parse_address(self, name: str, text: str) -> bytes:
         path, line = self.script.path, self.script.option_lines.get(name, 1)

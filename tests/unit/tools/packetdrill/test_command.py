@@ -112,6 +112,7 @@ def test_of_several_connections_packets_have_their_ports(tmp_path: Path, capsys:
     [
         ("--mtu=67", "it is 68 to 65535"), ("--bind_port=65536", "it is 1 to 65535"),
         ("--tolerance_usecs=-1", "it is 0 or more"), ("--tolerance_percent=-0.5", "it is 0 or more"),
+        ("--tolerance_percent=nan", "expected a number"), ("--tolerance_percent=inf", "expected a number"),
         ("--mtu=much", "expected an integer"), ("--local_ip=::1", "the test speaks IPv4"),
         ("--local_ip=here", "'here' is not an IP address"),
     ],
