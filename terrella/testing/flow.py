@@ -118,6 +118,12 @@ class Flow:
     def scaling(self) -> bool:
         return self.both(HAS_WSCALE)
 
+    def another(self, seg: Segment) -> bool:
+        """Whether a segment of ours begins another connection than this flow's. An old SYN that comes again when the
+        connection is over is as good as a new one to a socket that still listens; its peer will reset what it begins
+        (RFC 9293 section 3.5, recovery from an old duplicate SYN)."""
+        return bool(seg.flags & SYN and self.acked and seg.seq != self.iss)
+
     def leaves(self, seg: Segment) -> None:
         """A segment of ours was sent."""
         if seg.flags & SYN:

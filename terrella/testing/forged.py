@@ -31,7 +31,9 @@ def image(
     kind: str, value: int, state: State, addresses: tuple[bytes, bytes], ports: tuple[int, int], echo: int | None
 ) -> bytes | None:
     """The packet, for a receiver in this state; (source, destination). `echo`: the timestamp that it echoes, None
-    without timestamps. None where there is no such packet."""
+    without timestamps. None where there is no such packet. ValueError for a kind that there is not."""
+    if kind not in KINDS:
+        raise ValueError(f"no forged packet is called {kind!r}: it is one of {', '.join(KINDS)}")
     left, right = state.rcv_nxt, max(state.right_edge, state.rcv_nxt)
     seq, ack, flags, text, stamp = left, state.snd_una, ACK, b"", state.ts_recent
     fits = right - left >= len(LITTLE) and state.state in (1, 4, 5)
@@ -39,7 +41,7 @@ def image(
         if right - left < 3:
             return None
         seq, flags = left + 1 + value % (right - left - 1), RST | ACK
-        if seq == max((end for _, end in state.out_of_order), default=-1):
+        if any(seq == end for _, end in state.out_of_order):
             return None  # Linux believes that one as well: what came beyond a hole may have been the last
     elif kind == "rst-outside":
         seq, flags = (right + 1 + value if value & 1 else state.rcv_wup - 2 - value), RST | ACK

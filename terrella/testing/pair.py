@@ -202,7 +202,8 @@ class Pair:
     def _watch(self, side: Side, send: Callable[[Any, Any, int], Any]) -> Callable[[Any, Any, int], Any]:
         def watched(path: Any, frame: Any, now: int) -> Any:
             seg = wire.parse(bytes(frame), frame.gso_size, trusted=True)
-            if seg is not None and seg.sport == side.port and seg.dport == PORTS[OTHER[side.name]]:
+            ours = seg is not None and seg.sport == side.port and seg.dport == PORTS[OTHER[side.name]]
+            if ours and seg is not None and not side.flow.another(seg):
                 state = side.state()
                 if seg.flags & wire.RST and not self.over:
                     side.aborted = True
@@ -391,7 +392,7 @@ class Pair:
 
     def listen(self, name: str) -> int:
         side = self.sides[name]
-        if side.sock is not None or side.listening:
+        if side.sock is not None or side.listening or side.closed:
             return -errno.EINVAL
         side.listener = self.socket(name)
         side.listening = True
@@ -402,7 +403,7 @@ class Pair:
 
     def connect(self, name: str, options: Iterable[tuple[str, int | str]] = ()) -> int:
         side = self.sides[name]
-        if side.sock is not None or side.listening:
+        if side.sock is not None or side.listening or side.closed:
             return -errno.EINVAL
         side.sock = self.socket(name)
         side.connected = True
@@ -526,7 +527,7 @@ class Pair:
         return got
 
     def close(self, name: str) -> int:
-        """Everything this side has open."""
+        """Everything this side has open; it opens nothing any more."""
         side = self.sides[name]
         got = 0
         if side.sock is not None and not side.closed:

@@ -28,10 +28,10 @@ class Oracle:
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         """An event is over, and what it made the side send has left. `cause` is "arrival" (of `seg`, good), "noise"
-        (a packet of no connection, or damaged), "timer" or "call"."""
+        (a packet of no connection, or damaged), "forged" (see `terrella.testing.forged`), "timer" or "call"."""
 
     def got(self, side: Side, offset: int, data: bytes) -> None:
-        """The application read `data`, which begins at this offset of the stream."""
+        """The application read `data`, or looked at it (MSG_PEEK), which begins at this offset of the stream."""
 
     def end_of_stream(self, side: Side) -> None:
         """The application read b""."""

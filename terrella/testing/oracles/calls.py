@@ -6,7 +6,7 @@ import errno
 
 from terrella.testing import probe
 from terrella.testing.oracles.base import Oracle
-from terrella.testing.oracles.stream import FIN_WAIT_1, UNREAD
+from terrella.testing.oracles.stream import FIN_WAIT_1, UNREAD, said
 from terrella.testing.pair import Pair, Side
 from terrella.testing.probe import State
 from terrella.testing.wire import ACK, HALF, MASK, RST, SYN, URG, Segment
@@ -17,11 +17,6 @@ RECEIVING = (ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2)
 POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLRDHUP = 1, 2, 4, 8, 16, 0x2000
 ENDED = (CLOSE_WAIT, 9, 11)  # the peer's FIN has come: CLOSE-WAIT, LAST-ACK, CLOSING
 CALLS = ("read(4", "recv(4")
-
-
-def said(side: Side) -> str:
-    """The last call, with its result."""
-    return next((str(text) for _, kind, text in reversed(side.history) if kind == "call"), "")
 
 
 class Readiness(Oracle):

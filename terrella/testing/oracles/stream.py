@@ -11,7 +11,12 @@ from terrella.testing.wire import FIN, RST, Segment
 
 FIN_WAIT_1, CLOSE_WAIT = 4, 8
 UNREAD = (1, FIN_WAIT_1, 5, CLOSE_WAIT)  # ESTABLISHED to CLOSE-WAIT: where data may wait to be read
-TIME_WAIT_NS = 60_000_000_000
+MS = 1_000_000
+
+
+def said(side: Side) -> str:
+    """The last call, with its result."""
+    return next((str(text) for _, kind, text in reversed(side.history) if kind == "call"), "")
 
 
 class StreamEquality(Oracle):
@@ -85,9 +90,8 @@ class ResetsUnread(Oracle):
         reset, self.reset[side.name] = self.reset[side.name], False
         if cause != "call" or reset or before is None or before.state not in UNREAD or side.closed:
             return
-        said = next((text for _, kind, text in reversed(side.history) if kind == "call"), "")
         unread = before.rcv_nxt - before.copied_seq - (1 if before.state == CLOSE_WAIT else 0)
-        if said.startswith("close(4)") and unread > 0:
+        if said(side).startswith("close(4)") and unread > 0:
             self.fail(side, f"closed with {unread} bytes unread, and no RST was sent", before)
 
 
@@ -105,13 +109,14 @@ class TimeWait(Oracle):
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         if seg.flags & RST:
-            self.over[side.name] = -TIME_WAIT_NS
+            self.over[side.name] = -1 << 60
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         name, flow = side.name, side.flow
         if seg.flags & FIN and state is not None and state.state == FIN_WAIT_1:
             self.first.add(name)
-        if seg.flags & RST and name in self.over and self.pair.now - self.over[name] < TIME_WAIT_NS:
+        whole = side.stack.settings.tcp_timewait_len_ms * MS
+        if seg.flags & RST and name in self.over and self.pair.now - self.over[name] < whole:
             self.fail(side, f"{seg}, {(self.pair.now - self.over[name]) / 1e6:.3f} ms after an orderly end", state)
         done = flow.fin_sent is not None and flow.acked >= flow.fin_sent
         if not done or name not in self.first or flow.fin_arrived is None or seg.flags & RST:

@@ -6,7 +6,7 @@ import pytest
 
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case
-from terrella.testing.links import DROP, MS, ClampMss, Fate, Link, ShiftSequence, StripOptions, Way
+from terrella.testing.links import DROP, DUPLICATE, MS, ClampMss, Fate, Link, ShiftSequence, StripOptions, Way
 from terrella.testing.running import run
 
 PIECES = (Piece(214), Piece(1448, 3000 * MS), Piece(5000, 300 * MS))
@@ -132,6 +132,28 @@ HELD_FIN = exchange(
     Application((Piece(1460, 30 * MS), Piece(15_000), Piece(1460, 30 * MS))), 0, both=False,
 )  # fmt: skip
 """What was missing comes, and with it a FIN that was held: the ACK in FIN-WAIT has the blocks of before (Linux)."""
+
+SYN_TWICE = Link(Way(20 * MS, fates=(Fate(DUPLICATE, 300 * MS),)), Way(20 * MS))
+TAKEN = (("listen", "b"), ("connect", "a"), ("run", 100 * MS), ("accept", "b"), ("send", "a", 1000), ("run", 50 * MS))
+
+OLD_SYN_AFTER_A_RESET = Case(
+    SYN_TWICE, (*TAKEN, ("recv", "b", 2000), ("setsockopt", "a", "SO_LINGER", 0), ("close", "a"), ("run", 1000 * MS))
+)
+"""The connection was reset when its SYN comes again, to a socket that still listens: it begins another connection."""
+
+OLD_SYN_AFTER_AN_END = Case(
+    SYN_TWICE,
+    (*TAKEN, ("shutdown", "a", 1), ("run", 50 * MS), ("recv", "b", 2000), ("shutdown", "b", 1), ("run", 1000 * MS)),
+)
+"""The same after an orderly end: the answer meets TIME-WAIT, and is refused."""
+
+LONG_TIME_WAIT = exchange(
+    Link(Way(MS), Way(MS)), Application((Piece(1000),)), Application(), 0, both=False,
+).but(settings=(("terrella.tcp_timewait_len_ms", 240_000),))  # fmt: skip
+"""TIME-WAIT is as long as the setting says."""
+
+CLOSED_FIRST = Case(steps=(("listen", "b"), ("close", "b"), ("connect", "b"), ("listen", "b")))
+"""A side that has closed opens nothing any more."""
 
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
