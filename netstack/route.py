@@ -349,14 +349,13 @@ class Path:
         settings = self.stack.settings
         lock = False
         if self.version == 4:
-            least = min(settings.route_min_pmtu, self.link_mtu)
-            if mtu < least:
-                mtu, lock = least, True
+            if mtu < settings.route_min_pmtu and mtu <= self.mtu:
+                mtu, lock = min(settings.route_min_pmtu, self.mtu), True
             expires: int = settings.route_mtu_expires
         else:
             mtu = max(mtu, MIN_MTU6)
             expires = settings.route6_mtu_expires
-        if mtu >= self.mtu or self.local or self.locked:
+        if self.local or self.locked or (mtu >= self.mtu and not lock):
             return self.mtu
         self.stack.routes.update_pmtu(self.dst, mtu, now, expires * SECOND, lock)
         return mtu

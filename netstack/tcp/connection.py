@@ -160,6 +160,8 @@ class Connection(Tcb):
         self.rto_max_ns = self.settings.tcp_rto_max_ms * MS
         self.delack_max_ns = self.settings.tcp_delack_max_ms * MS
         sock = self.sock
+        if sock is None and self.listener is not None:
+            sock = self.listener.sock
         if sock is not None:
             timeouts.bounds(self, sock.flags)
             self.set_ip(*pmtu.ip_fields(sock, path))
@@ -175,9 +177,13 @@ class Connection(Tcb):
 
     def reroute(self, now: int) -> None:
         """The routes changed: look the path up again, and keep the old one if there is none any more."""
-        path = self.path
+        path, sock = self.path, self.sock
+        device = sock.bound_device if sock is not None else None
         try:
-            new = self.engine.route(path.dst, path.src)
+            if device is None:
+                new = self.engine.route(path.dst, path.src)
+            else:
+                new = path.stack.route(path.dst, path.src, device)
         except OSError as why:
             path.generation = path.stack.routes.generation
             self.soft_error = why.errno or 0

@@ -49,14 +49,14 @@ def too_big(c: Connection, error: Any, now: int) -> None:
     six = error.version == 6
     if six and (mode in LINK_ONLY or error.mtu - 60 - c.option_bytes >= c.mss_cache):
         return  # as in Linux; or what is sent fits already
-    path = c.path
+    path, before = c.path, c.mtu
     if path.generation != path.stack.routes.generation:
-        c.reroute(now)
+        c.reroute(now)  # the path may have the MTU already, from an error about another connection
         path = c.path
     mtu = path.update_pmtu(error.mtu, now)
     if not six and mode == IP_PMTUDISC_DO and error.mtu < mtu:
         c.soft_error = errno.EMSGSIZE  # packets may not be fragmented, and will not become small enough
-    if mtu >= c.mtu:
+    if mtu >= before:
         return
     if six or (mode != IP_PMTUDISC_DONT and mode not in LINK_ONLY):
         c.icmp_frag_needed(mtu, now)

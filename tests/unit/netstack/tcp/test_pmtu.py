@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from netstack.icmp import IcmpError
-from netstack.socket import IP_MTU_DISCOVER, IPPROTO_IP, SO_ERROR, SOL_SOCKET
+from netstack.socket import IP_MTU_DISCOVER, IP_TTL, IPPROTO_IP, SO_ERROR, SOL_SOCKET
 from tests.unit.netstack.tcp.kit import LOCAL, MASK, MS, REMOTE, Peer, checksum
 
 SYN = "S 0:0(0) win 65535 <mss 1460,sackOK,nop,wscale 7>"
@@ -110,3 +110,45 @@ def test_no_pmtu_disc(mode: int, learnt: int) -> None:
     assert peer.stack.route(bytes([10, 0, 0, 9])).mtu == (1500 if mode == 3 else learnt)
     peer.wait(601_000)
     assert peer.stack.route(REMOTE).mtu == 1500 and peer.now > 600_000 * MS
+
+
+def test_the_path_may_know_already() -> None:
+    """Two connections to one host: the error about the second finds the MTU that the first one's has brought."""
+    peer = Peer()
+    sock = peer.accept(SYN)
+    sock.send(bytes(1460), peer.now)
+    peer.drain()
+    assert fragile(peer) == [(1460, True)]
+    assert peer.stack.route(REMOTE).update_pmtu(1000, peer.now) == 1000
+    too_big(peer, 1000)
+    assert fragile(peer) == [(960, True), (500, True)]
+    too_big(peer, 1000)
+    assert fragile(peer) == []
+
+
+def test_less_than_the_least_locks_a_path_that_has_no_more() -> None:
+    peer = Peer()
+    assert peer.stack.route(REMOTE).update_pmtu(552, peer.now) == 552
+    path = peer.stack.tcp.route(REMOTE)
+    assert not path.locked and path.update_pmtu(552, peer.now) == 552 and path.valid
+    assert path.update_pmtu(551, peer.now) == 552
+    path = peer.stack.tcp.route(REMOTE)
+    assert path.locked and path.mtu == 552
+    peer.wait(601_000)
+    path = peer.stack.tcp.route(REMOTE)
+    assert not path.locked and path.mtu == 1500
+
+
+def test_before_accept_the_options_of_the_listener_outlast_a_change_of_routes() -> None:
+    peer = Peer()
+    listener = peer.listen()
+    listener.setsockopt(IPPROTO_IP, IP_TTL, 255)
+    listener.setsockopt(IPPROTO_IP, IP_MTU_DISCOVER, DONT)
+    peer.send(SYN)
+    peer.send(". 1:1(0) ack 1 win 512")
+    peer.stack.routes.changed()
+    peer.queue.clear()
+    peer.send("P. 1:11(10) ack 1 win 512")
+    peer.wait(100)
+    (_, seen), *_ = peer.queue
+    assert seen.image[8] == 255 and not seen.image[6] & 0x40
