@@ -103,7 +103,7 @@ class Tcp:
     def route(self, dst: bytes, src: bytes | None = None) -> Path:
         """The path between two addresses, shared by all their connections; OSError when there is none."""
         path = self._paths.get((dst, src))
-        if path is not None and path.mtu < path.link_mtu:
+        if path is not None and (path.mtu < path.link_mtu or path.locked):
             path.stack.routes.pmtu_of(dst, path.stack.now)  # may have expired: that changes the generation
         if path is None or path.generation != path.stack.routes.generation:
             if len(self._paths) >= PATHS_MAX:

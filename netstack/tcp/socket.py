@@ -233,9 +233,9 @@ class TcpSocket(Socket):
         if conn.state == CLOSED:
             sock.so_error = errno.ECONNRESET
             sock.shutdown_mask = 3
-        elif conn.fin_received:
-            sock.shutdown_mask = 1
-        sock.hold_port()
+        else:
+            sock.hold_port()
+            sock.shutdown_mask = 1 if conn.fin_received else 0
         conn.sock = sock
         return sock, sock.format_address(sock.remote)
 

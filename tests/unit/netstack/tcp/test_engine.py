@@ -127,3 +127,35 @@ def test_a_socket_whose_attempt_failed_connects_again() -> None:
             sock.connect(("10.0.0.2", peer.rport), peer.now)
         assert caught.value.errno == wanted
     assert sock.local[1] != first
+
+
+def test_a_connection_that_ended_before_accept_holds_no_port() -> None:
+    peer = Peer()
+    door = peer.listen()
+    peer.send("S 0:0(0) win 65535 <mss 1000>")
+    peer.send(". 1:1(0) ack 1 win 512")
+    peer.send("R. 1:1(0) ack 1 win 0")
+    sock, _ = door.accept(peer.now)
+    door.close(peer.now)
+    peer.listen().close(peer.now)
+    sock.bind(("10.0.0.1", 4000))
+    sock.close(peer.now)
+    assert not peer.stack.tcp.bound
+
+
+def test_a_connection_of_one_device_stays_there_when_routes_change() -> None:
+    peer = Peer()
+    stack = peer.stack
+    stack.add_interface("tun1")
+    stack.add_address("tun1", "10.1.0.1/24")
+    stack.add_route("default", dev="tun1", metric=100)
+    sock = stack.socket(2, 1)
+    sock.setsockopt(SOL_SOCKET, SO_BINDTODEVICE, b"tun1")
+    with pytest.raises(BlockingIOError):
+        sock.connect(("192.0.2.9", 80), peer.now)
+    assert [name for name, _ in stack.transmit(peer.now)] == ["tun1"]
+    stack.routes.changed()
+    again = stack.next_deadline()
+    assert again is not None
+    stack.on_deadline(again)
+    assert [name for name, _ in stack.transmit(again)] == ["tun1"]
