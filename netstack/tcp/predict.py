@@ -79,6 +79,7 @@ def acknowledged(c: Connection, seq: int, ack: int, now: int) -> bool:
     if rtt_us <= c.min_rtt_us or now - c.min_rtt_ns > settings.tcp_min_rtt_wlen * SECOND:
         c.min_rtt_us = rtt_us or 1
         c.min_rtt_ns = now
+        c.min_rtt_sacked = False
     rto.sample(c, rtt_us)
     c.rto_ns = rto.computed_ns(c)
     c.backoff = 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from netstack.settings import Settings
 from netstack.tcp import rack
 from netstack.tcp.tcb import CA_OPEN, CA_RECOVERY
+from tests.unit.netstack.tcp.kit import Peer
 
 
 def sender(**names: Any) -> Any:
@@ -83,3 +84,16 @@ def test_it_never_exceeds_the_round_trip_or_a_tick(
     c = sender(min_rtt_us=least, srtt_us=smoothed << 3, rack_steps=steps, reord_seen=int(seen), sacked_out=sacked)
     c.settings.set("terrella.tcp_clock_granularity_us", tick)
     assert 0 <= rack.reo_wnd_us(c) <= max(smoothed, tick)
+
+
+def test_a_predicted_ack_makes_the_least_round_trip_its_own() -> None:
+    peer = Peer()
+    sock = peer.accept()
+    c = sock.conn
+    c.min_rtt_sacked = True
+    sock.send(b"x", peer.now)
+    peer.wait(1)
+    hits = peer.stack.counters.tcpext.TCPHPAcks
+    peer.send(". 1:1(0) ack 2 win 512")
+    assert peer.stack.counters.tcpext.TCPHPAcks == hits + 1
+    assert c.min_rtt_us == 1000 and not c.min_rtt_sacked
