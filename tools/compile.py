@@ -102,11 +102,6 @@ FLEETING = {
     "netstack.tcp.scoreboard.Sent", "netstack.tcp.socket.TcpSocket",
 }  # fmt: skip
 """Classes whose objects come and go with each packet, call or connection: the last that went is the next that comes."""
-ACYCLIC = {
-    "csrc.frame.Frame", "kernel.syscall.buffers.BytesSink", "kernel.syscall.buffers.WholeSource",
-    "netstack.tcp.scoreboard.AckState",
-}  # fmt: skip
-"""Classes whose objects are never part of a cycle: the collector is not told of them."""
 NUMBERS = "kernel.abi"
 """The module whose integers are written out where they are used, though it is not compiled itself."""
 
@@ -179,7 +174,7 @@ def prepared(text: str, values: dict[str, Any], inherited: set[str]) -> str:
         if isinstance(statement, ast.ClassDef):
             kind = f"{values.get('__name__')}.{statement.name}"
             words = ["allow_interpreted_subclasses=True"] * (statement.name in inherited)
-            words += ["free_list_len=1"] * (kind in FLEETING) + ["acyclic=True"] * (kind in ACYCLIC)
+            words += ["free_list_len=1"] * (kind in FLEETING)
             if words:
                 first = min([statement.lineno, *(decorator.lineno for decorator in statement.decorator_list)])
                 lines[first - 2] = f"@_attr({', '.join(words)})"  # a line that was empty, or a comment

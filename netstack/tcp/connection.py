@@ -473,7 +473,7 @@ class Connection(Tcb):
             beside.completed(self, everything=True)
         sock = self.sock
         if sock is not None:
-            sock.shutdown_mask = 3
+            sock.shutdown_mask |= 3
             self.wake_pending = True
             self.wake()
 

@@ -27,4 +27,7 @@ def waits_in_the_way(a: Any, address: bytes, tw: Any) -> bool:
     """Whether a connection in TIME-WAIT keeps that socket from a local port. It shares the port as its socket did."""
     if (a.reuse_addr and tw.reuse_addr) or (tw.reuse_port and a.flags.get(SO_REUSEPORT)):
         return False
-    return not any(address) or tw.key[: (len(tw.key) - 4) // 2] == address
+    theirs: bytes = tw.key[: (len(tw.key) - 4) // 2]
+    if any(address):
+        return theirs == address
+    return len(theirs) == len(address) or (len(theirs) == 4 and not a.v6only)

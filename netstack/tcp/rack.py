@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
 
 TIMEOUT_MIN_NS = 2 * MS  # Linux's TCP_TIMEOUT_MIN: timers, ours and the peer's, may be late by so much
+SHORT_US = 1000  # round trips below a millisecond vary with what the hosts do
 RECOVERY_THRESH = 16  # recoveries for which a widened window persists (section 6.2 step 4)
 
 
@@ -44,9 +45,10 @@ def reo_wnd_us(c: Connection) -> int:
     settle = c.min_rtt_us >> 2
     reo = settle
     if c.rack_steps > 1:
-        # A segment that overtook others may have set min_rtt, a quarter of which then says little about the path. (The
-        # RFC and Linux always take a quarter of min_rtt.)
-        step = srtt >> 2 if c.min_rtt_sacked and 2 * srtt > 3 * c.min_rtt_us else settle
+        # A quarter of min_rtt says little about the path if a segment that overtook others set it, or if most of a
+        # round trip is not the path but the hosts. (The RFC and Linux always take a quarter of min_rtt.)
+        overtaken = c.min_rtt_sacked or c.min_rtt_us < SHORT_US
+        step = srtt >> 2 if overtaken and 2 * srtt > 3 * c.min_rtt_us else settle
         reo += step * (c.rack_steps - 1)
     if reo > srtt:
         reo = srtt

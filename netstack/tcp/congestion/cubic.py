@@ -124,7 +124,7 @@ class Cubic:
                 else:
                     self.k = cube_root(CUBE_FACTOR * (self.last_max_cwnd - cwnd))
                     self.origin = self.last_max_cwnd
-            delay = (self.delay_min * 1000 // JIFFY + 1) * JIFFY  # rounded up to ticks, as Linux has it
+            delay = (self.delay_min * 1000 // JIFFY + 1) * JIFFY  # in ticks, rounded up (Linux)
             t = (now - self.epoch_ns + delay) // MS * 1024 // 1000
             offset = t - self.k
             if offset < 0:

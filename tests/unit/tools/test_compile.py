@@ -95,18 +95,17 @@ def test_computed_slots_are_declared_and_what_only_the_checker_sees_goes() -> No
 
 def test_objects_that_come_and_go_are_kept_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "FLEETING", {"hot.A", "hot.B", "other.C"})
-    monkeypatch.setattr(fast, "ACYCLIC", {"hot.B"})
     made = fast.prepared(
         "from __future__ import annotations\n\n\nclass A:\n    pass\n\n\nclass B:\n    pass\n\n\nclass C:\n    pass\n",
         {"__name__": "hot"}, set(),
     )  # fmt: skip
     lines = made.split("\n")
     assert lines[lines.index("class A:") - 1] == "@_attr(free_list_len=1)"
-    assert lines[lines.index("class B:") - 1] == "@_attr(free_list_len=1, acyclic=True)"
+    assert lines[lines.index("class B:") - 1] == "@_attr(free_list_len=1)"
     assert made.count("@_attr") == 2 and len(lines) == 14
 
 
-@pytest.mark.parametrize("kind", sorted(fast.FLEETING | fast.ACYCLIC))
+@pytest.mark.parametrize("kind", sorted(fast.FLEETING))
 def test_the_classes_of_the_lists_are_there(kind: str) -> None:
     module, _, name = kind.rpartition(".")
     path = module.replace(".", "/") + ".py"

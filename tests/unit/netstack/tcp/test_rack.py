@@ -47,8 +47,15 @@ def test_a_least_round_trip_that_overtaking_made_does_not_bind_it() -> None:
     """By a quarter of SRTT each time."""
     found = [rack.reo_wnd_us(sender(min_rtt_us=40, min_rtt_sacked=True, rack_steps=steps)) for steps in (1, 2, 3, 100)]
     assert found == [10, 6_010, 12_010, 24_000]
+    found = [rack.reo_wnd_us(sender(min_rtt_us=1200, rack_steps=steps)) for steps in (1, 2, 3, 10)]
+    assert found == [300, 600, 900, 3_000]
+
+
+def test_nor_does_one_of_less_than_a_millisecond() -> None:
+    """Most of a round trip is there not the path: by a quarter of SRTT, once that is half as long again."""
     found = [rack.reo_wnd_us(sender(min_rtt_us=40, rack_steps=steps)) for steps in (1, 2, 3, 100)]
-    assert found == [10, 20, 30, 1_000]
+    assert found == [10, 6_010, 12_010, 24_000]
+    assert rack.reo_wnd_us(sender(min_rtt_us=800, srtt_us=1200 << 3, rack_steps=2)) == 400
 
 
 def test_a_clock_that_does_not_resolve_the_path() -> None:
