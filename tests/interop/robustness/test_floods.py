@@ -38,8 +38,11 @@ def test_curl_during_a_syn_flood(kind: str, captured: bool, up: Start, generator
     assert machine.stop() == 0
     assert machine.complaints() == ""
     ext = machine.stats()["TcpExt"]
-    assert ext["SyncookiesRecv"] > 0 and ext["TCPReqQFullDoCookies"] > 0
-    assert ext["SyncookiesSent" if kind == "syn" else "ListenDrops"] > 10_000
+    if kind == "syn":
+        assert ext["SyncookiesRecv"] > 0 and ext["TCPReqQFullDoCookies"] > 0
+        assert ext["SyncookiesSent"] > 10_000
+    else:  # most have no way back and cost little: the stack may have time for all of them, and need no cookies
+        assert ext["ListenDrops"] > 10_000
     if captured:
         assert machine.pcap.stat().st_size > 10_000_000, "what was dealt with early is in the capture too"
         assert tshark(machine.pcap, f"frame.number < 30000 && ({WRONG})", "-c", "30000") == []
