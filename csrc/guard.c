@@ -119,7 +119,7 @@ static int answer(struct trl_guard *g, const struct trl_guard_port *p, const str
         put16(template + 12, k->ethertype);
     }
     ip[0] = k->ip_version == 4 ? 0x45 : 0x60;
-    ip[k->ip_version == 4 ? 8 : 7] = g->ttl;
+    ip[k->ip_version == 4 ? 8 : 7] = p->ttl;
     memcpy(ip + (k->ip_version == 4 ? 12 : 8), k->dst, alen);
     memcpy(ip + (k->ip_version == 4 ? 16 : 24), k->src, alen);
 

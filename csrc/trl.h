@@ -264,7 +264,7 @@ struct trl_guard_address { uint8_t version, prefix; uint8_t address[16]; };     
 /* A listening socket, for one IP version, and what its SYN-ACKs say. */
 struct trl_guard_port {
     uint8_t  version, any, full;    /* any: of every address; full: its accept queue is */
-    uint8_t  timestamps, scaling, sack, ecn, tos;
+    uint8_t  timestamps, scaling, sack, ecn, tos, ttl;
     uint16_t port, mss, user_mss;
     uint16_t window[3];             /* without timestamps; with; with timestamps and window scaling */
     uint8_t  wscale[3];
@@ -274,7 +274,7 @@ struct trl_guard_port {
 struct trl_guard {
     uint8_t  mac[6];                /* ours */
     uint8_t  secret[16];
-    uint8_t  ttl, offsets;          /* offsets: timestamps start somewhere else for every connection */
+    uint8_t  offsets;               /* timestamps start somewhere else for every connection */
     uint8_t  gateway4, gateway6;    /* every address can be answered to the station that sent the frame */
     uint32_t period, clock_ms;      /* the minute of cookies; the timestamp clock */
     uint64_t *known;                /* known flows: hashes, open addressing; known_cap is a power of two */

@@ -35,13 +35,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static uint8_t log[LOG];
     struct trl_guard_address here[2] = {{4, 8, {10, 0, 0, 1}}, {6, 0, {0xfd}}};
     struct trl_guard_port ports[2] = {
-        {.version = 4, .any = 1, .timestamps = 1, .scaling = 1, .sack = 1, .ecn = 1, .port = 80, .mss = 1460,
+        {.version = 4, .any = 1, .timestamps = 1, .scaling = 1, .sack = 1, .ecn = 1, .ttl = 64, .port = 80, .mss = 1460,
          .window = {1, 2, 3}, .wscale = {0, 0, 7}},
-        {.version = 6, .address = {0xfd}, .timestamps = 1, .port = 80, .mss = 1440, .user_mss = 1000, .window = {1, 2, 3}},
+        {.version = 6, .address = {0xfd}, .timestamps = 1, .ttl = 64, .port = 80, .mss = 1440, .user_mss = 1000, .window = {1, 2, 3}},
     };
     if (size < 1)
         return 0;
-    struct trl_guard g = {.mac = {2, 0, 0, 0, 0, 1}, .secret = "sixteen bytes...", .ttl = 64, .offsets = data[0] & 1,
+    struct trl_guard g = {.mac = {2, 0, 0, 0, 0, 1}, .secret = "sixteen bytes...", .offsets = data[0] & 1,
                           .gateway4 = data[0] >> 1 & 1, .gateway6 = data[0] >> 2 & 1, .period = data[0], .clock_ms = data[0] * 977u,
                           .known = known, .known_cap = FLOWS, .addresses = here, .addresses_n = 2, .ports = ports, .ports_n = 2,
                           .log = data[0] & 8 ? log : NULL, .log_cap = LOG};

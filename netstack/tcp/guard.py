@@ -57,7 +57,6 @@ class Guard:
         g.clock_ms = (now // MS + (TS_BEGIN if settings.tcp_timestamps != 1 else 0)) & 0xFFFFFFFF
         g.allow = (ALLOWANCE,) * lib.TRL_GUARD_CLASSES
         g.offsets = settings.tcp_timestamps == 1
-        g.ttl = settings.ip_default_ttl
         listeners = [one for group in self.stack.tcp.listeners.values() for one in group]
         says = self._says(listeners)
         if says != self._said:
@@ -74,10 +73,11 @@ class Guard:
             self.stack.routes.generation, self.interface.mtu, settings.tcp_syncookies, settings.tcp_timestamps,
             settings.tcp_window_scaling, settings.tcp_sack, settings.tcp_ecn, settings.route_min_adv_mss,
             settings.tcp_rmem[2], settings.rmem_max, settings.tcp_workaround_signed_windows,
+            settings.ip_default_ttl, settings.conf6_hop_limit,
         ]  # fmt: skip
         for one in listeners:
             sock = one.sock
-            by_version = [(sock.marks(v)[0], screen.least_ttl(sock, v)) for v in (4, 6)]
+            by_version = [(sock.marks(v), screen.least_ttl(sock, v)) for v in (4, 6)]
             says += (
                 one, by_version, sock.filter is None, sock.bound_device, sock.v6only, sock.user_mss,
                 sock.rcvbuf, sock.rcvbuf_locked, sock.window_clamp,
@@ -141,7 +141,10 @@ class Guard:
         entry.timestamps = settings.tcp_timestamps != 0
         entry.scaling = settings.tcp_window_scaling != 0
         entry.sack, entry.ecn = settings.tcp_sack != 0, settings.tcp_ecn in (1, 2)
-        entry.tos, entry.user_mss = sock.marks(version)[0] & 0xFC, sock.user_mss
+        tos, ttl = sock.marks(version)
+        if ttl < 0:
+            ttl = settings.ip_default_ttl if version == 4 else settings.conf6_hop_limit
+        entry.tos, entry.ttl, entry.user_mss = tos & 0xFC, ttl, sock.user_mss
         mss = options.advertised_mss(version, self.interface.mtu, {}, sock.user_mss, settings.route_min_adv_mss)
         entry.mss = mss
         space = sock.rcvbuf * window.DEFAULT_RATIO >> 8

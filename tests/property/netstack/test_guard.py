@@ -93,10 +93,27 @@ def syns(draw: st.DrawFn) -> tuple[int, Any]:
     return version, to(version) / TCP(sport=sport, dport=PORT, flags=flags, seq=seq, options=options)
 
 
-@given(SETTINGS, syns(), st.sampled_from([0, 0, 500, 1000]))
-def test_the_answer_is_the_stacks(settings: dict[str, int], drawn: tuple[int, Any], user_mss: int) -> None:
+MARKS = st.fixed_dictionaries(
+    {},
+    optional={
+        (0, 1): st.integers(0, 255),  # IP_TOS
+        (0, 2): st.integers(1, 255),  # IP_TTL
+        (41, 67): st.integers(0, 255),  # IPV6_TCLASS
+        (41, 16): st.integers(0, 255),  # IPV6_UNICAST_HOPS
+    },
+)
+"""(level, name): what the listener's packets say in their IP headers."""
+
+
+@given(SETTINGS, syns(), st.sampled_from([0, 0, 500, 1000]), MARKS)
+def test_the_answer_is_the_stacks(
+    settings: dict[str, int], drawn: tuple[int, Any], user_mss: int, marks: dict[tuple[int, int], int]
+) -> None:
     version, syn = drawn
     host = Host(**settings)
+    for (level, name), value in marks.items():
+        host.sock.setsockopt(level, name, value)
+    host.guard.refresh(NOW)
     if user_mss:
         host.sock.setsockopt(6, 2, user_mss)
         host.guard.refresh(NOW)
@@ -175,6 +192,13 @@ def test_options_and_settings_hold_at_once() -> None:
     assert answer()[IP].tos == 0
     host.sock.setsockopt(0, 1, 0x28)  # IP_TOS
     assert answer()[IP].tos == 0x28
+    assert answer()[IP].ttl == 64
+    host.stack.settings.ip_default_ttl = 50
+    assert answer()[IP].ttl == 50
+    host.sock.setsockopt(0, 2, 33)  # IP_TTL
+    assert answer()[IP].ttl == 33
+    host.sock.setsockopt(0, 2, -1)
+    assert answer()[IP].ttl == 50
     host.sock.setsockopt(6, 2, 700)  # TCP_MAXSEG
     assert dict(answer()[TCP].options)["MSS"] == 700
     host.stack.settings.tcp_syncookies = 0
