@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
-from tools.errors import CommandError
+from tools.errors import FAILED, CommandError
+from tools.output import STORAGE
 
 COMMANDS = {  # name: (module, one line of help)
     "demo": ("tools.demo", "two machines, a lossy slow link, a file moved across: plot, strace and capture (no root)"),
@@ -83,6 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more on its way out
         return 1
+    except OSError as why:
+        if why.errno not in STORAGE:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        where = f"{why.filename}: " if why.filename else ""
+        print(f"terrella: what {chosen} writes: {where}{why.strerror}", file=sys.stderr)
+        return FAILED if chosen in ("run", "sh") else 1
 
 
 if __name__ == "__main__":

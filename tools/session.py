@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tools.disk import attach_disks, open_disks
 from tools.errors import FAILED, CommandError
+from tools.output import output
 from tools.program import ProgramError, read_program
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
             cleanup.callback(strace.close)
             cleanup.callback(machine.trace.remove, strace)  # before the machine kills what is left
         if args.perfetto:
-            record(args.perfetto, cleanup, machine)
+            record(args.perfetto, cleanup, machine, status=FAILED)
         if source is not None:
             program = machine.exec(source, args.program, list(argv), _environment(options))
         else:
@@ -111,18 +112,11 @@ def kernel_says(line: str) -> None:
     print(f"{LINE}{line}", file=sys.stderr, flush=True)
 
 
-def _created(path: str) -> IO[bytes]:
-    try:
-        return open(path, "wb")
-    except OSError as why:
-        raise CommandError(f"--perfetto {path}: {why.strerror}", FAILED) from why
-
-
-def record(path: str, cleanup: ExitStack, *machines: Machine) -> None:
+def record(path: str, cleanup: ExitStack, *machines: Machine, status: int = 1) -> None:
     """`--perfetto`: a trace of these machines into a file, complete when `cleanup` is left."""
     from tools.perfetto.record import Recorder
 
-    file = cleanup.enter_context(_created(path))
+    file = cleanup.enter_context(output(path, "wb", f"--perfetto {path}", status))
     recorder = Recorder(file, machines[0].timeline.epoch_ns)
     for machine in machines:
         recorder.follow(machine)
@@ -144,10 +138,7 @@ def _trace_file(args: argparse.Namespace, options: Options | None, cleanup: Exit
     name = args.strace_file or (options.output if options is not None else "")
     if name:
         mode = "a" if options is not None and options.append else "w"
-        try:
-            return cleanup.enter_context(open(name, mode))
-        except OSError as why:
-            raise CommandError(f"strace into {name}: {why.strerror}", FAILED) from why
+        return cleanup.enter_context(output(name, mode, f"strace into {name}", FAILED))
     return sys.stderr if args.strace or options is not None else None
 
 

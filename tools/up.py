@@ -13,7 +13,6 @@ import argparse
 import errno
 import gc
 import ipaddress
-import json
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools import disk
 from tools.errors import CommandError
+from tools.output import check_writable, saying, unwritten, write_whole
 
 if TYPE_CHECKING:
     from drivers.clock import RealTimeline
@@ -121,19 +121,6 @@ def check_words(words: Mapping[str, object]) -> None:
             raise CommandError(f"--{name} needs --rate: a line without one is never busy, and no frame waits", 2)
 
 
-def check_stats(path: str | None) -> None:
-    """The file is written at the end: say now that it cannot be."""
-    if path is None:
-        return
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path):
-        raise CommandError(f"--stats {path}: {os.strerror(errno.EISDIR)}")
-    if not os.path.isdir(folder):
-        raise CommandError(f"--stats {path}: {os.strerror(errno.ENOENT)}")
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        raise CommandError(f"--stats {path}: {os.strerror(errno.EACCES)}")
-
-
 def run(args: argparse.Namespace) -> int:
     if not sys.platform.startswith("linux"):
         raise CommandError("a TAP needs Linux; `terrella demo` and `terrella run` do not")
@@ -151,7 +138,7 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
     from tools.session import kernel_says
 
     source = _read(args.program)
-    check_stats(args.stats)
+    check_writable("--stats", args.stats)
     check_words({name: value for name in IMPAIRMENTS if (value := getattr(args, name)) is not None})
     stopped: list[int] = []
     with ExitStack() as cleanup:
@@ -179,9 +166,14 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
             log.follow(machine.stack)
         before = signal.signal(signal.SIGUSR1, lambda number, frame: timeline.post(lambda now: _show(machine, now)))
         cleanup.callback(signal.signal, signal.SIGUSR1, before)
-        before = signal.signal(
-            signal.SIGUSR2, lambda number, frame: timeline.post(lambda now: _write_stats(args.stats, machine, device))
-        )
+
+        def stats_now(now: int) -> None:
+            try:
+                _write_stats(args.stats, machine, device)
+            except CommandError as why:  # there is the end to write them
+                print(f"terrella: {why}", file=sys.stderr, flush=True)
+
+        before = signal.signal(signal.SIGUSR2, lambda number, frame: timeline.post(stats_now))
         cleanup.callback(signal.signal, signal.SIGUSR2, before)
         _attach(machine, device, args, capture)
         _boot(machine, source, args.program)
@@ -222,8 +214,8 @@ def _open_capture(path: str | None, timeline: RealTimeline, cleanup: ExitStack) 
     try:
         capture = Pcapng(path, timeline.epoch_ns)
     except OSError as why:
-        raise CommandError(f"--pcap {path}: {why.strerror}") from why
-    cleanup.callback(capture.close)
+        raise unwritten(f"--pcap {path}", why) from why
+    cleanup.callback(saying, f"--pcap {path}", capture.close)
     return capture
 
 
@@ -235,8 +227,8 @@ def _open_log(path: str | None, timeline: RealTimeline, cleanup: ExitStack) -> W
     try:
         log = WhyLog(path, timeline.epoch_ns)
     except OSError as why:
-        raise CommandError(f"--why {path}: {why.strerror}") from why
-    cleanup.callback(log.close)
+        raise unwritten(f"--why {path}", why) from why
+    cleanup.callback(saying, f"--why {path}", log.close)
     return log
 
 
@@ -330,14 +322,4 @@ def _write_stats(path: str | None, machine: Machine, device: NetDevice) -> None:
     from tools.live import live
 
     groups["Live"] = live(machine)
-    write_whole(path, groups)
-
-
-def write_whole(path: str, groups: Mapping[str, Mapping[str, int]]) -> None:
-    """JSON to a file; who reads it while it is written again sees it whole."""
-    fresh = f"{path}.new" if os.path.isfile(path) else path
-    with open(fresh, "w") as file:
-        json.dump(groups, file, indent=1)
-        file.write("\n")
-    if fresh != path:
-        os.replace(fresh, path)
+    saying(f"--stats {path}", lambda: write_whole(path, groups))

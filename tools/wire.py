@@ -23,16 +23,15 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
+from tools.output import check_writable, saying, write_whole
 from tools.up import (
     IMPAIRMENTS,
-    check_stats,
     check_words,
     cidr,
     configure_machine,
     explain_tap,
     serve,
     word_of,
-    write_whole,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         return to_machine(args)
     if args.program or args.neighbour:
         raise CommandError("--program and --neighbour are a machine's: say --machine CIDR too", 2)
-    check_stats(args.stats)
+    check_writable("--stats", args.stats)
     ways = impairments(args)
     from drivers.clock import RealTimeline
     from drivers.net.impair import Joined
@@ -129,7 +128,13 @@ def run(args: argparse.Namespace) -> int:
         def show(now: int) -> None:
             print(summary(joined), file=sys.stderr, flush=True)
 
-        asked = {signal.SIGUSR1: show, signal.SIGUSR2: lambda now: write_stats(args.stats, joined, ends)}
+        def stats_now(now: int) -> None:
+            try:
+                write_stats(args.stats, joined, ends)
+            except CommandError as why:  # there is the end to write them
+                print(f"terrella: {why}", file=sys.stderr, flush=True)
+
+        asked = {signal.SIGUSR1: show, signal.SIGUSR2: stats_now}
         for number in asked:
             before = signal.signal(number, lambda number, frame: timeline.post(asked[signal.Signals(number)]))
             cleanup.callback(signal.signal, number, before)
@@ -204,4 +209,4 @@ def write_stats(path: str | None, joined: Joined, ends: tuple[str | None, str | 
         except OSError:  # the namespace has gone; what we counted ourselves is still known
             counters = device.counters
         groups[device.name if device.name not in groups else f"{device.name} (b)"] = counters
-    write_whole(path, groups)
+    saying(f"--stats {path}", lambda: write_whole(path, groups))
