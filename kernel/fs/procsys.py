@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kernel.abi import CAP_LAST_CAP, EINVAL, NGROUPS_MAX
+from kernel.abi import CAP_LAST_CAP, EINVAL, ENOENT, NGROUPS_MAX
 from kernel.fs.procnode import RELEASE, VERSION, Node, directory, text
 from kernel.fs.vfs import error
+from netstack.tcp import congestion
 
 Tree = dict[str, Any]
 """A name to its Node, or to the names below it."""
@@ -104,7 +105,10 @@ def _shown(settings: Any, name: str) -> Callable[[], str]:
 def _setter(machine: Any, name: str) -> Callable[[Any, bytes], None]:
     def store(task: Any, data: bytes) -> None:
         try:
-            machine.stack.settings.set(name, data.decode("ascii").strip())
+            value = data.decode("ascii").strip()
+            if name == "net.ipv4.tcp_congestion_control" and value not in congestion.available():
+                raise error(ENOENT, name)  # tcp_set_default_congestion_control
+            machine.stack.settings.set(name, value)
         except (UnicodeDecodeError, ValueError):
             raise error(EINVAL, name) from None
         machine.network.tuned()

@@ -22,8 +22,9 @@ from tools.packetdrill import runner as running
 from tools.packetdrill import wire
 from tools.packetdrill.compare import difference
 from tools.packetdrill.parser import parse
-from tools.packetdrill.runner import Runner, Verdict, run_file, run_text
+from tools.packetdrill.runner import Runner, run_file, run_text
 from tools.packetdrill.script import Script, TcpPacket
+from tools.packetdrill.verdict import Verdict
 
 HERE = Path(__file__).parent
 SCRIPTS = sorted(HERE.glob("tcp/*.pkt"))

@@ -29,8 +29,7 @@ def remark(error: ScriptError, history: History, comments: dict[int, str], uncla
     that were not, or the next one, which came too late. It stands before the stack's own reason.
     """
     sent = [place for place, (_, direction, _) in enumerate(history) if direction == "out"]
-    late = error.message.startswith("timing: no packet")
-    at = len(sent) - unclaimed - (0 if late else 1)
+    at = len(sent) - unclaimed - (0 if error.late else 1)
     if error.kind == "mismatch" and error.actual and 0 <= at < len(sent):
         said = [f"line {error.line}: {error.message}; expected {error.expected}", comments.get(sent[at], "")]
         comments[sent[at]] = "\n".join(filter(None, said))

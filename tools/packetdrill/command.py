@@ -11,9 +11,11 @@ import os
 import sys
 
 from tools.errors import CommandError
+from tools.packetdrill import imports
 from tools.packetdrill.options import FLAGS, HONOURED, WITHOUT_EFFECT
-from tools.packetdrill.runner import Verdict, run_file
+from tools.packetdrill.runner import run_file
 from tools.packetdrill.script import ScriptError
+from tools.packetdrill.verdict import Verdict
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +39,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-linux", action="store_true", help="against the host's own kernel, in real time; needs root"
     )
+    parser.add_argument(
+        "--import", metavar="FILE", action="append", default=[], dest="files",
+        help="a Python file to import first, with a congestion control of your own",
+    )  # fmt: skip
     parser.add_argument("--captures", metavar="DIR", help="where a failing script leaves its pcapng (default: none)")
 
 
@@ -49,6 +55,12 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(f"--captures {args.captures}: it is a file, and a directory is wanted", 2) from None
         except OSError as why:
             raise CommandError(f"--captures {args.captures}: {why.strerror}") from why
+    if args.files and args.on_linux:
+        raise CommandError("--import: the host's kernel has its own congestion controls", 2)
+    try:
+        imports.load(args.files)
+    except ValueError as why:
+        raise CommandError(str(why), 2) from why
     names = (*HONOURED, *FLAGS, *WITHOUT_EFFECT)
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.define:

@@ -21,7 +21,7 @@ from kernel.machine import Machine
 from kernel.sched.wait import WaitQueue
 from netstack.settings import Settings
 from netstack.tcp.why import observe
-from tools.packetdrill import captures
+from tools.packetdrill import captures, imports
 from tools.packetdrill.calls import Caller, Endpoints
 from tools.packetdrill.commands import Route
 from tools.packetdrill.script import SystemCall
@@ -115,6 +115,7 @@ class Host:
     def check(name: str, value: str) -> None:
         """KeyError or OSError for a setting or a value that there is not."""
         Settings.spec(name).check(value)
+        imports.check(name, value)
 
     def __init__(self, ends: Endpoints, mtu: int, settings: dict[str, str], route: Route, whole: bool = False) -> None:
         self.ends = ends
@@ -187,6 +188,7 @@ class Host:
         self.device.whole = self.whole and route.gso
 
     def set_sysctl(self, name: str, value: str) -> None:
+        imports.check(name, value)
         self.machine.stack.settings.set(name, value)
 
     # -- time

@@ -13,28 +13,23 @@ their tick, give or take the tolerance. Many public scripts write them carelessl
 look at them unless told to: where no --tcp_ts_tick_usecs is given, and most values of a script (two at least) do not
 fit its own times, they are taken for careless and not checked. One wrong value that only
 repeats the one before is no failure by itself: many scripts go on with a copy.
-
-Code. `%{ ... }%` is Python over TCP_INFO of the connection as it is at that moment; it is run then and there, and what
-it defines lasts.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-from tools.packetdrill import commands, wire
+from tools.packetdrill import commands, imports, wire
 from tools.packetdrill.calls import Endpoints
 from tools.packetdrill.captures import remark
+from tools.packetdrill.codeblocks import CodeBlocks, say
 from tools.packetdrill.compare import difference, packet_text
 from tools.packetdrill.host import Call, Host
-from tools.packetdrill.info import CODE_SYMBOLS, failed_at, meminfo, tcp_info
 from tools.packetdrill.linuxhost import LinuxHost, in_child
 from tools.packetdrill.mapping import Flow
 from tools.packetdrill.options import trouble
@@ -57,40 +52,13 @@ from tools.packetdrill.script import (
     TimeKind,
     UdpPacket,
 )
-from tools.packetdrill.signatures import near
+from tools.packetdrill.verdict import Verdict
 
 USEC = 1_000
-SO_MEMINFO = 55
-_FIELDS = re.compile(r"\b(?:tcpi|SK)_\w+")
 SECOND = 1_000_000_000
 GIVE_UP = 3_600 * SECOND
 """How long a packet without a time of its own may take before the script has failed."""
 MIN_MTU6 = 1280  # RFC 8200 section 5
-
-
-@dataclass
-class Verdict:
-    """What came of one script. `events` is how many of its events were carried out."""
-
-    path: str
-    passed: bool
-    events: int
-    error: ScriptError | None = None
-    capture: str | None = None
-    warnings: list[ScriptError] = field(default_factory=list)
-    """What was wrong, and no failure because of --non_fatal."""
-    history: list[tuple[int, str, bytes]] = field(default_factory=list)
-    """Everything that crossed the device: time, "in" or "out", IP packet."""
-
-    def as_dict(self) -> dict[str, object]:
-        out: dict[str, object] = {"script": self.path, "passed": self.passed, "events": self.events}
-        if self.error is not None:
-            out["error"] = self.error.as_dict()
-        if self.warnings:
-            out["warnings"] = [warning.as_dict() for warning in self.warnings]
-        if self.capture is not None:
-            out["capture"] = self.capture
-        return out
 
 
 def run_file(
@@ -129,6 +97,8 @@ def run_text(
 ) -> Verdict:
     """Parse and run a script given as text, on a machine of that kind."""
     given = dict(options or {})
+    if (why := imports.missing(text, path)) is not None:
+        return Verdict(path, False, 0, ScriptError(path, 0, why, "unsupported"))
     try:
         script = parse(text, path, dict(item.split("=", 1) for item in given.pop("define", "").split("\n") if item))
         script.options = {**script.options, **given}
@@ -181,7 +151,7 @@ class Runner:
         self.local, self.remote = self.parse_address("local_ip", local), self.parse_address("remote_ip", remote)
         self.flow: Flow | None = None
         self.flows: dict[tuple[int, int], Flow] = {}  # those that packets with ports name
-        self.names: dict[str, object] = {"print": _print, "sys": sys, "traceback": traceback}
+        self.blocks = CodeBlocks(script.path)
         self.listening = False
         self.connecting = False
         self.next_port = 40_000
@@ -297,10 +267,10 @@ class Runner:
         for now, way, image in self.host.history[self.told :]:
             seen = wire.read(image, now)
             text = "no packet that a script speaks of" if seen is None else self.text(seen, inbound=way == "in")
-            _print(f"{way:>3} {text if seen is not None else f'{now / SECOND:.6f} {text}'}")
+            say(f"{way:>3} {text if seen is not None else f'{now / SECOND:.6f} {text}'}")
         self.told = len(self.host.history)
         if event is not None:
-            _print(f"    {self.host.now / SECOND:.6f} line {event.line}: {event.source}")
+            say(f"    {self.host.now / SECOND:.6f} line {event.line}: {event.source}")
 
     def event(self, event: Event) -> None:
         base = self.base(event)
@@ -320,7 +290,7 @@ class Runner:
             self.command(event.line, action.line, self.host.set_sysctl)
             self.host.update_route(self.route)
         elif isinstance(action, Code):
-            self.code(event, action)
+            self.blocks.run(event, action, self.host, self.test_fd)
         else:
             self.inject(event, action)
 
@@ -404,7 +374,9 @@ class Runner:
                 if late:
                     seen = wire.read(self.host.sent[0][1], self.host.now)
                     text = self.text(seen) if seen is not None else ""
-                raise self.fault(event, f"timing: no packet until {limit / SECOND:.6f} s{after}", actual=text)
+                trouble = self.fault(event, f"timing: no packet until {limit / SECOND:.6f} s{after}", actual=text)
+                trouble.late = late
+                raise trouble
             self.check_calls()
 
     def matches(self, event: Event, live: wire.Live, wanted: Packet) -> bool:
@@ -653,39 +625,6 @@ class Runner:
         if pending.error is not None:
             call, (_, got, came) = pending.error.partition(":")[0], pending.error.rpartition(", got ")
             raise self.fault(event, pending.error, actual=f"{call}: {came}" if got else "")
-
-    def code(self, event: Event, code: Code) -> None:
-        names = self.names
-        names.update(CODE_SYMBOLS)
-        if self.test_fd is not None:
-            names.update(tcp_info(self.host.tcp_info(self.test_fd)))
-            if "SK_MEMINFO" in code.text:
-                names.update(meminfo(self.host.option(self.test_fd, 1, SO_MEMINFO, 36)))
-        text = "\n" * (event.line - 1) + textwrap.dedent(code.text) + "\n\n"  # its lines are those of the script
-        try:
-            exec(compile(text, self.script.path, "exec"), names)
-        except Exception as error:
-            raise self.code_fault(event, error, text) from None
-
-    def code_fault(self, event: Event, error: Exception, text: str) -> ScriptError:
-        """What went wrong in code, at its own line."""
-        line, statement = failed_at(error, self.script.path, text)
-        kind, actual = "syntax", ""
-        if isinstance(error, AssertionError):
-            kind, message = "mismatch", f"assertion failed: {str(error) or statement or event.source}"
-            used = [name for name in dict.fromkeys(_FIELDS.findall(statement)) if name in self.names]
-            actual = ", ".join(f"{name} = {self.names[name]}" for name in used)
-        elif isinstance(error, NameError):
-            kind, message = "unsupported", f"unsupported: code: {error}{near(error.name or '', self.names)}"
-        else:
-            said = error.msg if isinstance(error, SyntaxError) else error
-            message = f"code: {type(error).__name__}: {said}"
-        return ScriptError(self.script.path, line or event.line, message, kind, statement or event.source, actual)
-
-
-def _print(*values: object) -> None:
-    """`print` of code blocks: standard output is the verdicts'."""
-    print(*values, file=sys.stderr)
 
 
 def _packet(action: object) -> bool:

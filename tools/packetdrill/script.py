@@ -222,7 +222,10 @@ class ScriptError(Exception):
     """The script can't be read, asks for something unsupported, or what happened is not what it says.
 
     `path` and `line` say where; `kind` is "syntax", "unsupported" or "mismatch"; `expected` and `actual` are text.
+    `late`: the packet came when the script had given it up, so that no event has claimed it.
     """
+
+    late = False
 
     def __init__(
         self, path: str, line: int, message: str, kind: str = "mismatch", expected: str = "", actual: str = ""

@@ -199,6 +199,12 @@ def test_what_is_the_users_own_is_found_again(tmp_path: Path) -> None:
         assert failed.returncode == 1 and f"replay: {line}" in failed.stderr, failed.stderr
         again = python("-m", "terrella.testing.replay", str(tmp_path / f"kept/mine-{rule}.pkt"), where=tmp_path.parent)
         assert again.returncode == 1 and rule in again.stderr, again.stderr
+    packetdrill = ("-m", "tools.cli", "packetdrill")
+    kept = python(*packetdrill, "kept/mine-Reduction.pkt")
+    assert kept.returncode == 1 and f"--import {tmp_path}/mine.py" in kept.stdout, kept.stdout
+    assert "`python -m terrella.testing.replay kept/mine-Reduction.pkt`" in kept.stdout
+    kept = python(*packetdrill, "--import", "mine.py", "kept/mine-Reduction.pkt")
+    assert kept.returncode == 0 and kept.stdout == "ok    kept/mine-Reduction.pkt\n", kept.stdout
     (tmp_path / "mine.py").rename(tmp_path / "theirs.py")
     gone = python("-m", "terrella.testing.replay", "kept/mine-Reduction.json")
     assert gone.returncode == 2 and "mine.py" in gone.stderr and "--import" in gone.stderr

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.packetdrill.captures import remark
 from tools.packetdrill.runner import run_file, run_text
+from tools.packetdrill.script import ScriptError
 from tools.pcapng import packets
 
 SCRIPT = """
@@ -50,6 +52,17 @@ def test_the_packet_that_is_wrong_says_so(more: str, at: int | None, said: str, 
     assert list(found) == ([] if at is None else [at])
     if at is not None:
         assert found[at].startswith(said) and found[at].partition("\n")[2], "and why the stack sent it"
+
+
+@pytest.mark.parametrize(("late", "at"), [(False, 1), (True, 2)])
+def test_which_packet_it_is_does_not_hang_on_the_words(late: bool, at: int) -> None:
+    """The one claimed last, or the one that no event has claimed: whatever the message says."""
+    for message in ("ack: expected 7, got 1", "timing: no packet until 1.000000 s; none came"):
+        error = ScriptError("x.pkt", 3, message, expected="this", actual="that")
+        error.late = late
+        comments: dict[int, str] = {}
+        remark(error, [(0, "out", b""), (0, "out", b""), (0, "out", b""), (0, "in", b"")], comments, unclaimed=1)
+        assert comments == {at: f"line 3: {message}; expected this"}
 
 
 SCRIPTS = sorted((Path(__file__).resolve().parents[3] / "conformance").rglob("*.pkt"))

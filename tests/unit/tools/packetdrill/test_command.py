@@ -136,3 +136,17 @@ def test_wrong_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert left.value.code == 2
     said = capsys.readouterr().err
     assert "usage: terrella packetdrill" in said and "--tolerence_usecs=3 (did you mean --tolerance_usecs?)" in said
+
+
+def test_a_congestion_control_that_is_not_there_is_said_to_be_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "`sysctl -q net.ipv4.tcp_congestion_control=nobodys`\n"
+    for script in (GOOD.replace("    0 socket", line + "    0 socket"), GOOD + "   +0 " + line):
+        found = verdict(script, tmp_path, capsys)
+        assert found["kind"] == "unsupported" and "no congestion control 'nobodys' here" in str(found["message"])
+        assert verdict(script.replace("nobodys", "reno"), tmp_path, capsys)["passed"]
+    assert main(["packetdrill", "--import", str(tmp_path / "none.py"), "x.pkt"]) == 2
+    assert "none.py is no file to import" in capsys.readouterr().err
+    assert main(["packetdrill", "--on-linux", "--import", __file__, "x.pkt"]) == 2
+    assert "the host's kernel has its own" in capsys.readouterr().err
