@@ -49,7 +49,7 @@ class Tcp:
         "_challenge_count", "_challenge_second", "_paths", "_requests", "_requests_timer", "_route", "_seg",
         "_tw_queue", "_tw_timer", "arriving", "batch", "bound", "connection", "counters", "listeners", "log", "rng",
         "saved", "screens", "secret", "send", "settings", "straight", "table", "tcpext", "timers", "told", "tw_count",
-        "why",
+        "tw_ports", "why",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +90,7 @@ class Tcp:
         self._tw_queue: deque[tuple[int, TimeWait]] = deque()
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
+        self.tw_ports: dict[int, TimeWait] = {}  # the newest of each local port; `older` leads to the rest
         self._requests: deque[tuple[int, Request]] = deque()
         self._requests_timer = timers.timer(self._expire_requests)
         self._challenge_second = -1
@@ -356,10 +357,12 @@ class Tcp:
         return any(waits_in_the_way(sock, address, tw) for tw in self.time_waits(port))
 
     def time_waits(self, port: int) -> list[TimeWait]:
-        wire = port.to_bytes(2, "big")
-        if not self.tw_count:
-            return []
-        return [e for e in self.table.values() if e.__class__ is TimeWait and e.key[-4:-2] == wire]
+        found: list[TimeWait] = []
+        tw = self.tw_ports.get(port)
+        while tw is not None:
+            found.append(tw)
+            tw = tw.older
+        return found
 
     def pick_bind_port(self, sock: Any, address: bytes) -> int:
         """A free port for bind to port 0, or 0 when there is none."""
@@ -430,6 +433,10 @@ class Tcp:
         tw = TimeWait(c, now)
         self.table[c.key] = tw
         self.tw_count += 1
+        older = tw.older = self.tw_ports.get(tw.lport)
+        if older is not None:
+            older.newer = tw
+        self.tw_ports[tw.lport] = tw
         tw.restart(now)
 
     def queue_time_wait(self, tw: TimeWait) -> None:
@@ -441,6 +448,16 @@ class Tcp:
         if self.table.get(tw.key) is tw:
             del self.table[tw.key]
             self.tw_count -= 1
+            older, newer = tw.older, tw.newer
+            if older is not None:
+                older.newer = newer
+            if newer is not None:
+                newer.older = older
+            elif older is not None:
+                self.tw_ports[tw.lport] = older
+            else:
+                del self.tw_ports[tw.lport]
+            tw.older = tw.newer = None
 
     def _expire_time_waits(self, now: int) -> None:
         """2 MSL are over (60 s, as Linux has it). A block that was restarted stands further back in the queue."""

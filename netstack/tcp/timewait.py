@@ -78,6 +78,8 @@ class TimeWait:
         "key",
         "last_oow_ns",
         "lport",
+        "newer",
+        "older",
         "path",
         "rcv_nxt",
         "reuse_addr",
@@ -115,6 +117,8 @@ class TimeWait:
         self.last_oow_ns = 0
         self.since_ns = now
         self.deadline_ns = 0
+        self.older: TimeWait | None = None  # of the same local port: a list that the engine keeps
+        self.newer: TimeWait | None = None
 
     def segment_arrives(self, seg: Segment, now: int) -> None:
         """RFC 9293 section 3.10.7.4 for TIME-WAIT: the peer's FIN is acknowledged again, and 2 MSL begin anew; a new
