@@ -228,8 +228,8 @@ class Connection(Tcb):
         metrics = path.metrics or {}
         self.iss = self.engine.isn(self.key, now)
         self.snd_una = self.snd_sml = self.iss
-        self.snd_nxt = self.write_seq = self.iss + 1
-        self.rtt_seq = self.pushed_seq = self.iss
+        self.snd_nxt = self.write_seq = self.pushed_seq = self.iss + 1
+        self.rtt_seq = self.iss
         self.ts_ok = bool(settings.tcp_timestamps)
         self.ts_offset = self.engine.ts_offset(self.key)
         self.sack_ok = bool(settings.tcp_sack)
