@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netstack.tcp.segment import OPT_SACK
+
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
     from netstack.tcp.segment import Segment
@@ -221,6 +223,8 @@ def measure_rcv_mss(c: Connection, seg: Segment) -> None:
         if seg.flags & 8:
             c.ack_pending |= 4
         return
+    if seg.options & OPT_SACK:
+        length += 4 + 8 * len(seg.sack)  # a full segment holds less text by what its SACK takes
     full = length + 20 + (12 if c.ts_ok else 0)
     if full >= 536 + 20 or (full >= 88 + 20 and not seg.flags & REMNANT):
         c.last_seg_size = length
