@@ -15,7 +15,6 @@ length of an address says which IP is meant.
 from __future__ import annotations
 
 import errno
-import os
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,87 +22,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netstack import options, stamps
 from netstack.address import AF_INET, AF_INET6, ANY4, ANY6, MAPPED_PREFIX, format_ip, is_link_local, is_mapped, parse_ip
+from netstack.ip6options import get_ip6, set_ip6
+
+# isort: off
+from netstack.sockabi import (  # noqa: F401  (handed on, too)
+    FLAGS, IP6_FLAGS, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_IP, IPPROTO_IPV6, IPPROTO_RAW, IPPROTO_TCP, IPPROTO_UDP,
+    IPV6_AUTOFLOWLABEL, IPV6_CHECKSUM, IPV6_DONTFRAG, IPV6_FREEBIND, IPV6_HDRINCL, IPV6_HOPLIMIT, IPV6_MINHOPCOUNT,
+    IPV6_MTU, IPV6_MTU_DISCOVER, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_IF, IPV6_MULTICAST_LOOP, IPV6_PKTINFO,
+    IPV6_RECVERR, IPV6_RECVHOPLIMIT, IPV6_RECVPKTINFO, IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_UNICAST_HOPS, IPV6_V6ONLY,
+    IP_BIND_ADDRESS_NO_PORT, IP_FLAGS, IP_FREEBIND, IP_HDRINCL, IP_MINTTL, IP_MTU, IP_MTU_DISCOVER, IP_MULTICAST_IF,
+    IP_MULTICAST_LOOP, IP_MULTICAST_TTL, IP_OPTIONS, IP_PKTINFO, IP_PMTUDISC_DO, IP_PMTUDISC_DONT,
+    IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT, IP_PMTUDISC_PROBE, IP_PMTUDISC_WANT, IP_RECVERR, IP_RECVOPTS,
+    IP_RECVTOS, IP_RECVTTL, IP_TOS, IP_TRANSPARENT, IP_TTL, MSG_DONTROUTE, MSG_DONTWAIT, MSG_EOR, MSG_ERRQUEUE,
+    MSG_MORE, MSG_NOSIGNAL, MSG_OOB, MSG_PEEK, MSG_TRUNC, MSG_WAITALL, MSG_ZEROCOPY, NOBODY, POLLERR, POLLHUP,
+    POLLIN, POLLOUT, POLLPRI, POLLRDHUP, SHUT_RD, SHUT_RDWR, SHUT_WR, SOCK_DGRAM, SOCK_MIN_RCVBUF, SOCK_MIN_SNDBUF,
+    SOCK_RAW, SOCK_STREAM, SOL_SOCKET, SO_ACCEPTCONN, SO_BINDTODEVICE, SO_BROADCAST, SO_BSDCOMPAT, SO_BUSY_POLL,
+    SO_COOKIE, SO_DEBUG, SO_DOMAIN, SO_DONTROUTE, SO_ERROR, SO_INCOMING_CPU, SO_KEEPALIVE, SO_LINGER,
+    SO_LOCK_FILTER, SO_MARK, SO_MAX_PACING_RATE, SO_MEMINFO, SO_NO_CHECK, SO_OOBINLINE, SO_PASSCRED, SO_PEEK_OFF,
+    SO_PEERCRED, SO_PRIORITY, SO_PROTOCOL, SO_RCVBUF, SO_RCVBUFFORCE, SO_RCVLOWAT, SO_RCVTIMEO, SO_REUSEADDR,
+    SO_REUSEPORT, SO_RXQ_OVFL, SO_SNDBUF, SO_SNDBUFFORCE, SO_SNDLOWAT, SO_SNDTIMEO, SO_TXTIME, SO_TYPE, SO_ZEROCOPY,
+    SockAddr, UNPACED, error, option_int, option_text, would_block,
+)  # fmt: skip
+# isort: on
 
 if TYPE_CHECKING:
     from netstack.control import Ancillary, QueuedError
     from netstack.interface import Interface
     from netstack.stack import Stack
-
-SOCK_STREAM, SOCK_DGRAM, SOCK_RAW = 1, 2, 3
-IPPROTO_IP, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IPV6, IPPROTO_ICMPV6, IPPROTO_RAW = 0, 1, 6, 17, 41, 58, 255
-POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLRDHUP = 1, 2, 4, 8, 16, 0x2000
-SHUT_RD, SHUT_WR, SHUT_RDWR = 0, 1, 2
-MSG_OOB, MSG_PEEK, MSG_DONTROUTE, MSG_TRUNC, MSG_DONTWAIT = 1, 2, 4, 0x20, 0x40
-MSG_EOR, MSG_WAITALL, MSG_ERRQUEUE, MSG_NOSIGNAL, MSG_MORE = 0x80, 0x100, 0x2000, 0x4000, 0x8000
-MSG_ZEROCOPY = 0x4000000
-
-SOL_SOCKET = 1
-SO_DEBUG, SO_REUSEADDR, SO_TYPE, SO_ERROR, SO_DONTROUTE, SO_BROADCAST = 1, 2, 3, 4, 5, 6
-SO_SNDBUF, SO_RCVBUF, SO_KEEPALIVE, SO_OOBINLINE, SO_NO_CHECK, SO_PRIORITY, SO_LINGER = 7, 8, 9, 10, 11, 12, 13
-SO_BSDCOMPAT, SO_REUSEPORT, SO_PASSCRED, SO_PEERCRED, SO_RCVLOWAT, SO_SNDLOWAT = 14, 15, 16, 17, 18, 19
-SO_RCVTIMEO, SO_SNDTIMEO, SO_BINDTODEVICE, SO_ACCEPTCONN = 20, 21, 25, 30
-SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MARK, SO_PROTOCOL, SO_DOMAIN = 32, 33, 36, 38, 39
-SO_RXQ_OVFL, SO_PEEK_OFF, SO_LOCK_FILTER, SO_TXTIME = 40, 42, 44, 61
-SO_BUSY_POLL, SO_MAX_PACING_RATE, SO_INCOMING_CPU, SO_MEMINFO, SO_COOKIE, SO_ZEROCOPY = 46, 47, 49, 55, 57, 60
-NOBODY = struct.pack("=iII", 0, 0xFFFFFFFF, 0xFFFFFFFF)  # SO_PEERCRED of what is no Unix socket
-UNPACED = (1 << 64) - 1  # SO_MAX_PACING_RATE of a socket that has no limit
-
-IP_TOS, IP_TTL, IP_HDRINCL, IP_OPTIONS, IP_RECVOPTS, IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR = 1, 2, 3, 4, 6, 8, 10, 11
-IP_RECVTTL, IP_RECVTOS, IP_MTU, IP_FREEBIND, IP_TRANSPARENT, IP_MINTTL = 12, 13, 14, 15, 19, 21
-IP_BIND_ADDRESS_NO_PORT, IP_MULTICAST_IF, IP_MULTICAST_TTL, IP_MULTICAST_LOOP = 24, 32, 33, 34
-IP_PMTUDISC_DONT, IP_PMTUDISC_WANT, IP_PMTUDISC_DO, IP_PMTUDISC_PROBE, IP_PMTUDISC_INTERFACE, IP_PMTUDISC_OMIT = range(
-    6
-)
-IPV6_CHECKSUM, IPV6_UNICAST_HOPS, IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP = 7, 16, 17, 18, 19
-IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR, IPV6_V6ONLY, IPV6_HDRINCL = 23, 24, 25, 26, 36
-IPV6_RECVPKTINFO, IPV6_PKTINFO, IPV6_RECVHOPLIMIT, IPV6_HOPLIMIT, IPV6_DONTFRAG = 49, 50, 51, 52, 62
-IPV6_RECVTCLASS, IPV6_TCLASS, IPV6_AUTOFLOWLABEL, IPV6_MINHOPCOUNT, IPV6_FREEBIND = 66, 67, 70, 73, 78
-
-SOCK_MIN_SNDBUF = 4608
-SOCK_MIN_RCVBUF = 2304
-
-FLAGS = {
-    SO_DEBUG: "SO_DEBUG", SO_DONTROUTE: "SO_DONTROUTE", SO_BROADCAST: "SO_BROADCAST", SO_KEEPALIVE: "SO_KEEPALIVE",
-    SO_OOBINLINE: "SO_OOBINLINE", SO_NO_CHECK: "SO_NO_CHECK",
-    SO_REUSEPORT: "SO_REUSEPORT", SO_RXQ_OVFL: "SO_RXQ_OVFL", SO_LOCK_FILTER: "SO_LOCK_FILTER",
-}  # fmt: skip
-IP_FLAGS = (
-    IP_RECVOPTS,
-    IP_PKTINFO,
-    IP_RECVERR,
-    IP_RECVTTL,
-    IP_RECVTOS,
-    IP_FREEBIND,
-    IP_BIND_ADDRESS_NO_PORT,
-    IP_MULTICAST_LOOP,
-)
-IP6_FLAGS = (
-    IPV6_MULTICAST_LOOP, IPV6_RECVERR, IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_DONTFRAG, IPV6_RECVTCLASS,
-    IPV6_AUTOFLOWLABEL, IPV6_FREEBIND,
-)  # fmt: skip
-
-SockAddr = tuple[Any, ...]
-
-
-def error(code: int, why: str = "") -> OSError:
-    """OSError of that errno (BlockingIOError and so on by code), with a text that says why."""
-    return OSError(code, why or os.strerror(code))
-
-
-_AGAIN = os.strerror(errno.EAGAIN)
-
-
-def would_block(why: str = _AGAIN) -> OSError:
-    return BlockingIOError(errno.EAGAIN, why)
-
-
-def option_int(value: int | bytes) -> int:
-    """An option given as int or as the bytes of a C int."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        if len(value) < 4:
-            raise error(errno.EINVAL, "an int option needs 4 bytes")
-        return int(struct.unpack_from("=i", value)[0])
-    return int(value)
 
 
 def beyond(sizes: Sequence[int], offset: int) -> tuple[int, int]:
@@ -113,14 +58,6 @@ def beyond(sizes: Sequence[int], offset: int) -> tuple[int, int]:
         offset -= sizes[at]
         at += 1
     return at, offset
-
-
-def option_text(value: int | bytes | str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        raise error(errno.EINVAL, "text is wanted")
-    return bytes(value).split(b"\0")[0].decode("latin-1")
 
 
 NO_FLAGS: Final[dict[int, int]] = {}
@@ -626,64 +563,6 @@ class Socket:
         if self.remote is None:
             return None
         return self.stack.route(self.remote[0], self.local[0]).mtu
-
-
-def set_ip6(sock: Socket, name: int, value: int | bytes) -> None:
-    """IPPROTO_IPV6 (ipv6(7), RFC 3493, RFC 3542), on an IPv6 socket."""
-    if name in (IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS) and sock.type == SOCK_STREAM:
-        raise error(errno.ENOPROTOOPT, "a stream is sent to one")
-    if name == options.IPV6_UNICAST_IF and not isinstance(value, int) and len(value) != 4:
-        raise error(errno.EINVAL, "this option has 4 bytes")
-    if name in (IPV6_DONTFRAG, IPV6_AUTOFLOWLABEL) and not isinstance(value, int) and len(value) < 4:
-        value = 0  # as Linux reads these two
-    if not isinstance(value, int) and len(value) < 4:  # what is not known at all is told first
-        known = name != options.IPV6_PATHMTU and get_ip6_kept(sock, name)
-        raise error(errno.EINVAL if known else errno.ENOPROTOOPT, "an option has 4 bytes")
-    number = option_int(value)
-    if name == IPV6_V6ONLY:
-        if sock.local[1] or sock.type == SOCK_RAW:
-            raise error(errno.EINVAL, "the socket is bound already")
-        sock.v6only = bool(number)
-    elif name == IPV6_MULTICAST_HOPS:
-        if not -1 <= number <= 255:
-            raise error(errno.EINVAL, f"a hop limit is 0 to 255, not {number}")
-        sock.ip6_flags = {**sock.ip6_flags, name: 1 if number == -1 else number}
-    elif name == IPV6_MULTICAST_LOOP and number not in (0, 1):
-        raise error(errno.EINVAL, "0 or 1")
-    elif name in IP6_FLAGS:
-        sock.ip6_flags = {**sock.ip6_flags, name: 1 if number else 0}
-        if name == IPV6_RECVERR:
-            sock.errors_wanted(bool(number))
-    elif not options.set_ip6(sock, name, number):
-        sock.set_protocol_option(IPPROTO_IPV6, name, value)
-
-
-def get_ip6_kept(sock: Socket, name: int) -> bool:
-    """Whether there is such an option."""
-    try:
-        get_ip6(sock, name, None)
-    except OSError as refused:
-        return refused.errno != errno.ENOPROTOOPT
-    return True
-
-
-def get_ip6(sock: Socket, name: int, n: int | None = None) -> int | bytes:
-    if name == IPV6_V6ONLY:
-        return int(sock.v6only)
-    if name == IPV6_UNICAST_HOPS:
-        hops = sock.marks(6)[1]
-        return sock.stack.settings.conf6_hop_limit if hops < 0 else hops
-    if name in (IPV6_MULTICAST_HOPS, IPV6_MULTICAST_LOOP, IPV6_AUTOFLOWLABEL):
-        return sock.ip6_flags.get(name, 1)
-    if name == IPV6_MTU:
-        mtu = sock.path_mtu()
-        if mtu is None:
-            raise error(errno.ENOTCONN)
-        return mtu
-    if name in IP6_FLAGS:
-        return sock.ip6_flags.get(name, 0)
-    found = options.get_ip6(sock, name, n)
-    return sock.get_protocol_option(IPPROTO_IPV6, name) if found is None else found
 
 
 def share_address(a: Socket, address: bytes, b: Socket, other: bytes) -> bool:

@@ -17,7 +17,7 @@ from netstack.socket import (
     SOCK_STREAM,
     error,
 )
-from netstack.udp import UdpSocket
+from netstack.udpsocket import UdpSocket
 
 if TYPE_CHECKING:
     from netstack.socket import Socket

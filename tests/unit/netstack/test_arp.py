@@ -9,7 +9,7 @@ from scapy.all import ARP, IP, TCP, UDP, Ether, Raw
 
 from netstack.neighbour import DELAY, FAILED, INCOMPLETE, PROBE, REACHABLE, STALE, Neighbour
 from netstack.socket import SO_ERROR, SOCK_DGRAM, SOL_SOCKET
-from netstack.udp import UdpSocket
+from netstack.udpsocket import UdpSocket
 from tests.unit.netstack.net import OUR_IP, OUR_MAC, PEER_IP, PEER_MAC, Host, S, pump
 
 EVIL = "02:00:00:00:00:66"

@@ -8,7 +8,7 @@ import pytest
 from scapy.all import ICMP, IP, UDP, Ether, Raw
 
 from netstack.socket import IP_MTU_DISCOVER, IP_RECVERR, IPPROTO_IP, SOCK_DGRAM, SOCK_RAW
-from netstack.udp import UdpSocket
+from netstack.udpsocket import UdpSocket
 from tests.unit.netstack.net import OUR_IP, OUR_MAC, PEER_IP, PEER_MAC, Host, S
 
 

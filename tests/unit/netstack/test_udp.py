@@ -18,7 +18,7 @@ from netstack.socket import (
     SO_REUSEPORT,
     SOL_SOCKET,
 )
-from netstack.udp import UdpSocket
+from netstack.udpsocket import UdpSocket
 from tests.unit.netstack.net import OUR_IP, OUR_MAC, PEER_IP, PEER_MAC, Host
 
 
