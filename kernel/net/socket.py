@@ -117,7 +117,7 @@ def steady(chunk: Any) -> Any:
 def condition(sock: TcpSocket) -> int:
     """What readiness follows from, besides data and room: a number that is another one when any of it is."""
     conn = sock.conn
-    bits = (len(sock.errors) << 8 | sock.so_error) << 2 | sock.shutdown_mask
+    bits = (len(sock.errors) << 8 | sock.so_error) << 3 | sock.shutdown_mask  # with SHUT_OPENING
     return bits << 5 | conn.state << 1 | conn.fin_received if conn is not None else bits << 5
 
 
@@ -211,7 +211,7 @@ class SocketState(WaitQueue):
             return _ROOM
         now = self.known = condition(sock)
         conn.room_at = -1
-        if conn.wake_all or now > before or (now ^ before) & 127:  # that an error was taken is no news
+        if conn.wake_all or now > before or (now ^ before) & 255:  # that an error was taken is no news
             conn.wake_all = False
             return ANY
         if room == -1:

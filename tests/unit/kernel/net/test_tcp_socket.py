@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +12,8 @@ import pytest
 from kernel import abi
 from kernel.abi import AF_INET, MSG_WAITALL, SHUT_WR, SOCK_STREAM
 from kernel.machine import Machine
+from kernel.net.socket import condition
+from netstack.tcp.socket import SHUT_OPENING, TcpSocket
 
 HERE = ("127.0.0.1", 7)
 
@@ -104,3 +109,20 @@ def test_writing_to_nobody_is_sigpipe() -> None:
         fails("EPIPE", sys.sendto, sys.socket(AF_INET, SOCK_STREAM), b"x", abi.MSG_NOSIGNAL)
 
     assert run(careful) == (None, 0)
+
+
+def test_each_condition_is_a_number_of_its_own() -> None:
+    """Errors, how it was shut, state and the peer's FIN: none stands for another (SHUT_OPENING is a third bit)."""
+    seen: dict[int, Any] = {}
+    with Machine() as machine:
+        sock = machine.stack.socket(AF_INET, SOCK_STREAM)
+        assert isinstance(sock, TcpSocket)
+        for errors, code, shut in itertools.product((0, 1, 2), (0, 1, 2, abi.ECONNRESET), range(2 * SHUT_OPENING)):
+            sock.errors, sock.so_error, sock.shutdown_mask = deque([None] * errors), code, shut
+            for state, fin in itertools.product(range(16), (False, True)):
+                sock.conn = SimpleNamespace(state=state, fin_received=fin)
+                assert seen.setdefault(condition(sock), (errors, code, shut, state, fin)) == (
+                    errors, code, shut, state, fin,
+                )  # fmt: skip
+        sock.conn, sock.errors = None, deque()
+    assert len(seen) == 3 * 4 * 8 * 16 * 2
