@@ -328,8 +328,8 @@ def write(c: Connection, now: int, push_one: int = 0, nagle: bool = True, cork: 
             gone(c)
         c.packets_out = prior + pcount
         sent += pcount
-        if c.was_full and in_flight + pcount < cwnd:
-            c.check_space(now)  # cwnd would allow more than the send buffer holds
+        if c.was_full:
+            c.check_space(now)  # less waits to be sent (Linux's tcp_event_new_data_sent), and cwnd may allow more
         if size:
             c.data_segs_out += pcount
             c.bytes_sent += size
