@@ -2,7 +2,8 @@
 
     --seeds 0-99      which; --kind sender: of one kind only; --jobs 8: so many on Linux at a time (most of their time
     is waiting); --out DIR: where each difference leaves DIR/SEED.txt, shrunk, and both records side by side.
-    FILE...: scenarios of files, instead of seeds.
+    FILE...: scenarios of files, instead of seeds. --mutants: FILE... are scripts, of which only what they do to the
+    stack is taken, with one to three changes: another for each of --seeds (0: none).
 
 A difference counts when it comes every time of three: a busy host may decide a race otherwise. Exit status 0: none.
 """
@@ -21,10 +22,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tools.packetdrill.differential.judge import Difference, compare, show
+from tools.packetdrill.differential.mutants import mutant
 from tools.packetdrill.differential.record import Group, Scenario, replay
 from tools.packetdrill.differential.scenario import KINDS, make
 from tools.packetdrill.host import Host
 from tools.packetdrill.linuxhost import LinuxHost
+from tools.packetdrill.script import ScriptError
 
 LATE_NS = 5_000_000
 """A line carried out later than this makes a run worthless: the kernel saw other times than this stack did. What
@@ -135,11 +138,18 @@ def without(steps: list[tuple[int, str]], at: int, size: int) -> list[tuple[int,
     return [*steps[:at], *kept, *rest]
 
 
-def one(case: tuple[str, Scenario | int], args: argparse.Namespace) -> str | None:
+Given = Scenario | int | tuple[str, int]
+"""A scenario, or the seed of one, or a script and the seed of its mutant."""
+
+
+def one(case: tuple[str, Given], args: argparse.Namespace) -> str | None:
     """Compare one scenario, or the one of a seed; what there is to say of it."""
     name, given = case
     try:
-        scenario = made(given, args) if isinstance(given, int) else given
+        scenario = made(given, args)
+    except ScriptError as error:  # a change may leave what makes no sense, as an ICMP message before any packet
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        return None
     except Exception as error:  # a crash of the stack itself is a finding too
         return f"{name}: {type(error).__name__}: {error}"
     try:
@@ -147,6 +157,8 @@ def one(case: tuple[str, Scenario | int], args: argparse.Namespace) -> str | Non
     except Late as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         return None
+    except RuntimeError as error:
+        return f"{name}: {error}"
     if found is None:
         return None
     if not args.no_shrink:
@@ -159,17 +171,22 @@ def one(case: tuple[str, Scenario | int], args: argparse.Namespace) -> str | Non
     return f"{name}: {difference.line}\n    ours  {difference.ours}\n    linux {difference.theirs}"
 
 
-def made(seed: int, args: argparse.Namespace) -> Scenario:
-    return make(seed, args.kind, args.steps)
+def made(given: Given, args: argparse.Namespace) -> Scenario:
+    if isinstance(given, Scenario):
+        return given
+    return make(given, args.kind, args.steps) if isinstance(given, int) else mutant(*given)
 
 
-def cases(args: argparse.Namespace) -> Iterator[tuple[str, Scenario | int]]:
+def cases(args: argparse.Namespace) -> Iterator[tuple[str, Given]]:
+    first, _, last = args.seeds.partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+    if args.mutants:
+        yield from ((f"{Path(path).stem}.{seed}", (path, seed)) for seed in seeds for path in args.files)
+        return
     for path in args.files:
         yield Path(path).stem, Scenario.read(Path(path).read_text())
     if not args.files:
-        first, _, last = args.seeds.partition("-")
-        for seed in range(int(first), int(last or first) + 1):
-            yield str(seed), seed
+        yield from ((str(seed), seed) for seed in seeds)
 
 
 def main() -> int:
@@ -181,6 +198,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=8)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--no-shrink", action="store_true")
+    parser.add_argument("--mutants", action="store_true")
     args = parser.parse_args()
     if args.out is not None:
         os.makedirs(args.out, exist_ok=True)

@@ -141,7 +141,8 @@ class Recorder(Runner):
         if not pending.finished:
             self.note("call", "blocks")
         elif pending.error or pending.unsupported:
-            self.note("call", re.sub(r"expected .*?, got", "", pending.error or str(pending.unsupported)))
+            said = re.sub(r"expected .*?, got", "", pending.error or str(pending.unsupported))
+            self.note("call", re.sub(r"Moment\(ns=\d+\)", "a moment", said))  # the host's, to the nanosecond
         elif call.name in ("socket", "accept") and integer(call.result) >= 0:
             self.adopt(call)
         if call.name == "connect":
