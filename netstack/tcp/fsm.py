@@ -262,6 +262,7 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     c.rcv_mss = max(88, min(c.advmss, c.mss_cache, c.rcv_wnd // 2, options.MSS_DEFAULT))
     rec: Sent = c.rtx[0]
     rec.flags = SYN | ACK
+    options.renew_advertised(c, now)
     c.resend_syn(rec, now, again=False)
 
 

@@ -98,9 +98,7 @@ class Request:
         self.iss = iss
         opts = seg.options
         self.mss = options.peer_mss(seg, sock.user_mss, path.version)
-        self.advmss = options.advertised_mss(
-            path.version, path.mtu, metrics, sock.user_mss, settings.route_min_adv_mss
-        )
+        self.advmss = self.offered_mss()
         self.ts_ok = bool(opts & OPT_TIMESTAMP and settings.tcp_timestamps)
         self.ts_recent = seg.tsval if self.ts_ok else 0
         self.ts_offset = engine.ts_offset(seg.key)
@@ -124,6 +122,21 @@ class Request:
         self.timer: Timer | None = None  # once the SYN-ACK was sent again; before that, the engine's one serves all
         self.deadline_ns = 0
 
+    def offered_mss(self) -> int:
+        """Our MSS, by the path."""
+        path = self.path
+        least = self.engine.settings.route_min_adv_mss
+        return options.advertised_mss(path.version, path.mtu, path.metrics, self.listener.sock.user_mss, least)
+
+    def renew_path(self) -> None:
+        """The routes changed, or a router said something of the path: what is sent again offers what fits now."""
+        path = self.path
+        try:
+            self.path = self.engine.route(path.dst, path.src)
+        except OSError:
+            return
+        self.advmss = self.offered_mss()
+
     def init_window(self, mss: int = 0) -> None:
         """The window to offer, in whole segments of our MSS (or of `mss`: all that a cookie tells)."""
         sock = self.listener.sock
@@ -144,6 +157,8 @@ class Request:
 
     def send_syn_ack(self, now: int, tsval: int = -1) -> None:
         """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>."""
+        if self.path.generation != self.path.stack.routes.generation:
+            self.renew_path()
         bits = OPT_MSS
         if self.sack_ok:
             bits |= OPT_SACK_PERMITTED

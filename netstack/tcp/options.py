@@ -38,6 +38,16 @@ def advertised_mss(version: int, mtu: int, metrics: dict[str, int], user_mss: in
     return mss
 
 
+def renew_advertised(c: Connection, now: int) -> None:
+    """A SYN that goes again offers no more than fits the path, of which a router may have said something by now."""
+    if c.path.generation != c.path.stack.routes.generation:
+        c.reroute(now)
+    path = c.path
+    mss = advertised_mss(path.version, path.mtu, path.metrics or {}, c.user_mss, c.settings.route_min_adv_mss)
+    if mss < c.advmss:
+        c.advmss = mss
+
+
 def default_mss(version: int) -> int:
     """The MSS of a peer that announced none (RFC 9293 section 3.7.1)."""
     return MSS_DEFAULT if version == 4 else MSS_DEFAULT_6

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from netstack.tcp import burst, chrono, congested, pacing, persist, rack, rate, recovery, rto, validation
 from netstack.tcp.congestion import TX_START
 from netstack.tcp.emit import emit
+from netstack.tcp.options import renew_advertised
 from netstack.tcp.scoreboard import (
     EVER_RETRANS,
     LOST,
@@ -394,6 +395,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
             return False
         room = mss
     if rec.flags & SYN:
+        renew_advertised(c, now)
         return c.resend_syn(rec, now)
     size = mss * segs
     if size > room:
