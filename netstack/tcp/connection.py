@@ -615,7 +615,7 @@ class Connection(Tcb):
         if (length or flags & FIN) and not flags & SYN:
             return False
         last = self.last_oow_ns
-        if last and 0 <= now - last < self.settings.tcp_invalid_ratelimit * MS:
+        if last and now - last < self.settings.tcp_invalid_ratelimit * MS:
             self.counters.TCPACKSkippedSeq += 1
             return True
         self.last_oow_ns = now or 1
@@ -626,7 +626,7 @@ class Connection(Tcb):
         if syn:
             self.counters.TCPSYNChallenge += 1
         last = self.last_oow_ns
-        if last and 0 <= now - last < self.settings.tcp_invalid_ratelimit * MS:
+        if last and now - last < self.settings.tcp_invalid_ratelimit * MS:
             self.counters.TCPACKSkippedChallenge += 1
             return
         self.last_oow_ns = now or 1
