@@ -5,7 +5,7 @@ its arguments,
 
     ("listen", "b") ("connect", "a") ("send", "a", 1000) ("recv", "b", 65536) ("shutdown", "a", 1) ("close", "b")
     ("setsockopt", "a", "TCP_NODELAY", 1) ("attach", "a", Application(...)) ("fault", "a", (Fate("drop"), ...))
-    ("cut", ns) ("run", ns)
+    ("cut", ns) ("run", ns) ("numbers", "a", ISN, TIMESTAMP) ("forge", "a", KIND, VALUE)
 
 After the last, both sides come to their end and close (`Pair.finish`), while the faults still scheduled run out.
 """
@@ -24,7 +24,7 @@ from terrella.testing.links import Link
 FORMAT = 1
 STEPS = frozenset({
     "listen", "connect", "accept", "send", "recv", "shutdown", "close", "setsockopt", "attach", "fault", "cut", "run",
-    "heal", "forge", "urgent", "peek",
+    "heal", "forge", "numbers", "urgent", "peek",
 })  # fmt: skip
 
 _VALUES: dict[str, type] = {
@@ -66,6 +66,10 @@ class Case:
         )
         steps = (*opening, ("attach", "b", b), ("attach", "a", a))
         return Case(link, steps, seed, tuple(sorted((settings or {}).items())))
+
+    def after(self, *steps: Step) -> Case:
+        """The same, with these steps before all others."""
+        return self.but(steps=(*steps, *self.steps)) if steps else self
 
     def but(self, **changes: Any) -> Case:
         return dataclasses.replace(self, **changes)

@@ -7,18 +7,20 @@ does, it does for that one thing; and by the RFCs it changes nothing, and answer
 from __future__ import annotations
 
 from terrella.testing.probe import State
-from terrella.testing.wire import ACK, MASK, RST, SYN, checksum, packet, timestamp_option
+from terrella.testing.wire import ACK, MASK, RST, SYN, Header, checksum, packet, timestamp_option
 
 KINDS = (
-    "rst", "rst-outside", "syn", "ack-old", "ack-ahead", "data", "outside", "stamp", "no-ack", "icmp-mtu", "icmp-port",
+    "rst", "rst-outside", "syn", "syn-again", "ack-old", "ack-ahead", "data", "outside", "stamp", "no-ack", "icmp-mtu",
+    "icmp-port",
 )  # fmt: skip
 """What is wrong with each: `rst`, a RST in the window, and not at its left edge; `rst-outside`, not even in it; `syn`,
-a SYN in the midst of a connection; `ack-old` and `ack-ahead`, data that acknowledges what is long past, or was never
+a SYN in the midst of a connection; `syn-again`, the peer's own, which comes once more, in TIME-WAIT as well;
+`ack-old` and `ack-ahead`, data that acknowledges what is long past, or was never
 sent; `data`, beyond the window, and `outside`, an ACK from there; `stamp`, the next data with an old timestamp (PAWS);
 `no-ack`, without ACK; `icmp-mtu`, "fragmentation needed" about what is not in flight; `icmp-port`, "port unreachable"
 about what is: to a connection that stands it is no more than a hint."""
 
-ANSWERED = frozenset({"rst", "syn", "ack-old", "ack-ahead", "data", "outside", "stamp"})
+ANSWERED = frozenset({"rst", "syn", "syn-again", "ack-old", "ack-ahead", "data", "outside", "stamp"})
 UNLIMITED = frozenset({"data", "stamp"})
 """Of these, the ones that are answered each time: Linux limits the others to one in tcp_invalid_ratelimit."""
 
@@ -69,6 +71,12 @@ def image(
         return quoting(3, 0, state.snd_una, addresses, ports)
     options = timestamp_option(stamp, echo) if echo is not None else b""
     return packet(addresses, ports, seq & MASK, ack & MASK, flags, 1000, options, text)
+
+
+def opens(image: bytes) -> bool:
+    """Whether it is a SYN, and not the answer to one."""
+    header = Header.of(image)
+    return header is not None and header.flags & (SYN | ACK) == SYN
 
 
 def quoting(code: int, mtu: int, seq: int, addresses: tuple[bytes, bytes], ports: tuple[int, int]) -> bytes:

@@ -24,7 +24,7 @@ from terrella.testing.cases import Case
 from terrella.testing.forged import KINDS
 from terrella.testing.links import Link
 from terrella.testing.pair import OTHER, Pair
-from terrella.testing.strategies import fault_schedules, links, socket_options, stack_settings
+from terrella.testing.strategies import fault_schedules, first_numbers, links, socket_options, stack_settings
 
 MS = 1_000_000
 GAPS = st.sampled_from([0, 30, 600]).map(lambda ms: ms * MS)
@@ -84,6 +84,8 @@ class TwoSockets(RuleBasedStateMachine):
         self.case = Case(link, (), seed, tuple(sorted(settings.items())))
         self.pair = running.make(self.case, self.oracles)
         self.hasty = hasty
+        for step in data.draw(first_numbers(), label="first numbers"):
+            self.do(*step)
         if hasty:
             return
         if how == "both":
@@ -248,6 +250,18 @@ class TwoSockets(RuleBasedStateMachine):
             self.do("send", name, 65_521)
             self.do("run", 200 * MS)
         self.do("run", seconds * 1000 * MS)
+
+    @precondition(lambda self: len(self.open()) == 2 and self.may_end())
+    @rule(first=SIDES, gap=st.sampled_from([0, 600]).map(lambda ms: ms * MS))
+    def farewell(self, first: str, gap: int) -> None:
+        """An orderly end, and then the SYN of the beginning once more."""
+        for name in (first, OTHER[first]):
+            self.recv(name, 65_521)
+            self.shutdown(name, 1)
+            self.do("run", 1000 * MS)
+        for name in "abab":
+            self.do("forge", name, "syn-again", 0)
+            self.do("run", gap)
 
     def teardown(self) -> None:
         if self.pair is None or self.failed:

@@ -171,6 +171,8 @@ class Pair:
         self._caught: Violation | None = None  # by what is being sent: raised when the event is over
         self._culprit: Any = None  # the frame
         self.over = False  # time is up: who has not closed is made to
+        self.judged = False  # the connection is, and nothing more is told to anybody
+        self.numbered: set[str] = set()  # whose first numbers the case says
         for name in "ab":
             own = self.settings | (each or {}).get(name, {})
             stack = Stack(self.timeline.stream(f"{name}/stack"), Settings(**own))
@@ -201,6 +203,8 @@ class Pair:
 
     def _watch(self, side: Side, send: Callable[[Any, Any, int], Any]) -> Callable[[Any, Any, int], Any]:
         def watched(path: Any, frame: Any, now: int) -> Any:
+            if self.judged:
+                return send(path, frame, now)
             seg = wire.parse(bytes(frame), frame.gso_size, trusted=True)
             ours = seg is not None and seg.sport == side.port and seg.dport == PORTS[OTHER[side.name]]
             if ours and seg is not None and not side.flow.another(seg):
@@ -330,16 +334,19 @@ class Pair:
         not one that it could be about."""
         side = self.sides[name]
         before = side.state()
+        waits = kind == "syn-again" and probe.time_wait(side.stack, side.key) is not None
         gone = side.key not in side.stack.tcp.table or (
             side.closed and before is not None and before.state == FIN_WAIT_2
         )
-        if before is None or before.state not in forged.SYNCHRONIZED or gone:
+        if before is None or ((before.state not in forged.SYNCHRONIZED or gone) and not waits):
             return -errno.EINVAL
         other = OTHER[name]
         addresses = (IMAGES[other], IMAGES[name])
-        image = forged.image(
-            kind, value, before, addresses, (PORTS[other], side.port), side.flow.stamp if before.ts_ok else None
-        )
+        if kind == "syn-again":
+            image = next((what for _, way, what in side.history if way == "in" and forged.opens(what)), None)
+        else:
+            echo = side.flow.stamp if before.ts_ok else None
+            image = forged.image(kind, value, before, addresses, (PORTS[other], side.port), echo)
         if image is None:
             return -errno.EINVAL
         now = side.stack.now = self.now
@@ -349,6 +356,20 @@ class Pair:
         self._step(
             side, "forged", None, before, lambda: side.stack.receive("eth0", Frame.of(image, ethernet=False), now)
         )
+        return 0
+
+    def numbers(self, name: str, isn: int, stamp: int) -> int:
+        """From now on the sequence numbers of this side begin here, and its timestamps: so they wrap where it is said.
+        -EOPNOTSUPP in the compiled form of the stack, which keeps its own."""
+        tcp: Any = self.sides[name].stack.tcp
+        if name in self.numbered:
+            return -errno.EINVAL
+        own = {"isn": lambda _, key, now: isn & wire.MASK, "ts_offset": lambda _, key: stamp & wire.MASK}
+        try:
+            tcp.__class__ = type("Numbered", (type(tcp),), {"__slots__": (), **own})
+        except TypeError:
+            return -errno.EOPNOTSUPP
+        self.numbered.add(name)
         return 0
 
     # Calls. Each gives what the call gave, or minus the errno.

@@ -10,8 +10,9 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from netstack.socket import UNPACED
+from netstack.socket import SOL_SOCKET, UNPACED
 from netstack.tcp.scoreboard import LOST, RETRANS_OUT, SACKED
+from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, STATE_NAMES
 from netstack.tcp.timewait import TimeWait
 from netstack.tcp.window import truesize
@@ -20,6 +21,7 @@ PHASES = {
     CA_OPEN: "Open", CA_DISORDER: "Disorder", CA_CWR: "CWR", CA_RECOVERY: "Recovery", CA_LOSS: "Loss",
 }  # fmt: skip
 NOT_ALIVE = (0, 0, 0)
+SO_SNDBUF = 7
 TIMERS = ("none", "retransmit", "probe", "reorder", "persist")
 
 _SLOTS = (
@@ -202,6 +204,17 @@ def readiness(sock: Any) -> int:
     return said
 
 
+def send_buffer(sock: Any) -> int:
+    """What getsockopt(2) says of SO_SNDBUF."""
+    return int(sock.getsockopt(SOL_SOCKET, SO_SNDBUF))
+
+
+def unsent_limit(sock: Any) -> int:
+    """TCP_NOTSENT_LOWAT, or the setting; enormous where there is none."""
+    c = connection(sock)
+    return int(c.notsent_lowat) if c is not None else 0
+
+
 def time_wait(stack: Any, key: bytes) -> int | None:
     """When TIME-WAIT of this connection ends; None where it is not in that state."""
     held = stack.tcp.table.get(key)
@@ -227,6 +240,21 @@ def leaks(stack: Any) -> list[str]:
     if len(stack.timers):
         found.append(f"{len(stack.timers)} timers")
     return found
+
+
+def opening(stack: Any, here: tuple[str, int], there: tuple[str, int], now: int) -> int:
+    """The sequence number with which this stack would open a connection now; nothing of it leaves."""
+    stack.now = now
+    sock = stack.socket(2, 1)
+    sock.bind(here)
+    try:
+        sock.connect(there, now)
+    except BlockingIOError:
+        pass
+    number = int(sock.conn.iss)
+    sock.close(now)
+    stack.transmit(now)
+    return number & MASK
 
 
 def gave_up(stack: Any) -> bool:

@@ -178,6 +178,16 @@ def stack_settings() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
+def first_numbers() -> st.SearchStrategy[tuple[tuple[str, str, int, int], ...]]:
+    """Steps that say where the sequence numbers and timestamps of a side begin: mostly nothing, else a little below
+    2**32 or 2**31, so that they wrap (RFC 9293 section 3.4)."""
+    far = st.sampled_from([1 << 32, 1 << 31])
+    below = st.one_of(st.integers(1, 3000), st.integers(1, 100_000))
+    number = st.builds(lambda edge, less: edge - less, far, below)
+    step = st.tuples(st.just("numbers"), st.sampled_from("ab"), number, number)
+    return st.one_of(st.just(()), st.just(()), st.lists(step, min_size=1, max_size=2).map(tuple))
+
+
 def cases(
     link: st.SearchStrategy[L.Link] | None = None,
     app: st.SearchStrategy[Application] | None = None,
@@ -186,13 +196,14 @@ def cases(
     """Two applications over one connection, so patient that every byte has to arrive (unless one does not listen)."""
     app = app if app is not None else applications()
     return st.builds(
-        lambda link, a, b, settings, both, seed: Case.exchange(
+        lambda link, a, b, settings, both, seed, numbers: Case.exchange(
             link, a, b, seed=seed, settings=PATIENT | settings, simultaneous=both
-        ),
+        ).after(*numbers),
         link if link is not None else links(),
         app,
         app,
         settings if settings is not None else stack_settings(),
         st.booleans(),
         st.integers(0, 255),
+        first_numbers(),
     )

@@ -68,7 +68,7 @@ from terrella.testing.oracles.sender import (
     SendWindow,
     WithinOfferedWindow,
 )
-from terrella.testing.oracles.stream import ItEnds, ResetsUnread, StreamEquality, TimeWait
+from terrella.testing.oracles.stream import InitialNumbers, ItEnds, ResetsUnread, StreamEquality, TimeWait
 from terrella.testing.oracles.timers import NoDeadlock, PersistTimer, RetransmissionTimeout, RtoBounds
 
 EVERY: tuple[type[Oracle], ...] = (
@@ -80,6 +80,7 @@ EVERY: tuple[type[Oracle], ...] = (
     NegotiatedOptions, EcnEcho, EcnReaction, Push, Pacing, LossProbe, RestartsTimer, KeepAlive, ResetsUnread,
     LostRetransmission, ForgedSegments, Readiness, TellsErrors, Urgent, Linger, FinWait2,
     TimeWaitLength, UndoesWhatWasSpurious, ReorderingTimer,
+    InitialNumbers,
 )  # fmt: skip
 """All oracles: what a pair is watched by unless it is told otherwise."""
 
@@ -96,6 +97,7 @@ __all__ = [
     "FinWait2",
     "ForgedSegments",
     "GivesUp",
+    "InitialNumbers",
     "ItEnds",
     "KeepAlive",
     "Linger",

@@ -21,9 +21,10 @@ CALLS = ("read(4", "recv(4")
 
 class Readiness(Oracle):
     """poll(2) tells the truth: POLLIN where there is something to read, or the end; POLLOUT where the send buffer is
-    empty, and never where the next write finds no room; POLLRDHUP after the peer's FIN; POLLHUP where both ways have
-    ended, and only there. A read gives all there is, up to what was asked for and to the urgent mark; MSG_PEEK the
-    same, and takes nothing. Whoever waits is woken.
+    empty, or a third full, and never where the next write finds no room, or less than a third of it is free (as Linux
+    has it: SO_SNDBUF counts overheads, too, of up to a page for each buffer); POLLRDHUP after the peer's FIN; POLLHUP
+    where both ways have ended, and only there. A read gives all there is, up to what was asked for and to the urgent
+    mark; MSG_PEEK the same, and takes nothing. Whoever waits is woken.
     """
 
     section = "poll(2), tcp(7), recv(2); RFC 9293 section 3.9.1.3"
@@ -71,6 +72,8 @@ class Readiness(Oracle):
             self.fail(side, f"{waiting} bytes can be read, and poll does not say POLLIN", after)
         if state in TALKING and not side.shut_wr and after.write_seq == after.snd_una and not ready & POLLOUT:
             self.fail(side, "the send buffer is empty, and poll does not say POLLOUT", after)
+        if state in TALKING and not side.shut_wr:
+            self._room(side, ready, after)
 
     def _called(self, side: Side, before: State | None, ready: int, after: State) -> None:
         text = said(side)
@@ -80,6 +83,14 @@ class Readiness(Oracle):
             self.fail(side, "poll said POLLOUT, and a write finds no room", after)
         if ready & POLLIN and text.startswith(CALLS):
             self.fail(side, "poll said POLLIN, and a read finds nothing", after)
+
+    def _room(self, side: Side, ready: int, after: State) -> None:
+        size, held = probe.send_buffer(side.sock), after.write_seq - after.snd_una
+        if ready & POLLOUT and 3 * held > 2 * size:
+            self.fail(side, f"poll says POLLOUT, with {held} bytes in a send buffer of {size}", after)
+        buffers = after.packets_out + 1 + after.unsent // 4096
+        if not ready & POLLOUT and 3 * (held + 4096 * buffers) <= 2 * size and probe.unsent_limit(side.sock) > 1 << 30:
+            self.fail(side, f"{held} bytes are in a send buffer of {size}, and poll does not say POLLOUT", after)
 
     def got(self, side: Side, offset: int, data: bytes) -> None:
         before = self.before[side.name]

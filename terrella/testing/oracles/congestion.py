@@ -263,6 +263,7 @@ class EcnReaction(Oracle):
         super().__init__(pair)
         self.owed: dict[str, int] = {"a": 0, "b": 0}  # ssthresh of a reduction that CWR is to tell of
         self.said: dict[str, bool] = {"a": False, "b": False}  # in the event under way
+        self.undos: dict[str, int] = {"a": 0, "b": 0}  # before it
         self.told: dict[str, tuple[int, int, int]] = {"a": (0, 0, 0), "b": (0, 0, 0)}  # the reduction CWR told of last
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
@@ -273,6 +274,8 @@ class EcnReaction(Oracle):
             self.told[side.name] = reduction
         if state is None or not state.ecn_ok or not seg.length or not is_new(side, seg):
             return
+        if state.undos > self.undos[side.name]:
+            self.owed[side.name] = 0
         if self.owed[side.name] and not seg.flags & CWR_FLAG and state.ssthresh <= self.owed[side.name]:
             self.fail(side, f"{seg} is the first new data after a reduction, and has no CWR", state)
         if seg.flags & CWR_FLAG:
@@ -284,6 +287,7 @@ class EcnReaction(Oracle):
         if not both(before, after):
             return
         assert before is not None and after is not None
+        self.undos[side.name] = after.undos
         if after.undos > before.undos or after.ssthresh > before.ssthresh:
             self.owed[side.name] = 0
             return

@@ -266,8 +266,8 @@ class UndoesWhatWasSpurious(Oracle):
 
 class ReorderingTimer(Oracle):
     """RACK waits for what may only be late: its window (a quarter of the least round trip, while no D-SACK has told of
-    a duplicate; never more than SRTT) beyond the round trip of what was delivered last, which is no longer than
-    anything was out; and two milliseconds, for timers.
+    a duplicate; never more than SRTT) beyond the round trip of what was delivered last. What it waits for was sent
+    before the newest of what was delivered, and so long ago the wait began; two milliseconds are for timers.
     """
 
     section = "RFC 8985 section 6.2, steps 4 and 5"
@@ -275,30 +275,43 @@ class ReorderingTimer(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.told: dict[str, bool] = {"a": False, "b": False}  # a D-SACK came
-        self.first: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}  # new segments: the end, when
+        self.out: dict[str, list[tuple[int, int, int]]] = {"a": [], "b": []}  # what was sent, again or not: when, last
+        self.newest: dict[str, int] = {"a": 0, "b": 0}  # when the newest of what was delivered was sent
+        self.trip: dict[str, int] = {"a": 0, "b": 0}  # how long the oldest of it took, by the last ACK that told of any
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
-        if state is not None and seg.length and side.flow.iss is not None and is_new(side, seg):
-            self.first[side.name].append((side.flow.seq_out(seg.seq) + seg.room, self.pair.now))
+        if state is not None and seg.length and side.flow.iss is not None:
+            seq = side.flow.seq_out(seg.seq)
+            self.out[side.name].append((seq, seq + seg.room, self.pair.now))
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         if len(seg.sack) > 1 or (seg.sack and 0 < (seg.ack - seg.sack[0][0]) & MASK < 1 << 31):
             self.told[side.name] = True
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
-        if not both(before, after) or cause != "arrival":
+        if not both(before, after) or cause != "arrival" or seg is None:
             return
         assert before is not None and after is not None
-        first, una = self.first[side.name], before.snd_una - before.iss
-        while first and first[0][0] <= una:
-            del first[0]
+        name, now, una = side.name, self.pair.now, after.snd_una - after.iss
+        earlier = self.trip[name]
+        if una > before.snd_una - before.iss or seg.sack:
+            blocks = [(side.flow.seq_out(left), side.flow.seq_out(right)) for left, right in seg.sack]
+            times = [
+                at for seq, end, at in self.out[name]
+                if at < now and (seq < una or any(left < end and seq < right for left, right in blocks))
+            ]  # fmt: skip
+            if times:
+                self.newest[name] = max(self.newest[name], max(times))
+                self.trip[name] = now - min(times)
+            self.out[name] = [entry for entry in self.out[name] if entry[1] > una]
         if after.timer != REORDER or (before.timer, before.timer_at) == (after.timer, after.timer_at):
             return
-        if not first or nonsense(self.pair.link):
+        if nonsense(self.pair.link):
             return
-        wait, srtt = (after.timer_at - self.pair.now) // 1000, after.srtt_us >> 3
-        window = min(srtt, max(after.min_rtt_us, before.min_rtt_us) >> 2) if not self.told[side.name] else srtt
-        most = max(window, 1000) + (self.pair.now - first[0][1]) // 1000 + 3000
+        wait, srtt = (after.timer_at - now) // 1000, after.srtt_us >> 3
+        window = min(srtt, max(after.min_rtt_us, before.min_rtt_us) >> 2) if not self.told[name] else srtt
+        behind = max(max(self.trip[name], earlier) - (now - self.newest[name]), 0) // 1000
+        most = max(window, 1000) + behind + 2001
         if wait > most:
             self.fail(side, f"RACK waits {wait} us for reordering: no more than {most} are due", after)
 

@@ -297,7 +297,8 @@ def within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
 
 class DelayedAck(Oracle):
     """What was received in order is acknowledged within half a second; and once the application has read all of it, two
-    full segments are acknowledged at once. ACKs of what came out of order that are held back, to leave as one, are so
+    full segments are acknowledged at once; so they are where the application waits for more than there is
+    (SO_RCVLOWAT), and will not read (Linux). ACKs of what came out of order that are held back, to leave as one, are so
     for tcp_comp_sack_delay_ns at most (Linux).
     """
 
@@ -321,6 +322,13 @@ class DelayedAck(Oracle):
             and after.rcv_nxt - after.rcv_wup >= 2 * after.rcv_mss
         ):  # fmt: skip
             self.fail(side, f"{after.rcv_nxt - after.rcv_wup} bytes were read, and not acknowledged", after)
+        if (
+            cause == "arrival" and owed and after is not None and side.sock is not None and not side.sock.closed
+            and after.rcv_nxt - after.copied_seq < side.sock.rcvlowat and not after.out_of_order
+            and after.rcv_nxt - after.rcv_wup >= 2 * max(after.rcv_mss, before.rcv_mss if before is not None else 0)
+        ):  # fmt: skip
+            waits = f"{after.rcv_nxt - after.rcv_wup} bytes came, the application waits for {side.sock.rcvlowat}"
+            self.fail(side, f"{waits}, and are not acknowledged", after)
         if not owed:
             self.since[side.name] = None
         elif since is None or (before is not None and after is not None and after.rcv_wup > before.rcv_wup):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from terrella.testing import probe
 from terrella.testing.apps import MOST, stream
 from terrella.testing.oracles.base import Oracle
-from terrella.testing.pair import OTHER, Pair, Side
+from terrella.testing.pair import ADDRESSES, OTHER, PORTS, Pair, Side
 from terrella.testing.probe import State
-from terrella.testing.wire import FIN, RST, Segment
+from terrella.testing.wire import FIN, MASK, RST, SYN, Segment
 
 FIN_WAIT_1, CLOSE_WAIT = 4, 8
 UNREAD = (1, FIN_WAIT_1, 5, CLOSE_WAIT)  # ESTABLISHED to CLOSE-WAIT: where data may wait to be read
@@ -72,6 +74,43 @@ class ItEnds(Oracle):
                 self.fail(side, "the application never came to the end of what it had to write")
             if side.connected and other.connected and not side.eof and not other.shut_rd:
                 self.fail(side, f"never saw the end of the stream; read {side.read} of {other.written} bytes")
+
+
+class InitialNumbers(Oracle):
+    """A connection between the same two ports begins as much higher as a clock has gone on in the meantime (of 4 us, or
+    of 64 ns, which is Linux's): what is left of the one before is not taken for its own. Those of other ports tell
+    nothing of each other. When the connection is over, each side would open some more.
+    """
+
+    section = "RFC 6528 section 3; RFC 9293 section 3.4.1, MUST-8 and MUST-9"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.first: dict[str, tuple[int, int]] = {}  # the number, when
+
+    def sent(self, side: Side, seg: Segment, state: State | None) -> None:
+        if seg.flags & SYN:
+            self.first.setdefault(side.name, (seg.seq, self.pair.now))
+
+    def ended(self) -> None:
+        now = self.pair.now
+        self.pair.judged = True
+        for name, side in self.pair.sides.items():
+            if name in self.pair.numbered or name not in self.first:
+                continue
+            other = OTHER[name]
+            there = (ADDRESSES[other], PORTS[other])
+            number, at = self.first[name]
+            again = probe.opening(side.stack, (ADDRESSES[name], side.port), there, now)
+            due = [(number + (now - at) // tick) & MASK for tick in (64, 4000)]
+            if all((again - this + 1) & MASK > 2 for this in due):
+                self.fail(side, f"{(now - at) / 1e9:.3f} s after {number} a connection of the same ports has {again}")
+            others = [
+                probe.opening(side.stack, (ADDRESSES[name], side.port + n), there, now) for n in (1000, 1001, 1002)
+            ]  # fmt: skip
+            steps = [(b - a) & MASK for a, b in pairwise([again, *others])]
+            if len(set(steps)) < len(steps) or any((step + 16) & MASK <= 32 for step in steps):
+                self.fail(side, f"connections of other ports begin with {others}, that of this one with {again}")
 
 
 class ResetsUnread(Oracle):

@@ -29,7 +29,8 @@ class RtoBounds(Oracle):
     allowed: an acknowledgment of a retransmission taken for one of the original would say otherwise (Karn, section 3).
     A measurement ends all backoff, and RTO then is at least SRTT and what that measurement deviates from the SRTT of
     before, and at most SRTT and the minimum, or four times the greatest deviation so far (of the first measurement,
-    half of it).
+    half of it). What RTO is beyond SRTT decays by a quarter of its distance to the deviations of late, at most (2.3):
+    as Linux has it, once in a round trip, and in two round trips it does.
     """
 
     section = "RFC 6298 sections 2, 3 and 5"
@@ -37,6 +38,7 @@ class RtoBounds(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.deviation: dict[str, int] = {"a": 0, "b": 0}  # the greatest so far, us
+        self.decay = {"a": Decay(), "b": Decay()}
 
     def _measured(self, side: Side, before: State, after: State) -> None:
         """SRTT says what the measurement was: it moves by an eighth of the difference."""
@@ -51,6 +53,13 @@ class RtoBounds(Oracle):
         if not least - MS <= after.rto_ns <= max(most, least):
             told = f"{least / 1e6:.3f} to {most / 1e6:.3f} ms"
             self.fail(side, f"RTO is {after.rto_ns / 1e6:.3f} ms, and by what was measured {told}", after)
+        self._decayed(side, late, before, after)
+
+    def _decayed(self, side: Side, late: int, before: State, after: State) -> None:
+        settings = side.stack.settings
+        wrong = self.decay[side.name].judged(late, before, after, settings.tcp_rto_min_us)
+        if wrong and max(before.rto_ns, after.rto_ns) < settings.tcp_rto_max_ms * MS:
+            self.fail(side, wrong, after)
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if after is None or after.state == CLOSED:
@@ -65,8 +74,11 @@ class RtoBounds(Oracle):
             return
         if before is None or not before.srtt_us:
             self.deviation[side.name] = (after.srtt_us >> 3) // 2 + 1
+            self.decay[side.name].begin(after)
         elif before.srtt_us != after.srtt_us and cause == "arrival":
             self._measured(side, before, after)
+        elif before.rto_ns != after.rto_ns and cause == "arrival" and not after.backoff:
+            self._decayed(side, 0, before, after)  # a measurement that was SRTT
         least = min((after.srtt_us >> 3) * 1000 + settings.tcp_rto_min_us * 1000, settings.tcp_rto_max_ms * MS)
         if after.rto_ns < least:
             self.fail(side, f"RTO is {after.rto_ns / 1e6:.3f} ms, below SRTT + the minimum", after)
@@ -78,6 +90,48 @@ class RtoBounds(Oracle):
         # Timestamps count whole milliseconds.
         if (after.srtt_us >> 3) * 1000 < fastest - 1 * MS - 1000:
             self.fail(side, f"SRTT is {after.srtt_us >> 3} us, but a round trip takes {fastest // 1000} us", after)
+
+
+class Decay:
+    """How 4 * RTTVAR, which is RTO less SRTT, comes down (us). The mean deviation is no more than `mdev`: what left
+    SRTT as it was is not seen, and would only lower it."""
+
+    __slots__ = ("fell", "highest", "mdev", "rounds", "rttvar", "until", "value")
+
+    def __init__(self) -> None:
+        self.value = self.mdev = self.highest = self.rttvar = self.until = self.rounds = 0
+        self.fell = -1  # SND.NXT when it last fell
+
+    def begin(self, state: State) -> None:
+        srtt = state.srtt_us >> 3
+        self.mdev = self.highest = max(2 * srtt + 2, state.rto_ns // 1000 - srtt)
+        self.value = self.rounds = self.rttvar = 0
+        self.until, self.fell = state.snd_nxt, -1
+
+    def judged(self, late: int, before: State, after: State, least: int) -> str:
+        """A measurement deviated by so much: what is wrong with RTTVAR now, or nothing."""
+        deviation = abs(late) - (self.mdev >> 2)
+        self.mdev += deviation >> 3 if late < 0 < deviation else deviation
+        self.highest = max(self.highest, self.mdev, least)
+        now = after.rto_ns // 1000 - (after.srtt_us >> 3)
+        was, self.value = self.value, now
+        if now < was - 1 and was:
+            if now < was - ((was - least) >> 2) - 2:
+                return f"4 * RTTVAR fell from {was} to {now} us, by more than a quarter of what is above the minimum"
+            if before.snd_una <= self.fell and after.snd_una <= self.fell:
+                return f"4 * RTTVAR fell from {was} to {now} us, for the second time in a round trip"
+            self.fell = before.snd_nxt
+        if after.snd_una > self.until:
+            self.rounds += 1
+            self.until = after.snd_nxt
+            if self.rounds >= 3:
+                most = max(self.highest, self.rttvar - ((self.rttvar - self.highest) >> 2))
+                if now > most + 2:
+                    return f"4 * RTTVAR is {now} us, was {self.rttvar} two round trips ago, and should be {most}"
+                self.rounds = 0
+            if not self.rounds:
+                self.rttvar, self.highest = now, max(self.mdev, least)
+        return ""
 
 
 class RetransmissionTimeout(Oracle):
@@ -173,11 +227,16 @@ class PersistTimer(Oracle):
 
 class NoDeadlock(Oracle):
     """What is owed is on a timer: data out has the retransmission timer (or a probe's, or RACK's, that stands
-    in for it); data that a closed window holds back has the persist timer. No deadline lies in the past, and
-    the stack's own next deadline is no later than the connection's.
+    in for it); data that a closed window holds back has the persist timer. No deadline lies in the past (but one
+    that a call has set there: TCP_KEEPIDLE may name a moment that is over, and is met in this one), and the stack's
+    own next deadline is no later than the connection's.
     """
 
     section = "RFC 6298 (5.1); RFC 9293 section 3.8.6.1, MUST-36; RFC 8985 section 7.2"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.called: dict[str, int] = {"a": -1, "b": -1}  # when a call set a deadline in the past
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if after is None or after.state == CLOSED:
@@ -195,7 +254,9 @@ class NoDeadlock(Oracle):
                 self.fail(side, "a timer without a time", after)
             return
         first = min(due)
-        if first < self.pair.now and cause != "call":  # TCP_KEEPIDLE may name a moment that is over: at once, then
+        if first < self.pair.now and cause == "call":
+            self.called[side.name] = self.pair.now
+        elif first < self.pair.now != self.called[side.name]:
             self.fail(side, f"a deadline {(self.pair.now - first) / 1e6:.3f} ms ago was not met", after)
         stack = side.stack.next_deadline()
         if stack is None or stack > first:

@@ -155,6 +155,21 @@ LONG_TIME_WAIT = exchange(
 CLOSED_FIRST = Case(steps=(("listen", "b"), ("close", "b"), ("connect", "b"), ("listen", "b")))
 """A side that has closed opens nothing any more."""
 
+OPENED = Case(Link(Way(0), Way(0)), (("listen", "a"), ("connect", "b")))
+
+FORGED_AT_ZERO = OPENED.but(
+    steps=(*OPENED.steps, ("forge", "b", "ack-old", 3), ("run", 0), ("forge", "b", "rst", 3)), seed=35
+)
+"""Answers to what is not acceptable are limited from the first instant on."""
+
+IDLE_TIME_IN_THE_PAST = OPENED.but(
+    steps=(
+        *OPENED.steps, ("run", 1000 * MS), ("accept", "a"), ("setsockopt", "a", "SO_KEEPALIVE", 1), ("run", 3000 * MS),
+        ("send", "b", 10_000), ("setsockopt", "a", "TCP_KEEPIDLE", 3), ("run", 1000 * MS),
+    )
+)  # fmt: skip
+"""The call names a moment that is over, and a segment comes before the timer that is due at once."""
+
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
 

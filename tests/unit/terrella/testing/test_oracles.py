@@ -203,6 +203,16 @@ GROWING = Case.exchange(
 )  # fmt: skip
 
 
+STEADY = Case.exchange(Link(Way(200 * MS, fates=(Fate(DELAY, 3 * MS), Fate()) * 20), Way(200 * MS)), Application(tuple(Piece(100, 900 * MS) for _ in range(16))), Application(), settings=PATIENT)
+FILLING = scripted(Link(NEAR, NEAR), ("setsockopt", "a", "SO_SNDBUF", 100_000), *[step for _ in range(12) for step in (("send", "a", 15_000), ("run", 7 * MS))])
+PATIENTLY = scripted(Link(NEAR, NEAR), ("setsockopt", "b", "SO_RCVLOWAT", 30_000), ("send", "a", 20_000), ("run", 500 * MS))
+OVER = scripted(
+    Link(NEAR, NEAR), ("send", "a", 1000), ("run", 50 * MS), ("recv", "b", 2000), ("shutdown", "b", 1), ("run", 50 * MS), ("shutdown", "a", 1), ("run", 900 * MS),
+    ("forge", "b", "syn-again", 0),
+)  # fmt: skip
+WRAPPED = bulk(20_000, fates=lost(6)).after(("numbers", "a", (1 << 32) - 3000, (1 << 32) - 50), ("numbers", "b", (1 << 31) - 1, (1 << 31) - 1))
+
+
 def careless(c: Any, seg: Any, seq: int, now: int) -> None:
     """A receiver that believes any sequence number."""
     c.rcvq = [*c.rcvq, seg.payload]
@@ -440,6 +450,16 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("wakes nobody for room", "Readiness", mutate(connection.Connection, "check_space", ("self.wake_pending = True", "pass")), FULL),
     ("a loss probe is late", "LossProbe", mutate(rack, "schedule_probe", ("timeout += c.rto_min_us * 1000 if c.packets_out == 1 else TIMEOUT_MIN_NS", "timeout *= 4")), LOSSES),
     ("holds ACKs back for long", "DelayedAck", mutate(delack, "check", ("min(c.settings.tcp_comp_sack_delay_ns, rtt * 125 // 20)", "rtt * 1000")), LOSSES),
+    ("RTTVAR falls at once", "RtoBounds", mutate(rto, "sample", ("c.rttvar_us -= (c.rttvar_us - c.mdev_max_us) >> 2", "c.rttvar_us = c.mdev_max_us")), GROWING),
+    ("RTTVAR stays", "RtoBounds", mutate(rto, "sample", ("c.rttvar_us -= (c.rttvar_us - c.mdev_max_us) >> 2", "pass")), STEADY),
+    ("RACK waits four times as long", "ReorderingTimer", mutate(rack, "mark_losses", ("timeout + TIMEOUT_MIN_NS", "4 * timeout + TIMEOUT_MIN_NS")), REORDERED),
+    ("POLLOUT for any room", "Readiness", replace(connection.Connection, "writable", lambda self: self.sndbuf > self.memory()), FILLING),
+    ("POLLOUT only when it is empty", "Readiness", replace(connection.Connection, "writable", lambda self: self.write_seq == self.snd_una), FILLING),
+    ("waits though the application does", "DelayedAck", mutate(delack, "check", ("or c.rcv_nxt - c.copied_seq < c.rcvlowat\n", "\n"), ("(c.ack_quick and", "(False and")), PATIENTLY),
+    ("every connection of two ports begins alike", "InitialNumbers", replace(engine.Tcp, "isn", lambda self, key, now: self.keyed(b"isn" + key)), PIECES),
+    ("a clock alone", "InitialNumbers", replace(engine.Tcp, "isn", lambda self, key, now: now >> 6), PIECES),
+    ("an old SYN begins anew", "TimeWaitLength", mutate(timewait.TimeWait, "segment_arrives", ("and not paws_reject\n        and (seq > self.rcv_nxt or (ts and behind >= HALF))", "")), OVER),
+    ("numbers do not wrap", "TakesWhatFits", mutate(fsm, "synchronized", ("seq = unwrap(seg.seq, c.rcv_nxt)", "seq = seg.seq")), WRAPPED),
     ("no echo of marks", "EcnEcho", replace(connection.Connection, "check_ce", lambda self, seg: None), MARKS),
 ]  # fmt: skip
 
@@ -463,6 +483,14 @@ def test_every_oracle_says_its_rule_and_has_a_control() -> None:
     for oracle in oracles.EVERY:
         assert oracle.__doc__ and oracle.section, oracle
         assert oracle.__name__ in controlled, f"nothing shows that {oracle.__name__} ever objects"
+
+
+def test_numbers_and_timestamps_wrap_where_the_case_says() -> None:
+    done = run(WRAPPED, artifacts="")
+    side = done.sides["a"]
+    assert (side.flow.iss, side.flow.irs) == ((1 << 32) - 3000, (1 << 31) - 1)
+    sent = [seg for _, kind, image in side.history if kind == "out" and (seg := wire.parse(image, trusted=True))]
+    assert sent[0].tsval == (1 << 32) - 50 and sent[-1].tsval < 1 << 20 and sent[-1].seq < 1 << 20
 
 
 def test_a_packet_of_no_kind_is_not_forged() -> None:
