@@ -432,14 +432,21 @@ int trl_tap_write(struct trl_tap *tap, const struct trl_tx *tx, uint32_t n, cons
     return (int)n;
 }
 
-int trl_tap_put(struct trl_tap *tap, const uint8_t *frame, uint32_t len, uint16_t gso_size, uint16_t csum_start,
-                uint16_t csum_offset, uint8_t *scratch, size_t scratch_cap)
+int trl_tap_pair(struct trl_tap *tap, const uint8_t *head, uint32_t head_len, const uint8_t *rest, uint32_t rest_len,
+                 uint16_t gso_size, uint16_t csum_start, uint16_t csum_offset, uint8_t *scratch, size_t scratch_cap)
 {
-    const struct trl_tx x = {0, len, 0, gso_size, csum_start, csum_offset, 0};
-    const struct trl_iov p = {frame, len};
-    if (len == 0) {
+    const struct trl_tx x = {0, head_len, 1, gso_size, csum_start, csum_offset, 0};
+    const struct trl_iov p[2] = {{head, head_len}, {rest, rest_len}};
+    uint32_t first = head_len == 0, pieces = rest_len == 0 ? 1 : 2;
+    if (first >= pieces) {
         tap->tx_malformed++;
         return 1;
     }
-    return send_frame(tap, &x, &p, 1, len, scratch, scratch_cap) != WOULD_BLOCK;
+    return send_frame(tap, &x, p + first, pieces - first, (size_t)head_len + rest_len, scratch, scratch_cap) != WOULD_BLOCK;
+}
+
+int trl_tap_put(struct trl_tap *tap, const uint8_t *frame, uint32_t len, uint16_t gso_size, uint16_t csum_start,
+                uint16_t csum_offset, uint8_t *scratch, size_t scratch_cap)
+{
+    return trl_tap_pair(tap, frame, len, NULL, 0, gso_size, csum_start, csum_offset, scratch, scratch_cap);
 }

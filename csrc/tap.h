@@ -80,4 +80,8 @@ int trl_tap_write(struct trl_tap *tap, const struct trl_tx *tx, uint32_t n, cons
 /* One frame in one piece, sent as trl_tap_write would. Returns 1 when it is done with, 0 when the device would block. */
 int trl_tap_put(struct trl_tap *tap, const uint8_t *frame, uint32_t len, uint16_t gso_size, uint16_t csum_start,
                 uint16_t csum_offset, uint8_t *scratch, size_t scratch_cap);
+
+/* The same in two pieces: the headers (and perhaps more) in the first, the rest in the second. */
+int trl_tap_pair(struct trl_tap *tap, const uint8_t *head, uint32_t head_len, const uint8_t *rest, uint32_t rest_len,
+                 uint16_t gso_size, uint16_t csum_start, uint16_t csum_offset, uint8_t *scratch, size_t scratch_cap);
 #endif

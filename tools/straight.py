@@ -25,6 +25,7 @@ STRAIGHT_H = "straight.h"
 STRAIGHT = (
     "trl_parse", "trl_parse_plain", "trl_tcp_emit", "trl_tcp_emit_small", "trl_checksum", "trl_checksum_complete",
     "trl_siphash", "trl_timestamp_offset", "trl_tap_read", "trl_tap_read_gro", "trl_tap_write", "trl_tap_put",
+    "trl_tap_pair",
 )  # fmt: skip
 """Leaves that are called without cffi (csrc/direct.h), where a module gives them a name: `_parse = lib.trl_parse`."""
 MOST = {"uint8_t": 0xFF, "uint16_t": 0xFFFF, "uint32_t": 0xFFFFFFFF, "size_t": (1 << 62) - 1}

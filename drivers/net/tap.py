@@ -1,4 +1,4 @@
-"""The native network device: a Linux TAP, read and written in batches by C (`csrc/tap.h`).
+"""The native network device: a Linux TAP, read in batches and written by C (`csrc/tap.h`).
 
 With a virtio header before each frame (`vnet`) the kernel hands over TCP super-segments of up to 64 KiB with their
 checksums left open, and takes the same from us: one system call and one checksum less per 45 wire frames. Without it
@@ -10,7 +10,7 @@ Received bytes live in `bytearray`s that are lent out as memoryviews and used ag
 each memoryview made from a buffer, and so each slice of one, counts as a reference to it. A frame of less than
 `COPY_BELOW` bytes is copied out, so that a few bytes kept in a queue never hold a buffer of 64 KiB.
 
-Transmitted payload goes to the kernel from the sender's own buffers (an iovec); only headers are gathered.
+Transmitted payload goes to the kernel from the sender's own buffers (an iovec), each frame by a system call of its own.
 """
 
 from __future__ import annotations
@@ -32,12 +32,9 @@ SUPER_BYTES = (
     65536 + 64
 )  # the longest IP packet, an Ethernet header, a virtio header, and a byte to see truncation
 SUPER_BATCH = 16  # super-segments per read
-BATCH = 64  # frames per write
 PLAIN_BATCH = 90  # plain frames per read: two super-segments of 45
 COPY_BELOW = 4096
-HEAD_MOST = 2048  # a linear part longer than this is sent from where it is
-FRAGS = 1024  # pieces per write
-FEW = 4  # small frames that are written one by one rather than gathered and described
+FRAGS = 1024  # pieces of a frame
 POOL = 128  # lent buffers that are remembered; those beyond belong to whoever holds them
 PROBES = 4  # how many of the lent buffers are looked at before a new one is made
 SUPER_QUEUE = 4096  # frames that may wait for us: 40 ms of a flood of 100,000 a second
@@ -54,8 +51,8 @@ _fields: Final = SLOT.unpack
 _read: Final = lib.trl_tap_read
 _read_gro: Final = lib.trl_tap_read_gro
 _put: Final = lib.trl_tap_put
+_pair: Final = lib.trl_tap_pair
 _write: Final = lib.trl_tap_write
-TX_SIZE = TX.size
 SLOT_SIZE = SLOT.size
 _Held = tuple[bytearray, Any]  # a buffer, and the pointer that pins it
 
@@ -178,9 +175,7 @@ class TapDevice:
         self._frag_at = ffi.new("const uint8_t *[]", FRAGS)
         self._frag_lens = ffi.new("uint32_t[]", FRAGS)
         self._work = ffi.new("uint8_t[]", WORK_BYTES)
-        self._heads = bytearray(BATCH * HEAD_MOST)
-        self._heads_at = ffi.from_buffer(_BYTES, self._heads)
-        self._tx = bytearray(BATCH * TX.size)
+        self._tx = bytearray(TX.size)
         self._tx_at = ffi.cast("struct trl_tx *", ffi.from_buffer(_BYTES, self._tx))
         self._plain_bytes = max(2048, self.mtu + 64)
         if self.vnet:
@@ -275,70 +270,41 @@ class TapDevice:
         if self._final is not None:
             self._final["tx_dropped"] += sum(map(_wire_frames, frames))
             return
-        if len(frames) <= FEW:
-            for i, frame in enumerate(frames):
-                data = frame.data
-                size = len(data)
-                if frame.frags or size > HEAD_MOST:
-                    break
-                if not isinstance(data, bytes):
-                    self._heads[:size] = data
-                    data = self._heads_at
-                if not _put(
-                    self._tap, data, size, frame.gso_size, frame.csum_start, frame.csum_offset, self._work, WORK_BYTES
-                ):
-                    self._tap.tx_dropped += sum(map(_wire_frames, frames[i:]))  # as in _write
-                    return
-            else:
-                return
-            frames = frames[i:]
-        heads, records, lens, at = self._heads, self._tx, self._frag_lens, self._frag_at
-        pinned: list[Any] = []  # pointers into the senders' buffers, alive until the call has returned
-        batch: list[Frame] = []
-        head = 0
-        for frame in frames:
+        tap, work = self._tap, self._work
+        # Each takes a system call of its own: to describe many for one call of C gains nothing.
+        for done, frame in enumerate(frames):
             data, frags = frame.data, frame.frags
             size = len(data)
-            if size > HEAD_MOST:
-                frags = (data, *frags)
-                size = 0
-            if len(frags) > FRAGS:
-                frags = (b"".join(frags),)
-            k, count = len(pinned), len(batch)
-            if count == BATCH or k + len(frags) > FRAGS:
-                self._write(batch)
-                batch = []
-                pinned = []
-                head = k = count = 0
-            _pack_tx(
-                records, count * TX_SIZE, head, size, len(frags), frame.gso_size, frame.csum_start, frame.csum_offset, 0
-            )
-            if size:
-                heads[head : head + size] = data
-                head += size
-            for frag in frags:
-                at[k] = pointer = _from_buffer(_BYTES, frag)
-                lens[k] = len(frag)
-                pinned.append(pointer)
-                k += 1
-            batch.append(frame)
-        if batch:
-            self._write(batch)
+            if data.__class__ is not bytes:
+                data = _from_buffer(_BYTES, data)
+            gso, start, offset = frame.gso_size, frame.csum_start, frame.csum_offset
+            if not frags:
+                sent: int = _put(tap, data, size, gso, start, offset, work, WORK_BYTES)
+            elif len(frags) == 1:
+                frag = frags[0]
+                rest = frag if frag.__class__ is bytes else _from_buffer(_BYTES, frag)
+                sent = _pair(tap, data, size, rest, len(frag), gso, start, offset, work, WORK_BYTES)
+            else:
+                sent = self._put_pieces(frame)
+            if not sent:  # the device would block: nothing waits here, so the rest is lost
+                tap.tx_dropped += sum(map(_wire_frames, frames[done:]))
+                return
 
-    def _write(self, batch: Sequence[Frame]) -> None:
-        count = len(batch)
-        done: int = _write(
-            self._tap,
-            self._tx_at,
-            count,
-            self._heads_at,
-            self._frag_at,
-            self._frag_lens,
-            self._work,
-            WORK_BYTES,
-        )
-        if done < count:  # the device would block: nothing waits here, so the rest is lost
-            self._tap.tx_dropped += sum(map(_wire_frames, batch[done:]))
+    def _put_pieces(self, frame: Frame) -> int:
+        """A frame in more than two pieces: 1 when it is done with, 0 when the device would block."""
+        frags = frame.frags
+        if len(frags) >= FRAGS:
+            frags = (b"".join(frags),)
+        at, lens, records = self._frag_at, self._frag_lens, self._tx
+        count = len(frags) + 1
+        pinned = []  # pointers into the senders' buffers, alive until the call has returned
+        for k, piece in enumerate((frame.data, *frags)):
+            at[k] = pointer = _from_buffer(_BYTES, piece)
+            lens[k] = len(piece)
+            pinned.append(pointer)
+        _pack_tx(records, 0, 0, 0, count, frame.gso_size, frame.csum_start, frame.csum_offset, 0)
+        done: int = _write(self._tap, self._tx_at, 1, b"", at, lens, self._work, WORK_BYTES)
+        return done
 
     @property
     def counters(self) -> dict[str, int]:

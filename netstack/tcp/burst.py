@@ -47,7 +47,7 @@ def room(c: Connection, goal: int) -> int:
     return min(window // goal, (c.cwnd - c.in_flight()) // segs, MOST)
 
 
-def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: int, most: int) -> int:
+def run(c: Connection, rec: Sent, header: bytes, wnd_end: int, now: int, most: int) -> int:
     """Send what may follow `rec`, which was just sent with `header`, in super-segments of its size: how many."""
     size, pcount = rec.length, rec.pcount
     snd_nxt = c.snd_nxt
@@ -70,7 +70,7 @@ def run(c: Connection, rec: Sent, header: bytes | bytearray, wnd_end: int, now: 
         return 0
     length = len(header)
     l3 = c.l3
-    if lib.trl_tcp_repeat(bytes(header), length, l3, n, size, pcount, _headers) < 0:
+    if lib.trl_tcp_repeat(header, length, l3, n, size, pcount, _headers) < 0:
         return 0
     whole = length + size
     ethernet, l4, mss = l3 != 0, c.l4, rec.mss

@@ -85,7 +85,7 @@ def emit(
     gso: int = 0,
     options: int = 0,
     syn: int = 0,
-) -> bytes | bytearray:
+) -> bytes:
     """Write the header of one (super-)segment and send it. What every segment carries is taken from the TCB. Returns
     the linear part of the frame."""
     if length and c.stamps is not None:
@@ -109,7 +109,7 @@ def by_fields(
     gso: int,
     options: int,
     syn: int = 0,
-) -> bytearray:
+) -> bytes:
     """Any segment: its fields are set one by one. At most three SACK blocks go beside timestamps, else four (RFC 2018
     section 3); a D-SACK comes first (RFC 2883 section 4)."""
     path = c.path
@@ -162,7 +162,7 @@ def by_fields(
         raise ValueError(f"trl_tcp_emit refused a segment of {length} bytes")
     if not length:
         _complete(_scratch, header, c.l4, 16)
-    data = _image[:header]
+    data: Any = _copy(_written, header)
     if length <= JOIN_BELOW and len(frags) == 1:  # so little that one piece is cheaper than two
         data += frags[0]
         frags = ()
