@@ -133,6 +133,7 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
     """The machine on that device, until a signal comes; the exit status."""
     from drivers.clock import RealTimeline
     from drivers.console import HostConsole
+    from drivers.signals import heeded
     from kernel.machine import Machine
     from terrella.lab import rare_collections
     from tools.session import kernel_says
@@ -152,6 +153,7 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
 
         for number in (signal.SIGINT, signal.SIGTERM):
             cleanup.callback(signal.signal, number, signal.signal(number, on_signal))
+        cleanup.enter_context(heeded(timeline))
         capture = _open_capture(args.pcap, timeline, cleanup)
         log = _open_log(args.why, timeline, cleanup)
         disks = disk.open_disks(args.disk)

@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     ways = impairments(args)
     from drivers.clock import RealTimeline
     from drivers.net.impair import Joined
+    from drivers.signals import heeded
 
     stopped: list[int] = []
     with ExitStack() as cleanup:
@@ -118,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             cleanup.callback(signal.signal, number, signal.signal(number, on_signal))
+        cleanup.enter_context(heeded(timeline))
         ends = (args.netns_a, args.netns_b)
         devices = [open_tap(name, netns, args.mtu, cleanup) for name, netns in zip(args.taps, ends, strict=True)]
         # The draws belong to the seed alone: not to the names of the TAPs.
