@@ -67,7 +67,7 @@ class Case:
         steps = (*opening, ("attach", "b", b), ("attach", "a", a))
         return Case(link, steps, seed, tuple(sorted((settings or {}).items())))
 
-    def after(self, *steps: Step) -> Case:
+    def begun_with(self, *steps: Step) -> Case:
         """The same, with these steps before all others."""
         return self.but(steps=(*steps, *self.steps)) if steps else self
 

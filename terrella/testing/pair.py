@@ -171,7 +171,6 @@ class Pair:
         self._caught: Violation | None = None  # by what is being sent: raised when the event is over
         self._culprit: Any = None  # the frame
         self.over = False  # time is up: who has not closed is made to
-        self.judged = False  # the connection is, and nothing more is told to anybody
         self.numbered: set[str] = set()  # whose first numbers the case says
         for name in "ab":
             own = self.settings | (each or {}).get(name, {})
@@ -203,8 +202,6 @@ class Pair:
 
     def _watch(self, side: Side, send: Callable[[Any, Any, int], Any]) -> Callable[[Any, Any, int], Any]:
         def watched(path: Any, frame: Any, now: int) -> Any:
-            if self.judged:
-                return send(path, frame, now)
             seg = wire.parse(bytes(frame), frame.gso_size, trusted=True)
             ours = seg is not None and seg.sport == side.port and seg.dport == PORTS[OTHER[side.name]]
             if ours and seg is not None and not side.flow.another(seg):
@@ -359,10 +356,10 @@ class Pair:
         return 0
 
     def numbers(self, name: str, isn: int, stamp: int) -> int:
-        """From now on the sequence numbers of this side begin here, and its timestamps: so they wrap where it is said.
-        -EOPNOTSUPP in the compiled form of the stack, which keeps its own."""
+        """The sequence numbers of this side begin here, and its timestamps: so they wrap where it is said. -EINVAL when
+        they have begun; -EOPNOTSUPP in the compiled form of the stack, which keeps its own."""
         tcp: Any = self.sides[name].stack.tcp
-        if name in self.numbered:
+        if name in self.numbered or self.sides[name].flow.iss is not None:
             return -errno.EINVAL
         own = {"isn": lambda _, key, now: isn & wire.MASK, "ts_offset": lambda _, key: stamp & wire.MASK}
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from netstack.socket import SOL_SOCKET, UNPACED
+from netstack.sockabi import SO_SNDBUF, SOL_SOCKET, UNPACED
 from netstack.tcp.scoreboard import LOST, RETRANS_OUT, SACKED
 from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, STATE_NAMES
@@ -21,7 +21,6 @@ PHASES = {
     CA_OPEN: "Open", CA_DISORDER: "Disorder", CA_CWR: "CWR", CA_RECOVERY: "Recovery", CA_LOSS: "Loss",
 }  # fmt: skip
 NOT_ALIVE = (0, 0, 0)
-SO_SNDBUF = 7
 TIMERS = ("none", "retransmit", "probe", "reorder", "persist")
 
 _SLOTS = (
@@ -242,19 +241,9 @@ def leaks(stack: Any) -> list[str]:
     return found
 
 
-def opening(stack: Any, here: tuple[str, int], there: tuple[str, int], now: int) -> int:
-    """The sequence number with which this stack would open a connection now; nothing of it leaves."""
-    stack.now = now
-    sock = stack.socket(2, 1)
-    sock.bind(here)
-    try:
-        sock.connect(there, now)
-    except BlockingIOError:
-        pass
-    number = int(sock.conn.iss)
-    sock.close(now)
-    stack.transmit(now)
-    return number & MASK
+def initial_number(stack: Any, key: bytes, now: int) -> int:
+    """The sequence number with which this stack would begin a connection now; it begins none."""
+    return int(stack.tcp.isn(key, now)) & MASK
 
 
 def gave_up(stack: Any) -> bool:

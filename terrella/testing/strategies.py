@@ -198,7 +198,7 @@ def cases(
     return st.builds(
         lambda link, a, b, settings, both, seed, numbers: Case.exchange(
             link, a, b, seed=seed, settings=PATIENT | settings, simultaneous=both
-        ).after(*numbers),
+        ).begun_with(*numbers),
         link if link is not None else links(),
         app,
         app,

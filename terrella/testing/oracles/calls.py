@@ -21,10 +21,11 @@ CALLS = ("read(4", "recv(4")
 
 class Readiness(Oracle):
     """poll(2) tells the truth: POLLIN where there is something to read, or the end; POLLOUT where the send buffer is
-    empty, or a third full, and never where the next write finds no room, or less than a third of it is free (as Linux
-    has it: SO_SNDBUF counts overheads, too, of up to a page for each buffer); POLLRDHUP after the peer's FIN; POLLHUP
-    where both ways have ended, and only there. A read gives all there is, up to what was asked for and to the urgent
-    mark; MSG_PEEK the same, and takes nothing. Whoever waits is woken.
+    empty, and (unless TCP_NOTSENT_LOWAT sets a limit) where data and a page for each buffer that holds some are no more
+    than two thirds of SO_SNDBUF (Linux counts such overheads), and never where the next write finds no room, or the
+    data alone are more than two thirds; POLLRDHUP after the peer's FIN; POLLHUP where both ways have ended, and only
+    there. A read gives all there is, up to what was asked for and to the urgent mark; MSG_PEEK the same, and takes
+    nothing. Whoever waits is woken.
     """
 
     section = "poll(2), tcp(7), recv(2); RFC 9293 section 3.9.1.3"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from terrella.testing.forged import ANSWERED, UNLIMITED
 from terrella.testing.oracles.base import Oracle
+from terrella.testing.oracles.timers import CLOSED
 from terrella.testing.pair import Pair, Side
 from terrella.testing.probe import State
 from terrella.testing.wire import ACK, FIN, HALF, MASK, RST, SYN, Segment
 
 MS = 1_000_000
-CLOSED = 7
 KEPT = (
     "state", "snd_una", "snd_nxt", "snd_wnd", "max_window", "write_seq", "unsent", "packets_out", "sacked_out",
     "lost_out", "retrans_out", "cwnd", "ssthresh", "phase", "mss", "rto_ns", "srtt_us", "retransmits", "backoff",

@@ -89,8 +89,9 @@ class SackTellsTheTruth(Oracle):
 
 class RightEdgeNeverRetreats(Oracle):
     """The right edge of the window offered never moves to the left, but by what scaling cannot express. Exceptions:
-    RST, whose window says nothing; and a window of zero where there was no memory for what came (Linux), after
-    which it counts from there.
+    RST, whose window says nothing; a window of zero where there was no memory for what came (Linux), after which it
+    counts from there; and the SYN-ACK of a SYN cookie, whose window nobody remembers (Linux rounds it otherwise, by the
+    segment size that the cookie tells).
     """
 
     section = "RFC 9293 section 3.8.6, SHLD-14; RFC 7323 section 2.4"
@@ -102,6 +103,8 @@ class RightEdgeNeverRetreats(Oracle):
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
         flow = side.flow
         if not seg.flags & ACK or seg.flags & RST or flow.irs is None or flow.got_syn is None:
+            return
+        if seg.flags & SYN and side.stack.counters.tcpext.SyncookiesSent:
             return
         edge = flow.offered(seg)
         slack = (1 << flow.wscale_out) - 1

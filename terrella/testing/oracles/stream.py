@@ -7,13 +7,19 @@ from itertools import pairwise
 from terrella.testing import probe
 from terrella.testing.apps import MOST, stream
 from terrella.testing.oracles.base import Oracle
-from terrella.testing.pair import ADDRESSES, OTHER, PORTS, Pair, Side
+from terrella.testing.pair import OTHER, Pair, Side
 from terrella.testing.probe import State
 from terrella.testing.wire import FIN, MASK, RST, SYN, Segment
 
 FIN_WAIT_1, CLOSE_WAIT = 4, 8
 UNREAD = (1, FIN_WAIT_1, 5, CLOSE_WAIT)  # ESTABLISHED to CLOSE-WAIT: where data may wait to be read
 MS = 1_000_000
+
+
+def keys(side: Side) -> list[bytes]:
+    """What names the connection of this side, and three of other ports to the same peer."""
+    here, there = side.key[:8], side.key[10:]
+    return [here + (side.port + n).to_bytes(2, "big") + there for n in (0, 1000, 1001, 1002)]
 
 
 def said(side: Side) -> str:
@@ -79,7 +85,8 @@ class ItEnds(Oracle):
 class InitialNumbers(Oracle):
     """A connection between the same two ports begins as much higher as a clock has gone on in the meantime (of 4 us, or
     of 64 ns, which is Linux's): what is left of the one before is not taken for its own. Those of other ports tell
-    nothing of each other. When the connection is over, each side would open some more.
+    nothing of each other. (The stack is asked with what others would begin, when the connection is over.) Exception:
+    what a SYN cookie says is a number of another kind (RFC 4987 section 3.6).
     """
 
     section = "RFC 6528 section 3; RFC 9293 section 3.4.1, MUST-8 and MUST-9"
@@ -89,25 +96,19 @@ class InitialNumbers(Oracle):
         self.first: dict[str, tuple[int, int]] = {}  # the number, when
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
-        if seg.flags & SYN:
+        if seg.flags & SYN and not side.stack.counters.tcpext.SyncookiesSent:
             self.first.setdefault(side.name, (seg.seq, self.pair.now))
 
     def ended(self) -> None:
         now = self.pair.now
-        self.pair.judged = True
         for name, side in self.pair.sides.items():
             if name in self.pair.numbered or name not in self.first:
                 continue
-            other = OTHER[name]
-            there = (ADDRESSES[other], PORTS[other])
             number, at = self.first[name]
-            again = probe.opening(side.stack, (ADDRESSES[name], side.port), there, now)
+            again, *others = (probe.initial_number(side.stack, key, now) for key in keys(side))
             due = [(number + (now - at) // tick) & MASK for tick in (64, 4000)]
             if all((again - this + 1) & MASK > 2 for this in due):
                 self.fail(side, f"{(now - at) / 1e9:.3f} s after {number} a connection of the same ports has {again}")
-            others = [
-                probe.opening(side.stack, (ADDRESSES[name], side.port + n), there, now) for n in (1000, 1001, 1002)
-            ]  # fmt: skip
             steps = [(b - a) & MASK for a, b in pairwise([again, *others])]
             if len(set(steps)) < len(steps) or any((step + 16) & MASK <= 32 for step in steps):
                 self.fail(side, f"connections of other ports begin with {others}, that of this one with {again}")

@@ -170,6 +170,22 @@ IDLE_TIME_IN_THE_PAST = OPENED.but(
 )  # fmt: skip
 """The call names a moment that is over, and a segment comes before the timer that is due at once."""
 
+UNDONE_WITH_NEW_DATA = Case(
+    Link(Way(10 * MS, fates=only("." * 15 + "x.x.x")), Way(150 * MS, fates=only("." * 8 + "xxx"))),
+    (
+        ("listen", "b"), ("connect", "a"), ("run", 1000 * MS), ("cut", 300 * MS), ("send", "a", 65_521),
+        ("run", 5000 * MS),
+    ),
+    settings=(("net.ipv4.tcp_ecn", 1),),
+)  # fmt: skip
+"""An ACK takes back the reduction that CWR was to tell of, and lets new data out: it has no CWR."""
+
+COOKIES = exchange(
+    Link(Way(MS), Way(MS)), Application((Piece(1000), Piece(30_000, 30 * MS))), Application((Piece(100),)), 0,
+    both=False, tcp_syncookies=2,
+)  # fmt: skip
+"""A cookie is no initial sequence number, and the window beside it is rounded otherwise than the next (Linux)."""
+
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
 

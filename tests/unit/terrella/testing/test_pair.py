@@ -135,6 +135,16 @@ def test_calls_give_errors_as_sockets_do() -> None:
     pair.finish()
 
 
+def test_first_numbers_are_said_before_there_are_any() -> None:
+    pair = make(Case())
+    pair.listen("b")
+    pair.connect("a")
+    assert pair.numbers("a", 1, 1) == -errno.EINVAL
+    pair.run(100 * MS)
+    assert pair.numbers("b", 1, 1) == -errno.EINVAL
+    pair.finish()
+
+
 def test_equal_flows_share() -> None:
     way = Way(10 * MS, rate=10_000_000, queue=40)
     for algorithm in ("reno", "cubic"):
