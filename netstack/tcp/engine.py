@@ -11,7 +11,7 @@ whose key is drawn from `rng` at the beginning.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,7 +87,7 @@ class Tcp:
         self.arriving: Frame | None = None  # the frame of the segment in `_seg`, where that is no connection's
         self.screens = False  # whether a socket ever asked for it (see `screen`)
         self.saved: dict[Connection, bytes] = {}  # the SYNs of TCP_SAVE_SYN
-        self._tw_queue: deque[tuple[int, TimeWait]] = deque()
+        self._tw_queue: OrderedDict[TimeWait, None] = OrderedDict()  # all wait equally long: by deadline
         self._tw_timer = timers.timer(self._expire_time_waits)
         self.tw_count = 0
         self.tw_ports: dict[int, TimeWait] = {}  # the newest of each local port; `older` leads to the rest
@@ -440,13 +440,16 @@ class Tcp:
         tw.restart(now)
 
     def queue_time_wait(self, tw: TimeWait) -> None:
-        self._tw_queue.append((tw.deadline_ns, tw))
+        queue = self._tw_queue
+        queue[tw] = None
+        queue.move_to_end(tw)
         if self._tw_timer.deadline is None:
-            self._tw_timer.arm(self._tw_queue[0][0])
+            self._tw_timer.arm(tw.deadline_ns)
 
     def end_time_wait(self, tw: TimeWait) -> None:
         if self.table.get(tw.key) is tw:
             del self.table[tw.key]
+            del self._tw_queue[tw]
             self.tw_count -= 1
             older, newer = tw.older, tw.newer
             if older is not None:
@@ -460,17 +463,15 @@ class Tcp:
             tw.older = tw.newer = None
 
     def _expire_time_waits(self, now: int) -> None:
-        """2 MSL are over (60 s, as Linux has it). A block that was restarted stands further back in the queue."""
+        """2 MSL are over (60 s, as Linux has it)."""
         queue = self._tw_queue
-        while queue and queue[0][0] <= now:
-            _, tw = queue.popleft()
-            if tw.deadline_ns <= now and self.table.get(tw.key) is tw:
-                self.tcpext.TW += 1
-                self.end_time_wait(tw)
-        while queue and (queue[0][1].deadline_ns != queue[0][0] or self.table.get(queue[0][1].key) is not queue[0][1]):
-            queue.popleft()
-        if queue:
-            self._tw_timer.arm(queue[0][0])
+        while queue:
+            tw = next(iter(queue))
+            if tw.deadline_ns > now:
+                self._tw_timer.arm(tw.deadline_ns)
+                return
+            self.tcpext.TW += 1
+            self.end_time_wait(tw)
 
     # ICMP (RFC 9293 section 3.9.2.2; RFC 5927).
 

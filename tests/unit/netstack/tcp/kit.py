@@ -8,6 +8,7 @@ Times are milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import struct
@@ -256,3 +257,42 @@ class Peer:
         self.drain()
         self.mark()
         return sock
+
+
+class Loop:
+    """A stack that talks to itself."""
+
+    def __init__(self) -> None:
+        self.stack = Stack(random.Random(1), Settings())
+        self.now = 1
+        self.listeners = {port: self.bound(port) for port in (80, 81)}
+        for listener in self.listeners.values():
+            listener.listen(100)
+
+    def bound(self, port: int) -> Any:
+        sock = self.stack.socket(2, 1, 0)
+        sock.setsockopt(1, 2, 1)  # SO_REUSEADDR
+        sock.bind(("127.0.0.1", port))
+        return sock
+
+    def settle(self) -> None:
+        while list(self.stack.transmit(self.now)):
+            pass
+
+    def wait(self, ns: int) -> None:
+        self.now += ns
+        while (due := self.stack.next_deadline()) is not None and due <= self.now:
+            self.stack.on_deadline(max(due, 1))
+            self.settle()
+
+    def connection(self, port: int, named: int = 0) -> tuple[Any, Any]:
+        sock = self.bound(named) if named else self.stack.socket(2, 1, 0)
+        with contextlib.suppress(BlockingIOError):
+            sock.connect(("127.0.0.1", port), self.now)
+        self.settle()
+        return sock, self.listeners[port].accept(self.now)[0]
+
+    def close(self, first: Any, second: Any) -> None:
+        for sock in (first, second):
+            sock.close(self.now)
+            self.settle()

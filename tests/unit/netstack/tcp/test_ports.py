@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netstack import Settings, Stack
 from netstack.tcp.ports import waits_in_the_way
 from netstack.tcp.timewait import TimeWait
+from tests.unit.netstack.tcp.kit import Loop
 
 FOUR, SIX, ANY4, ANY6 = bytes([10, 0, 0, 1]), bytes.fromhex("fd00" + 28 * "0"), bytes(4), bytes(16)
 
@@ -39,45 +37,6 @@ def test_a_connection_in_time_wait_keeps_the_port_of_its_address(
 ) -> None:
     assert waits_in_the_way(socket(v6only=v6only), address, waiting(theirs)) == wanted
     assert not waits_in_the_way(socket(True, v6only), address, waiting(theirs, True)), "SO_REUSEADDR on both sides"
-
-
-class Loop:
-    """A stack that talks to itself."""
-
-    def __init__(self) -> None:
-        self.stack = Stack(random.Random(1), Settings())
-        self.now = 1
-        self.listeners = {port: self.bound(port) for port in (80, 81)}
-        for listener in self.listeners.values():
-            listener.listen(100)
-
-    def bound(self, port: int) -> Any:
-        sock = self.stack.socket(2, 1, 0)
-        sock.setsockopt(1, 2, 1)  # SO_REUSEADDR
-        sock.bind(("127.0.0.1", port))
-        return sock
-
-    def settle(self) -> None:
-        while list(self.stack.transmit(self.now)):
-            pass
-
-    def wait(self, ns: int) -> None:
-        self.now += ns
-        while (due := self.stack.next_deadline()) is not None and due <= self.now:
-            self.stack.on_deadline(max(due, 1))
-            self.settle()
-
-    def connection(self, port: int, named: int = 0) -> tuple[Any, Any]:
-        sock = self.bound(named) if named else self.stack.socket(2, 1, 0)
-        with contextlib.suppress(BlockingIOError):
-            sock.connect(("127.0.0.1", port), self.now)
-        self.settle()
-        return sock, self.listeners[port].accept(self.now)[0]
-
-    def close(self, first: Any, second: Any) -> None:
-        for sock in (first, second):
-            sock.close(self.now)
-            self.settle()
 
 
 KINDS = st.sampled_from(["client", "server", "wait", "again"])
