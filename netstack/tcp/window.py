@@ -224,12 +224,12 @@ def measure_rcv_mss(c: Connection, seg: Segment) -> None:
             c.ack_pending |= 4
         return
     if seg.options & OPT_SACK:
-        length += 4 + 8 * len(seg.sack)  # a full segment holds less text by what its SACK takes
-    full = length + 20 + (12 if c.ts_ok else 0)
+        size += 4 + 8 * len(seg.sack)  # a full segment holds less text by what its SACK takes
+    full = size + 20 + (12 if c.ts_ok else 0)
     if full >= 536 + 20 or (full >= 88 + 20 and not seg.flags & REMNANT):
-        c.last_seg_size = length
-        if length == before:
-            c.rcv_mss = length
+        c.last_seg_size = size
+        if size == before:
+            c.rcv_mss = size
             return
     if c.ack_pending & 4:
         c.ack_pending |= 8

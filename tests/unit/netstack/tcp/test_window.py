@@ -207,3 +207,16 @@ def test_full_segments_set_the_ratio_and_the_peer_sees_it() -> None:
         peer.send(f". {at}:{at + MSS}({MSS}) ack 1 win 512 <nop,nop,TS val 2 ecr 1>")
     assert c.scaling_ratio == (MSS << 8) // window.truesize(MSS) == 160
     assert c.rcv_mss == MSS
+
+
+@given(size=st.integers(536, 1459), segments=st.integers(1, 40), sack=st.integers(0, 3))
+def test_a_run_of_smaller_segments_is_measured_by_one_of_them(size: int, segments: int, sack: int) -> None:
+    """However many the device has joined (GRO): the second of one size says how long the peer's segments are."""
+    c = connection(rcv_mss=1460)
+    blocks = ((1, 2),) * sack
+    for _ in range(2):
+        text = size - (4 + 8 * sack if sack else 0)
+        seg = SimpleNamespace(length=text * segments, gso_size=text if segments > 1 else 0, sack=blocks, flags=16)
+        seg.options = window.OPT_SACK if sack else 0
+        window.measure_rcv_mss(c, seg)
+    assert c.rcv_mss == size
