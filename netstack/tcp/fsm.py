@@ -262,7 +262,9 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     c.rcv_mss = max(88, min(c.advmss, c.mss_cache, c.rcv_wnd // 2, options.MSS_DEFAULT))
     rec: Sent = c.rtx[0]
     rec.flags = SYN | ACK
-    options.renew_advertised(c, now)
+    if c.path.generation != c.path.stack.routes.generation:
+        c.reroute(now)
+    options.renew_advertised(c)
     c.resend_syn(rec, now, again=False)
 
 

@@ -9,6 +9,7 @@ the accept queue; when that is full the ACK is dropped and the SYN-ACK will be s
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from csrc import lib
@@ -129,12 +130,12 @@ class Request:
         return options.advertised_mss(path.version, path.mtu, path.metrics, self.listener.sock.user_mss, least)
 
     def renew_path(self) -> None:
-        """The routes changed, or a router said something of the path: what is sent again offers what fits now."""
+        """What is sent again offers what fits the path now, of which a router may have said something, and what the
+        listener's TCP_MAXSEG now allows."""
         path = self.path
-        try:
-            self.path = self.engine.route(path.dst, path.src)
-        except OSError:
-            return
+        if path.generation != path.stack.routes.generation:
+            with suppress(OSError):
+                self.path = self.engine.route(path.dst, path.src)
         self.advmss = self.offered_mss()
 
     def init_window(self, mss: int = 0) -> None:
@@ -157,7 +158,7 @@ class Request:
 
     def send_syn_ack(self, now: int, tsval: int = -1) -> None:
         """<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>."""
-        if self.path.generation != self.path.stack.routes.generation:
+        if self.retrans or self.path.generation != self.path.stack.routes.generation:
             self.renew_path()
         bits = OPT_MSS
         if self.sack_ok:
@@ -447,7 +448,7 @@ class Listener:
         c.ecn_ok = request.ecn_ok
         c.user_mss = sock.user_mss
         c.mss_clamp = request.mss
-        c.advmss = request.advmss - (options.TIMESTAMP_BYTES if request.ts_ok else 0)
+        c.advmss = request.offered_mss() - (options.TIMESTAMP_BYTES if request.ts_ok else 0)
         c.option_bytes = options.TIMESTAMP_BYTES if request.ts_ok else 0
         c.init_receive(request.rcv_wnd, request.clamp, request.rcv_wscale)
         c.app_limited = 1  # until the first ACK of what it sends

@@ -38,11 +38,9 @@ def advertised_mss(version: int, mtu: int, metrics: dict[str, int], user_mss: in
     return mss
 
 
-def renew_advertised(c: Connection, now: int) -> None:
+def renew_advertised(c: Connection) -> None:
     """A SYN that goes again offers no more than fits the path, of which a router may have said something by now
     (TCP_MAXSEG counts when the connection is opened)."""
-    if c.path.generation != c.path.stack.routes.generation:
-        c.reroute(now)
     path = c.path
     mss = advertised_mss(path.version, path.mtu, path.metrics or {}, 0, c.settings.route_min_adv_mss)
     if mss < c.advmss:

@@ -395,7 +395,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
             return False
         room = mss
     if rec.flags & SYN:
-        renew_advertised(c, now)
+        renew_advertised(c)
         return c.resend_syn(rec, now)
     size = mss * segs
     if size > room:
