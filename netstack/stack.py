@@ -50,7 +50,7 @@ from netstack.packet import Packet
 from netstack.raw import Raw
 from netstack.redirect import Redirects
 from netstack.route import Path, Route, RouteTable, find_path
-from netstack.settings import Settings
+from netstack.settings import Settings, Value
 from netstack.sockets import make_socket
 from netstack.tcp import congested
 from netstack.tcp.engine import Tcp
@@ -87,6 +87,7 @@ class Stack:
         self.settings = settings if settings is not None else Settings()
         self.counters = Counters()
         self.counters.ip.DefaultTTL = self.settings.ip_default_ttl
+        self.settings.follow(self._follow)
         self.timers = Timers()
         self.routes = RouteTable()
         self.now = 0
@@ -135,6 +136,15 @@ class Stack:
             self.add_address("lo", "::1/128")
 
     # Configuration.
+
+    def _follow(self, attribute: str, value: Value) -> None:
+        """Paths hold the TTL and the hop limit that packets begin with."""
+        if attribute == "ip_default_ttl":
+            assert isinstance(value, int)
+            self.counters.ip.DefaultTTL = value
+            self.routes.changed()
+        elif attribute == "conf6_hop_limit":
+            self.routes.changed()
 
     def add_interface(self, name: str, mac: str | bytes | None = None, mtu: int = 1500, gso: bool = False) -> Interface:
         """A link. mac None: its frames are raw IP packets. gso: it takes super-segments with partial checksums."""

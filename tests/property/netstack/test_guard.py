@@ -209,6 +209,19 @@ def test_options_and_settings_hold_at_once() -> None:
     assert answer() == PASS, "the stack looks at the TTL"
 
 
+def test_guard_and_stack_follow_the_default_ttl() -> None:
+    """Also where the stack has the path at hand."""
+    host = Host(tcp_syncookies=2)
+    for port, ttl in enumerate((64, 50, 64), 1000):
+        host.stack.settings.ip_default_ttl = ttl
+        host.guard.refresh(NOW)
+        syn = to(4) / TCP(sport=port, dport=PORT, flags="S", options=[("MSS", 1460)])
+        got = host.ask(syn)
+        assert isinstance(got, bytes)
+        assert Ether(got)[IP].ttl == Ether(host.give(syn)[0])[IP].ttl == ttl
+        assert host.stack.counters.ip.DefaultTTL == ttl
+
+
 def test_flows_are_learnt_and_the_table_grows() -> None:
     host = Host()
     keys = [i.to_bytes(12, "big") for i in range(5000)]
