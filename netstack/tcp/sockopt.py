@@ -133,6 +133,8 @@ def set_nonagle(sock: TcpSocket, bit: int, on: bool, now: int, push: bool) -> No
         conn.nonagle = sock.nonagle
         if push and conn.state in (ESTABLISHED, CLOSE_WAIT) and conn.unsent_bytes:
             output.write(conn, now, nagle=bit != output.NAGLE_OFF)
+            if conn.wake_pending:
+                conn.wake()
 
 
 def set_keep(sock: TcpSocket, index: int, number: int, most: int) -> None:
