@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from netstack.settings import Settings
 from netstack.socket import SO_REUSEPORT, SOL_SOCKET
 from netstack.tcp import engine
+from netstack.tcp.connection import Connection
 from tests.unit.netstack.tcp.kit import LOCAL, REMOTE, Peer, checksum
 
 SO_BINDTODEVICE = 25
@@ -159,3 +162,14 @@ def test_a_connection_of_one_device_stays_there_when_routes_change() -> None:
     assert again is not None
     stack.on_deadline(again)
     assert [name for name, _ in stack.transmit(again)] == ["tun1"]
+
+
+def test_answers_to_what_is_not_acceptable_are_limited_from_time_zero() -> None:
+    """RFC 5961 section 7, Linux's tcp_invalid_ratelimit: the second within half a second gets none."""
+    c: Any = SimpleNamespace(
+        last_oow_ns=0, settings=Settings(), counters=SimpleNamespace(TCPACKSkippedSeq=0, TCPChallengeACK=0)
+    )
+    assert not Connection.oow_limited(c, 0, ACK, 0)
+    assert Connection.oow_limited(c, 0, ACK, 0) and Connection.oow_limited(c, 0, ACK, 499_999_999)
+    assert not Connection.oow_limited(c, 0, ACK, 500_000_001)
+    assert c.counters.TCPACKSkippedSeq == 2
