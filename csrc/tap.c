@@ -1,5 +1,5 @@
 /*
- * TAP batches. The virtio_net_hdr (virtio 1.2 section 5.1.6, in the host's byte order as TUN has it unless told otherwise)
+ * Frames from and to a TAP, many to a call where they are read. The virtio_net_hdr (virtio 1.2 section 5.1.6, in the host's byte order as TUN has it unless told otherwise)
  * carries what an skb knows besides its bytes: where a partial checksum goes, and that this is a super-segment.
  */
 #define _GNU_SOURCE

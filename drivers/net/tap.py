@@ -271,7 +271,7 @@ class TapDevice:
             self._final["tx_dropped"] += sum(map(_wire_frames, frames))
             return
         tap, work = self._tap, self._work
-        # Each takes a system call of its own: to describe many for one call of C gains nothing.
+        # Each takes a system call of its own, so also a call of C.
         for done, frame in enumerate(frames):
             data, frags = frame.data, frame.frags
             size = len(data)
