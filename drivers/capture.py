@@ -8,6 +8,9 @@ checksums; its comment goes to the first.
 Blocks are gathered and handed to the file whole, at most `BUFFER` bytes or `INTERVAL` of capture time late, so
 that what is on disk can be read at any moment, also when the process was killed. Nothing but the arguments goes
 into the bytes: same packets, same file.
+
+Frames pass while programs make calls, and what the host says of the file is none of those calls' results: `packet`
+and `blocks` raise no OSError. The capture ends with the first one, and `close` raises it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO
 
 from csrc.frame import Frame
@@ -50,7 +54,9 @@ class Pcapng:
     `epoch_ns` is added to every time (a timeline's `epoch_ns` makes calendar dates of them).
     """
 
-    __slots__ = ("_file", "_flushed_at", "_mine", "_parts", "_size", "_tails", "epoch_ns", "interfaces", "packets")
+    __slots__ = (
+        "_failure", "_file", "_flushed_at", "_mine", "_parts", "_size", "_tails", "epoch_ns", "interfaces", "packets",
+    )  # fmt: skip
 
     def __init__(self, path_or_file: str | os.PathLike[str] | IO[bytes], epoch_ns: int = 0) -> None:
         self._mine = isinstance(path_or_file, str | os.PathLike)
@@ -66,6 +72,7 @@ class Pcapng:
         self._size = 0
         self._tails: dict[int, tuple[int, bytes]] = {}
         self._flushed_at = 0
+        self._failure: OSError | None = None
         head = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
         self._put(block(SHB, head + option(SHB_USERAPPL, b"terrella") + option(0, b"")))
         self.flush()
@@ -108,7 +115,7 @@ class Pcapng:
         self.packets += len(images)
         if self._size >= BUFFER or now - self._flushed_at >= INTERVAL:
             self._flushed_at = now
-            self.flush()
+            self._spill()
 
     def blocks(self, data: bytes, packets: int) -> None:
         """Write packet blocks that were formatted elsewhere (`trl_pcapng_packet`)."""
@@ -117,7 +124,7 @@ class Pcapng:
         self._put(data)
         self.packets += packets
         if self._size >= BUFFER:
-            self.flush()
+            self._spill()
 
     def _tail(self, size: int, way: int, comment: bytes) -> tuple[int, bytes]:
         """The length of a frame's block, and what follows the frame in it: padding, options, total length. Kept for
@@ -148,13 +155,29 @@ class Pcapng:
         if not self._mine:
             self._file.flush()
 
-    def close(self) -> None:
-        """Complete the file. Idempotent; later packets are ignored."""
-        if self._file is not None:
+    def _spill(self) -> None:
+        """Flush, or end the capture here."""
+        try:
             self.flush()
-            if self._mine:
-                self._file.close()
-            self._file = None
+        except OSError as why:
+            self._failure = why
+            with suppress(OSError):
+                self._end()
+
+    def _end(self) -> None:
+        file, self._file = self._file, None
+        if file is not None and self._mine:
+            file.close()
+
+    def close(self) -> None:
+        """Complete the file. Idempotent; later packets are ignored. OSError when it is not complete."""
+        try:
+            self.flush()
+        finally:
+            self._end()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def __enter__(self) -> Pcapng:
         return self

@@ -19,7 +19,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any
 
 from drivers.capture import Pcapng
@@ -352,10 +352,9 @@ class Lab:
             wire.close()
         for switch in self.switches:
             switch.close()
-        for capture in self._captures:
-            capture.close()
-        for log in self._logs:
-            log.close()
+        with ExitStack() as files:  # one that can't be completed leaves none of the others open
+            for file in (*reversed(self._logs), *reversed(self._captures)):
+                files.callback(file.close)
 
     def __enter__(self) -> Lab:
         return self

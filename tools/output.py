@@ -6,34 +6,77 @@ Disks fill up meanwhile, and directories go: that is said, too, and is the comma
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from tools.errors import CommandError
 
-STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
-"""What a file system says that can't take any more: never a mistake of ours, whichever file it was."""
+
+class Quiet:
+    """A file that is written while programs run inside. What the host says of it is not for them: an OSError that came
+    through a call of theirs would be that call's. The first one is kept, and what comes after it is not written.
+    """
+
+    __slots__ = ("_file", "failure")
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file = file
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        self._tried(lambda: self._file.write(data))
+        return len(data)
+
+    def flush(self) -> None:
+        self._tried(self._file.flush)
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as why:
+            self.failure = self.failure or why
+
+    def _tried(self, write: Callable[[], object]) -> None:
+        if self.failure is None:
+            try:
+                write()
+            except OSError as why:
+                self.failure = why
 
 
 @contextmanager
-def output(path: str, mode: str, what: str, status: int = 1) -> Iterator[IO[Any]]:
-    """A file to write to, complete when this is left. `what` says which, in the message."""
+def output(path: str, mode: str, what: str, status: int = 1) -> Iterator[Any]:
+    """A file to write to, complete when this is left: then it is said if it is not. `what` says which, in the
+    message.
+    """
     try:
-        file = open(path, mode)  # noqa: SIM115
+        file = Quiet(open(path, mode))  # noqa: SIM115
     except OSError as why:
         raise unwritten(what, why, status) from why
     try:
         yield file
     finally:
-        try:
-            file.close()
-        except OSError as why:
-            raise unwritten(what, why, status) from why
+        file.close()
+    say_failure(file, what, status)
+
+
+@contextmanager
+def standard_error(what: str, status: int = 1) -> Iterator[Any]:
+    """The same for what goes there."""
+    file = Quiet(sys.stderr)
+    yield file
+    file.flush()
+    say_failure(file, what, status)
+
+
+def say_failure(file: Quiet, what: str, status: int) -> None:
+    if file.failure is not None:
+        raise unwritten(what, file.failure, status) from file.failure
 
 
 def saying(what: str, write: Callable[[], object], status: int = 1) -> None:
@@ -42,6 +85,18 @@ def saying(what: str, write: Callable[[], object], status: int = 1) -> None:
         write()
     except OSError as why:
         raise unwritten(what, why, status) from why
+
+
+def in_passing(write: Callable[[], object]) -> Callable[[int], None]:
+    """For a timeline: do what writes, and where it fails, say so and go on: there is the end to write it."""
+
+    def now(_: int) -> None:
+        try:
+            write()
+        except CommandError as why:
+            print(f"terrella: {why}", file=sys.stderr, flush=True)
+
+    return now
 
 
 def unwritten(what: str, why: OSError, status: int = 1) -> CommandError:

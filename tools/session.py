@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from tools.disk import attach_disks, open_disks
 from tools.errors import FAILED, CommandError
-from tools.output import output
+from tools.output import output, standard_error
 from tools.program import ProgramError, read_program
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ def run_inside(args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def kernel_says(line: str) -> None:
-    """A line of the kernel's log."""
-    print(f"{LINE}{line}", file=sys.stderr, flush=True)
+    """A line of the kernel's log. It may come within a call of a program, which is not to hear of our files."""
+    with suppress(OSError):
+        print(f"{LINE}{line}", file=sys.stderr, flush=True)
 
 
 def record(path: str, cleanup: ExitStack, *machines: Machine, status: int = 1) -> None:
@@ -134,12 +135,15 @@ def _strace_options(args: argparse.Namespace) -> Options | None:
         raise CommandError(f"--strace-options: strace: {why}", USAGE) from why
 
 
-def _trace_file(args: argparse.Namespace, options: Options | None, cleanup: ExitStack) -> IO[str] | None:
+def _trace_file(args: argparse.Namespace, options: Options | None, cleanup: ExitStack) -> Any:
+    """Where strace's lines go; None when there are to be none."""
     name = args.strace_file or (options.output if options is not None else "")
     if name:
         mode = "a" if options is not None and options.append else "w"
         return cleanup.enter_context(output(name, mode, f"strace into {name}", FAILED))
-    return sys.stderr if args.strace or options is not None else None
+    if args.strace or options is not None:
+        return cleanup.enter_context(standard_error("strace", FAILED))
+    return None
 
 
 def _environment(options: Options | None) -> dict[str, str]:

@@ -203,3 +203,43 @@ def test_mistakes_and_a_full_disk_are_errors() -> None:
         with pytest.raises(OSError) as caught:
             Pcapng("/dev/full")
         assert caught.value.errno == errno.ENOSPC
+
+
+class Filling(io.BytesIO):
+    """A file on a disk that is full after so many writes."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.refused = 0
+
+    def write(self, data: Any) -> int:
+        if self.room <= 0:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.room -= 1
+        return super().write(data)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["packet", "blocks"])
+@pytest.mark.parametrize("room", [1, 2, 1000])
+def test_a_disk_that_fills_up_is_said_at_the_end(room: int, elsewhere: bool) -> None:
+    """Whoever sends the packet has nothing to do with it; the file is written no more."""
+    file = Filling(room)
+    capture = Pcapng(file)
+    ident = capture.add_interface("tap0")
+    for number in range(3000):
+        if elsewhere:
+            capture.blocks(bytes(100), 1)
+        else:
+            capture.packet(ident, "out", Frame(bytes(60)), number)
+    if room == 1000:
+        capture.close()
+        assert not file.refused
+    else:
+        assert file.refused == 1
+        with pytest.raises(OSError, match="No space left"):
+            capture.close()
+    capture.close()
+    capture.packet(ident, "out", Frame(bytes(60)), 0)
+    assert file.refused <= 1 and not file.closed, "it stays the caller's"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from terrella import Lab
 from tools.pcapng import packets
@@ -91,3 +94,45 @@ def test_the_same_seed_gives_the_same_reasons() -> None:
         run(capture, log)
         runs.append((capture.getvalue(), log.getvalue()))
     assert runs[0] == runs[1]
+
+
+class Filling(io.StringIO):
+    """A file on a disk that is full after so many writes."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.refused = 0
+
+    def write(self, text: str) -> int:
+        if self.room <= 0:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= 1
+        return super().write(text)
+
+
+def test_programs_do_not_hear_of_a_disk_that_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are written while they make calls: what the host says of them comes when the lab is closed."""
+    monkeypatch.setattr("terrella.why.FLUSH", 1000)
+    ends = {}
+    for room in (3, 1000):
+        log = Filling(room)
+        lab = Lab(seed=2)
+        a, b = lab.host("a", "10.0.0.1/24"), lab.host("b", "10.0.0.2/24")
+        lab.link(a, b, rate="10Mbit", delay="10ms", loss="5%", queue=50)
+        other = lab.why(b, io.StringIO())
+        lab.why(a, log)
+        programs = a.spawn(serve), b.spawn(fetch)
+        assert lab.run()
+        ends[room] = lab.now, *(program.exit_code for program in programs), b.stack.counters.as_dict()
+        if room == 3:
+            assert log.refused == 1
+            with pytest.raises(OSError, match="No space left"):
+                lab.close()
+        lab.close()
+        lines = other.events
+        other.write({"time_ns": 0})
+        assert lines and other.events == lines, "the other log is closed all the same"
+        assert log.refused <= 1
+    assert ends[3] == ends[1000]
