@@ -11,11 +11,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from difflib import get_close_matches
 from importlib import import_module
+from typing import IO, Any, cast
 
 from tools.errors import FAILED, CommandError
-from tools.output import STORAGE
 
 COMMANDS = {  # name: (module, one line of help)
     "demo": ("tools.demo", "two machines, a lossy slow link, a file moved across: plot, strace and capture (no root)"),
@@ -65,19 +66,47 @@ def meant(word: str, parser: argparse.ArgumentParser) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
+class StandardOutput:
+    """The stream, and why it took no more: the same error from anywhere else is another matter."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as why:
+            self.failure = why
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as why:
+            self.failure = why
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith("-")), None)
+    printed = StandardOutput(sys.stdout)
     try:
-        args, unknown = parser_for(chosen).parse_known_args(words)
-        if unknown:
-            args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant(unknown[0], args.parser)}")
-        del args.parser
-        status: int = import_module(COMMANDS[args.command][0]).run(args)
-        sys.stdout.flush()
+        with redirect_stdout(cast(IO[str], printed)):
+            args, unknown = parser_for(chosen).parse_known_args(words)
+            if unknown:
+                args.parser.error(f"unrecognized arguments: {' '.join(unknown)}{meant(unknown[0], args.parser)}")
+            del args.parser
+            status: int = import_module(COMMANDS[args.command][0]).run(args)
+            printed.flush()
         return status
     except CommandError as why:
-        print(f"terrella: {why}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"terrella: {why}", file=sys.stderr)
         return why.status
     except KeyboardInterrupt:
         return 130
@@ -85,11 +114,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more on its way out
         return 1
     except OSError as why:
-        if why.errno not in STORAGE:
+        if why is not printed.failure:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        where = f"{why.filename}: " if why.filename else ""
-        print(f"terrella: what {chosen} writes: {where}{why.strerror}", file=sys.stderr)
+        print(f"terrella: standard output: {why.strerror}", file=sys.stderr)
         return FAILED if chosen in ("run", "sh") else 1
 
 

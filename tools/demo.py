@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
+from tools.output import check_writable, output
 from tools.plot import Curve, draw
 from tools.session import record
 
@@ -90,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "demo.pcapng").touch()
     except OSError as why:
         raise CommandError(f"--out {args.out}: {why.strerror}") from why
+    check_writable("--out", str(out / "demo.pcapng"))
     return Demo(args.seed, out / "demo.pcapng", args.perfetto).play(console())
 
 
@@ -139,7 +140,8 @@ class Demo:
         with ExitStack() as cleanup, Lab(seed=self.seed) as lab:
             server, client = lab.host("server", "10.0.0.1/24"), lab.host("client", "10.0.0.2/24")
             lab.link(server, client, rate=RATE, delay=DELAY, loss=LOSS, queue=QUEUE)
-            lab.capture(server, str(self.capture), why=True)
+            file = cleanup.enter_context(output(str(self.capture), "wb", f"--out {self.capture}"))
+            lab.capture(server, file, why=True)
             self.sampler = Sampler(server.stack, lab.timeline)
             if self.perfetto:
                 record(self.perfetto, cleanup, server.machine, client.machine)
