@@ -18,11 +18,12 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tools import disk
 from tools.errors import CommandError
-from tools.output import check_writable, saying, unwritten, write_whole
+from tools.output import check_writable, in_passing, saying, unwritten, write_whole
 
 if TYPE_CHECKING:
     from drivers.clock import RealTimeline
@@ -168,13 +169,7 @@ def serve(args: argparse.Namespace, open_device: Callable[[RealTimeline], NetDev
             log.follow(machine.stack)
         before = signal.signal(signal.SIGUSR1, lambda number, frame: timeline.post(lambda now: _show(machine, now)))
         cleanup.callback(signal.signal, signal.SIGUSR1, before)
-
-        def stats_now(now: int) -> None:
-            try:
-                _write_stats(args.stats, machine, device)
-            except CommandError as why:  # there is the end to write them
-                print(f"terrella: {why}", file=sys.stderr, flush=True)
-
+        stats_now = in_passing(partial(_write_stats, args.stats, machine, device))
         before = signal.signal(signal.SIGUSR2, lambda number, frame: timeline.post(stats_now))
         cleanup.callback(signal.signal, signal.SIGUSR2, before)
         _attach(machine, device, args, capture)

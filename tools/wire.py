@@ -20,10 +20,11 @@ import os
 import signal
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import CommandError
-from tools.output import check_writable, saying, write_whole
+from tools.output import check_writable, in_passing, saying, write_whole
 from tools.up import (
     IMPAIRMENTS,
     check_words,
@@ -130,12 +131,7 @@ def run(args: argparse.Namespace) -> int:
         def show(now: int) -> None:
             print(summary(joined), file=sys.stderr, flush=True)
 
-        def stats_now(now: int) -> None:
-            try:
-                write_stats(args.stats, joined, ends)
-            except CommandError as why:  # there is the end to write them
-                print(f"terrella: {why}", file=sys.stderr, flush=True)
-
+        stats_now = in_passing(partial(write_stats, args.stats, joined, ends))
         asked = {signal.SIGUSR1: show, signal.SIGUSR2: stats_now}
         for number in asked:
             before = signal.signal(number, lambda number, frame: timeline.post(asked[signal.Signals(number)]))
