@@ -106,7 +106,7 @@ def _setter(machine: Any, name: str) -> Callable[[Any, bytes], None]:
     def store(task: Any, data: bytes) -> None:
         try:
             value = data.decode("ascii").strip()
-            if name == "net.ipv4.tcp_congestion_control" and value not in congestion.available():
+            if congestion.lacking(name, value):
                 raise error(ENOENT, name)  # tcp_set_default_congestion_control
             machine.stack.settings.set(name, value)
         except (UnicodeDecodeError, ValueError):

@@ -134,4 +134,9 @@ def available() -> list[str]:
     return list(_registry)
 
 
+def lacking(setting: str, value: str) -> bool:
+    """Whether that setting would name a congestion control that there is not."""
+    return setting == "net.ipv4.tcp_congestion_control" and value not in _registry
+
+
 from netstack.tcp.congestion import cubic, reno  # noqa: E402, F401  (they register themselves)
