@@ -48,15 +48,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run them all, in the order given."""
-    if args.captures is not None:
-        try:
-            os.makedirs(args.captures, exist_ok=True)
-        except FileExistsError:
-            raise CommandError(f"--captures {args.captures}: it is a file, and a directory is wanted", 2) from None
-        except OSError as why:
-            raise CommandError(f"--captures {args.captures}: {why.strerror}") from why
     if args.files and args.on_linux:
-        raise CommandError("--import: the host's kernel has its own congestion controls", 2)
+        raise CommandError(
+            "--import: the host's kernel has its own congestion controls: leave out --import or --on-linux", 2
+        )
     try:
         imports.load(args.files)
     except ValueError as why:
@@ -71,12 +66,11 @@ def run(args: argparse.Namespace) -> int:
         options["define"] = "\n".join(args.define)
     verdicts = []
     for path, folder in zip(args.scripts, folders(args.captures, args.scripts), strict=True):
-        try:
-            verdicts.append(run_file(path, folder, options, args.on_linux))
-        except OSError as why:
-            raise CommandError(f"{why.filename or folder or path}: {why.strerror}") from why
+        verdicts.append(run_file(path, folder, options, args.on_linux))
         if not args.json:
             print(report(verdicts[-1]), flush=True)
+        if verdicts[-1].unsaved:
+            print(f"terrella: --captures {args.captures}: {verdicts[-1].unsaved}", file=sys.stderr)
     failed = sum(not verdict.passed for verdict in verdicts)
     if args.json:
         json.dump([verdict.as_dict() for verdict in verdicts], sys.stdout, indent=2)
@@ -90,15 +84,27 @@ def folders(captures: str | None, scripts: list[str]) -> list[str | None]:
     """Where each script leaves its capture. Of scripts with one name the second has a folder of its own, "2" ..."""
     met: dict[str, int] = {}
     found: list[str | None] = []
+    if captures is not None:
+        make_directory(captures, captures)
     for path in scripts:
-        name = "stdin" if path == "-" else os.path.splitext(os.path.basename(path))[0]
+        name = imports.STDIN if path == "-" else os.path.splitext(os.path.basename(path))[0]
         met[name] = met.get(name, 0) + 1
         folder = captures
         if captures is not None and met[name] > 1:
             folder = os.path.join(captures, str(met[name]))
-            os.makedirs(folder, exist_ok=True)
+            make_directory(captures, folder)
         found.append(folder)
     return found
+
+
+def make_directory(captures: str, folder: str) -> None:
+    where = f"--captures {captures}" if folder == captures else f"--captures {captures}: {folder}"
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except FileExistsError:
+        raise CommandError(f"{where}: it is a file, and a directory is wanted", 2) from None
+    except OSError as why:
+        raise CommandError(f"{where}: {why.strerror}") from why
 
 
 def report(verdict: Verdict) -> str:

@@ -71,7 +71,7 @@ def run_file(
     """
     try:
         image = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        path = "stdin" if path == "-" else path
+        path = imports.STDIN if path == "-" else path
         text = script_text(image)
     except IsADirectoryError:
         return Verdict(path, False, 0, ScriptError(path, 0, "is a directory: name the scripts in it", "syntax"))
@@ -97,7 +97,7 @@ def run_text(
 ) -> Verdict:
     """Parse and run a script given as text, on a machine of that kind."""
     given = dict(options or {})
-    if (why := imports.missing(text, path)) is not None:
+    if (why := imports.missing(text, path, machine is LinuxHost)) is not None:
         return Verdict(path, False, 0, ScriptError(path, 0, why, "unsupported"))
     try:
         script = parse(text, path, dict(item.split("=", 1) for item in given.pop("define", "").split("\n") if item))
@@ -243,15 +243,19 @@ class Runner:
             where = f"{Path(last.filename).name}:{last.lineno}"
             event = self.script.events[min(done, len(self.script.events) - 1)]
             error = self.fault(event, f"the stack failed at {where}: {type(crash).__name__}: {crash}", "crash")
-        capture = None
+        capture, unsaved = None, ""
         if error is not None and capture_dir is not None:
             capture = str(Path(capture_dir) / (Path(self.script.path).stem + ".pcapng"))
             if any(_packet(event.action) and event.line == error.line for event in self.script.events):
                 remark(error, self.host.history, self.host.comments, len(self.host.sent))
-            self.host.save_capture(capture)
+            try:
+                self.host.save_capture(capture)
+            except OSError as why:
+                capture, unsaved = None, f"{capture}: {why.strerror or why}"
         if error is not None:
             self.tell(None)
-        return Verdict(self.script.path, error is None, done, error, capture, self.warnings, list(self.host.history))
+        history = list(self.host.history)
+        return Verdict(self.script.path, error is None, done, error, capture, unsaved, self.warnings, history)
 
     def forgive(self, event: Event, failure: ScriptError) -> None:
         """A warning, where --non_fatal says so; raised again where it does not."""

@@ -16,6 +16,8 @@ class Verdict:
     events: int
     error: ScriptError | None = None
     capture: str | None = None
+    unsaved: str = ""
+    """Why there is no capture although one was asked for: its path, and what the system said."""
     warnings: list[ScriptError] = field(default_factory=list)
     """What was wrong, and no failure because of --non_fatal."""
     history: list[tuple[int, str, bytes]] = field(default_factory=list)
@@ -29,4 +31,6 @@ class Verdict:
             out["warnings"] = [warning.as_dict() for warning in self.warnings]
         if self.capture is not None:
             out["capture"] = self.capture
+        if self.unsaved:
+            out["unsaved"] = self.unsaved
         return out
