@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,28 @@ def load(noted: Iterable[Iterable[str]]) -> list[type]:
 
 
 def load_file(file: str) -> None:
-    """Import a file for what it registers. ValueError when that fails."""
+    """Import a file for what it registers. ValueError when that fails, as when another module has its name: who imports
+    that one would get the file, or the other way round.
+    """
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"{file} is no file to import")
-    _module(path.stem, str(path.resolve()), "what --import names")
+    path = path.resolve()
+    if _taken(path.stem, path):
+        raise ValueError(f"{file}: there is another module {path.stem!r}: give the file another name")
+    _module(path.stem, str(path), "what --import names")
+
+
+def _taken(name: str, path: Path) -> bool:
+    """Whether another module is loaded by that name, or would be."""
+    if name in sys.modules:
+        origin = getattr(sys.modules[name], "__file__", None)
+    else:
+        spec = find_spec(name) if name.isidentifier() else None
+        if spec is None or spec.origin is None:
+            return False  # a folder of that name is none as long as there is a module
+        origin = spec.origin
+    return origin is None or Path(origin).resolve() != path
 
 
 def _module(name: str, file: str, whose: str) -> Any:
