@@ -5,7 +5,9 @@
     FILE...: scenarios of files, instead of seeds. --mutants: FILE... are scripts, of which only what they do to the
     stack is taken, with one to three changes: another for each of --seeds (0: none).
 
-A difference counts when it comes every time of three: a busy host may decide a race otherwise. Exit status 0: none.
+A difference counts when it comes every time of three: a busy host may decide a race otherwise. What a change has left
+without sense, and what a busy host was late for in every run, is not compared, and counted as that.
+Exit status 0: no difference; 1: some, or a script that cannot be read, or nothing at all was compared.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ import pickle
 import select
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from enum import Enum, auto
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from tools.packetdrill.differential.judge import Difference, compare, show
-from tools.packetdrill.differential.mutants import mutant
+from tools.packetdrill.differential.mutants import Senseless, mutant
 from tools.packetdrill.differential.record import Group, Scenario, replay
 from tools.packetdrill.differential.scenario import KINDS, make
 from tools.packetdrill.host import Host
@@ -142,33 +147,45 @@ Given = Scenario | int | tuple[str, int]
 """A scenario, or the seed of one, or a script and the seed of its mutant."""
 
 
-def one(case: tuple[str, Given], args: argparse.Namespace) -> str | None:
-    """Compare one scenario, or the one of a seed; what there is to say of it."""
+class Outcome(Enum):
+    SAME = auto()
+    DIFFERS = auto()
+    SKIPPED = auto()
+    """It could not be compared, and nobody is to blame."""
+    UNREADABLE = auto()
+
+
+def one(case: tuple[str, Given], args: argparse.Namespace) -> tuple[Outcome, str]:
+    """Compare one scenario, or the one of a seed; what came of it, and what there is to say."""
     name, given = case
     try:
         scenario = made(given, args)
-    except ScriptError as error:  # a change may leave what makes no sense, as an ICMP message before any packet
-        print(f"{name}: {error}", file=sys.stderr, flush=True)
-        return None
+    except Senseless as error:
+        return Outcome.SKIPPED, f"{name}: {error}"
+    except ScriptError as error:
+        return Outcome.UNREADABLE, str(error)
     except Exception as error:  # a crash of the stack itself is a finding too
-        return f"{name}: {type(error).__name__}: {error}"
+        return Outcome.DIFFERS, f"{name}: {type(error).__name__}: {error}"
     try:
         found = differs(scenario)
     except Late as error:
-        print(f"{name}: {error}", file=sys.stderr, flush=True)
-        return None
+        return Outcome.SKIPPED, f"{name}: {error}"
     except RuntimeError as error:
-        return f"{name}: {error}"
+        return Outcome.DIFFERS, f"{name}: {error}"
     if found is None:
-        return None
+        return Outcome.SAME, ""
     if not args.no_shrink:
-        scenario = shrink(scenario, found[0])
-        found = differs(scenario, 1) or found
+        smaller = shrink(scenario, found[0])
+        with suppress(Late, RuntimeError):  # then the difference stays as it was found
+            again = differs(smaller, 1)
+            if again is not None:
+                scenario, found = smaller, again
     difference, ours, theirs = found
     if args.out is not None:
         body = "\n".join("// " + line for line in show(ours, theirs).splitlines())
         (args.out / f"{name}.txt").write_text(scenario.text() + body + "\n")
-    return f"{name}: {difference.line}\n    ours  {difference.ours}\n    linux {difference.theirs}"
+    said = f"{name}: {difference.line}\n    ours  {difference.ours}\n    linux {difference.theirs}"
+    return Outcome.DIFFERS, said
 
 
 def made(given: Given, args: argparse.Namespace) -> Scenario:
@@ -202,15 +219,23 @@ def main() -> int:
     args = parser.parse_args()
     if args.out is not None:
         os.makedirs(args.out, exist_ok=True)
-    count = bad = 0
+    counts: Counter[Outcome] = Counter()
     with get_context("fork").Pool(args.jobs) as pool:
-        for said in pool.imap_unordered(partial(one, args=args), cases(args)):
-            count += 1
-            if said is not None:
-                bad += 1
-                print(said, flush=True)
-    print(f"{count} scenarios, {bad} differ", file=sys.stderr)
-    return 1 if bad else 0
+        for outcome, said in pool.imap_unordered(partial(one, args=args), cases(args)):
+            counts[outcome] += 1
+            if said:
+                print(said, file=sys.stdout if outcome is Outcome.DIFFERS else sys.stderr, flush=True)
+    text, status = told(counts)
+    print(text, file=sys.stderr)
+    return status
+
+
+def told(counts: Counter[Outcome]) -> tuple[str, int]:
+    """The last line, and the exit status."""
+    total, bad, unread = counts.total(), counts[Outcome.DIFFERS], counts[Outcome.UNREADABLE]
+    text = f"{total} scenarios, {bad} differ, {counts[Outcome.SKIPPED] + unread} could not be compared"
+    nothing = counts[Outcome.SKIPPED] == total
+    return text, 1 if bad or unread or nothing else 0
 
 
 if __name__ == "__main__":

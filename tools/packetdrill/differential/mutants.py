@@ -13,6 +13,7 @@ from pathlib import Path
 
 from drivers.clock import Stream, VirtualTimeline
 from tools.packetdrill.compare import packet_text
+from tools.packetdrill.differential.guard import MS, Guard
 from tools.packetdrill.differential.record import Recorder, Scenario
 from tools.packetdrill.host import Host
 from tools.packetdrill.parser import parse, script_text
@@ -30,16 +31,15 @@ from tools.packetdrill.script import (
     IcmpPacket,
     Option,
     Script,
+    ScriptError,
     SystemCall,
     TcpPacket,
     TimeKind,
     UdpPacket,
 )  # fmt: skip
 
-MS = 1_000_000
 LONGEST_NS = 3_000 * MS
 """The kernel runs in real time: what comes later in a script is cut off."""
-GUARD_NS = 16 * MS
 ROOM = '`sysctl -q net.ipv4.tcp_wmem="4096 262144 4194304"`'
 """How much memory a segment takes is each kernel's own: room enough, where the script says nothing of it."""
 TIME = re.compile(r"^(?:\*|\+?[\d.]+(?:~\+?[\d.]+)?)(?:\.\.\.[\d.]+)?\s*")
@@ -399,44 +399,21 @@ def change(setup: list[str], steps: Steps, rng: Stream) -> str:
 
 
 def clear(given: Scenario) -> Scenario:
-    """The scenario with its events out of the way of timers: a host that is late must not decide what comes first. What
-    comes after `LONGEST_NS` is left out, and what asks about a socket that there is not.
-    """
+    """The scenario with its events out of the way of timers. What comes after `LONGEST_NS` is left out."""
     out = Scenario(list(given.setup))
     recorder = Recorder(given.setup, Host)
-    host = recorder.host
-    assert isinstance(host, Host)
-    quiet = seen = 0
+    guard = Guard(recorder)
     try:
         for gap, line in given.steps:
-            if line.startswith("%{") and recorder.test_fd is None:
-                continue
-            if out.steps and re.match(r"< (\[.*?\] )?(\d+ > \d+ )?[A-Z]*F", out.steps[-1][1]):
-                gap = max(gap, 10 * MS)  # its ACK may be due at the kernel's next tick
-            due = recorder.due + gap
-            while gap:
-                deadline = host.timeline.peek()
-                if deadline is None or deadline - GUARD_NS >= due:
-                    break
-                late = GUARD_NS + max(52 * MS, (deadline - quiet) // 6)
-                due = max(due, deadline + late + MS)
-                host.advance(deadline)
-                recorder.drain()
-                for came in recorder.groups[-1].came[seen:] if recorder.groups else ():
-                    if came.packet is not None and (came.packet.length or came.packet.flags & (SYN | FIN)):
-                        quiet = recorder.groups[-1].due + came.after_ns
-                seen = len(recorder.groups[-1].came) if recorder.groups else 0
+            due = guard.due(gap)
             if due > LONGEST_NS and len(out.steps) > 4:
                 break
             gap = (due - recorder.due) // 1000 * 1000
             out.steps.append((gap, line))
-            group = recorder.step(gap, line)
-            seen = 0
-            for came in group.came:
-                if came.packet is not None and (came.packet.length or came.packet.flags & (SYN | FIN)):
-                    quiet = group.due + came.after_ns
+            recorder.step(gap, line)
+            guard.look()
     finally:
-        host.close()
+        recorder.host.close()
     return out
 
 
@@ -453,15 +430,26 @@ def ending(given: Scenario) -> Scenario:
     return Scenario(list(given.setup), steps)
 
 
+class Senseless(Exception):
+    """Changes have left what cannot be done, as an ICMP message before any packet."""
+
+
 def mutant(path: str, seed: int) -> Scenario:
-    """The scenario of a script with one to three changes; seed 0: none. Each is said in a comment of the set-up."""
+    """The scenario of a script with one to three changes; seed 0: none. Each is said in a comment of the set-up.
+    ScriptError for what is no script, Senseless for what the changes have made of one.
+    """
     plain = stimulus(script_text(Path(path).read_bytes()), path)
     rng = VirtualTimeline(seed=seed).stream(f"mutant/{Path(path).stem}")
     setup, steps = list(plain.setup), timed(plain)
     said = [change(setup, steps, rng) for _ in range(rng.choice([1, 1, 2, 3]) if seed else 0)]
-    out = clear(ending(scenario(setup, steps)))
+    try:
+        out = clear(ending(scenario(setup, steps)))
+    except ScriptError as why:
+        if not said:
+            raise
+        raise Senseless(str(why)) from why
     out.setup += [f"// {line}" for line in said]
     return out
 
 
-__all__ = ["mutant", "stimulus"]
+__all__ = ["Senseless", "mutant", "stimulus"]

@@ -106,8 +106,7 @@ class Recorder(Runner):
         if isinstance(action, SystemCall):
             self.make(event, action)
         elif isinstance(action, Code):
-            assert self.test_fd is not None
-            info = tcp_info(self.host.tcp_info(self.test_fd))
+            info = {} if self.test_fd is None else tcp_info(self.host.tcp_info(self.test_fd))
             names = FIELDS if info.get("tcpi_state") != CLOSED else OF_THE_DEAD
             self.note("info", " ".join(f"{name}={info.get('tcpi_' + name)}" for name in names) if info else "none")
         elif isinstance(action, Command):

@@ -11,12 +11,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from drivers.clock import Stream, VirtualTimeline
+from tools.packetdrill.differential.guard import MS, Guard
 from tools.packetdrill.differential.record import Recorder, Scenario
 from tools.packetdrill.host import Host
 from tools.packetdrill.script import ACK, FIN, RST, SYN, TcpPacket
-
-MS = 1_000_000
-GUARD_NS = 16 * MS
 
 KINDS = ("sender", "receiver", "both", "closing", "hostile", "handshake", "options", "windows")
 
@@ -47,8 +45,6 @@ class Builder:
         self.stack_win = 0
         self.scale = 0
         self.gone = False
-        self.group_seen = self.came_seen = 0
-        self.quiet = 0  # when the stack last sent what sets a timer: an ACK puts none off
         self.written = 0
         # Room enough: how much memory a segment takes is each kernel's own.
         setup = ["--tolerance_usecs=0", '`sysctl -q net.ipv4.tcp_wmem="4096 262144 4194304"`']
@@ -66,46 +62,17 @@ class Builder:
                 setup.append(f"`sysctl -q net.ipv4.{name}={rng.choice(values)}`")
         self.scenario.setup = setup
         self.recorder = Recorder(setup, Host)
+        self.guard = Guard(self.recorder, self.saw)
 
     # -- steps
 
     def step(self, gap: int, line: str) -> None:
         """One line, `gap` after the one before, or a little later where a timer is about to end."""
         recorder = self.recorder
-        if self.scenario.steps and "< F" in self.scenario.steps[-1][1]:
-            gap = max(gap, 10 * MS)  # its ACK may be due at the kernel's next tick
-        due = recorder.due + gap
-        assert isinstance(recorder.host, Host)
-        while gap:
-            deadline = recorder.host.timeline.peek()
-            if deadline is None or deadline - GUARD_NS >= due:
-                break
-            # The kernel's timers are late by up to an eighth of what they were set to.
-            late = GUARD_NS + max(52 * MS, (deadline - self.quiet) // 6)
-            due = max(due, deadline + late + MS)
-            recorder.host.advance(deadline)
-            self.learn()
-        gap = (due - recorder.due + MS - 1) // MS * MS
+        gap = (self.guard.due(gap) - recorder.due + MS - 1) // MS * MS
         self.scenario.steps.append((gap, line))
         recorder.step(gap, line)
-        self.learn()
-
-    def learn(self) -> None:
-        """Look at what came since last time."""
-        groups = self.recorder.groups
-        while self.group_seen < len(groups):
-            came = groups[self.group_seen].came
-            while self.came_seen < len(came):
-                packet = came[self.came_seen].packet
-                if packet is not None:
-                    if packet.length or packet.flags & (SYN | FIN):
-                        self.quiet = groups[self.group_seen].due + came[self.came_seen].after_ns
-                    self.saw(packet)
-                self.came_seen += 1
-            if self.group_seen == len(groups) - 1:
-                return
-            self.group_seen += 1
-            self.came_seen = 0
+        self.guard.look()
 
     def saw(self, packet: TcpPacket) -> None:
         if packet.flags & RST:
