@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -65,12 +66,15 @@ def test_which_packet_it_is_does_not_hang_on_the_words(late: bool, at: int) -> N
         assert comments == {at: f"line 3: {message}; expected this"}
 
 
-SCRIPTS = sorted((Path(__file__).resolve().parents[3] / "conformance").rglob("*.pkt"))
+SCRIPTS = [
+    path for path in sorted((Path(__file__).resolve().parents[3] / "conformance").rglob("*.pkt"))
+    if zlib.crc32(path.stem.encode()) % 4 == 0  # by its name: another script changes none of these
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("script", SCRIPTS[::4], ids=lambda script: script.stem)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_asking_why_changes_nothing(script: Path, tmp_path: Path) -> None:
-    """Every fourth of our scripts, with the stack explaining itself: packet for packet what it does without."""
+    """About every fourth of our scripts, with the stack explaining itself: packet for packet what it does without."""
     told, untold = run_file(str(script), str(tmp_path)), run_file(str(script))
     assert told.passed == untold.passed, told.error
     assert told.history == untold.history

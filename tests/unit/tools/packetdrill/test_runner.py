@@ -340,11 +340,6 @@ def test_time_of_return_is_within_the_percentage():
     fails("--tolerance_percent=many\n" + text.format("0.1"), "expected a number")
 
 
-def test_code_has_what_packetdrill_gives_it():
-    assert run_text(SERVER + "   +0 %{ sys.stderr.write(''); assert traceback }%\n").error is None
-    fails(SERVER + "   +0 %{ assert tcpi_rttt == 1 }%\n", "did you mean tcpi_rtt?")
-
-
 @pytest.mark.parametrize("setting", ["net.ipv4.tcp_nonsense=1", "net.ipv4.tcp_sack=maybe"])
 @pytest.mark.parametrize("place", ["before", "within"])
 def test_a_setting_that_is_none(setting, place):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from tools.packetdrill.differential.__main__ import without
 from tools.packetdrill.differential.asscript import write
 from tools.packetdrill.differential.judge import compare
-from tools.packetdrill.differential.mutants import mutant, stimulus
 from tools.packetdrill.differential.record import Came, Group, Scenario, replay
 from tools.packetdrill.differential.scenario import KINDS, make
 from tools.packetdrill.host import Host
@@ -74,46 +71,3 @@ def test_a_record_is_a_script() -> None:
     assert run_text(text).passed, run_text(text).error
     assert not run_text(text.replace("ack 1 win 255", "ack 1 win 254")).passed
     assert not run_text(text.replace("= 3000", "= 2999")).passed
-
-
-def test_what_is_left_out_takes_its_time_all_the_same() -> None:
-    steps = Scenario.read(PLAIN).steps
-    rest = without(steps, 5, 3)
-    assert sum(gap for gap, _ in rest) == sum(gap for gap, _ in steps)
-    assert len(rest) == len(steps) - 2  # what makes a socket non-blocking stays: nobody is to wait for ever
-    assert any("O_NONBLOCK" in line for _, line in without(steps, 1, 2))
-
-
-SCRIPTS = sorted((Path(__file__).parents[3] / "conformance" / "tcp").rglob("*.pkt"))
-
-
-@pytest.mark.parametrize("path", SCRIPTS[::40], ids=lambda path: path.stem)
-def test_what_a_script_does_and_nothing_that_it_expects(path: Path) -> None:
-    """Seed 0 leaves it as it is, any other seed changes it, each time to the same; and it runs."""
-    plain = stimulus(path.read_text(), str(path))
-    assert not any(line.startswith(">") or "assert" in line for _, line in plain.steps)
-    made = [mutant(str(path), seed) for seed in range(6)]
-    assert [scenario.text() for scenario in made] == [mutant(str(path), seed).text() for seed in range(6)]
-    assert len({scenario.text() for scenario in made}) > 3
-    assert not any(line.startswith("//") for line in made[0].setup)
-    for scenario in made:
-        assert compare(replay(scenario, Host), replay(scenario, Host)) is None
-        assert scenario.steps == Scenario.read(scenario.text()).steps
-
-
-def test_an_echo_is_of_the_segment_that_the_script_means() -> None:
-    """TS ecr 210 is that of the data, the second TS val that comes out."""
-    script = """--tolerance_usecs=0
- 0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
-+0 bind(3, ..., ...) = 0
-+0 listen(3, 1) = 0
-+.1 < S 0:0(0) win 65535 <mss 1000,sackOK,TS val 1000 ecr 0>
-+0 > S. 0:0(0) ack 1 <mss 1460,sackOK,TS val 100 ecr 1000>
-+.1 < . 1:1(0) ack 1 win 512 <nop,nop,TS val 1100 ecr 100>
-+0 accept(3, ..., ...) = 4
-+.01 write(4, ..., 10) = 10
-+0 > P. 1:11(10) ack 1 <nop,nop,TS val 210 ecr 1100>
-+.1 < . 1:1(0) ack 11 win 512 <nop,nop,TS val 1200 ecr 210>
-"""
-    lines = [line for _, line in stimulus(script).steps if line.startswith("<")]
-    assert [line.partition("ecr ")[2][0] for line in lines] == ["0", "1", "2"]
