@@ -91,6 +91,17 @@ class StandardOutput:
         return getattr(self._stream, name)
 
 
+def messages(why: CommandError) -> list[str]:
+    """What went wrong, the first first: of several files each may have failed when it was to be completed."""
+    found: list[str] = []
+    error: BaseException | None = why
+    while error is not None:
+        if isinstance(error, CommandError) and str(error) not in found:
+            found.insert(0, str(error))
+        error = error.__context__
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = next((word for word in words if not word.startswith("-")), None)
@@ -106,7 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except CommandError as why:
         with suppress(OSError):
-            print(f"terrella: {why}", file=sys.stderr)
+            for line in messages(why):
+                print(f"terrella: {line}", file=sys.stderr)
         return why.status
     except KeyboardInterrupt:
         return 130

@@ -55,13 +55,17 @@ def output(path: str, mode: str, what: str, status: int = 1) -> Iterator[Any]:
     message.
     """
     try:
-        file = Quiet(open(path, mode))  # noqa: SIM115
+        file = Quiet(open(path, mode, encoding=None if "b" in mode else "utf-8"))  # noqa: SIM115
     except OSError as why:
         raise unwritten(what, why, status) from why
     try:
-        yield file
-    finally:
-        file.close()
+        try:
+            yield file
+        finally:
+            file.close()
+    except CommandError:  # of another file, perhaps: both are said
+        say_failure(file, what, status)
+        raise
     say_failure(file, what, status)
 
 
@@ -74,7 +78,7 @@ def standard_error(what: str, status: int = 1) -> Iterator[Any]:
     say_failure(file, what, status)
 
 
-def say_failure(file: Quiet, what: str, status: int) -> None:
+def say_failure(file: Quiet, what: str, status: int = 1) -> None:
     if file.failure is not None:
         raise unwritten(what, file.failure, status) from file.failure
 

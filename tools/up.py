@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools import disk
 from tools.errors import CommandError
-from tools.output import check_writable, in_passing, saying, unwritten, write_whole
+from tools.output import check_writable, in_passing, output, say_failure, saying, write_whole
 
 if TYPE_CHECKING:
     from drivers.clock import RealTimeline
@@ -208,11 +208,10 @@ def _open_capture(path: str | None, timeline: RealTimeline, cleanup: ExitStack) 
         return None
     from drivers.capture import Pcapng
 
-    try:
-        capture = Pcapng(path, timeline.epoch_ns)
-    except OSError as why:
-        raise unwritten(f"--pcap {path}", why) from why
-    cleanup.callback(saying, f"--pcap {path}", capture.close)
+    file = cleanup.enter_context(output(path, "wb", f"--pcap {path}"))
+    capture = Pcapng(file, timeline.epoch_ns)
+    say_failure(file, f"--pcap {path}")  # its head is written
+    cleanup.callback(capture.close)
     return capture
 
 
@@ -221,11 +220,8 @@ def _open_log(path: str | None, timeline: RealTimeline, cleanup: ExitStack) -> W
         return None
     from terrella.why import WhyLog
 
-    try:
-        log = WhyLog(path, timeline.epoch_ns)
-    except OSError as why:
-        raise unwritten(f"--why {path}", why) from why
-    cleanup.callback(saying, f"--why {path}", log.close)
+    log = WhyLog(cleanup.enter_context(output(path, "w", f"--why {path}")), timeline.epoch_ns)
+    cleanup.callback(log.close)
     return log
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -63,6 +64,20 @@ def test_bulk_both_ways(up: Start, driver: str, size: int, tmp_path: Path, need:
         assert tshark(machine.pcap, UNSEEN) == []
 
 
+def test_files_that_cannot_be_written(up: Start, tmp_path: Path) -> None:
+    """A disk that is full from the start, or meanwhile: the machine serves on, and each file is named at the end."""
+    machine = up("--perfetto", "/dev/full", "--why", str(tmp_path / "why"))
+    resource.prlimit(machine.process.pid, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    got = machine.shell("curl -sS http://10.0.0.2/bytes/6000000 | sha256sum")
+    assert got.split()[0] == pattern_sum(6_000_000)
+    assert machine.stop() == 1
+    assert machine.complaints().splitlines() == [
+        "terrella: --perfetto /dev/full: No space left on device", f"terrella: --why {tmp_path}/why: File too large",
+        f"terrella: --pcap {machine.pcap}: File too large",
+    ]  # fmt: skip
+    assert machine.stats()["Tcp"]["PassiveOpens"] == 1
+
+
 def test_two_hundred_curls_at_once(up: Start) -> None:
     machine = up()
     said = machine.shell(
@@ -83,7 +98,7 @@ for _ in range(50):
     s = socket.create_connection(("10.0.0.2", 7), 60); s.sendall(b"x" * 1000)
     assert s.recv(1000, socket.MSG_WAITALL) == b"x" * 1000
     s.close()
-s = socket.create_connection(("10.0.0.2", 9), 60); s.sendall(bytes(3_000_000)); s.shutdown(1); assert s.recv(1) == b""
+s = socket.create_connection(("10.0.0.2", 9), 60); s.sendall(bytes(6_000_000)); s.shutdown(1); assert s.recv(1) == b""
 s = socket.create_connection(("10.0.0.2", 19), 60); assert s.recv(4, socket.MSG_WAITALL) == b' !"#'; s.close()
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(60)
 u.sendto(b"dgram", ("10.0.0.2", 7)); assert u.recv(100) == b"dgram"

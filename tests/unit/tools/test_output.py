@@ -100,6 +100,15 @@ def test_the_program_does_not_hear_of_a_trace_that_cannot_be_written(where: Path
 
 
 @needs_full
+def test_each_file_is_named(where: Path) -> None:
+    (where / "p.py").write_text(LONG)
+    done = command(where, "run", "--perfetto", "/dev/full", "--strace-file", "/dev/full", "p.py")
+    assert (done.returncode, done.stdout) == (125, LONG_OUTPUT)
+    full = "/dev/full: No space left on device\n"
+    assert done.stderr == f"terrella: --perfetto {full}terrella: strace into {full}"
+
+
+@needs_full
 def test_a_capture_that_cannot_be_written_takes_no_verdict_with_it(where: Path) -> None:
     words = ["packetdrill", "--captures", "out", "good.pkt", "bad.pkt", "good.pkt"]
     done = command(where, words[0], "--json", *words[1:])
