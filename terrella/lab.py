@@ -353,8 +353,10 @@ class Lab:
         for switch in self.switches:
             switch.close()
         with ExitStack() as files:  # one that can't be completed leaves none of the others open
-            for file in (*reversed(self._logs), *reversed(self._captures)):
-                files.callback(file.close)
+            for log in reversed(self._logs):
+                files.callback(log.close)
+            for capture in reversed(self._captures):
+                files.callback(capture.close)
 
     def __enter__(self) -> Lab:
         return self
