@@ -215,11 +215,17 @@ class TwoSockets(RuleBasedStateMachine):
         self.do("cut", duration)
 
     @precondition(lambda self: any(self.side(s).connected for s in "ab"))
-    @rule(name=SIDES, idle=st.integers(1, 5), interval=st.integers(1, 3), count=st.integers(1, 3))
-    def silence(self, name: str, idle: int, interval: int, count: int) -> None:
-        """Keepalive, and then nobody is there: a minute is more than it takes to find out."""
+    @rule(
+        name=SIDES, idle=st.integers(1, 5), interval=st.integers(1, 3), count=st.integers(1, 3),
+        full=st.sampled_from([False, False, True]),
+    )  # fmt: skip
+    def silence(self, name: str, idle: int, interval: int, count: int, full: bool) -> None:
+        """Keepalive, and then nobody is there: half a minute is more than it takes to find out (unless the window was
+        full: then it is the persist timer that asks)."""
         if name not in self.open():
             return
+        if full:
+            self.standstill(name, 5)
         for option, value in zip(("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT"), (idle, interval, count)):
             self.do("setsockopt", name, option, value)
         self.do("setsockopt", name, "SO_KEEPALIVE", 1)
@@ -250,6 +256,14 @@ class TwoSockets(RuleBasedStateMachine):
             self.do("send", name, 65_521)
             self.do("run", 200 * MS)
         self.do("run", seconds * 1000 * MS)
+
+    @precondition(lambda self: len(self.open()) == 2)
+    @rule(name=SIDES, times=st.integers(1, 6), idle=st.sampled_from([300, 1000, 4000]).map(lambda ms: ms * MS))
+    def resumption(self, name: str, times: int, idle: int) -> None:
+        """Much is said and read, then nothing for a while, then something again."""
+        self.dialogue(name, times, 100 * MS, 65_521)
+        self.do("run", idle)
+        self.send(name, 65_521)
 
     @precondition(lambda self: len(self.open()) == 2 and self.may_end())
     @rule(first=SIDES, gap=st.sampled_from([0, 600]).map(lambda ms: ms * MS))

@@ -157,7 +157,8 @@ def snapshot(c: Any) -> State | None:
 
 
 class Flight(NamedTuple):
-    """What the retransmission queue holds, counted record by record, in segments; `gap`: not contiguous."""
+    """What the retransmission queue holds, counted record by record, in segments; `gap`: not contiguous; `sacked`: what
+    is deemed to have come, as (from, to)."""
 
     packets_out: int
     sacked_out: int
@@ -166,12 +167,14 @@ class Flight(NamedTuple):
     gap: bool
     first: int
     last: int
+    sacked: tuple[tuple[int, int], ...]
 
 
 def flight(c: Any) -> Flight:
     packets = sacked = lost = retrans = 0
     gap = False
     rtx = c.rtx
+    came = tuple((rec.seq, rec.end) for rec in rtx if rec.marks & SACKED)
     for n, rec in enumerate(rtx):
         count, marks = rec.pcount, rec.marks
         packets += count
@@ -184,7 +187,7 @@ def flight(c: Any) -> Flight:
         if n and rtx[n - 1].end != rec.seq:
             gap = True
     return Flight(
-        packets, sacked, lost, retrans, gap, rtx[0].seq if rtx else c.snd_nxt, rtx[-1].end if rtx else c.snd_nxt
+        packets, sacked, lost, retrans, gap, rtx[0].seq if rtx else c.snd_nxt, rtx[-1].end if rtx else c.snd_nxt, came
     )
 
 

@@ -72,7 +72,7 @@ def middleboxes() -> st.SearchStrategy[tuple[tuple[L.Middlebox, ...], tuple[L.Mi
     bleach = st.sampled_from([((L.BleachEcn(),), ()), ((), (L.BleachEcn(),))])
     shift = st.builds(
         lambda offset, sack: ((L.ShiftSequence(offset, sack=sack),), (L.ShiftSequence(offset, back=True, sack=sack),)),
-        st.integers(1, 1 << 31), st.booleans(),
+        st.one_of(st.integers(1, 1 << 31), st.integers(1, 3000)), st.booleans(),
     )  # fmt: skip
     return st.one_of(st.just(((), ())), strip, one_way, clamp, bleach, shift)
 

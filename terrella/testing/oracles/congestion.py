@@ -27,6 +27,14 @@ def both(before: State | None, after: State | None) -> bool:
     )
 
 
+def calm(before: State, after: State) -> bool:
+    """Whether nothing was lost or marked, nor thought to be: no reduction can have come and gone in between."""
+    return bool(
+        before.phase == after.phase == OPEN and after.undos == before.undos and not before.probe_out
+        and before.mss == after.mss and before.congestion == after.congestion and after.congestion in BETA
+    )  # fmt: skip
+
+
 class SlowStart(Oracle):
     """cwnd begins with at most ten segments (RFC 6928), never falls below one, grows only when an arriving segment
     acknowledges something, and outside of recovery by at most what was newly delivered; and it does grow where it
@@ -172,8 +180,8 @@ class CongestionAvoidance(Oracle):
 
 
 class RestartAfterIdle(Oracle):
-    """After more than an RTO without anything sent, cwnd is no more than the restart window, or half of what it was
-    when the last was acknowledged (RFC 2861: half for each RTO), before new data is sent.
+    """After more than an RTO without anything sent, cwnd is no more than the restart window, or what it was when the
+    last was acknowledged, halved for each RTO since (RFC 2861), before new data is sent.
     Exception: what joins data that waited already (Linux looks only when it begins a buffer).
     """
 
@@ -205,7 +213,7 @@ class RestartAfterIdle(Oracle):
             cause == "call" and data and not before.packets_out and not before.unsent and since >= 0 and self.rest[name]
             and idle > before.rto_ns and side.stack.settings.tcp_slow_start_after_idle
         ):  # fmt: skip
-            most = max(INITIAL_WINDOW, self.rest[name] >> 1)
+            most = max(INITIAL_WINDOW, self.rest[name] >> (idle - 1) // before.rto_ns)
             if after.cwnd > most:
                 self.fail(side, f"cwnd is {after.cwnd} after {idle / 1e6:.1f} ms without anything sent", after)
 
@@ -214,7 +222,8 @@ class Reduction(Oracle):
     """A loss, and an ECN mark, leave ssthresh at no more than beta times cwnd (1/2 for Reno, 0.7 for CUBIC, something
     below one for an algorithm that is not known here), but two; a timeout moreover leaves cwnd at one segment, beyond
     what is still counted as out (what RACK finds too young to be lost; retransmissions that an undo left, as Linux
-    counts them); the end of fast recovery leaves cwnd at no more than ssthresh. ssthresh is never below two.
+    counts them); the end of fast recovery leaves cwnd at no more than ssthresh. ssthresh is never below two. Where
+    nothing is lost or marked it does not fall below cwnd (to which the end of slow start may set it: HyStart).
     """
 
     section = "RFC 5681 section 3.1 (4) and 3.2; RFC 9438 section 4.6; RFC 6675 section 5; RFC 3168 section 6.1.2"
@@ -224,6 +233,8 @@ class Reduction(Oracle):
             return
         assert before is not None and after is not None
         undone = after.undos > before.undos
+        if calm(before, after) and after.ssthresh < min(before.ssthresh, before.cwnd, after.cwnd):
+            self.fail(side, f"ssthresh fell from {before.ssthresh} to {after.ssthresh}, and nothing was lost", after)
         if after.ssthresh < 2 and after.congestion in BETA:
             self.fail(side, f"ssthresh is {after.ssthresh}", after)
         if after.phase >= CWR and before.phase < CWR and not undone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from terrella.testing import probe
+from terrella.testing.flow import Ranges
 from terrella.testing.oracles.base import Oracle
 from terrella.testing.pair import Pair, Side
 from terrella.testing.probe import State
@@ -179,10 +180,22 @@ class SenderSillyWindow(Oracle):
 
 class Scoreboard(Oracle):
     """The counts of the flight are those of its segments, pipe is never negative, nothing is both SACKed and lost, and
-    the retransmission queue is all of [SND.UNA, SND.NXT).
+    the retransmission queue is all of [SND.UNA, SND.NXT). A segment is SACKed only when the peer said so of all of it.
     """
 
-    section = "RFC 6675 sections 2 and 4; RFC 9293 section 3.4"
+    section = "RFC 6675 sections 2 to 4; RFC 2018 section 5; RFC 9293 section 3.4"
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(pair)
+        self.told: dict[str, Ranges] = {"a": Ranges(), "b": Ranges()}  # what SACK blocks said came
+
+    def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
+        if before is None:
+            return
+        near = before.snd_nxt - HALF
+        for left, right in seg.sack:
+            start = near + ((left - near) & MASK)
+            self.told[side.name].add(start, start + ((right - left + HALF) & MASK) - HALF)
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if after is None:
@@ -203,6 +216,10 @@ class Scoreboard(Oracle):
             )  # fmt: skip
         if after.pipe and not after.packets_out:
             self.fail(side, "a flight without segments", after)
+        for left, right in counted.sacked:
+            if not self.told[side.name].holds(left, right):
+                told = f"{left - after.iss}..{right - after.iss} counts as SACKed, and the peer did not say so"
+                self.fail(side, told, after)
 
 
 class SendsWhatItMay(Oracle):

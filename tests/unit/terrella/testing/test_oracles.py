@@ -35,6 +35,7 @@ from netstack.tcp import (
     recovery,
     recvbuf,
     rto,
+    scoreboard,
     socket,
     timeouts,
     timewait,
@@ -57,6 +58,7 @@ from terrella.testing.links import (
     ClampMss,
     Fate,
     Link,
+    ShiftSequence,
     StripOptions,
     Way,
 )
@@ -206,6 +208,11 @@ GROWING = Case.exchange(
 
 STEADY = Case.exchange(Link(Way(200 * MS, fates=(Fate(DELAY, 3 * MS), Fate()) * 20), Way(200 * MS)), Application(tuple(Piece(100, 900 * MS) for _ in range(16))), Application(), settings=PATIENT)
 FILLING = scripted(Link(NEAR, NEAR), ("setsockopt", "a", "SO_SNDBUF", 100_000), *[step for _ in range(12) for step in (("send", "a", 15_000), ("run", 7 * MS))])
+SHIFTED = Case.exchange(
+    Link(Way(20 * MS, 10_000_000, boxes=(ShiftSequence(700),), fates=lost(20, 22, 40)), Way(20 * MS, boxes=(ShiftSequence(700, back=True),))),
+    Application((Piece(200_000),)), Application(), settings=PATIENT,
+)  # fmt: skip
+PAUSED = scripted(Link(NEAR, NEAR), *[step for _ in range(6) for step in (("send", "a", 65_521), ("run", 100 * MS), ("recv", "b", 65_521))], ("run", 3000 * MS), ("shutdown", "a", 1))
 PATIENTLY = scripted(Link(NEAR, NEAR), ("setsockopt", "b", "SO_RCVLOWAT", 30_000), ("send", "a", 20_000), ("run", 500 * MS))
 OVER = scripted(
     Link(NEAR, NEAR), ("send", "a", 1000), ("run", 50 * MS), ("recv", "b", 2000), ("shutdown", "b", 1), ("run", 50 * MS), ("shutdown", "a", 1), ("run", 900 * MS),
@@ -310,6 +317,9 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
      options_of(PIECES, ("TCP_CORK", 1))),
     ("does not grow", "SlowStart", mutate(cubic, "slow_start", ("new = cwnd + acked", "new = cwnd")), bulk()),
     ("goes on after idle", "RestartAfterIdle", replace(validation, "after_idle", lambda c, now: None), RESUMED),
+    ("an end after idle costs what the path allowed", "Reduction", mutate(validation, "application_limited", ("recovery.current_ssthresh(c)", "used")), PAUSED),
+    ("halves once, however long it was idle", "RestartAfterIdle", mutate(validation, "after_idle", ("while idle > 0", "if idle > 0")), RESUMED),
+    ("a segment that came in part counts", "Scoreboard", mutate(scoreboard, "walk", ("size = (right - rec.seq) // mss * mss", "size = -(-(right - rec.seq) // mss) * mss")), SHIFTED),
     ("does not answer marks", "EcnReaction", mutate(recovery, "try_to_open", ("if flag & ECE_SEEN:", "if False:")), MARKS),
     ("says no CWR", "EcnReaction", mutate(emit, "ecn", ("flags |= CWR", "pass")), MARKS),
     ("waits for the timeout", "FastRetransmit", mutate(recovery, "identify_loss", ("if not c.rtx:", "if not c.rtx or c.ca_state < 3:")), LOSSES),
