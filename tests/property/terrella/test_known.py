@@ -186,6 +186,11 @@ COOKIES = exchange(
 )  # fmt: skip
 """A cookie is no initial sequence number, and the window beside it is rounded otherwise than the next (Linux)."""
 
+COOKIES_FOR_SMALL_SEGMENTS = COOKIES.but(link=Link(Way(MS, boxes=(ClampMss(505),)), Way(MS))).but(
+    steps=Case.exchange(Link(), Application(), Application((Piece(3000),))).steps
+)
+"""The least MSS that a cookie can say is 536 (Linux)."""
+
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
 
