@@ -93,6 +93,7 @@ class Recorder(Runner):
         self.groups: list[Group] = []
         self.due = 0
         self.stamps: list[int] = []
+        self.clocks: dict[tuple[int, int], int] = {}
 
     def step(self, gap: int, line: str) -> Group:
         """Wait `gap` after the step before was due, and do it."""
@@ -191,7 +192,9 @@ class Recorder(Runner):
             for option in packet.options or ():
                 if option.kind == "TS":
                     self.stamps.append(option.values[0])
-                    stamps.append((option.values[0] - self.stamps[0]) & 0xFFFFFFFF)
+                    # Each connection's clock begins anywhere (RFC 7323 section 5.4).
+                    began = self.clocks.setdefault((live.sport, live.dport), option.values[0])
+                    stamps.append((option.values[0] - began) & 0xFFFFFFFF)
                     option = replace(option, values=(0, option.values[1]))
                 options.append(option)
             packet = replace(packet, options=tuple(options))
