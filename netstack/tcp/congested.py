@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp import pacing, recovery
+from netstack.tcp.scoreboard import EVER_RETRANS, Sent
 from netstack.tcp.tcb import SECOND
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ def refused(c: Connection, size: int, segments: int, now: int) -> None:
     c.bytes_sent += size
     c.lsndtime_ns = now
     dropped(c, segments, now)
+
+
+def retained(c: Connection, rec: Sent, counted: bool, now: int) -> None:
+    """A retransmission was refused. Its time is that of the attempt all the same, so that the RTO counts from it, and it
+    can have been spurious (`counted`: it was no loss probe)."""
+    dropped(c, rec.pcount, now)
+    c.counters.TCPRetransFail += rec.pcount
+    rec.marks |= EVER_RETRANS
+    rec.xmit_ns = now
+    if counted:
+        c.retrans_stamp_ns = c.retrans_stamp_ns or now
+        c.undo_retrans = max(c.undo_retrans, 0) + rec.pcount
 
 
 def dropped(c: Connection, segments: int, now: int) -> None:

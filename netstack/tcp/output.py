@@ -419,9 +419,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
         if now - c.lrcvtime_ns < c.ato_ns:
             c.ack_pingpong += 1
     if c.paced and congested.refuses(c):
-        congested.dropped(c, pcount, now)
-        c.counters.TCPRetransFail += pcount
-        rec.marks |= EVER_RETRANS
+        congested.retained(c, rec, counted, now)
         return False
     frags = rec.frags
     if len(frags) > MAX_FRAGS:
