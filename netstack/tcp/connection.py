@@ -1,5 +1,6 @@
 """A connection: the TCB (RFC 9293 section 3.3.1) with everything that acts on it. This is the only file that knows all
-the parts: the calls of sections 3.10.1 to 3.10.5, what segments signal, and the timeouts of section 3.10.8.
+the parts: its path, the calls of sections 3.10.1 to 3.10.5, how it ends, and the timeouts of section 3.10.8. What is
+settled once, when it is established, is in `handshake`.
 
 It is driven by `segment_arrives`, by user calls (`socket`), and by `on_timer`. Its deadlines are slots (`rtx_ns`,
 `delack_ns`, `comp_sack_ns`, `keepalive_ns`, `fin_wait_ns`, `pace_ns`; 0 is off). One timer of the stack is set to the
@@ -20,37 +21,23 @@ from netstack.tcp import (
     congestion,
     delack,
     fsm,
+    handshake,
     mtuprobe,
     output,
     pacing,
     pmtu,
     predict,
     rack,
-    recvbuf,
     rto,
     timeouts,
     validation,
     window,
 )
 from netstack.tcp import options as opt
-from netstack.tcp.emit import emit
-from netstack.tcp.scoreboard import NOTHING_SENT, RETRANS_ANY, Head, Sent, cut, link_last
-from netstack.tcp.segment import (
-    ACK,
-    CWR,
-    ECE,
-    FIN,
-    OPT_MSS,
-    OPT_SACK_PERMITTED,
-    OPT_TIMESTAMP,
-    OPT_WSCALE,
-    SYN,
-    URG,
-)  # fmt: skip
-from netstack.tcp.seq import MASK
+from netstack.tcp.emit import emit_syn
+from netstack.tcp.scoreboard import NOTHING_SENT, Head, Sent, cut
+from netstack.tcp.segment import FIN, SYN
 from netstack.tcp.tcb import (
-    CA_LOSS,
-    CA_OPEN,
     CLOSE_WAIT,
     CLOSED,
     EMPTY,
@@ -65,7 +52,6 @@ from netstack.tcp.tcb import (
     SECOND,
     SYN_RECEIVED,
     SYN_SENT,
-    URGENT_AHEAD,
     Tcb,
 )  # fmt: skip
 
@@ -214,49 +200,11 @@ class Connection(Tcb):
             search.high = min(search.high, self.mtu)
             self.mss_cache = min(self.mss_cache, mtuprobe.mss_of(self, search.low))
 
-    # Opening.
-
-    def init_receive(self, rcv_wnd: int, clamp: int, wscale: int) -> None:
-        self.rcv_wnd = self.rcv_ssthresh = rcv_wnd
-        self.window_clamp = clamp
-        self.rcv_wscale = wscale
+    # User calls.
 
     def connect(self, now: int) -> None:
         """OPEN, active (RFC 9293 section 3.10.1): <SEQ=ISS><CTL=SYN>."""
-        settings = self.settings
-        path = self.path
-        metrics = path.metrics or {}
-        self.iss = self.engine.isn(self.key, now)
-        self.snd_una = self.snd_sml = self.iss
-        self.snd_nxt = self.write_seq = self.pushed_seq = self.iss + 1
-        self.rtt_seq = self.iss
-        self.ts_ok = bool(settings.tcp_timestamps)
-        self.ts_offset = self.engine.ts_offset(self.key)
-        self.sack_ok = bool(settings.tcp_sack)
-        self.wscale_ok = bool(settings.tcp_window_scaling)
-        self.ecn_ok = settings.tcp_ecn == 1 or bool(metrics.get("features", 0) & 1)
-        self.option_bytes = opt.TIMESTAMP_BYTES if self.ts_ok else 0
-        self.advmss = opt.advertised_mss(
-            path.version, path.mtu, metrics, self.user_mss, settings.route_min_adv_mss
-        )
-        self.mss_clamp = self.user_mss or opt.default_mss(path.version)
-        mtuprobe.start(self, now)
-        self.sync_mss()
-        self.rcv_mss = max(88, min(self.advmss, self.mss_cache, opt.MSS_DEFAULT))
-        space = window.win_from_space(self, self.rcvbuf)
-        self.init_receive(
-            *window.initial(
-                space,
-                self.advmss - (self.option_bytes if self.ts_recent else 0),  # TIME-WAIT knew the peer's timestamps
-                window.locked_clamp(self.window_clamp or metrics.get("window", 0), space, self.rcvbuf_locked),
-                self.wscale_ok,
-                metrics.get("initrwnd", 0),
-                settings.tcp_rmem[2],
-                settings.rmem_max,
-                settings.tcp_workaround_signed_windows != 0,
-            )
-        )
-        self.offered_wscale = self.rcv_wscale
+        handshake.offer(self, now)
         self.syn_stamp_ns = now
         rec = Sent(self.iss, self.iss + 1, (), 0, SYN, self.mss_cache)
         fsm.move(self, fsm.OPEN_ACTIVE)
@@ -264,101 +212,8 @@ class Connection(Tcb):
         self.begin_flight()
         self.rtx.append(rec)
         self.packets_out = 1
-        self.resend_syn(rec, now, again=False)
+        emit_syn(self, rec, now, again=False)
         rto.arm(self, RETRANS, self.rto_ns, now)
-
-    def resend_syn(self, rec: Sent, now: int, again: bool = True) -> bool:
-        """Put a SYN or SYN-ACK on the wire; `again` when it is a retransmission."""
-        bits = OPT_MSS
-        syn = self.advmss
-        offered = self.settings
-        crossed = self.state == SYN_RECEIVED  # a simultaneous open: the SYN-ACK offers what our SYN offered
-        if self.wscale_ok or (crossed and offered.tcp_window_scaling):
-            bits |= OPT_WSCALE
-            syn |= (self.rcv_wscale if self.wscale_ok else self.offered_wscale) << 16
-        if self.sack_ok or (crossed and offered.tcp_sack):
-            bits |= OPT_SACK_PERMITTED
-        if crossed and offered.tcp_timestamps and not self.ts_ok:
-            bits |= OPT_TIMESTAMP
-        flags = rec.flags
-        if self.ecn_ok:
-            if flags & ACK:
-                flags |= ECE
-            elif not again or not self.settings.tcp_ecn_fallback:  # else RFC 3168 section 6.1.1.1: try without ECN
-                flags |= ECE | CWR
-        if again or not rec.sends:
-            rec.xmit_ns = now  # (a SYN that became a SYN-ACK is measured from when the SYN was sent)
-        self.tx_order = rec.order = self.tx_order + 1
-        rec.sends += 1
-        link_last(self, rec)
-        if again:
-            self.tcp_counters.RetransSegs += 1
-            self.counters.TCPSynRetrans += 1
-            self.total_retrans += 1
-            rec.marks |= RETRANS_ANY
-            self.retrans_out = 1
-            if not self.retrans_stamp_ns:
-                self.retrans_stamp_ns = now or 1
-        emit(self, self.iss, flags, (), 0, now, options=bits, syn=syn)
-        return True
-
-    def established(self, now: int) -> None:
-        """The handshake is over: set buffers, window and cwnd for the transfer (Linux's tcp_init_transfer)."""
-        settings = self.settings
-        metrics = self.path.metrics or {}
-        self.sync_mss()
-        mtuprobe.start(self, now)
-        full = window.win_from_space(self, self.rcvbuf)
-        self.rcvq_space_ns = now
-        self.rcvq_space_seq = self.copied_seq
-        if self.window_clamp >= full:
-            self.window_clamp = full
-            if settings.tcp_app_win and full > 4 * self.advmss:
-                self.window_clamp = max(full - (full >> settings.tcp_app_win), 4 * self.advmss)
-        if settings.tcp_app_win and self.window_clamp > 2 * self.advmss and self.window_clamp + self.advmss > full:
-            self.window_clamp = max(2 * self.advmss, full - self.advmss)
-        self.rcv_ssthresh = min(self.rcv_ssthresh, self.window_clamp)
-        self.rcvq_space = min(min(self.rcv_ssthresh, self.rcv_wnd), 10 * self.advmss)
-        self.rcv_mss = max(88, min(min(self.advmss, self.mss_cache), min(self.rcv_wnd // 2, opt.MSS_DEFAULT)))
-        self.cwnd_stamp_ns = now
-        self.lrcvtime_ns = self.rcv_tstamp_ns = now
-        if not self.srtt_us:
-            # RFC 6298 (5.7): the SYN was retransmitted and there is no sample.
-            self.rttvar_us = self.mdev_us = self.mdev_max_us = 3_000_000
-            self.rto_ns = 3 * SECOND
-        self.ssthresh = INFINITE_SSTHRESH  # a SYN that timed out says nothing about the path's capacity
-        # RFC 5681 section 3.1: one segment after a lost SYN; not if the answer is to the first SYN (RFC 3522).
-        first = self.saw_ts and self.rcv_tsecr == (self.syn_stamp_ns // MS + self.ts_offset) & MASK
-        self.cwnd = 1 if self.total_retrans > 1 and not first else self.init_cwnd()
-        if metrics.get("congctl") and not (self.sock is not None and self.sock.cc_name):
-            self.cc = congestion.choose(str(metrics["congctl"]))
-        if not self.sndbuf_locked:
-            self.expand_sndbuf()
-        if self.ca_state != CA_LOSS or self.sack_ok:
-            self.ca_state = CA_OPEN  # else a SYN timed out without SACK: see `recovery.non_sack_holds`
-        self.retransmits = 0
-        self.retrans_stamp_ns = 0
-        self.high_seq = self.snd_una
-        self.highest_sack = self.snd_una
-        self.undo_marker = 0
-        self.snd_wl1 = self.snd_wl1 or self.irs
-        self.lsndtime_ns = now
-        self.cwnd_usage_seq = self.snd_nxt
-        pacing.configure(self)
-        if self.keepalive_on:
-            self.start_keepalive(now)
-        self.wake_pending = True
-
-    def expand_sndbuf(self) -> None:
-        """Room for twice the congestion window (Linux's tcp_sndbuf_expand)."""
-        per_mss = max(self.mss_clamp, self.mss_cache) + 320 + 320
-        per_mss = (1 << (per_mss - 1).bit_length()) + 256
-        segs = max(max(self.cwnd, 10), self.reordering + 1)
-        size = min(2 * segs * per_mss, self.settings.tcp_wmem[2])
-        if size > self.sndbuf:
-            self.sndbuf = size
-
-    # User calls.
 
     def queue(self, data: Any) -> None:
         """SEND: data waits to be sent. The buffer is kept, not copied: it must not change."""
@@ -513,6 +368,15 @@ class Connection(Tcb):
             if on_ready is not None:
                 on_ready(sock)
 
+    def expand_sndbuf(self) -> None:
+        """Room for twice the congestion window (Linux's tcp_sndbuf_expand)."""
+        per_mss = max(self.mss_clamp, self.mss_cache) + 320 + 320
+        per_mss = (1 << (per_mss - 1).bit_length()) + 256
+        segs = max(max(self.cwnd, 10), self.reordering + 1)
+        size = min(2 * segs * per_mss, self.settings.tcp_wmem[2])
+        if size > self.sndbuf:
+            self.sndbuf = size
+
     def check_space(self, now: int) -> None:
         """The send buffer may have room again."""
         if self.was_full:
@@ -561,53 +425,6 @@ class Connection(Tcb):
             rec.seq += gone
 
     # Received signals.
-
-    def check_ce(self, seg: Segment) -> None:
-        """RFC 3168 section 6.1.3: CE is echoed until CWR comes."""
-        if seg.flags & CWR and self.ecn_ok:
-            self.ecn_demand_cwr = False
-            self.ack_pending |= delack.NOW  # the peer's cwnd may now be one segment: do not delay the ACK (Linux)
-        mark = seg.tos & 3
-        if mark == 3 and self.ecn_ok and not self.ecn_demand_cwr:
-            delack.enter_quickack(self)
-            self.ecn_demand_cwr = True
-        elif not mark and self.ecn_seen and self.ecn_ok and seg.length:
-            delack.enter_quickack(self)  # no ECT where earlier text had it: Linux takes it for a retransmission
-        if mark:
-            self.ecn_seen = True
-            got = self.ecn_received = self.ecn_received or [0, 0, 0, 0]
-            got[mark] += seg.length
-            got[0] += seg.gso_segs if mark == 3 else 0
-
-    def urgent(self, seg: Segment, seq: int) -> None:
-        """The urgent pointer points to the byte after the urgent one (RFC 9293 section 3.8.5, RFC 6093)."""
-        pointer = seg.urgent
-        if pointer and not self.settings.tcp_stdurg:
-            pointer -= 1
-        at = seq + pointer
-        if not seg.flags & URG:
-            at = self.rcv_up  # announced by an earlier segment
-        elif at < self.copied_seq or at < self.rcv_nxt or (self.urg_data >= 0 and at <= self.rcv_up):
-            at = self.rcv_up
-        else:
-            recvbuf.passed_mark(self)
-            self.rcv_up = at
-            self.urg_data = URGENT_AHEAD
-            self.wake_pending = True
-        if self.urg_data == URGENT_AHEAD and 0 <= at - seq < seg.length:
-            self.urg_data = 0x200 | seg.payload[at - seq]
-            self.wake_pending = True
-
-    def rtt_from_ts(self, seg: Segment, now: int) -> None:
-        """A sample of the receiver's round trip from the echoed timestamp of full-sized text; it sizes the buffer."""
-        tsecr = seg.tsecr
-        if tsecr == self.rcv_rtt_last_tsecr or not tsecr:
-            return
-        self.rcv_rtt_last_tsecr = tsecr
-        if seg.length >= self.rcv_mss:
-            delta = (now // MS + self.ts_offset - tsecr) & MASK
-            if delta < 120_000:
-                window.rcv_rtt_sample(self, (delta or 1) * 1000, False)
 
     def oow_limited(self, length: int, flags: int, now: int) -> bool:
         """Whether an answer to a segment out of the window is over the limit (Linux's tcp_invalid_ratelimit). Segments

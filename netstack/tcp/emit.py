@@ -12,9 +12,22 @@ from typing import TYPE_CHECKING, Any, Final
 from csrc import Frame, ffi, lib
 from netstack.ipv4_header import checksum
 from netstack.tcp import beside, window
-from netstack.tcp.segment import ACK, CWR, ECE, OPT_MSS, OPT_SACK, OPT_TIMESTAMP, RST, SYN, URG
+from netstack.tcp.scoreboard import RETRANS_ANY, Sent, link_last
+from netstack.tcp.segment import (
+    ACK,
+    CWR,
+    ECE,
+    OPT_MSS,
+    OPT_SACK,
+    OPT_SACK_PERMITTED,
+    OPT_TIMESTAMP,
+    OPT_WSCALE,
+    RST,
+    SYN,
+    URG,
+)  # fmt: skip
 from netstack.tcp.seq import MASK
-from netstack.tcp.tcb import MS
+from netstack.tcp.tcb import MS, SYN_RECEIVED
 
 if TYPE_CHECKING:
     from netstack.route import Path
@@ -183,6 +196,42 @@ def by_fields(
         acknowledged(c)
     c.send(path, frame, now)
     return data
+
+
+def emit_syn(c: Connection, rec: Sent, now: int, again: bool = True) -> bool:
+    """Put a SYN or SYN-ACK on the wire; `again` when it is a retransmission."""
+    bits = OPT_MSS
+    syn = c.advmss
+    offered = c.settings
+    crossed = c.state == SYN_RECEIVED  # a simultaneous open: the SYN-ACK offers what our SYN offered
+    if c.wscale_ok or (crossed and offered.tcp_window_scaling):
+        bits |= OPT_WSCALE
+        syn |= (c.rcv_wscale if c.wscale_ok else c.offered_wscale) << 16
+    if c.sack_ok or (crossed and offered.tcp_sack):
+        bits |= OPT_SACK_PERMITTED
+    if crossed and offered.tcp_timestamps and not c.ts_ok:
+        bits |= OPT_TIMESTAMP
+    flags = rec.flags
+    if c.ecn_ok:
+        if flags & ACK:
+            flags |= ECE
+        elif not again or not c.settings.tcp_ecn_fallback:  # else RFC 3168 section 6.1.1.1: try without ECN
+            flags |= ECE | CWR
+    if again or not rec.sends:
+        rec.xmit_ns = now  # (a SYN that became a SYN-ACK is measured from when the SYN was sent)
+    c.tx_order = rec.order = c.tx_order + 1
+    rec.sends += 1
+    link_last(c, rec)
+    if again:
+        c.tcp_counters.RetransSegs += 1
+        c.counters.TCPSynRetrans += 1
+        c.total_retrans += 1
+        rec.marks |= RETRANS_ANY
+        c.retrans_out = 1
+        if not c.retrans_stamp_ns:
+            c.retrans_stamp_ns = now or 1
+    emit(c, c.iss, flags, (), 0, now, options=bits, syn=syn)
+    return True
 
 
 def answer(

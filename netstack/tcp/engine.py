@@ -21,7 +21,7 @@ from netstack.address import ANY4, ANY6
 from netstack.tcp import delack, emit, pmtu, screen, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
-from netstack.tcp.ports import conflicts, waits_in_the_way
+from netstack.tcp.ports import conflicts, release, waits_in_the_way
 from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MD5, OPT_TIMESTAMP, RST, SYN, Plain, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import SECOND, SYN_RECEIVED, SYN_SENT
@@ -314,7 +314,7 @@ class Tcp:
             self.saved.pop(c, None)
         sock = c.sock
         if sock is not None and (sock.closed or not sock.pinned):
-            sock.release_port()  # a port that nobody asked for by name is no longer held, though the socket is
+            release(sock)  # a port that nobody asked for by name is no longer held, though the socket is
 
     def challenge_allowed(self, now: int) -> bool:
         """RFC 5961 section 7: tcp_challenge_ack_limit challenge ACKs per second for the whole host (Linux's default is

@@ -16,7 +16,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from netstack.tcp import ack as acking
-from netstack.tcp import delack, mtuprobe, options, output, predict, rack, reassembly, rto, timewait, window
+from netstack.tcp import (
+    delack,
+    handshake,
+    mtuprobe,
+    options,
+    output,
+    predict,
+    rack,
+    reassembly,
+    recvbuf,
+    rto,
+    timewait,
+    window,
+)  # fmt: skip
+from netstack.tcp.emit import emit_syn
 from netstack.tcp.scoreboard import Sent
 from netstack.tcp.segment import ACK, CWR, ECE, FIN, OPT_TIMESTAMP, PSH, RST, SYN, URG
 from netstack.tcp.seq import HALF, MASK, unwrap
@@ -173,7 +187,7 @@ def segment_arrives(c: Connection, seg: Segment, now: int) -> None:
                         )
                     if plain:
                         if c.ts_ok:
-                            c.rtt_from_ts(seg, now)
+                            window.rtt_from_ts(c, seg, now)
                         c.counters.TCPHPHits += 1
                         reassembly.in_order(c, seg, now)
                         if ack != una:
@@ -245,7 +259,7 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
         acking.process(c, seg, c.irs, ack, now)
         c.snd_wnd = seg_window  # the window of a SYN is never scaled
         move(c, RCV_SYN_ACK)
-        c.established(now)
+        handshake.established(c, now)
         # The RFC goes on with text and FIN of a SYN-ACK. Linux takes them for Fast Open alone, and so does this: the
         # peer has to send them again.
         if delack.in_pingpong(c) or (c.sock is not None and c.sock.defer_accept):
@@ -265,7 +279,7 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     if c.path.generation != c.path.stack.routes.generation:
         c.reroute(now)
     options.renew_advertised(c)
-    c.resend_syn(rec, now, again=False)
+    emit_syn(c, rec, now, again=False)
 
 
 # 3.10.7.4 The other states.
@@ -363,7 +377,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
         if unscaled:
             c.snd_wnd = c.max_window = seg.window  # the window of a SYN is never scaled (RFC 7323 section 2.2)
             c.snd_wl1 = seq - 1
-        c.established(now)
+        handshake.established(c, now)
         acking.update_pacing_rate(c)
         if c.sock is not None and c.sock.shutdown_mask & 2:
             move(c, CLOSE)  # shut down before it was established
@@ -386,7 +400,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
     state = c.state
     # Sixth, the URG bit.
     if (flags & URG or c.urg_data == URGENT_AHEAD) and TEXT_STATES >> state & 1:
-        c.urgent(seg, seq)
+        recvbuf.urgent_arrives(c, seg, seq)
     # Seventh and eighth: the text and the FIN.
     if TEXT_STATES >> state & 1 or state in (CLOSE_WAIT, CLOSING, LAST_ACK):
         beyond = (length or flags & FIN) and end - (flags & FIN) > c.rcv_nxt
@@ -398,7 +412,7 @@ def synchronized(c: Connection, seg: Segment, now: int) -> None:
             return
         if length or flags & FIN:
             if c.ts_ok:
-                c.rtt_from_ts(seg, now)
+                window.rtt_from_ts(c, seg, now)
             if TEXT_STATES >> state & 1:
                 reassembly.receive(c, seg, seq, now)
             elif seq < c.rcv_nxt and end <= c.rcv_nxt:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from csrc import lib
 from netstack.tcp import ack as acking
-from netstack.tcp import fsm, options, savesyn, window
+from netstack.tcp import fsm, inherit, options, savesyn, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.scoreboard import SYN_ACKED
 from netstack.tcp.segment import (
@@ -431,7 +431,7 @@ class Listener:
         else:
             c = engine.connection(engine, request.key, request.path, request.lport, request.rport)
         c.listener = self
-        sock.inherit(c)
+        inherit.from_socket(sock, c)
         c.iss = request.iss
         c.snd_una = c.snd_sml = c.rtt_seq = request.iss
         c.snd_nxt = c.write_seq = c.pushed_seq = request.iss + 1
@@ -450,7 +450,9 @@ class Listener:
         c.mss_clamp = request.mss
         c.advmss = request.offered_mss() - (options.TIMESTAMP_BYTES if request.ts_ok else 0)
         c.option_bytes = options.TIMESTAMP_BYTES if request.ts_ok else 0
-        c.init_receive(request.rcv_wnd, request.clamp, request.rcv_wscale)
+        c.rcv_wnd = c.rcv_ssthresh = request.rcv_wnd
+        c.window_clamp = request.clamp
+        c.rcv_wscale = request.rcv_wscale
         c.app_limited = 1  # until the first ACK of what it sends
         c.total_retrans = request.retrans
         if request.timeouts:

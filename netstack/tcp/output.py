@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from netstack.tcp import burst, chrono, congested, pacing, persist, rack, rate, recovery, rto, validation
 from netstack.tcp.congestion import TX_START
-from netstack.tcp.emit import emit
+from netstack.tcp.emit import emit, emit_syn
 from netstack.tcp.options import renew_advertised
 from netstack.tcp.scoreboard import (
     EVER_RETRANS,
@@ -396,7 +396,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
         room = mss
     if rec.flags & SYN:
         renew_advertised(c)
-        return c.resend_syn(rec, now)
+        return emit_syn(c, rec, now)
     size = mss * segs
     if size > room:
         size = room // mss * mss or room

@@ -1,13 +1,34 @@
-"""Local ports: which sockets may share one (bind(2), socket(7): SO_REUSEADDR and SO_REUSEPORT). No RFC says; these are
-Linux's rules.
+"""Local ports: who holds one, and which sockets may share one (bind(2), socket(7): SO_REUSEADDR and SO_REUSEPORT). No
+RFC says; these are Linux's rules.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netstack.socket import SO_REUSEPORT, share_address
 from netstack.tcp.tcb import LISTEN
+
+if TYPE_CHECKING:
+    from netstack.tcp.socket import TcpSocket
+
+
+def hold(sock: TcpSocket) -> None:
+    """This socket has its local port from now on."""
+    sock.stack.tcp.bound.setdefault(sock.local[1], {})[sock] = None
+    sock.port_held = True
+
+
+def release(sock: TcpSocket) -> None:
+    """Its port is free, or left to those who share it."""
+    if sock.port_held:
+        sock.port_held = False
+        bound = sock.stack.tcp.bound
+        group = bound.get(sock.local[1])
+        if group is not None:
+            group.pop(sock, None)
+            if not group:
+                del bound[sock.local[1]]
 
 
 def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:

@@ -3,7 +3,8 @@
 
 `rcvq` holds buffers ready to be read; `ooo` holds (seq, end, payload, fin), disjoint and sorted, beyond RCV.NXT.
 `sacks` are up to four blocks, the most recently changed first; `dsack` is the duplicate range to report first, once.
-How much memory all this may take, and what is dropped first when there is too much, are Linux's rules.
+How much memory all this may take, and what is dropped first when there is too much, are Linux's rules. Here also is
+what text says beside its bytes: that it met congestion (`check_ce`, RFC 3168).
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ def in_order(c: Connection, seg: Segment, now: int, skip: int = 0) -> None:
         window.rcv_rtt_measure(c, now)
     delack.data_received(c, now)
     if c.ecn_ok or seg.tos & 3:
-        c.check_ce(seg)
+        check_ce(c, seg)
     if whole >= 128:
         window.grow(c, whole)
     c.wake_pending = True
@@ -203,7 +204,7 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
             if c.stamps is not None and not length:
                 c.stamps.queued(c.rcv_nxt, 0, now, c.copied_seq)
             if not length and seg.flags & CWR and c.ecn_ok:
-                c.check_ce(seg)
+                check_ce(c, seg)
             c.rcv_nxt = end
             c.fin_arrives(now)
         if c.ooo:
@@ -236,7 +237,7 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     """Hold the segment until the gap before it is filled, without what is held already."""
     counters = c.counters
     if c.ecn_ok or seg.tos & 3:
-        c.check_ce(seg)
+        check_ce(c, seg)
     if not make_room(c, seq, seg.length) or len(c.ooo) >= MAX_OOO:
         counters.TCPOFODrop += 1
         return
@@ -326,3 +327,21 @@ def drain(c: Connection, now: int) -> None:
             c.fin_arrives(now)
             return
     del ooo[:n]
+
+
+def check_ce(c: Connection, seg: Segment) -> None:
+    """RFC 3168 section 6.1.3: CE is echoed until CWR comes."""
+    if seg.flags & CWR and c.ecn_ok:
+        c.ecn_demand_cwr = False
+        c.ack_pending |= delack.NOW  # the peer's cwnd may now be one segment: do not delay the ACK (Linux)
+    mark = seg.tos & 3
+    if mark == 3 and c.ecn_ok and not c.ecn_demand_cwr:
+        delack.enter_quickack(c)
+        c.ecn_demand_cwr = True
+    elif not mark and c.ecn_seen and c.ecn_ok and seg.length:
+        delack.enter_quickack(c)  # no ECT where earlier text had it: Linux takes it for a retransmission
+    if mark:
+        c.ecn_seen = True
+        got = c.ecn_received = c.ecn_received or [0, 0, 0, 0]
+        got[mark] += seg.length
+        got[0] += seg.gso_segs if mark == 3 else 0

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from netstack.control import take_error
 from netstack.socket import MSG_ERRQUEUE, MSG_OOB, MSG_PEEK, MSG_TRUNC, SO_OOBINLINE, SO_PEEK_OFF, error, would_block
 from netstack.tcp import delack, window
-from netstack.tcp.tcb import CLOSED
+from netstack.tcp.segment import URG
+from netstack.tcp.tcb import CLOSED, URGENT_AHEAD
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
+    from netstack.tcp.segment import Segment
     from netstack.tcp.socket import TcpSocket
 
 ASIDE = MSG_OOB | MSG_ERRQUEUE
@@ -160,6 +162,26 @@ def passed_mark(conn: Connection) -> None:
         sock = conn.sock
         if sock is None or not (sock.oob_inline or sock.flags.get(SO_OOBINLINE)):
             step_over(conn)
+
+
+def urgent_arrives(c: Connection, seg: Segment, seq: int) -> None:
+    """The urgent pointer points to the byte after the urgent one (RFC 9293 section 3.8.5, RFC 6093)."""
+    pointer = seg.urgent
+    if pointer and not c.settings.tcp_stdurg:
+        pointer -= 1
+    at = seq + pointer
+    if not seg.flags & URG:
+        at = c.rcv_up  # announced by an earlier segment
+    elif at < c.copied_seq or at < c.rcv_nxt or (c.urg_data >= 0 and at <= c.rcv_up):
+        at = c.rcv_up
+    else:
+        passed_mark(c)
+        c.rcv_up = at
+        c.urg_data = URGENT_AHEAD
+        c.wake_pending = True
+    if c.urg_data == URGENT_AHEAD and 0 <= at - seq < seg.length:
+        c.urg_data = 0x200 | seg.payload[at - seq]
+        c.wake_pending = True
 
 
 def aside(sock: TcpSocket, conn: Connection | None, n: int, flags: int) -> bytes:

@@ -2,7 +2,7 @@
 
 A `TcpSocket` is unconnected, listening (it has a `Listener`) or has a `Connection`. Calls never block: what would block
 raises `BlockingIOError`. Data given to `send` is kept by reference if it is `bytes` or a large part of one, and is
-copied once otherwise.
+copied once otherwise. bind(2), listen(2) and connect(2) are in `opening`, options in `sockopt`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 from netstack import bpf
-from netstack.address import format_ip
 from netstack.socket import (
-    IP_PMTUDISC_WANT,
     MSG_DONTWAIT,
     MSG_EOR,
     MSG_MORE,
@@ -42,12 +40,14 @@ from netstack.socket import (
 )  # fmt: skip
 from netstack.tcp import (
     beside,
-    congestion,
     delack,
     fsm,
     info,
+    inherit,
+    opening,
     pacing,
     pmtu,
+    ports,
     recvbuf,
     savesyn,
     screen,
@@ -57,6 +57,7 @@ from netstack.tcp import (
 )
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener
+from netstack.tcp.opening import SHUT_OPENING
 from netstack.tcp.tcb import (
     CLOSE_WAIT,
     CLOSED,
@@ -67,14 +68,12 @@ from netstack.tcp.tcb import (
     SYN_SENT,
     TIME_WAIT,
 )  # fmt: skip
-from netstack.tcp.timeouts import bounds, set_keepalive
-from netstack.tcp.timewait import TimeWait
+from netstack.tcp.timeouts import set_keepalive
 
 if TYPE_CHECKING:
     from netstack.stack import Stack
 
 COALESCE = 16_384  # a small write joins the one before it when both are still unsent and this small
-SHUT_OPENING = 4  # in shutdown_mask: shut before it was open, which bars connect() (Linux's SS_DISCONNECTING)
 
 IPPROTO_TCP = 6
 
@@ -131,70 +130,23 @@ class TcpSocket(Socket):
         reordering = self.stack.settings.tcp_reordering
         return info.collect(self.conn, self.state, self.stack.now if now is None else now, queue, reordering)
 
-    # Ports.
-
-    def hold_port(self) -> None:
-        self.stack.tcp.bound.setdefault(self.local[1], {})[self] = None
-        self.port_held = True
-
-    def release_port(self) -> None:
-        if self.port_held:
-            self.port_held = False
-            bound = self.stack.tcp.bound
-            group = bound.get(self.local[1])
-            if group is not None:
-                group.pop(self, None)
-                if not group:
-                    del bound[self.local[1]]
+    # Opening.
 
     def bind(self, addr: SockAddr) -> None:
-        """bind(2): a local address, and a port; 0 is any that is free."""
-        self.check_open()
-        address, port = self.parse_address(addr, errno.EINVAL)
-        over = self.conn is not None and self.conn.state == CLOSED and not self.pinned
-        if (self.local[1] or self.conn is not None or self.listener is not None) and not over:
-            raise error(errno.EINVAL, "the socket is bound already")
-        link = self.link_of(addr, address, "binding to") if len(address) == 16 else None
-        self.check_local(address)
-        self.bound_device = link or self.bound_device
-        engine = self.stack.tcp
-        if not port:
-            port = engine.pick_bind_port(self, address)
-            if not port:
-                raise error(errno.EADDRINUSE, "no ephemeral port is free")
-        elif engine.port_conflict(self, address, port):
-            raise error(errno.EADDRINUSE, f"{format_ip(address)}:{port} is in use")
-        self.local = (address, port)
-        self.v6only = self.v6only or (len(address) == 16 and any(address))  # which no IPv4 address is
-        self.pinned = True
-        self.hold_port()
-
-    # Passive open.
+        opening.bind(self, addr)
 
     def listen(self, n: int) -> None:
-        """OPEN, passive (RFC 9293 section 3.9.1.1; listen(2)): at most `n` connections wait for accept(), or
-        somaxconn."""
-        self.check_open()
-        if self.conn is not None:
-            raise error(errno.EINVAL, "a socket that is connected, or was, cannot listen")
-        engine = self.stack.tcp
-        somaxconn = self.stack.settings.somaxconn
-        backlog = somaxconn if n < 0 or n > somaxconn else n
-        if self.listener is not None:
-            self.listener.backlog = backlog
-            return
-        if not self.local[1]:
-            port = engine.pick_bind_port(self, self.local[0])
-            if not port:
-                raise error(errno.EADDRINUSE, "no ephemeral port is free")
-            self.local = (self.local[0], port)
-            self.hold_port()
-        if engine.port_conflict(self, self.local[0], self.local[1], listening=True):
-            raise error(errno.EADDRINUSE, f"{format_ip(self.local[0])}:{self.local[1]} has a listener")
-        self.conn = None
-        self.shutdown_mask, self.quickack = 0, 1  # delayed ACKs begin anew, too
-        self.listener = Listener(engine, self, backlog)
-        engine.listeners.setdefault(self.local[1], []).append(self.listener)
+        opening.listen(self, n)
+
+    def connect(self, addr: SockAddr, now: int) -> None:
+        """Always BlockingIOError(EINPROGRESS) when the SYN has gone out; the outcome is in SO_ERROR and readiness."""
+        opening.connect(self, addr, now)
+
+    def disconnect(self, now: int) -> None:
+        opening.disconnect(self, now)
+
+    def forget(self) -> None:
+        opening.forget(self)
 
     def is_listening(self) -> bool:
         return self.listener is not None
@@ -229,140 +181,15 @@ class TcpSocket(Socket):
         sock.conn = conn
         sock.local = local
         sock.remote = (path.dst, conn.ports & 0xFFFF)
-        sock.copy_options(self)
+        inherit.from_listener(sock, self)
         if conn.state == CLOSED:
             sock.so_error = errno.ECONNRESET
             sock.shutdown_mask = 3
         else:
-            sock.hold_port()
+            ports.hold(sock)
             sock.shutdown_mask = 1 if conn.fin_received else 0
         conn.sock = sock
         return sock, sock.format_address(sock.remote)
-
-    def copy_options(self, listener: TcpSocket) -> None:
-        """What an accepted socket inherits from its listener."""
-        self.nonagle, self.user_mss = listener.nonagle, listener.user_mss
-        self.linger2, self.user_timeout_ms = listener.linger2, listener.user_timeout_ms
-        self.notsent_lowat, self.oob_inline = listener.notsent_lowat, listener.oob_inline
-        self.window_clamp, self.cc_name, self.keep = listener.window_clamp, listener.cc_name, listener.keep
-        self.rcvbuf, self.rcvbuf_locked = listener.rcvbuf, listener.rcvbuf_locked
-        self.sndbuf, self.sndbuf_locked = listener.sndbuf, listener.sndbuf_locked
-        self.rcvlowat, self.linger = listener.rcvlowat, listener.linger
-        self.reuse_addr, self.bound_device = listener.reuse_addr, listener.bound_device
-        self.tos, self.ttl = listener.tos, listener.ttl
-        self.syn_retries, self.mark = listener.syn_retries, listener.mark
-        self.rcvtimeo_ns, self.sndtimeo_ns = listener.rcvtimeo_ns, listener.sndtimeo_ns
-        self.filter = listener.filter
-        self.ip_mtu_discover, self.ip_minttl = listener.ip_mtu_discover, listener.ip_minttl
-        self.ip6_flags, self.v6only = listener.ip6_flags, listener.v6only
-        self.flags, self.ip_flags = listener.flags, listener.ip_flags
-
-    def inherit(self, c: Connection) -> None:
-        """A connection begins with this socket's options."""
-        c.nonagle = self.nonagle
-        c.user_mss = self.user_mss
-        c.rcvbuf, c.rcvbuf_locked = self.rcvbuf, self.rcvbuf_locked
-        c.sndbuf, c.sndbuf_locked = self.sndbuf, self.sndbuf_locked
-        c.rcvlowat = self.rcvlowat
-        bounds(c, self.flags)
-        beside.begin(self, c)
-        c.user_timeout_ms = self.user_timeout_ms
-        c.linger2, c.syn_retries = self.linger2, self.syn_retries
-        c.window_clamp = self.window_clamp
-        c.keepalive_on = bool(self.flags.get(SO_KEEPALIVE))
-        if not self.quickack:
-            c.ack_pingpong = c.settings.tcp_pingpong_thresh
-        if self.notsent_lowat:
-            c.notsent_lowat = self.notsent_lowat
-        idle, interval, count = self.keep
-        c.keep_idle = idle or c.keep_idle
-        c.keep_intvl = interval or c.keep_intvl
-        c.keep_cnt = count or c.keep_cnt
-        if self.cc_name and self.cc_name != c.cc.name:
-            c.cc = congestion.create(self.cc_name)
-        path = c.path
-        if self.tos or self.ttl >= 0 or self.ip6_flags or path.locked or self.ip_mtu_discover != IP_PMTUDISC_WANT:
-            c.set_ip(*pmtu.ip_fields(self, path))
-
-    # Active open.
-
-    def forget(self) -> None:
-        """After an attempt to connect that has failed, and of which the caller was told: the socket is as it was before
-        (tcp_disconnect), but for its buffers and what an ICMP error said; the next attempt is from another port."""
-        conn = self.conn
-        if conn is not None:
-            self.soft_error, self.scaling_ratio = conn.soft_error, conn.scaling_ratio
-            self.rcvbuf, self.sndbuf = conn.rcvbuf, conn.sndbuf
-            self.stack.tcp.saved.pop(conn, None)
-        self.conn = self.remote = None
-        self.shutdown_mask = 0
-        if not self.pinned:
-            self.release_port()
-            self.local = (bytes(len(self.local[0])), 0)
-
-    def disconnect(self, now: int) -> None:
-        """connect(2) with AF_UNSPEC: ABORT (RFC 9293 section 3.10.5), and the socket may connect or listen again."""
-        self.check_open()
-        self.stop_listening(now)
-        if self.conn is not None and fsm.abort(self.conn, now):
-            self.so_error = errno.ECONNRESET
-        self.forget()
-        self.wake()
-
-    def connect(self, addr: SockAddr, now: int) -> None:
-        """Always BlockingIOError(EINPROGRESS) when the SYN has gone out; the outcome is in SO_ERROR and readiness."""
-        self.check_open()
-        if self.listener is not None:
-            raise error(errno.EISCONN, "a listening socket cannot connect")
-        if self.shutdown_mask & SHUT_OPENING:
-            raise error(errno.EINVAL, "shut down before it was open: connect to AF_UNSPEC first")
-        old = self.conn
-        if old is not None:
-            if old.state in (SYN_SENT, SYN_RECEIVED):
-                raise error(errno.EALREADY)
-            if old.state != CLOSED or (self.remote is not None and old.rcv_nxt):
-                raise error(errno.EISCONN)  # also when it was, and has ended
-            self.forget()
-            self.take_error()
-        stack = self.stack
-        engine = stack.tcp
-        address, port = self.parse_address(addr)
-        wanted = self.local[0] if any(self.local[0]) else None
-        link = self.link_of(addr, address, "connecting to") if len(address) == 16 else self.bound_device
-        path = engine.route(address, wanted) if link is None else stack.route(address, wanted, link)
-        self.bound_device = link
-        remote = path.dst
-        if len(remote) == 4 and (remote[0] >= 224 or stack.is_broadcast(remote)):
-            raise error(errno.ENETUNREACH, "TCP has no broadcast or multicast")
-        lport = self.local[1]
-        if not lport:
-            lport = engine.pick_connect_port(path.src, remote, port, now)
-            if not lport:
-                raise error(errno.EADDRNOTAVAIL, "no ephemeral port is free for this destination")
-        key = path.src + remote + lport.to_bytes(2, "big") + port.to_bytes(2, "big")
-        taken = engine.table.get(key)
-        reused = None
-        if taken is not None:
-            if taken.__class__ is not TimeWait or not taken.reusable_at(now, self.local[1] != 0):
-                raise error(errno.EADDRNOTAVAIL, "this connection exists already")
-            engine.end_time_wait(taken)
-            reused = taken
-        conn = engine.connection(engine, key, path, lport, port)
-        conn.sock = self
-        self.inherit(conn)
-        conn.soft_error, conn.scaling_ratio = self.soft_error, self.scaling_ratio
-        self.conn, self.so_error = conn, 0  # how the connection before it ended is forgotten
-        self.local = (path.src, lport)
-        self.remote = (remote, port)
-        if not self.port_held:
-            self.port_held = True
-            engine.bound.setdefault(lport, {})[self] = None
-        engine.table[key] = conn
-        engine.counters.ActiveOpens += 1
-        if reused is not None:
-            conn.ts_recent = reused.ts_recent
-        conn.connect(now)
-        raise BlockingIOError(errno.EINPROGRESS, "Operation now in progress")
 
     # Sending.
 
@@ -556,7 +383,7 @@ class TcpSocket(Socket):
         self.on_ready = None
         if self.listener is not None:
             self.stop_listening(now)
-            self.release_port()
+            ports.release(self)
             return
         conn = self.conn
         if self.stack.tcp.saved and conn is not None:
@@ -564,7 +391,7 @@ class TcpSocket(Socket):
         if conn is None or conn.state in (CLOSED, TIME_WAIT):
             if conn is not None:
                 conn.sock = None
-            self.release_port()
+            ports.release(self)
             return
         conn.orphan = True
         unread = conn.rcv_nxt - conn.copied_seq - (1 if conn.fin_received else 0)
@@ -588,7 +415,7 @@ class TcpSocket(Socket):
             else:
                 conn.fin_wait_timeout(now)
         if conn.state == CLOSED:
-            self.release_port()
+            ports.release(self)
 
     # Readiness.
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netstack.tcp.segment import OPT_SACK
+from netstack.tcp.seq import MASK
+from netstack.tcp.tcb import MS
 
 if TYPE_CHECKING:
     from netstack.tcp.connection import Connection
@@ -281,6 +283,18 @@ def rcv_rtt_sample(c: Connection, rtt_us: int, win_dep: bool) -> None:
         c.rcv_rtt_us = rtt_us << 3
     elif not win_dep and c.rcv_nxt == c.copied_seq:  # if the reader lags, the sample is too long
         c.rcv_rtt_us = old - (old >> 3) + rtt_us
+
+
+def rtt_from_ts(c: Connection, seg: Segment, now: int) -> None:
+    """A sample of the receiver's round trip from the echoed timestamp of full-sized text; it sizes the buffer."""
+    tsecr = seg.tsecr
+    if tsecr == c.rcv_rtt_last_tsecr or not tsecr:
+        return
+    c.rcv_rtt_last_tsecr = tsecr
+    if seg.length >= c.rcv_mss:
+        delta = (now // MS + c.ts_offset - tsecr) & MASK
+        if delta < 120_000:
+            rcv_rtt_sample(c, (delta or 1) * 1000, False)
 
 
 def rcv_rtt_measure(c: Connection, now: int) -> None:

@@ -25,6 +25,7 @@ from netstack.tcp import (
     emit,
     engine,
     fsm,
+    handshake,
     options,
     output,
     pacing,
@@ -356,7 +357,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
      mutate(cubic.Cubic, "update", ("self.cnt = cnt if cnt > 2 else 2", "self.cnt = 100 * cwnd")), bulk(2_000_000, fates=lost(60), delay_ns=5 * MS, queue=1000)),
     ("grows though hardly anything is sent", "SlowStart",
      mutate(connection.Connection, "cwnd_limited", ("if self.is_cwnd_limited:", "if True:")), PIECES),
-    ("ten after two lost SYNs", "SlowStart", mutate(connection.Connection, "established", ("self.cwnd = 1 if", "self.cwnd = 10 if")), bulk(fates=lost(0, 1))),
+    ("ten after two lost SYNs", "SlowStart", mutate(handshake, "established", ("c.cwnd = 1 if", "c.cwnd = 10 if")), bulk(fates=lost(0, 1))),
     ("ssthresh of one", "Reduction", mutate(reno.Reno, "ssthresh", ("c.cwnd >> 1, 2", "c.cwnd >> 1, 1")), SMALL_AND_LOST),
     ("CWR on everything", "EcnReaction", mutate(emit, "ecn", ("c.ecn_queue_cwr = False", "pass")), MARKS),
     ("ssthresh at once", "ProportionalRecovery",
@@ -374,7 +375,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("no D-SACK for what is held", "DuplicateAck",
      mutate(reassembly, "out_of_order", ("set_dsack(c, seq, end)", "pass"), ("extend_dsack(c, ooo[j][0], ooo[j][1])", "pass")), HELD_TWICE),
     ("one D-SACK for ever", "SackTellsTheTruth", mutate(emit, "by_fields", ("c.dsack = None", "pass")), TWICE),
-    ("echoes for ever", "EcnEcho", mutate(connection.Connection, "check_ce", ("self.ecn_demand_cwr = False", "pass")), MARKS),
+    ("echoes for ever", "EcnEcho", mutate(reassembly, "check_ce", ("c.ecn_demand_cwr = False", "pass")), MARKS),
     ("TS.Recent stays", "Paws", mutate(fsm, "synchronized", ("or expired or not c.ts_recent:", "and False:")), LOSSES),
     ("no PSH", "Push", mutate(output, "write", ("if c.pushed_seq >= snd_nxt + size and size:", "if False:"), ("if pcount > 1:", "if False:")), bulk()),
     ("no PSH on a little", "Push", mutate(predict, "send", ("ACK | PSH", "ACK")), PIECES),
@@ -428,7 +429,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("points one too far", "Urgent", mutate(emit, "urgent_pointer", ("min(ahead, 0xFFFF)", "min(ahead + 1, 0xFFFF)")), URGENT),
     ("no URG", "Urgent", mutate(emit, "urgent_pointer", ("if ahead <= 0 or", "if ahead <= 2000 or")), URGENT),
     ("reads past the mark", "Urgent", replace(recvbuf, "up_to_mark", lambda sock, conn, n: n), URGENT),
-    ("a mark of old", "Urgent", mutate(connection.Connection, "urgent", ("pointer -= 1", "pass")), URGENT),
+    ("a mark of old", "Urgent", mutate(recvbuf, "urgent_arrives", ("pointer -= 1", "pass")), URGENT),
     ("no POLLPRI", "Urgent", mutate(socket.TcpSocket, "readiness", ("mask |= POLLPRI", "pass")), URGENT),
     ("SO_LINGER of zero waits", "Linger", mutate(socket.TcpSocket, "close", ("elif self.linger[0] and not self.linger[1]:", "elif False:")), RESET),
     ("SO_LINGER of five resets", "Linger", mutate(socket.TcpSocket, "close", ("elif self.linger[0] and not self.linger[1]:", "elif self.linger[0]:")), ORDERLY),
@@ -471,7 +472,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("a clock alone", "InitialNumbers", replace(engine.Tcp, "isn", lambda self, key, now: now >> 6), PIECES),
     ("an old SYN begins anew", "TimeWaitLength", mutate(timewait.TimeWait, "segment_arrives", ("and not paws_reject\n        and (seq > self.rcv_nxt or (ts and behind >= HALF))", "")), OVER),
     ("numbers do not wrap", "TakesWhatFits", mutate(fsm, "synchronized", ("seq = unwrap(seg.seq, c.rcv_nxt)", "seq = seg.seq")), WRAPPED),
-    ("no echo of marks", "EcnEcho", replace(connection.Connection, "check_ce", lambda self, seg: None), MARKS),
+    ("no echo of marks", "EcnEcho", replace(reassembly, "check_ce", lambda c, seg: None), MARKS),
 ]  # fmt: skip
 
 
