@@ -250,7 +250,7 @@ class Request:
         if flags & (ACK | RST) == ACK and unwrap(seg.ack, self.iss) != self.iss + 1:
             engine.reset_for(seg, now)
             return
-        left, right = self.irs + 1, self.irs + 1 + self.rcv_wnd
+        left, right = self.irs + 1, self.irs + 1 + min(self.rcv_wnd, 65535)  # as offered
         inside = seq == left or (end > left and seq < right) or seq == end == right
         if paws_reject or tsecr_reject or not inside:
             if not flags & RST:
