@@ -38,8 +38,8 @@ def refused(c: Connection, size: int, segments: int, now: int) -> None:
 
 
 def retained(c: Connection, rec: Sent, counted: bool, now: int) -> None:
-    """A retransmission was refused. Its time is that of the attempt all the same, so that the RTO counts from it, and it
-    can have been spurious (`counted`: it was no loss probe)."""
+    """A retransmission was refused. Its time is that of the attempt all the same, so that the RTO counts from it, and
+    it can have been spurious (`counted`: it was no loss probe)."""
     dropped(c, rec.pcount, now)
     c.counters.TCPRetransFail += rec.pcount
     rec.marks |= EVER_RETRANS
