@@ -212,11 +212,18 @@ def after_read(c: Connection, copied: int, now: int) -> None:
         or c.early_ack_ns == c.lrcvtime_ns
         or (copied > 0 and (pending & PUSHED2 or (pending & PUSHED and not in_pingpong(c))) and not c.rmem)
     ):
-        output.send_ack(c, now)
+        send_read(c, now)
         return
     if copied > 0 and not c.fin_received:
         left = c.receive_window()
         if 2 * left <= c.window_clamp and not (c.sock is not None and c.sock.shutdown_mask & 1):
             new = window.candidate(c)
             if new and new >= 2 * left:
-                output.send_ack(c, now)
+                send_read(c, now)
+
+
+def send_read(c: Connection, now: int) -> None:
+    """The ACK of a reader. It does not set Linux's clock of what left last: that says when something last came."""
+    since = max(c.tso_ns, c.lrcvtime_ns)
+    output.send_ack(c, now)
+    c.tso_ns = since

@@ -52,6 +52,7 @@ MAX_FRAGS = 16  # more buffers than this in one segment are joined
 def send_ack(c: Connection, now: int) -> None:
     """A bare acknowledgment, <SEQ=SND.NXT><ACK=RCV.NXT><CTL=ACK>."""
     emit(c, acceptable_seq(c), ACK, (), 0, now)
+    c.tso_ns = now
     if c.paced and congested.refuses(c):
         recovery.enter_cwr(c, now)
 
@@ -444,6 +445,7 @@ def retransmit(c: Connection, i: int, segs: int, now: int, counted: bool = True)
     rec.marks = marks
     link_last(c, rec)
     emit(c, rec.seq, flags, frags, rec.length, now, mss if pcount > 1 else 0)
+    c.tso_ns = now
     return True
 
 

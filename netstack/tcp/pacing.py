@@ -49,8 +49,8 @@ def holds(c: Connection, now: int) -> bool:
 
 def sent(c: Connection, length: int, now: int) -> None:
     """So many bytes of payload have left."""
-    before = c.wstamp_ns
-    if before < now:
+    before = max(c.wstamp_ns, c.tso_ns)  # whatever left last: in Linux a bare ACK sets this clock, too
+    if c.wstamp_ns < now:
         c.wstamp_ns = now
     rate = c.pacing_rate
     if not rate or c.data_segs_out < UNPACED_SEGMENTS:

@@ -61,7 +61,7 @@ def test_credit_is_at_most_half(steps: list[tuple[int, int]]) -> None:
     from netstack.tcp import pacing
 
     class Fake:
-        wstamp_ns = 0
+        wstamp_ns = tso_ns = 0
         pacing_rate = 1_000_000
         data_segs_out = 100
 
