@@ -270,9 +270,9 @@ def syn_sent(c: Connection, seg: Segment, now: int) -> None:
     # Simultaneous open.
     if c.ecn_ok and flags & (ECE | CWR) != ECE | CWR:
         c.ecn_ok = False
+    c.snd_wnd = c.max_window = seg.window
     c.sync_mss()
     move(c, RCV_SYN)
-    c.snd_wnd = c.max_window = seg.window
     c.rcv_mss = max(88, min(c.advmss, c.mss_cache, c.rcv_wnd // 2, options.MSS_DEFAULT))
     rec: Sent = c.rtx[0]
     rec.flags = SYN | ACK
