@@ -13,8 +13,8 @@ from typing import Any
 _WHERE = {
     "Application": "apps", "Piece": "apps", "Case": "cases", "exchange": "running", "run": "running", "Fate": "links",
     "Link": "links", "Way": "links", "Burst": "links", "StripOptions": "links", "ClampMss": "links",
-    "ShiftSequence": "links", "BleachEcn": "links", "Pair": "pair", "Violation": "pair", "Oracle": "oracles",
-    "EVERY": "oracles", "jain": "oracles", "shares": "oracles", "TwoSockets": "machine",
+    "ShiftSequence": "links", "BleachEcn": "links", "Router": "links", "Pair": "pair", "Violation": "pair",
+    "Oracle": "oracles", "EVERY": "oracles", "jain": "oracles", "shares": "oracles", "TwoSockets": "machine",
 }  # fmt: skip
 
 __all__ = sorted(_WHERE)

@@ -31,7 +31,7 @@ _VALUES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         links.Fate, links.Link, links.Way, links.Burst, links.StripOptions, links.ClampMss, links.ShiftSequence,
-        links.BleachEcn, apps.Application, apps.Piece,
+        links.BleachEcn, links.Router, apps.Application, apps.Piece,
     )
 }  # fmt: skip
 

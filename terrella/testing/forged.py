@@ -6,8 +6,9 @@ does, it does for that one thing; and by the RFCs it changes nothing, and answer
 
 from __future__ import annotations
 
+from terrella.testing import icmp
 from terrella.testing.probe import State
-from terrella.testing.wire import ACK, MASK, RST, SYN, Header, checksum, packet, timestamp_option
+from terrella.testing.wire import ACK, MASK, RST, SYN, Header, packet, timestamp_option
 
 KINDS = (
     "rst", "rst-outside", "syn", "syn-again", "ack-old", "ack-ahead", "data", "outside", "stamp", "no-ack", "icmp-mtu",
@@ -24,7 +25,6 @@ ANSWERED = frozenset({"rst", "syn", "syn-again", "ack-old", "ack-ahead", "data",
 UNLIMITED = frozenset({"data", "stamp"})
 """Of these, the ones that are answered each time: Linux limits the others to one in tcp_invalid_ratelimit."""
 
-PROTO_ICMP = 1
 SYNCHRONIZED = (1, 4, 5, 6, 8, 9, 11)
 LITTLE = bytes(10)
 
@@ -36,6 +36,7 @@ def image(
     without timestamps. None where there is no such packet. ValueError for a kind that there is not."""
     if kind not in KINDS:
         raise ValueError(f"no forged packet is called {kind!r}: it is one of {', '.join(KINDS)}")
+    version = 4 if len(addresses[0]) == 4 else 6
     left, right = state.rcv_nxt, max(state.right_edge, state.rcv_nxt)
     seq, ack, flags, text, stamp = left, state.snd_una, ACK, b"", state.ts_recent
     fits = right - left >= len(LITTLE) and state.state in (1, 4, 5)
@@ -64,11 +65,11 @@ def image(
     elif kind == "no-ack":
         flags, ack, text = 0, 0, LITTLE
     elif kind == "icmp-mtu":
-        return quoting(
-            4, 576, (state.snd_una - 1 - value) if value & 1 else state.snd_nxt + 1 + value, addresses, ports
-        )
+        mtu = {4: 576, 16: 1280}[len(addresses[0])]
+        off = (state.snd_una - 1 - value) if value & 1 else state.snd_nxt + 1 + value
+        return icmp.quoting(icmp.TOO_BIG[version], mtu, off, addresses, ports)
     elif kind == "icmp-port":
-        return quoting(3, 0, state.snd_una, addresses, ports)
+        return icmp.quoting(icmp.PORT_UNREACHABLE[version], 0, state.snd_una, addresses, ports)
     options = timestamp_option(stamp, echo) if echo is not None else b""
     return packet(addresses, ports, seq & MASK, ack & MASK, flags, 1000, options, text)
 
@@ -77,24 +78,3 @@ def opens(image: bytes) -> bool:
     """Whether it is a SYN, and not the answer to one."""
     header = Header.of(image)
     return header is not None and header.flags & (SYN | ACK) == SYN
-
-
-def quoting(code: int, mtu: int, seq: int, addresses: tuple[bytes, bytes], ports: tuple[int, int]) -> bytes:
-    """Destination unreachable, about a segment of the receiver's own."""
-    source, destination = addresses
-    quoted = packet((destination, source), (ports[1], ports[0]), seq & MASK, 0, ACK, 1000, b"", bytes(1000))[:28]
-    body = bytes((3, code, 0, 0)) + mtu.to_bytes(4, "big") + quoted
-    body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
-    head = bytes((0x45, 0)) + (20 + len(body)).to_bytes(2, "big") + bytes((0, 0, 0, 0, 64, PROTO_ICMP, 0, 0))
-    head += source + destination
-    return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + body
-
-
-def described(image: bytes, iss: int) -> str | None:
-    """What a script says of an ICMP packet; None of any other."""
-    if image[9] != PROTO_ICMP or len(image) < 56 or image[20] != 3:
-        return None
-    start = int.from_bytes(image[52:56], "big") - iss & MASK
-    size = int.from_bytes(image[30:32], "big") - 40
-    what = {3: "port_unreachable", 4: f"frag_needed mtu {int.from_bytes(image[26:28], 'big')}"}.get(image[21])
-    return f"< icmp unreachable {what} [{start}:{start + size & MASK}({size})]" if what else None

@@ -135,9 +135,9 @@ class BleachEcn:
         from terrella.testing import wire
 
         header = wire.Header.of(image)
-        if header is None or not header.ip[1] & 3:
+        if header is None or not header.ecn:
             return [image]
-        header.ip[1] &= 0xFC
+        header.bleach()
         return [header.image()]
 
 
@@ -192,13 +192,36 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Router:
+    """A router on the path, with a link behind it that takes `mtu` bytes of what `a` sends, and one that takes `back`
+    of what `b` sends (0: as much as everywhere). What is larger is not forwarded, and its sender told: `icmp` says, one
+    by one, what becomes of what it is told. drop, delay, duplicate and corrupt are as for any packet; `stale`: a
+    forged error comes first, about a segment of the connection that is far from what is in flight.
+    """
+
+    mtu: int = 1400
+    back: int = 0
+    icmp: tuple[Fate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
-    """Between the sockets `a` and `b`. The dice of both ways are thrown until `until_ns` only."""
+    """Between the sockets `a` and `b`. The dice of both ways are thrown until `until_ns` only. `version` of IP."""
 
     a_to_b: Way = field(default_factory=Way)
     b_to_a: Way = field(default_factory=Way)
     mtu: int = 1500
     until_ns: int = 60_000 * MS
+    version: int = 4
+    router: Router | None = None
+
+    def __post_init__(self) -> None:
+        if self.version not in (4, 6):
+            raise ValueError(f"there is no IPv{self.version}")
+        least = 68 if self.version == 4 else 1280
+        mtus = (self.mtu,) if self.router is None else (self.mtu, self.router.mtu, self.router.back or self.mtu)
+        if min(mtus) < least:
+            raise ValueError(f"IPv{self.version} needs an MTU of {least}, not {min(mtus)}")
 
     @staticmethod
     def symmetric(way: Way, mtu: int = 1500) -> Link:

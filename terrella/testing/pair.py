@@ -1,11 +1,13 @@
 """Two sockets, a link between them, and everything watched: the world in which a case runs.
 
 `Pair` owns a virtual timeline, two stacks without a kernel (so that nothing takes time but the link), and the
-two ways of a `Link`. It makes socket calls in the name of side "a" (10.0.0.1, port 4000) and side "b"
-(10.0.0.2, port 80), carries packets to their fate, and tells every oracle of
+two ways of a `Link`, with a router between where it has one. It makes socket calls in the name of side "a" (10.0.0.1
+or fd00::1, port 4000) and side "b" (10.0.0.2 or fd00::2, port 80), carries packets to their fate, and tells every
+oracle of
 
 - each segment at the moment it leaves TCP, with the sender's state then (`sent`);
 - each event of a side with the state before and after it: a segment's arrival, a timer, a call (`step`);
+- what the router made of each packet (`passed`);
 - each byte written and read (`wrote`, `got`), and the end (`ended`).
 
 A pair carries one connection. Everything follows from the case: same case, same run, byte for byte.
@@ -25,10 +27,9 @@ from drivers.net.direction import Direction, mark_congestion
 from netstack.settings import Settings
 from netstack.socket import SOL_SOCKET
 from netstack.stack import Stack
-from netstack.tcp.tcb import CLOSED, FIN_WAIT_2, SYN_RECEIVED, SYN_SENT
-from terrella.testing import forged, probe, wire
+from netstack.tcp.tcb import CLOSED, FIN_WAIT_2
+from terrella.testing import forged, icmp, probe, wire
 from terrella.testing.apps import Application, Runner, stream
-from terrella.testing.flow import Flow
 from terrella.testing.links import (
     CORRUPT,
     DELAY,
@@ -41,13 +42,11 @@ from terrella.testing.links import (
     Fate,
     Link,
 )
+from terrella.testing.router import Between
+from terrella.testing.side import AF_INET, AF_INET6, OTHER, PORTS, Side
 from terrella.testing.wire import Header, Segment
 
-AF_INET, SOCK_STREAM, SOL_TCP = 2, 1, 6
-ADDRESSES = {"a": "10.0.0.1", "b": "10.0.0.2"}
-PORTS = {"a": 4000, "b": 80}
-OTHER = {"a": "b", "b": "a"}
-IMAGES = {"a": bytes((10, 0, 0, 1)), "b": bytes((10, 0, 0, 2))}
+SOCK_STREAM, SOL_TCP = 1, 6
 LINK_HEADER = 18
 OLD_INCARNATION = 1 << 30  # timestamp ticks between an old duplicate and the living: twelve days
 SECOND = 1_000_000_000
@@ -65,9 +64,6 @@ OPTIONS: dict[str, tuple[int, int]] = {
 """The socket options a case may set by name. SO_LINGER's value is the time in seconds; -1 switches it off."""
 MSG_OOB, MSG_PEEK = 1, 2
 
-Event = tuple[int, str, Any]
-"""(now, "call" | "in" | "out", text or image)."""
-
 
 class Violation(AssertionError):
     """An oracle's rule was broken. `oracle` is its name; the message says the rule, the moment and the state. `at` is
@@ -78,69 +74,6 @@ class Violation(AssertionError):
         self.oracle = oracle
         self.side = side
         self.at = -1
-
-
-class Side:
-    """One end: its stack, its socket, and what is known of it from outside."""
-
-    __slots__ = (
-        "aborted", "closed", "connected", "dead", "eof", "error", "flow", "hinted", "history", "inline", "key", "last",
-        "lingered", "listener", "listening", "name", "port", "read", "reneged", "runner", "settings", "shut_rd",
-        "shut_wr", "sock", "stack", "timer", "woken", "written",
-    )  # fmt: skip
-
-    def __init__(self, name: str, stack: Stack, settings: dict[str, Any]) -> None:
-        self.name = name
-        self.stack = stack
-        self.settings = settings
-        self.port = PORTS[name]
-        self.sock: Any = None
-        self.listener: Any = None
-        self.listening = self.connected = self.closed = self.shut_rd = self.shut_wr = self.eof = self.dead = False
-        self.error = 0
-        self.woken = False  # in the event under way
-        self.hinted = False  # an ICMP error came, that says the peer is not there
-        self.lingered = False  # TCP_LINGER2 was set
-        self.inline = False  # urgent data stays in the stream
-        self.aborted = False  # it sent a RST, which the network may have lost
-        self.written = self.read = 0
-        self.reneged = 0
-        self.flow = Flow()
-        self.history: list[Event] = []
-        self.runner: Runner | None = None
-        self.timer: Any = None
-        self.last: Any = None  # the connection, once there is one
-        here, there = ADDRESSES[name], ADDRESSES[OTHER[name]]
-        self.key = (
-            bytes(int(n) for n in (here + "." + there).split("."))
-            + PORTS[name].to_bytes(2, "big") + PORTS[OTHER[name]].to_bytes(2, "big")
-        )  # fmt: skip
-
-    def connection(self) -> Any:
-        """The connection of this side, also before accept and after close; None before there is one."""
-        c = probe.connection(self.sock)
-        if c is None:
-            c = self.stack.tcp.table.get(self.key)
-            if c is not None and not hasattr(c, "cwnd"):
-                c = None
-        if c is not None:
-            self.last = c
-        return self.last
-
-    def wake(self, _: Any) -> None:
-        """What the socket calls when it may have become ready."""
-        self.woken = True
-        if self.runner is not None:
-            self.runner.poke()
-
-    def state(self) -> probe.State | None:
-        return probe.snapshot(self.connection())
-
-    @property
-    def opening(self) -> bool:
-        """SYN-SENT or SYN-RECEIVED: data can't be sent yet, and ending the stream would end the connection."""
-        c = self.connection()
-        return c is not None and c.state in (SYN_SENT, SYN_RECEIVED)
 
 
 class Pair:
@@ -162,10 +95,11 @@ class Pair:
         self.fates: dict[str, Iterator[Fate]] = {}
         self.used: dict[str, int] = {"a": 0, "b": 0}
         self.cut_until = 0
-        self._reneges: dict[str, list[bytes]] = {"a": [], "b": []}  # images whose receiver forgets
+        self._reneges: dict[str, list[bytes]] = {"a": [], "b": []}  # segments whose receiver forgets
         self.directions: dict[str, Direction] = {}
         self.events = 0
         self.cause = ""  # of the event under way, as oracles are told
+        self.error: icmp.Error | None = None  # that the event under way brought
         self.forged = ""  # the kind of packet (see `forged`) that the event under way brought
         self.asked = 0  # how many bytes the last read asked for
         self._caught: Violation | None = None  # by what is being sent: raised when the event is over
@@ -176,8 +110,8 @@ class Pair:
             own = self.settings | (each or {}).get(name, {})
             stack = Stack(self.timeline.stream(f"{name}/stack"), Settings(**own))
             stack.add_interface("eth0", mtu=link.mtu, gso=True)
-            stack.add_address("eth0", f"{ADDRESSES[name]}/24")
-            side = self.sides[name] = Side(name, stack, own)
+            side = self.sides[name] = Side(name, stack, own, link.version)
+            stack.add_address("eth0", f"{side.address}/{24 if link.version == 4 else 64}")
             side.timer = self.timeline.timer(partial(self._deadline, side))
             stack.tcp.send = self._watch(side, stack.tcp.send)
             way = link.way(name)
@@ -186,6 +120,9 @@ class Pair:
                 self.timeline, way.impairments(), self.timeline.stream(f"wire/{name}"),
                 partial(self._arrived, OTHER[name]), link.mtu + LINK_HEADER,
             )  # fmt: skip
+        self.between: Between | None = None
+        if link.router is not None:
+            self.between = Between(link.router, link, self.timeline, self._deliver, self._passed)
         if link.a_to_b.dicey or link.b_to_a.dicey:
             self.timeline.timer(self._calm).arm(link.until_ns)
         self.oracles = [oracle(self) for oracle in oracles]
@@ -297,12 +234,22 @@ class Pair:
         frame = Frame.of(image, ethernet=False)
         frame.timestamp_ns = self.now
         if forget:
-            self._reneges[OTHER[side.name]].append(image)
+            self._reneges[OTHER[side.name]].append(wire.above_ip(image))
         self.directions[side.name].transmit([frame], self.now)
 
     def _arrived(self, to: str, frames: list[Frame], now: int) -> None:
         for frame in frames:
-            self._arrives(self.sides[to], bytes(frame), now)
+            if self.between is None:
+                self._arrives(self.sides[to], bytes(frame), now)
+            else:
+                self.between.carry(OTHER[to], bytes(frame), now)
+
+    def _deliver(self, name: str, image: bytes, now: int) -> None:
+        self._arrives(self.sides[name], image, now)
+
+    def _passed(self, name: str, image: bytes, forwarded: list[bytes], errors: list[bytes]) -> None:
+        for oracle in self.oracles:
+            oracle.passed(self.sides[name], image, forwarded, errors)
 
     def _arrives(self, side: Side, image: bytes, now: int) -> None:
         seg = wire.parse(image)
@@ -313,14 +260,20 @@ class Pair:
                 oracle.arrives(side, seg, before)
             side.flow.arrives(seg)
             side.history.append((now, "in", image))
+        cause = "arrival" if ours else "noise"
+        self.error = None if ours else icmp.parse(image)
+        if self.error is not None and self.error.key == side.key:
+            cause = "icmp"
+            side.hinted |= not self.error.too_big
+            side.history.append((now, "in", image))
 
         def act() -> None:
             side.stack.receive("eth0", Frame.of(image, ethernet=False), now)
 
-        self._step(side, "arrival" if ours else "noise", seg if ours else None, before, act)
+        self._step(side, cause, seg if ours else None, before, act)
         marked = self._reneges[side.name]
-        if image in marked:
-            marked.remove(image)
+        if marked and (inner := wire.above_ip(image)) in marked:
+            marked.remove(inner)
             if probe.renege(side.connection()):
                 side.reneged += 1
         if side.runner is not None:
@@ -338,7 +291,7 @@ class Pair:
         if before is None or ((before.state not in forged.SYNCHRONIZED or gone) and not waits):
             return -errno.EINVAL
         other = OTHER[name]
-        addresses = (IMAGES[other], IMAGES[name])
+        addresses = (self.sides[other].ip, side.ip)
         if kind == "syn-again":
             image = next((what for _, way, what in side.history if way == "in" and forged.opens(what)), None)
         else:
@@ -403,8 +356,8 @@ class Pair:
 
     def socket(self, name: str) -> Any:
         side = self.sides[name]
-        sock = side.stack.socket(AF_INET, SOCK_STREAM)
-        sock.bind((ADDRESSES[name], side.port))
+        sock = side.stack.socket(AF_INET if side.version == 4 else AF_INET6, SOCK_STREAM)
+        sock.bind((side.address, side.port))
         sock.on_ready = side.wake
         return sock
 
@@ -429,7 +382,7 @@ class Pair:
         side.history.append((self.now, "call", "fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0"))
         for option, value in options:
             self.setsockopt(name, option, value)
-        there = (ADDRESSES[OTHER[name]], PORTS[OTHER[name]])
+        there = (self.sides[OTHER[name]].address, PORTS[OTHER[name]])
         return self._call(name, "connect(4, ..., ...)", lambda now: side.sock.connect(there, now))
 
     def accept(self, name: str) -> int:
@@ -606,6 +559,8 @@ class Pair:
         """No more faults: what is left of the schedules and the dice."""
         self.fates = {"a": iter(()), "b": iter(())}
         self.cut_until = 0
+        if self.between is not None:
+            self.between.heal()
         self._calm(self.now)
 
     def _until_done(self, limit_ns: int) -> None:

@@ -252,3 +252,8 @@ def initial_number(stack: Any, key: bytes, now: int) -> int:
 def gave_up(stack: Any) -> bool:
     """Whether a connection of the stack ended because nobody answered for too long (RFC 9293 section 3.8.3, R2)."""
     return bool(stack.counters.tcpext.TCPAbortOnTimeout)
+
+
+def searches(c: Any) -> bool:
+    """Whether the connection finds out by itself what the path takes (RFC 4821)."""
+    return c is not None and c.mtup is not None

@@ -9,12 +9,12 @@ from typing import Any
 
 
 def register() -> None:
-    """Register strategies for Link, Way, Fate, Burst, Application and Case."""
+    """Register strategies for Link, Way, Router, Fate, Burst, Application and Case."""
     from hypothesis import strategies as st
 
     from terrella.testing.apps import Application
     from terrella.testing.cases import Case
-    from terrella.testing.links import Burst, Fate, Link, Way
+    from terrella.testing.links import Burst, Fate, Link, Router, Way
 
     def drawn(name: str, **arguments: Any) -> Any:
         def resolve(_: type) -> Any:
@@ -26,6 +26,7 @@ def register() -> None:
 
     st.register_type_strategy(Link, drawn("links"))
     st.register_type_strategy(Way, drawn("ways", dice=True))
+    st.register_type_strategy(Router, drawn("routers"))
     st.register_type_strategy(Fate, drawn("fates"))
     st.register_type_strategy(Burst, drawn("bursts"))
     st.register_type_strategy(Application, drawn("applications"))

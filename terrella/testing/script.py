@@ -15,20 +15,23 @@ from typing import Any
 from csrc.frame import Frame
 from drivers.capture import Pcapng
 from netstack.settings import Settings
-from terrella.testing import forged, wire
-from terrella.testing.pair import Event, Pair, Side
+from terrella.testing import icmp, wire
+from terrella.testing.pair import Pair, Side
+from terrella.testing.side import Event
 
 CASE = "// case "
-NAMES = {"a": "opened first, 10.0.0.1:4000", "b": "10.0.0.2:80"}
+NAMES = {"a": "opened first, {}, port 4000", "b": "{}, port 80"}
 
 
 def text(pair: Pair, name: str, why: BaseException | None = None) -> str:
     """The script of one side."""
     side = pair.sides[name]
-    lines = [f"// what side {name} saw ({NAMES[name]})"]
+    lines = [f"// what side {name} saw ({NAMES[name].format(side.address)})"]
     if why is not None:
         lines += [f"// {line}" for line in str(why).splitlines()]
     lines += ["--tolerance_usecs=1000"]
+    if side.version == 6:
+        lines.append("--ip_version=ipv6")
     if pair.link.mtu != 1500:
         lines.append(f"--mtu={pair.link.mtu}")
     setup = settings_lines(side.settings)
@@ -101,7 +104,7 @@ class View:
         if kind == "call":
             return str(what)
         seg = wire.parse(what, trusted=True)
-        return forged.described(what, self.iss) if seg is None else self.packet(seg, kind == "in")
+        return icmp.described(what, self.iss) if seg is None else self.packet(seg, kind == "in")
 
     def packet(self, seg: wire.Segment, inbound: bool) -> str:
         here, there = (self.irs, self.iss) if inbound else (self.iss, self.irs)

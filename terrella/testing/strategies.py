@@ -98,20 +98,54 @@ def ways(dice: bool = False) -> st.SearchStrategy[L.Way]:
     )  # fmt: skip
 
 
-def links(dice: bool | None = None, boxes: bool = True, faults: int = 60) -> st.SearchStrategy[L.Link]:
-    """Links with schedules of up to `faults` fates each way. `dice` None: with probabilities sometimes."""
+def routers() -> st.SearchStrategy[L.Router | None]:
+    """Mostly none; else one with a narrow link behind it, sometimes on the way back too, and what becomes of its ICMP
+    errors."""
+    errors = st.one_of(
+        st.just(L.Fate()),
+        st.just(L.Fate(L.DROP)),
+        st.builds(L.Fate, st.just(L.DELAY), st.sampled_from([1, 30, 300, 3000]).map(lambda ms: ms * MS)),
+        st.builds(L.Fate, st.just(L.DUPLICATE), st.sampled_from([0, 30, 300]).map(lambda ms: ms * MS)),
+        st.builds(L.Fate, st.just(L.CORRUPT), st.integers(0, 600)),
+        st.builds(L.Fate, st.just(L.STALE), st.integers(0, 1000)),
+    )
+    mtus = st.sampled_from([1400, 1280, 576, 1006, 1492])
+    router = st.builds(
+        L.Router, mtus, st.one_of(st.just(0), st.just(0), mtus), st.lists(errors, max_size=8).map(tuple)
+    )  # fmt: skip
+    return st.one_of(st.none(), st.none(), router)
 
-    def join(there: L.Way, back: L.Way, box: Any, fates: Any, mtu: int) -> L.Link:
+
+def links(
+    dice: bool | None = None, boxes: bool = True, faults: int = 60, versions: tuple[int, ...] = (4, 4, 6),
+    routed: bool | None = None,
+) -> st.SearchStrategy[L.Link]:  # fmt: skip
+    """Links with schedules of up to `faults` fates each way, over these versions of IP. `dice` None: with probabilities
+    sometimes; `routed` None: with a router between sometimes."""
+
+    def join(
+        there: L.Way, back: L.Way, box: Any, fates: Any, mtu: int, version: int, router: L.Router | None
+    ) -> L.Link:  # fmt: skip
         from dataclasses import replace
 
+        if version == 6:
+            mtu = max(mtu, 1280)
+            if router is not None:
+                router = replace(router, mtu=max(router.mtu, 1280), back=router.back and max(router.back, 1280))
         return L.Link(
-            replace(there, boxes=box[0], fates=fates[0]), replace(back, boxes=box[1], fates=fates[1]), mtu
+            replace(there, boxes=box[0], fates=fates[0]), replace(back, boxes=box[1], fates=fates[1]), mtu,
+            version=version, router=router,
         )  # fmt: skip
+
+    between: st.SearchStrategy[L.Router | None] = routers()
+    if routed is not None:
+        between = routers().filter(lambda router: router is not None) if routed else st.none()
 
     way = st.one_of(ways(), ways(dice=True)) if dice is None else ways(dice)
     return st.builds(
         join, way, way, middleboxes() if boxes else st.just(((), ())),
         st.tuples(fault_schedules(faults), fault_schedules(faults)), st.sampled_from([1500, 1500, 576, 9000]),
+        st.sampled_from(versions), between,
     )  # fmt: skip
 
 

@@ -31,11 +31,11 @@ PROTO_TCP = 6
 
 class Segment:
     """One segment as it was on the wire. `segs`: the wire segments it stands for (a super-segment has several),
-    `size`: what the first of them carries."""
+    `size`: what the first of them carries, `packet`: how long that one is with all its headers."""
 
     __slots__ = (
-        "ack", "dport", "ecn", "flags", "length", "mss", "options", "sack", "segs", "seq", "size", "sport", "tsecr",
-        "tsval", "urgent", "window", "wscale",
+        "ack", "dport", "ecn", "flags", "length", "mss", "options", "packet", "sack", "segs", "seq", "size", "sport",
+        "tsecr", "tsval", "ttl", "urgent", "window", "wscale",
     )  # fmt: skip
 
     def __init__(self, pkt: Any, gso_size: int = 0) -> None:
@@ -58,6 +58,8 @@ class Segment:
             edges = pkt.sack
             self.sack = tuple((edges[i], edges[i + 1]) for i in range(0, 2 * pkt.nsack, 2))
         self.size = min(gso_size or self.length, self.length)
+        self.packet: int = pkt.payload - pkt.l3 + self.size
+        self.ttl: int = pkt.ttl
         self.segs = -(-self.length // gso_size) if gso_size and self.length else 1
 
     @property
@@ -83,6 +85,11 @@ def parse(image: bytes, gso_size: int = 0, trusted: bool = False) -> Segment | N
     return Segment(_pkt, gso_size) if _pkt.proto == PROTO_TCP else None
 
 
+def above_ip(image: bytes) -> bytes:
+    """What no router changes: all behind the IP header."""
+    return image[40:] if image and image[0] >> 4 == 6 else image[20:]
+
+
 def option_list(options: bytes) -> list[tuple[int, bytes]]:
     """The options of a header as (kind, body), without padding; what comes after a malformed one is left out."""
     found: list[tuple[int, bytes]] = []
@@ -102,28 +109,38 @@ def option_list(options: bytes) -> list[tuple[int, bytes]]:
 
 
 class Header:
-    """An IPv4 TCP packet taken apart for a middlebox; `image()` puts it together again with good checksums."""
+    """A TCP packet (of IPv6: without extension headers) taken apart for a middlebox; `image()` puts it together again
+    with good checksums."""
 
     __slots__ = ("ip", "payload", "tcp")
 
     def __init__(self, image: bytes) -> None:
-        ihl = (image[0] & 15) * 4
+        six = image[0] >> 4 == 6
+        ihl = 40 if six else (image[0] & 15) * 4
         self.ip = bytearray(image[:ihl])
         data = ihl + (image[ihl + 12] >> 4) * 4
         self.tcp = bytearray(image[ihl:data])
-        total = int.from_bytes(image[2:4], "big")
+        total = 40 + int.from_bytes(image[4:6], "big") if six else int.from_bytes(image[2:4], "big")
         self.payload = image[data:total]
 
     @staticmethod
     def of(image: bytes) -> Header | None:
-        """None when it is not a good IPv4 TCP packet: a middlebox lets such pass, and mends no damaged one."""
-        if not image or image[0] >> 4 != 4 or parse(image) is None:
+        """None when it is not a good TCP packet: a middlebox lets such pass, and mends no damaged one."""
+        if not image or parse(image) is None or (image[0] >> 4 == 6 and image[6] != PROTO_TCP):
             return None
         return Header(image)
 
     @property
     def flags(self) -> int:
         return self.tcp[13]
+
+    @property
+    def ecn(self) -> int:
+        return self.ip[1] & 3 if self.ip[0] >> 4 == 4 else self.ip[1] >> 4 & 3
+
+    def bleach(self) -> None:
+        """Clear the ECN field."""
+        self.ip[1] &= 0xFC if self.ip[0] >> 4 == 4 else 0xCF
 
     def get32(self, at: int) -> int:
         return int.from_bytes(self.tcp[at : at + 4], "big")
@@ -159,11 +176,12 @@ class Header:
 
     def image(self) -> bytes:
         ip, tcp = self.ip, self.tcp
-        ip[10:12] = b"\0\0"
-        ip[10:12] = _complement(bytes(ip)).to_bytes(2, "big")
         tcp[16:18] = b"\0\0"
         l4 = bytes(tcp) + bytes(self.payload)
-        pseudo = bytes(ip[12:20]) + bytes((0, PROTO_TCP)) + len(l4).to_bytes(2, "big")
+        if ip[0] >> 4 == 4:
+            ip[10:12] = b"\0\0"
+            ip[10:12] = _complement(bytes(ip)).to_bytes(2, "big")
+        pseudo = bytes(ip[12:20] if ip[0] >> 4 == 4 else ip[8:40]) + bytes((0, PROTO_TCP)) + len(l4).to_bytes(2, "big")
         tcp[16:18] = _complement(pseudo + l4).to_bytes(2, "big")
         return bytes(ip) + bytes(tcp) + bytes(self.payload)
 
@@ -172,11 +190,15 @@ def packet(
     addresses: tuple[bytes, bytes], ports: tuple[int, int], seq: int, ack: int, flags: int, window: int,
     options: bytes = b"", payload: bytes = b"",
 ) -> bytes:  # fmt: skip
-    """An IPv4 TCP packet, (source, destination) of each; `options` padded to words."""
+    """A TCP packet, (source, destination) of each; `options` padded to words. IPv6 where the addresses are so long."""
     tcp = bytearray(ports[0].to_bytes(2, "big") + ports[1].to_bytes(2, "big") + seq.to_bytes(4, "big"))
     tcp += ack.to_bytes(4, "big") + bytes(((5 + len(options) // 4) << 4, flags)) + window.to_bytes(2, "big") + bytes(4)
-    total = 20 + len(tcp) + len(options) + len(payload)
-    ip = bytes((0x45, 0)) + total.to_bytes(2, "big") + bytes((0, 0, 0x40, 0, 64, PROTO_TCP, 0, 0)) + b"".join(addresses)
+    size = len(tcp) + len(options) + len(payload)
+    if len(addresses[0]) == 4:
+        ip = bytes((0x45, 0)) + (20 + size).to_bytes(2, "big") + bytes((0, 0, 0x40, 0, 64, PROTO_TCP, 0, 0))
+    else:
+        ip = bytes((0x60, 0, 0, 0)) + size.to_bytes(2, "big") + bytes((PROTO_TCP, 64))
+    ip += b"".join(addresses)
     made = Header(ip + bytes(tcp) + options + payload)
     return made.image()
 

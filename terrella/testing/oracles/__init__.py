@@ -14,6 +14,7 @@ where it stands.
 | `push.py` | PSH, pacing |
 | `calls.py` | what calls tell: readiness, errors, urgent data, SO_LINGER |
 | `forged.py` | what packets do that the peer did not send |
+| `path.py` | path MTU discovery, and what the router does |
 | `receiver.py` | acknowledgments, SACK, the window offered, PAWS, negotiated options, ECN |
 
 `fairness.py` judges flows that share a bottleneck; it is a function, for it needs more than two sockets.
@@ -43,6 +44,7 @@ from terrella.testing.oracles.loss import (
     UndoesWhatWasSpurious,
     UndoHasReason,
 )
+from terrella.testing.oracles.path import Forwards, PathMtu
 from terrella.testing.oracles.probes import KeepAlive, LossProbe, RestartsTimer
 from terrella.testing.oracles.push import Pacing, Push
 from terrella.testing.oracles.receiver import (
@@ -80,7 +82,7 @@ EVERY: tuple[type[Oracle], ...] = (
     NegotiatedOptions, EcnEcho, EcnReaction, Push, Pacing, LossProbe, RestartsTimer, KeepAlive, ResetsUnread,
     LostRetransmission, ForgedSegments, Readiness, TellsErrors, Urgent, Linger, FinWait2,
     TimeWaitLength, UndoesWhatWasSpurious, ReorderingTimer,
-    InitialNumbers,
+    InitialNumbers, PathMtu, Forwards,
 )  # fmt: skip
 """All oracles: what a pair is watched by unless it is told otherwise."""
 
@@ -96,6 +98,7 @@ __all__ = [
     "FastRetransmit",
     "FinWait2",
     "ForgedSegments",
+    "Forwards",
     "GivesUp",
     "InitialNumbers",
     "ItEnds",
@@ -109,6 +112,7 @@ __all__ = [
     "OneReductionPerRoundTrip",
     "Oracle",
     "Pacing",
+    "PathMtu",
     "Paws",
     "PersistTimer",
     "ProportionalRecovery",

@@ -27,8 +27,12 @@ class Oracle:
         """A good segment reached this side, which has not looked at it yet."""
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
-        """An event is over, and what it made the side send has left. `cause` is "arrival" (of `seg`, good), "noise"
-        (a packet of no connection, or damaged), "forged" (see `terrella.testing.forged`), "timer" or "call"."""
+        """An event is over, and what it made the side send has left. `cause` is "arrival" (of `seg`, good), "icmp" (an
+        error about this connection, `pair.error`), "noise" (a packet of no connection, or damaged), "forged" (see
+        `terrella.testing.forged`), "timer" or "call"."""
+
+    def passed(self, side: Side, image: bytes, forwarded: list[bytes], errors: list[bytes]) -> None:
+        """A packet of this side's came to the router, which sent these on, and back."""
 
     def got(self, side: Side, offset: int, data: bytes) -> None:
         """The application read `data`, or looked at it (MSG_PEEK), which begins at this offset of the stream."""

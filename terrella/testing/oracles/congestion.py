@@ -224,6 +224,7 @@ class Reduction(Oracle):
     what is still counted as out (what RACK finds too young to be lost; retransmissions that an undo left, as Linux
     counts them); the end of fast recovery leaves cwnd at no more than ssthresh. ssthresh is never below two. Where
     nothing is lost or marked it does not fall below cwnd (to which the end of slow start may set it: HyStart).
+    Exception: what a router found too big is lost, and that is no congestion (`PathMtu`).
     """
 
     section = "RFC 5681 section 3.1 (4) and 3.2; RFC 9438 section 4.6; RFC 6675 section 5; RFC 3168 section 6.1.2"
@@ -237,7 +238,7 @@ class Reduction(Oracle):
             self.fail(side, f"ssthresh fell from {before.ssthresh} to {after.ssthresh}, and nothing was lost", after)
         if after.ssthresh < 2 and after.congestion in BETA:
             self.fail(side, f"ssthresh is {after.ssthresh}", after)
-        if after.phase >= CWR and before.phase < CWR and not undone:
+        if after.phase >= CWR and before.phase < CWR and not undone and cause != "icmp":
             if after.congestion in BETA:
                 up, down = BETA[after.congestion]
                 most = max(2, max(before.cwnd, before.cwnd + after.delivered - before.delivered) * up // down)
@@ -302,7 +303,7 @@ class EcnReaction(Oracle):
         if after.undos > before.undos or after.ssthresh > before.ssthresh:
             self.owed[side.name] = 0
             return
-        if after.ecn_ok and before.phase < CWR <= after.phase and not said:
+        if after.ecn_ok and before.phase < CWR <= after.phase and not said and cause != "icmp":
             self.owed[side.name] = after.ssthresh
         if (
             seg is not None and seg.flags & ECE and not seg.flags & SYN and after.ecn_ok and before.phase < CWR

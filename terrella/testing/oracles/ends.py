@@ -45,8 +45,9 @@ class GivesUp(Oracle):
         if before is None or after is None:
             return
         name, now = side.name, self.pair.now
-        if (after.snd_una != before.snd_una and after.phase < RECOVERY) or not before.packets_out:
-            self.out[name] = now  # (in a recovery Linux goes on counting from where it began)
+        moved = after.snd_una != before.snd_una and after.phase < RECOVERY and after.undos == before.undos
+        if moved or not before.packets_out:
+            self.out[name] = now  # (in a recovery, and after an undo, Linux goes on counting from where it began)
         if after.retransmits and not before.retransmits:
             self.again[name] = now
         if cause != "timer" or before.state not in SYNCHRONIZED or before.timer not in (RETRANSMIT, PERSIST):

@@ -12,7 +12,8 @@ from drivers.net.direction import Direction
 from netstack.settings import Settings
 from netstack.stack import Stack
 from terrella.testing.links import Link
-from terrella.testing.pair import ADDRESSES, LINK_HEADER, OTHER, SECOND
+from terrella.testing.pair import LINK_HEADER, OTHER, SECOND
+from terrella.testing.side import ADDRESSES
 
 CHUNK = bytes(65_536)
 

@@ -394,8 +394,8 @@ class ChecksumsHold(Oracle):
 
 class NegotiatedOptions(Oracle):
     """Timestamps, SACK and ECN are used only when both SYNs (as this end saw them) offered them; timestamps then are on
-    every segment but RST. No segment is larger than the peer's MSS (536 where it named none), less its own options.
-    Exception: a SYN cookie keeps no MSS below 536 (Linux).
+    every segment but RST. No segment is larger than the peer's MSS (536, or 1220 of IPv6, where it named none), less
+    its own options. Exception: a SYN cookie keeps no MSS below that (Linux).
     """
 
     section = "RFC 7323 section 3.2; RFC 2018 section 2; RFC 3168 section 6.1.1; RFC 9293 section 3.7.1, MUST-14 to 16"
@@ -412,8 +412,9 @@ class NegotiatedOptions(Oracle):
         if not stamped and flow.timestamps and state is not None and state.state in SYNCHRONIZED:
             self.fail(side, f"{seg} has no timestamp", state)
         options = 12 * stamped + (4 + 8 * len(seg.sack) if seg.sack else 0)
-        mss = flow.got_syn.mss or 536
-        most = (max(mss, 536) if side.stack.counters.tcpext.SyncookiesSent else mss) - options
+        usual = 536 if side.version == 4 else 1220
+        mss = flow.got_syn.mss or usual
+        most = (max(mss, usual) if side.stack.counters.tcpext.SyncookiesSent else mss) - options
         if seg.size > max(most, 48):
             self.fail(side, f"{seg} is of segments of {seg.size} bytes; the peer takes {most}", state)
         if seg.ecn and not (flow.got_syn.flags & ECE):

@@ -18,7 +18,7 @@ MS = 1_000_000
 
 def keys(side: Side) -> list[bytes]:
     """What names the connection of this side, and three of other ports to the same peer."""
-    here, there = side.key[:8], side.key[10:]
+    here, there = side.key[:-4], side.key[-2:]
     return [here + (side.port + n).to_bytes(2, "big") + there for n in (0, 1000, 1001, 1002)]
 
 

@@ -7,11 +7,6 @@ longer breaks anything says so.
 
 from __future__ import annotations
 
-import inspect
-import sys
-import textwrap
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -66,37 +61,9 @@ from terrella.testing.links import (
 from terrella.testing.pair import Violation
 from terrella.testing.running import make, perform, run
 from terrella.testing.wire import SACK_PERMITTED, TIMESTAMP, WSCALE
+from tests.unit.terrella.testing.breaking import Breaker, every, mutate, replace
 
 RENO = {"net.ipv4.tcp_congestion_control": "reno"}
-Breaker = Callable[[pytest.MonkeyPatch], None]
-
-
-def mutate(module: ModuleType | type, name: str, *changes: tuple[str, str]) -> Breaker:
-    """A breaker that replaces text in the source of `module.name` (a function)."""
-
-    def apply(monkeypatch: pytest.MonkeyPatch) -> None:
-        source = textwrap.dedent(inspect.getsource(getattr(module, name)))
-        for old, new in changes:
-            assert old in source, f"{module.__name__}.{name} no longer says {old!r}"
-            source = source.replace(old, new)
-        scope: dict[str, Any] = {}
-        inside = module if isinstance(module, ModuleType) else sys.modules[module.__module__]
-        exec(compile("from __future__ import annotations\n" + source, module.__name__, "exec"), inside.__dict__, scope)
-        monkeypatch.setattr(module, name, scope[name])
-
-    return apply
-
-
-def replace(owner: Any, name: str, value: Any) -> Breaker:
-    return lambda monkeypatch: monkeypatch.setattr(owner, name, value)
-
-
-def every(*breakers: Breaker) -> Breaker:
-    def apply(monkeypatch: pytest.MonkeyPatch) -> None:
-        for breaker in breakers:
-            breaker(monkeypatch)
-
-    return apply
 
 
 # Situations.
@@ -491,7 +458,8 @@ def test_nobody_objects_to_the_stack_as_it_is(case: Case) -> None:
 
 
 def test_every_oracle_says_its_rule_and_has_a_control() -> None:
-    controlled = {c[1] for c in CONTROLS} | {"ItEnds", "OneReductionPerRoundTrip", "ProportionalRecovery"}  # the last three below
+    controlled = {c[1] for c in CONTROLS} | {"ItEnds", "OneReductionPerRoundTrip", "ProportionalRecovery"}  # these three below
+    controlled |= {"PathMtu", "Forwards"}  # test_path.py
     for oracle in oracles.EVERY:
         assert oracle.__doc__ and oracle.section, oracle
         assert oracle.__name__ in controlled, f"nothing shows that {oracle.__name__} ever objects"
