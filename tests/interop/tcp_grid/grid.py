@@ -31,7 +31,19 @@ from typing import Any, TypeVar
 
 from tests.interop.tcp_grid.cells import CELLS, SPURIOUS, Cell
 from tests.interop.tcp_grid.lane import LINUX, OURS, WITHIN, Lane
-from tests.interop.tcp_grid.results import HEADING, Flow, Records, Result, Unit, code, commit, form, summary, table
+from tests.interop.tcp_grid.results import (
+    HEADING,
+    Flow,
+    Records,
+    Result,
+    Unit,
+    by_cell,
+    code,
+    commit,
+    form,
+    summary,
+    table,
+)
 
 Done = Callable[[Unit, Flow, Flow], None]
 Item = TypeVar("Item")
@@ -205,6 +217,8 @@ def main() -> int:
         print(", ".join((f"our machine {PLACES[peer]}", *sysctls)), HEADING, sep="\n")
         for result in results:
             print(result.line())
+        if set(cells) <= set(SPURIOUS):
+            print(by_cell(results))
         print(summary(results), end="\n\n")
         if args.table:
             print(table(results), end="\n\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -14,7 +16,7 @@ import pytest
 from tests.interop.tcp_grid import grid, service, share
 from tests.interop.tcp_grid.cells import CELLS, SMALL, SPURIOUS
 from tests.interop.tcp_grid.lane import LINUX, OURS, WITHIN, Lane
-from tests.interop.tcp_grid.results import Records, Result, Unit, dsacks, mean, summary
+from tests.interop.tcp_grid.results import Records, Result, Unit, dsacks, interval, mean, summary
 
 pytestmark = pytest.mark.interop
 
@@ -67,6 +69,33 @@ def test_a_wrong_byte_is_seen(wrong: int | None) -> None:
             return bytes(data[at - count : at])
 
     assert service.compare(Sys(), 3, length) == (length if wrong is None else wrong)
+
+
+def bursts(dice: random.Random, chance: float, pairs: int) -> list[tuple[int, int]]:
+    """D-SACKs as flows have them: most none, some a few; ours as often as `chance` says of Linux's."""
+
+    def flow(often: float) -> int:
+        return dice.randint(1, 6) if dice.random() < often else 0
+
+    return [(flow(0.2), flow(0.2 * chance)) for _ in range(pairs)]
+
+
+def test_the_interval_holds_the_ratio() -> None:
+    """What the flows were drawn with lies within the interval 95 times of a hundred; other ratios do not."""
+    dice = random.Random(1)
+    for true, wrong in ((1, 4), (3, 0.5)):
+        found = [interval(bursts(dice, true, 90)) for _ in range(12)]
+        assert sum(low <= true <= high for low, high in found) >= 10
+        assert sum(low <= wrong <= high for low, high in found) <= 3
+
+
+def test_the_interval_of_few() -> None:
+    """Pairs that are all alike leave no doubt, one that has all leaves any; without D-SACKs nothing is known."""
+    assert interval([(4, 2)] * 9) == (0.5, 0.5)
+    low, high = interval([(0, 0)] * 7 + [(3, 0), (0, 9)])
+    assert low == 0
+    assert high == math.inf
+    assert all(map(math.isnan, interval([(0, 0)] * 9)))
 
 
 def test_two_flows_share(ready: None) -> None:
