@@ -27,11 +27,12 @@ class Impaired:
 
     Its descriptor is the inner device's: when that is readable, call `receive`, which takes what has come in
     and gives what has arrived by now, perhaps nothing. What arrives later is announced by
-    `on_receive`, or, when that is not set, through the timeline to whoever watches the descriptor.
+    `on_receive`, or, when that is not set, through the timeline to whoever watches the descriptor. They are told
+    again of what a call leaves behind, as of a descriptor that is readable until all has been read.
     """
 
     __slots__ = (
-        "_missed", "_receiving", "_ring", "_timeline", "device", "gso", "in_", "mac", "mtu", "name",
+        "_left", "_missed", "_receiving", "_ring", "_timeline", "device", "gso", "in_", "mac", "mtu", "name",
         "on_receive", "out",
     )  # fmt: skip
 
@@ -50,6 +51,7 @@ class Impaired:
         self._ring: deque[Frame] = deque()
         self._missed = 0
         self._receiving = False
+        self._left = timeline.timer(self._left_behind)
         longest = device.mtu + LINK_HEADER
         self.out = Direction(timeline, out, rng.stream(streams[0]), device.transmit, longest)
         self.in_ = Direction(timeline, in_, rng.stream(streams[1]), self._arrived, longest)
@@ -74,7 +76,17 @@ class Impaired:
         finally:
             self._receiving = False
         ring = self._ring
+        if len(ring) > budget and self.on_receive is None and isinstance(self._timeline, RealTimeline):
+            self._left.arm(self._timeline.now)
         return [ring.popleft() for _ in range(min(budget, len(ring)))]
+
+    def _left_behind(self, now: int) -> None:
+        if self._ring:
+            self._announce()
+
+    def _announce(self) -> None:
+        if isinstance(self._timeline, RealTimeline) and (fd := self.device.fileno()) is not None:
+            self._timeline.announce(fd)
 
     def _take_in(self) -> None:
         """A simulated inner device has frames: take them all."""
@@ -93,8 +105,8 @@ class Impaired:
             return
         if self.on_receive is not None:
             self.on_receive()
-        elif isinstance(self._timeline, RealTimeline) and (fd := self.device.fileno()) is not None:
-            self._timeline.announce(fd)
+        else:
+            self._announce()
 
     @property
     def in_flight(self) -> int:
@@ -115,6 +127,7 @@ class Impaired:
         self.out.clear()
         self.in_.clear()
         self._ring.clear()
+        self._left.disarm()
         self.on_receive = None
         self.device.close()
 

@@ -110,6 +110,26 @@ def test_both_directions_are_delayed_in_real_time(
     real.unwatch(inner.socket.fileno())
 
 
+@pytest.mark.parametrize("budget", [1, 3, 7, 8])
+def test_what_a_receiver_leaves_behind_is_announced_again(
+    real: RealTimeline, pair: tuple[Socket, socket.socket], budget: int
+) -> None:
+    """Nothing more comes from the device: eight frames arrive at once, and a call takes `budget` of them."""
+    inner, far = pair
+    device = impair(inner, real, Impairments(), Impairments(delay="2ms"))
+    got: list[int] = []
+    fd = device.fileno()
+    assert fd is not None
+    real.watch(fd, lambda now: got.extend(frame.data[0] for frame in device.receive(budget)))
+    for i in range(8):
+        far.send(numbered(i))
+    assert device.receive(100) == [], "all are under way at once"
+    turn_until(real, lambda: len(got) == 8)
+    assert got == list(range(8))
+    assert real.peek() is None, "no timer is left behind"
+    real.unwatch(fd)
+
+
 def test_without_impairments_frames_pass_within_the_call(
     real: RealTimeline, pair: tuple[Socket, socket.socket]
 ) -> None:
