@@ -150,11 +150,11 @@ def in_order(c: Connection, seg: Segment, now: int, skip: int = 0) -> None:
     length = whole = seg.length
     if skip:
         length -= skip
-    if c.stamps is not None:
+    if c.stamps is not None and length:
         c.stamps.queued(c.rcv_nxt, length, now, c.copied_seq)
-    if c.rcvq:
+    if c.rcvq and length:
         enqueue(c, seg.payload, length)
-    else:
+    elif length:
         if c.rcvq is EMPTY:
             c.rcvq = [seg.payload]
         else:
@@ -195,7 +195,7 @@ def receive(c: Connection, seg: Segment, seq: int, now: int) -> None:
             if c.rcvq and length > skip:
                 c.counters.TCPRcvQDrop += 1
                 return
-        if length > skip:
+        if length:  # all of it may be old, and only the FIN new
             if skip:
                 view = memoryview(seg.payload)[skip:]
                 seg.payload = bytes(view) if len(view) < COPY_BELOW else view
@@ -251,16 +251,16 @@ def out_of_order(c: Connection, seg: Segment, seq: int, end: int, fin: bool, now
     payload: Any = seg.payload
     left, right = seq, end
     i = bisect_left(ooo, (seq,))
+    at = i if i < len(ooo) and ooo[i][0] == seq else i - 1  # what is held where this begins
+    if at >= 0 and ooo[at][1] >= end:
+        counters.TCPOFOMerge += 1
+        set_dsack(c, seq, end)
+        if c.sack_ok:
+            report(c, seq, end, now)
+        return
     if i and ooo[i - 1][1] > seq:
-        before_end = ooo[i - 1][1]
-        if before_end >= end:
-            counters.TCPOFOMerge += 1
-            set_dsack(c, seq, end)
-            if c.sack_ok:
-                report(c, seq, end, now)
-            return
-        set_dsack(c, seq, before_end)
-        left = before_end
+        left = ooo[i - 1][1]
+        set_dsack(c, seq, left)
     j = i
     while j < len(ooo) and ooo[j][1] <= right:
         extend_dsack(c, ooo[j][0], ooo[j][1])
