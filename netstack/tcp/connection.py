@@ -303,6 +303,8 @@ class Connection(Tcb):
         """The connection ends with an error."""
         if self.sock is not None:
             self.sock.so_error = code
+        else:
+            self.soft_error = code  # for who accepts it later
         self.done(now)
 
     def timed_out(self, now: int) -> None:

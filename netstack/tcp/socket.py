@@ -183,7 +183,7 @@ class TcpSocket(Socket):
         sock.remote = (path.dst, conn.ports & 0xFFFF)
         inherit.from_listener(sock, self)
         if conn.state == CLOSED:
-            sock.so_error = errno.ECONNRESET
+            sock.so_error, conn.soft_error = conn.soft_error, 0
             sock.shutdown_mask = 3
         else:
             ports.hold(sock)
