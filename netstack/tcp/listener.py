@@ -426,6 +426,8 @@ class Listener:
         """A connection in SYN-RECEIVED with everything the request knows."""
         sock = self.sock
         engine = self.engine
+        if request.path.generation != request.path.stack.routes.generation:
+            request.renew_path()
         if engine.connection is Connection:
             c = Connection(engine, request.key, request.path, request.lport, request.rport)
         else:
