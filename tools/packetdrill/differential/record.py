@@ -142,6 +142,7 @@ class Recorder(Runner):
             self.note("call", "blocks")
         elif pending.error or pending.unsupported:
             said = re.sub(r"expected .*?, got", "", pending.error or str(pending.unsupported))
+            said = re.sub(r"((?:socket|accept4?): +)\d+$", r"\1a descriptor", said)  # its number is the host's
             self.note("call", re.sub(r"Moment\(ns=\d+\)", "a moment", said))  # the host's, to the nanosecond
         elif call.name in ("socket", "accept") and integer(call.result) >= 0:
             self.adopt(call)
