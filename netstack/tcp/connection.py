@@ -359,6 +359,7 @@ class Connection(Tcb):
         """FIN-WAIT-2 ends by a timeout once nobody holds the socket any more (Linux's tcp_fin_timeout)."""
         seconds = self.linger2 or self.settings.tcp_fin_timeout
         self.keepalive_ns = 0
+        self.last_oow_ns = 0  # what Linux keeps of it from here on has a rate limit of its own
         self.fin_wait_ns = now + max(seconds * SECOND, self.rto_ns * 7 // 2)
         self.rearm(self.fin_wait_ns)
 
