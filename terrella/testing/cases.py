@@ -6,6 +6,7 @@ its arguments,
     ("listen", "b") ("connect", "a") ("send", "a", 1000) ("recv", "b", 65536) ("shutdown", "a", 1) ("close", "b")
     ("setsockopt", "a", "TCP_NODELAY", 1) ("attach", "a", Application(...)) ("fault", "a", (Fate("drop"), ...))
     ("cut", ns) ("run", ns) ("numbers", "a", ISN, TIMESTAMP) ("forge", "a", KIND, VALUE)
+    ("stranger", "b", NUMBER, KIND)
 
 After the last, both sides come to their end and close (`Pair.finish`), while the faults still scheduled run out.
 """
@@ -25,6 +26,7 @@ FORMAT = 1
 STEPS = frozenset({
     "listen", "connect", "accept", "send", "recv", "shutdown", "close", "setsockopt", "attach", "fault", "cut", "run",
     "heal", "forge", "numbers", "urgent", "peek",
+    "stranger",
 })  # fmt: skip
 
 _VALUES: dict[str, type] = {

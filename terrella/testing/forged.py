@@ -12,14 +12,16 @@ from terrella.testing.wire import ACK, MASK, RST, SYN, Header, packet, timestamp
 
 KINDS = (
     "rst", "rst-outside", "syn", "syn-again", "ack-old", "ack-ahead", "data", "outside", "stamp", "no-ack", "icmp-mtu",
-    "icmp-port",
+    "icmp-port", "sack-ahead", "sack-behind", "sack-head",
 )  # fmt: skip
 """What is wrong with each: `rst`, a RST in the window, and not at its left edge; `rst-outside`, not even in it; `syn`,
 a SYN in the midst of a connection; `syn-again`, the peer's own, which comes once more, in TIME-WAIT as well;
 `ack-old` and `ack-ahead`, data that acknowledges what is long past, or was never
 sent; `data`, beyond the window, and `outside`, an ACK from there; `stamp`, the next data with an old timestamp (PAWS);
 `no-ack`, without ACK; `icmp-mtu`, "fragmentation needed" about what is not in flight; `icmp-port`, "port unreachable"
-about what is: to a connection that stands it is no more than a hint."""
+about what is: to a connection that stands it is no more than a hint. `sack-ahead`, `sack-behind` and `sack-head`:
+the last ACK again, with a SACK block that goes beyond what was sent, that begins below SND.UNA and ends above (and is
+not the first, as a D-SACK would be), or that begins at SND.UNA."""
 
 ANSWERED = frozenset({"rst", "syn", "syn-again", "ack-old", "ack-ahead", "data", "outside", "stamp"})
 UNLIMITED = frozenset({"data", "stamp"})
@@ -30,10 +32,12 @@ LITTLE = bytes(10)
 
 
 def image(
-    kind: str, value: int, state: State, addresses: tuple[bytes, bytes], ports: tuple[int, int], echo: int | None
-) -> bytes | None:
+    kind: str, value: int, state: State, addresses: tuple[bytes, bytes], ports: tuple[int, int], echo: int | None,
+    scale: int = 0,
+) -> bytes | None:  # fmt: skip
     """The packet, for a receiver in this state; (source, destination). `echo`: the timestamp that it echoes, None
-    without timestamps. None where there is no such packet. ValueError for a kind that there is not."""
+    without timestamps. `scale` of the windows that it is offered. None where there is no such packet. ValueError for a
+    kind that there is not."""
     if kind not in KINDS:
         raise ValueError(f"no forged packet is called {kind!r}: it is one of {', '.join(KINDS)}")
     version = 4 if len(addresses[0]) == 4 else 6
@@ -71,7 +75,26 @@ def image(
     elif kind == "icmp-port":
         return icmp.quoting(icmp.PORT_UNREACHABLE[version], 0, state.snd_una, addresses, ports)
     options = timestamp_option(stamp, echo) if echo is not None else b""
-    return packet(addresses, ports, seq & MASK, ack & MASK, flags, 1000, options, text)
+    window = 1000
+    if kind.startswith("sack"):
+        blocks, window = sacks(kind, value, state), state.snd_wnd >> scale
+        if not blocks or window << scale != state.snd_wnd or window > 0xFFFF:
+            return None
+        options += bytes((1, 1, 5, 2 + 4 * len(blocks))) + b"".join((edge & MASK).to_bytes(4, "big") for edge in blocks)
+    return packet(addresses, ports, seq & MASK, ack & MASK, flags, window, options, text)
+
+
+def sacks(kind: str, value: int, state: State) -> tuple[int, ...]:
+    """The edges of blocks that cannot be, for who has two segments out at the least; none where any ACK would have him
+    do something."""
+    una, nxt, mss = state.snd_una, state.snd_nxt, state.mss
+    if not state.sack_ok or state.phase > 1 or nxt - una < 2 * mss or state.probe_out or state.state not in (1, 8):
+        return ()
+    if kind == "sack-ahead":
+        return una + mss, nxt + 1 + value
+    if kind == "sack-head":
+        return una, una + mss
+    return nxt + 1, nxt + 2, una - 1 - value % 1000, una + mss
 
 
 def opens(image: bytes) -> bool:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MS = 1_000_000
 
 # What may become of a packet, with the meaning of the value.
-DELIVER, DROP, DELAY, DUPLICATE, CORRUPT, MARK, STALE, RENEGE = KINDS = (
-    "deliver", "drop", "delay", "duplicate", "corrupt", "mark", "stale", "renege",
+DELIVER, DROP, DELAY, DUPLICATE, CORRUPT, MARK, STALE, RENEGE, SHAVE = KINDS = (
+    "deliver", "drop", "delay", "duplicate", "corrupt", "mark", "stale", "renege", "shave",
 )  # fmt: skip
 
 
@@ -43,6 +43,8 @@ class Fate:
     | mark | none: CE is set when the packet is ECN-capable (RFC 3168) |
     | stale | none: a segment of an older incarnation, with the same sequence numbers, other data and an old
     timestamp, comes first (RFC 7323 section 5: PAWS) |
+    | shave | bytes by which SACK blocks are narrowed at either end, where they are wide enough: a receiver need not
+    tell of all that it holds (RFC 2018 section 4) |
     | renege | none: having taken it, the receiver forgets what it holds out of order (RFC 2018 section 8) |
     """
 

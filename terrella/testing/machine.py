@@ -22,11 +22,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from terrella.testing import running
 from terrella.testing.cases import Case
 from terrella.testing.forged import KINDS
-from terrella.testing.links import Link
+from terrella.testing.links import DROP, RENEGE, SHAVE, Fate, Link
 from terrella.testing.pair import OTHER, Pair
+from terrella.testing.strangers import KINDS as CALLS
 from terrella.testing.strategies import fault_schedules, first_numbers, links, socket_options, stack_settings
 
 MS = 1_000_000
+LIES = [kind for kind in KINDS if kind.startswith("sack")]
 GAPS = st.sampled_from([0, 30, 600]).map(lambda ms: ms * MS)
 FORGERIES = st.one_of(st.integers(0, 3), st.integers(0, 100_000))
 SIDES = st.sampled_from("ab")
@@ -74,10 +76,12 @@ class TwoSockets(RuleBasedStateMachine):
         seed=st.integers(0, 255),
         how=st.sampled_from(["a", "b", "both"]),
         hasty=st.sampled_from([False, False, False, True]),
+        backlog=st.sampled_from([8, 8, 1, 0]),
         options=st.lists(st.tuples(SIDES, socket_options()), max_size=3),
     )
     def begin(
-        self, data: st.DataObject, seed: int, how: str, hasty: bool, options: list[tuple[str, tuple[str, Any]]]
+        self, data: st.DataObject, seed: int, how: str, hasty: bool, backlog: int,
+        options: list[tuple[str, tuple[str, Any]]],
     ) -> None:
         link = data.draw(type(self).links, label="link")
         settings = data.draw(type(self).settings, label="settings")
@@ -92,7 +96,7 @@ class TwoSockets(RuleBasedStateMachine):
             self.do("connect", "a")
             self.do("connect", "b")
         else:
-            self.do("listen", how)
+            self.do("listen", how, backlog)
             self.do("connect", OTHER[how])
         for name, option in options:
             if name in self.open():
@@ -193,6 +197,27 @@ class TwoSockets(RuleBasedStateMachine):
         if name in self.open():
             self.do("peek", name, size)
 
+    @precondition(lambda self: any(self.side(s).listening for s in "ab"))
+    @rule(
+        callers=st.sampled_from([1, 3, 12]),
+        kinds=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(CALLS)), max_size=6),
+        gap=st.sampled_from([0, 30, 1500, 70_000]).map(lambda ms: ms * MS), accepts=st.booleans(),
+    )  # fmt: skip
+    def strangers(self, callers: int, kinds: list[tuple[int, str]], gap: int, accepts: bool) -> None:
+        """Others call on the side that listens, some to the end of the handshake."""
+        name = next(s for s in "ab" if self.side(s).listening)
+        for number in range(callers):
+            self.do("stranger", name, number, "syn")
+        for number, kind in kinds:
+            self.do("run", gap)
+            self.do("stranger", name, number, kind)
+        if callers > 3:
+            for number in range(callers):
+                self.do("stranger", name, number, "ack")
+        if accepts:
+            self.do("accept", name)
+        self.do("run", gap)
+
     # Time and trouble.
 
     @precondition(lambda self: self.pair is not None and any(self.side(s).connected for s in "ab"))
@@ -201,6 +226,29 @@ class TwoSockets(RuleBasedStateMachine):
         for kind in kinds:
             self.do("forge", name, kind, value)
             self.do("run", gap)
+
+    @precondition(lambda self: len(self.open()) == 2)
+    @rule(name=SIDES, kinds=st.lists(st.sampled_from(LIES), min_size=1, max_size=3), value=FORGERIES)
+    def lies(self, name: str, kinds: list[str], value: int) -> None:
+        """SACK blocks that cannot be, to a side with data out."""
+        self.dialogue(name, 1, 600 * MS, 65_521)
+        self.send(name, 65_521)
+        for kind in kinds:
+            self.do("forge", name, kind, value)
+
+    @precondition(lambda self: len(self.open()) == 2)
+    @rule(
+        name=SIDES, lost=st.integers(0, 3), held=st.integers(3, 8), forgets=st.booleans(), by=st.sampled_from([0, 700])
+    )  # fmt: skip
+    def holes(self, name: str, lost: int, held: int, forgets: bool, by: int) -> None:
+        """Of a large write one packet is lost; the peer has what comes after it, says so, perhaps of a part, and may
+        forget it."""
+        fates = [Fate()] * lost + [Fate(DROP)] + [Fate()] * held + [Fate(RENEGE)] * forgets
+        self.do("fault", name, tuple(fates))
+        self.do("fault", OTHER[name], (Fate(SHAVE, by),) * 30 if by else ())
+        self.send(name, 65_521)
+        self.do("run", 3000 * MS)
+        self.recv(OTHER[name], 65_521)
 
     @rule(duration=PAUSES)
     def time_passes(self, duration: int) -> None:

@@ -38,12 +38,15 @@ from terrella.testing.links import (
     DUPLICATE,
     MARK,
     RENEGE,
+    SHAVE,
     STALE,
     Fate,
     Link,
 )
 from terrella.testing.router import Between
 from terrella.testing.side import AF_INET, AF_INET6, OTHER, PORTS, Side
+from terrella.testing.strangers import KINDS as CALLS
+from terrella.testing.strangers import Strangers
 from terrella.testing.wire import Header, Segment
 
 SOCK_STREAM, SOL_TCP = 1, 6
@@ -101,6 +104,7 @@ class Pair:
         self.cause = ""  # of the event under way, as oracles are told
         self.error: icmp.Error | None = None  # that the event under way brought
         self.forged = ""  # the kind of packet (see `forged`) that the event under way brought
+        self.strangers: dict[str, Strangers] = {}  # by whom they call on
         self.asked = 0  # how many bytes the last read asked for
         self._caught: Violation | None = None  # by what is being sent: raised when the event is over
         self._culprit: Any = None  # the frame
@@ -182,9 +186,22 @@ class Pair:
             if frame is self._culprit and self._caught is not None:
                 self._caught.at = len(side.history)
             for image in frame.segments():
+                if self.strangers and self._to_stranger(side, image):
+                    continue
                 side.history.append((now, "out", image))
                 self._carry(side, bytes(image))
         self._rearm(side)
+
+    def _to_stranger(self, side: Side, image: bytes) -> bool:
+        known = self.strangers.get(side.name)
+        who, seg = (known.of(image), wire.parse(image)) if known is not None else (None, None)
+        if who is None or seg is None:
+            return False
+        who.hears(seg)
+        side.history.append((self.now, "to others", image))
+        for oracle in self.oracles:
+            oracle.answered(side, who, seg)
+        return True
 
     def _rearm(self, side: Side) -> None:
         deadline = side.stack.next_deadline()
@@ -226,6 +243,8 @@ class Pair:
             self._offer(side, image)
         elif kind == RENEGE:
             self._offer(side, image, forget=True)
+        elif kind == SHAVE:
+            self._offer(side, wire.shaved(image, value))
 
     def _later(self, side: Side, image: bytes, delay_ns: int) -> None:
         self.timeline.timer(lambda now: self._offer(side, image)).arm(self.now + delay_ns)
@@ -296,7 +315,8 @@ class Pair:
             image = next((what for _, way, what in side.history if way == "in" and forged.opens(what)), None)
         else:
             echo = side.flow.stamp if before.ts_ok else None
-            image = forged.image(kind, value, before, addresses, (PORTS[other], side.port), echo)
+            ports, scale = (PORTS[other], side.port), side.flow.wscale_in
+            image = forged.image(kind, value, before, addresses, ports, echo, scale)
         if image is None:
             return -errno.EINVAL
         now = side.stack.now = self.now
@@ -306,6 +326,23 @@ class Pair:
         self._step(
             side, "forged", None, before, lambda: side.stack.receive("eth0", Frame.of(image, ethernet=False), now)
         )
+        return 0
+
+    def stranger(self, name: str, number: int, kind: str) -> int:
+        """A packet of another caller (see `strangers`) reaches this side at once. -EINVAL where nobody listens."""
+        side = self.sides[name]
+        if kind not in CALLS:
+            raise ValueError(f"no stranger does {kind!r}: it is one of {', '.join(CALLS)}")
+        if not side.listening:
+            return -errno.EINVAL
+        who = self.strangers.setdefault(name, Strangers()).called(number)
+        image = who.image(kind, (self.sides[OTHER[name]].ip, side.ip), side.port)
+        now = side.stack.now = self.now
+        side.history.append((now, "of others", image))
+        for oracle in self.oracles:
+            oracle.calls(side, kind, who)
+        frame = Frame.of(image, ethernet=False)
+        self._step(side, "stranger", None, side.state(), lambda: side.stack.receive("eth0", frame, now))
         return 0
 
     def numbers(self, name: str, isn: int, stamp: int) -> int:
@@ -361,16 +398,17 @@ class Pair:
         sock.on_ready = side.wake
         return sock
 
-    def listen(self, name: str) -> int:
+    def listen(self, name: str, backlog: int = 8) -> int:
         side = self.sides[name]
         if side.sock is not None or side.listening or side.closed:
             return -errno.EINVAL
         side.listener = self.socket(name)
         side.listening = True
+        side.backlog = backlog
         side.history.append((self.now, "call", "socket(..., SOCK_STREAM, IPPROTO_TCP) = 3"))
         side.history.append((self.now, "call", "setsockopt(3, SOL_SOCKET, SO_REUSEADDR, [1], 4) = 0"))
         side.history.append((self.now, "call", "bind(3, ..., ...) = 0"))
-        return self._call(name, "listen(3, 8)", lambda now: side.listener.listen(8))
+        return self._call(name, f"listen(3, {backlog})", lambda now: side.listener.listen(backlog))
 
     def connect(self, name: str, options: Iterable[tuple[str, int | str]] = ()) -> int:
         side = self.sides[name]
@@ -390,10 +428,17 @@ class Pair:
         side = self.sides[name]
         if not side.listening or side.connected:
             return -errno.EINVAL
-        try:
-            sock, _ = side.listener.accept(self.now)
-        except BlockingIOError:
-            return -errno.EAGAIN
+        while True:
+            try:
+                sock, peer = side.listener.accept(self.now)
+            except BlockingIOError:
+                return -errno.EAGAIN
+            if peer[1] == PORTS[OTHER[name]]:
+                break
+            for oracle in self.oracles:
+                oracle.accepted(side, self.strangers[name].known[peer[1]])
+            sock.setsockopt(SOL_SOCKET, 13, struct.pack("=ii", 1, 0))  # SO_LINGER: a stranger is reset
+            self._call(name, "close(5)", sock.close)
         side.sock = sock
         side.connected = True
         sock.on_ready = side.wake

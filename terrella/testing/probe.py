@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from netstack.sockabi import SO_SNDBUF, SOL_SOCKET, UNPACED
+from netstack.tcp.listener import Request
 from netstack.tcp.scoreboard import LOST, RETRANS_OUT, SACKED
 from netstack.tcp.seq import MASK
 from netstack.tcp.tcb import CA_CWR, CA_DISORDER, CA_LOSS, CA_OPEN, CA_RECOVERY, STATE_NAMES
@@ -158,7 +159,7 @@ def snapshot(c: Any) -> State | None:
 
 class Flight(NamedTuple):
     """What the retransmission queue holds, counted record by record, in segments; `gap`: not contiguous; `sacked`: what
-    is deemed to have come, as (from, to)."""
+    is deemed to have come, as (from, to), `missing`: what is not."""
 
     packets_out: int
     sacked_out: int
@@ -168,6 +169,7 @@ class Flight(NamedTuple):
     first: int
     last: int
     sacked: tuple[tuple[int, int], ...]
+    missing: tuple[tuple[int, int], ...]
 
 
 def flight(c: Any) -> Flight:
@@ -175,6 +177,7 @@ def flight(c: Any) -> Flight:
     gap = False
     rtx = c.rtx
     came = tuple((rec.seq, rec.end) for rec in rtx if rec.marks & SACKED)
+    missing = tuple((rec.seq, rec.end) for rec in rtx if not rec.marks & SACKED)
     for n, rec in enumerate(rtx):
         count, marks = rec.pcount, rec.marks
         packets += count
@@ -187,7 +190,8 @@ def flight(c: Any) -> Flight:
         if n and rtx[n - 1].end != rec.seq:
             gap = True
     return Flight(
-        packets, sacked, lost, retrans, gap, rtx[0].seq if rtx else c.snd_nxt, rtx[-1].end if rtx else c.snd_nxt, came
+        packets, sacked, lost, retrans, gap, rtx[0].seq if rtx else c.snd_nxt, rtx[-1].end if rtx else c.snd_nxt, came,
+        missing,
     )
 
 
@@ -257,3 +261,13 @@ def gave_up(stack: Any) -> bool:
 def searches(c: Any) -> bool:
     """Whether the connection finds out by itself what the path takes (RFC 4821)."""
     return c is not None and c.mtup is not None
+
+
+def asked(stack: Any, key: bytes) -> bool:
+    """Whether a SYN was answered and waits for the end of its handshake."""
+    return isinstance(stack.tcp.table.get(key), Request)
+
+
+def unaccepted(c: Any) -> bool:
+    """Whether a connection waits for accept(2)."""
+    return c.listener is not None

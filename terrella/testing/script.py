@@ -102,7 +102,9 @@ class View:
     def line(self, event: Event) -> str | None:
         _, kind, what = event
         if kind == "call":
-            return str(what)
+            return None if what.startswith("close(5)") else str(what)
+        if kind not in ("in", "out"):
+            return None  # strangers: the language knows one connection
         seg = wire.parse(what, trusted=True)
         return icmp.described(what, self.iss) if seg is None else self.packet(seg, kind == "in")
 
@@ -166,5 +168,5 @@ def capture(pair: Pair, path: str | os.PathLike[str], why: BaseException | None 
             frame = Frame.of(image, ethernet=False)
             if n == here and name == guilty:
                 frame.comment = str(why)
-            file.packet(interfaces[name], kind, frame, now)
+            file.packet(interfaces[name], {"of others": "in", "to others": "out"}.get(kind, kind), frame, now)
     return Path(path)

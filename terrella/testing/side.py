@@ -32,8 +32,8 @@ class Side:
     """One end: its stack, its socket, and what is known of it from outside."""
 
     __slots__ = (
-        "aborted", "address", "closed", "connected", "dead", "eof", "error", "flow", "hinted", "history", "inline",
-        "ip", "key", "last", "lingered", "listener", "listening", "name", "port", "read", "reneged", "runner",
+        "aborted", "address", "backlog", "closed", "connected", "dead", "eof", "error", "flow", "hinted", "history",
+        "inline", "ip", "key", "last", "lingered", "listener", "listening", "name", "port", "read", "reneged", "runner",
         "settings", "shut_rd", "shut_wr", "sock", "stack", "timer", "version", "woken", "written",
     )  # fmt: skip
 
@@ -47,6 +47,7 @@ class Side:
         self.listener: Any = None
         self.listening = self.connected = self.closed = self.shut_rd = self.shut_wr = self.eof = self.dead = False
         self.error = 0
+        self.backlog = 0
         self.woken = False  # in the event under way
         self.hinted = False  # an ICMP error came, that says the peer is not there
         self.lingered = False  # TCP_LINGER2 was set

@@ -53,7 +53,11 @@ def fault_schedules(max_size: int = 60, **which: bool) -> st.SearchStrategy[tupl
         lambda before, late, ms: [L.Fate()] * before + [L.Fate(L.DELAY, ms * MS)] * late,
         st.integers(0, 30), st.integers(4, 30), st.sampled_from([150, 400, 900]),
     )  # fmt: skip
-    return st.one_of(some, gap, holes, stall, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
+    shaved = st.builds(
+        lambda before, by, many: [L.Fate()] * before + [L.Fate(L.SHAVE, by)] * many,
+        st.integers(0, 5), st.one_of(st.integers(1, 1400), st.sampled_from([1, 724, 2000])), st.integers(10, 60),
+    )  # fmt: skip
+    return st.one_of(some, gap, holes, stall, shaved, st.builds(lambda a, b: a + b, gap, some)).map(tuple)
 
 
 def bursts() -> st.SearchStrategy[L.Burst]:
@@ -207,6 +211,8 @@ def stack_settings() -> st.SearchStrategy[dict[str, Any]]:
             "net.ipv4.tcp_dsack": st.integers(0, 1),
             "net.ipv4.tcp_ecn": st.sampled_from([1, 1, 0, 2]),
             "net.ipv4.tcp_rmem": st.sampled_from([(4096, 8192, 16384), (4096, 131072, 6291456)]),
+            "net.ipv4.tcp_syncookies": st.sampled_from([1, 1, 0, 2]),
+            "net.ipv4.tcp_synack_retries": st.sampled_from([5, 2]),
             "net.ipv4.tcp_slow_start_after_idle": st.integers(0, 1),
         },
     )

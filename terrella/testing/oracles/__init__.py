@@ -7,12 +7,14 @@ where it stands.
 | `stream.py` | what the applications see, and that it ends |
 | `sender.py` | what may be sent: the offered window, cwnd, silly windows, the scoreboard |
 | `congestion.py` | how cwnd and ssthresh move |
+| `validation.py` | how cwnd moves when it is not what holds the sender back |
 | `loss.py` | when a loss is found, and when it was none |
 | `timers.py` | the retransmission timer, and that something is always armed |
 | `ends.py` | how long it takes until a connection is given up, or forgotten |
 | `probes.py` | loss probes, keepalive, what puts the retransmission timer off |
 | `push.py` | PSH, pacing |
 | `calls.py` | what calls tell: readiness, errors, urgent data, SO_LINGER |
+| `listening.py` | the SYN queue, SYN cookies, the accept queue |
 | `forged.py` | what packets do that the peer did not send |
 | `path.py` | path MTU discovery, and what the router does |
 | `receiver.py` | acknowledgments, SACK, the window offered, PAWS, negotiated options, ECN |
@@ -36,6 +38,7 @@ from terrella.testing.oracles.congestion import (
 from terrella.testing.oracles.ends import FinWait2, GivesUp, TimeWaitLength
 from terrella.testing.oracles.fairness import jain, shares
 from terrella.testing.oracles.forged import ForgedSegments
+from terrella.testing.oracles.listening import SynQueue
 from terrella.testing.oracles.loss import (
     FastRetransmit,
     LostRetransmission,
@@ -72,6 +75,7 @@ from terrella.testing.oracles.sender import (
 )
 from terrella.testing.oracles.stream import InitialNumbers, ItEnds, ResetsUnread, StreamEquality, TimeWait
 from terrella.testing.oracles.timers import NoDeadlock, PersistTimer, RetransmissionTimeout, RtoBounds
+from terrella.testing.oracles.validation import WindowValidation
 
 EVERY: tuple[type[Oracle], ...] = (
     StreamEquality, ItEnds, TimeWait, WithinOfferedWindow, SendWindow, NewDataWithinCwnd, RetransmissionsWithinCwnd,
@@ -82,7 +86,7 @@ EVERY: tuple[type[Oracle], ...] = (
     NegotiatedOptions, EcnEcho, EcnReaction, Push, Pacing, LossProbe, RestartsTimer, KeepAlive, ResetsUnread,
     LostRetransmission, ForgedSegments, Readiness, TellsErrors, Urgent, Linger, FinWait2,
     TimeWaitLength, UndoesWhatWasSpurious, ReorderingTimer,
-    InitialNumbers, PathMtu, Forwards,
+    InitialNumbers, PathMtu, Forwards, SynQueue, WindowValidation,
 )  # fmt: skip
 """All oracles: what a pair is watched by unless it is told otherwise."""
 
@@ -136,6 +140,7 @@ __all__ = [
     "SendsWhatItMay",
     "SlowStart",
     "StreamEquality",
+    "SynQueue",
     "TakesWhatFits",
     "TellsErrors",
     "TimeWait",
@@ -144,6 +149,7 @@ __all__ = [
     "UndoesWhatWasSpurious",
     "Urgent",
     "WindowUpdate",
+    "WindowValidation",
     "WithinOfferedWindow",
     "jain",
     "shares",

@@ -9,6 +9,7 @@ from terrella.testing.pair import Violation
 if TYPE_CHECKING:
     from terrella.testing.pair import Pair, Side
     from terrella.testing.probe import State
+    from terrella.testing.strangers import Stranger
     from terrella.testing.wire import Segment
 
 
@@ -33,6 +34,16 @@ class Oracle:
 
     def passed(self, side: Side, image: bytes, forwarded: list[bytes], errors: list[bytes]) -> None:
         """A packet of this side's came to the router, which sent these on, and back."""
+
+    def calls(self, side: Side, kind: str, stranger: Stranger) -> None:
+        """A stranger's packet of this kind is about to reach a side that listens (see `strangers`): a step follows, of
+        cause "stranger"."""
+
+    def answered(self, side: Side, stranger: Stranger, seg: Segment) -> None:
+        """This was sent to a stranger."""
+
+    def accepted(self, side: Side, stranger: Stranger) -> None:
+        """accept(2) gave a stranger's connection."""
 
     def got(self, side: Side, offset: int, data: bytes) -> None:
         """The application read `data`, or looked at it (MSG_PEEK), which begins at this offset of the stream."""

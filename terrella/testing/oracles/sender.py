@@ -180,7 +180,8 @@ class SenderSillyWindow(Oracle):
 
 class Scoreboard(Oracle):
     """The counts of the flight are those of its segments, pipe is never negative, nothing is both SACKed and lost, and
-    the retransmission queue is all of [SND.UNA, SND.NXT). A segment is SACKed only when the peer said so of all of it.
+    the retransmission queue is all of [SND.UNA, SND.NXT). A segment is SACKed only when the peer said so of all of it;
+    and all are, of which a block of an acceptable ACK says so.
     """
 
     section = "RFC 6675 sections 2 to 4; RFC 2018 section 5; RFC 9293 section 3.4"
@@ -220,6 +221,30 @@ class Scoreboard(Oracle):
             if not self.told[side.name].holds(left, right):
                 told = f"{left - after.iss}..{right - after.iss} counts as SACKed, and the peer did not say so"
                 self.fail(side, told, after)
+        if seg is not None and seg.sack and before is not None and after.sack_ok and after.packets_out:
+            self._believed(side, seg, before, after, counted.missing)
+
+    def _believed(
+        self, side: Side, seg: Segment, before: State, after: State, missing: tuple[tuple[int, int], ...]
+    ) -> None:
+        """What the blocks of an ACK say, that is the newest, came."""
+        old = before.ts_ok and (seg.tsval is None or (seg.tsval - before.ts_recent) & MASK >= HALF)
+        if seg.ack != after.snd_una & MASK or seg.seq != before.rcv_nxt & MASK or old or seg.flags & (SYN | RST | FIN):
+            return
+        una, nxt = after.snd_una, before.snd_nxt
+        blocks = [
+            (una + ((left - una + HALF) & MASK) - HALF, una + ((right - una + HALF) & MASK) - HALF)
+            for left, right in seg.sack
+        ]
+        if len(blocks) > 1 and (blocks[0][0] < una or blocks[1][0] <= blocks[0][0] < blocks[0][1] <= blocks[1][1]):
+            del blocks[0]  # a D-SACK
+        for left, right in blocks:
+            if not una < left < right <= nxt:
+                continue
+            for start, end in missing:
+                if left <= start and end <= right:
+                    told = f"{start - after.iss}..{end - after.iss} came, says {seg}, and does not count as SACKed"
+                    self.fail(side, told, after)
 
 
 class SendsWhatItMay(Oracle):

@@ -459,7 +459,7 @@ def test_nobody_objects_to_the_stack_as_it_is(case: Case) -> None:
 
 def test_every_oracle_says_its_rule_and_has_a_control() -> None:
     controlled = {c[1] for c in CONTROLS} | {"ItEnds", "OneReductionPerRoundTrip", "ProportionalRecovery"}  # these three below
-    controlled |= {"PathMtu", "Forwards"}  # test_path.py
+    controlled |= {"PathMtu", "Forwards", "SynQueue", "WindowValidation"}  # test_path.py, test_listening.py
     for oracle in oracles.EVERY:
         assert oracle.__doc__ and oracle.section, oracle
         assert oracle.__name__ in controlled, f"nothing shows that {oracle.__name__} ever objects"
