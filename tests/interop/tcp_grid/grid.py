@@ -10,6 +10,10 @@ A cell is what the wire does and how much is carried (`cells.py`). In each, flow
 two of a pair meet the same fate: a cell's figure is the median of the ratios of their goodputs (beside it stands the
 ratio of the medians, which does not know of pairs). Spurious retransmissions are the D-SACKs that the sender was sent.
 
+A wire's seed is made of the cell, the direction and the turn. So a sweep of the same turns meets much the same dice
+again, and so do both congestion controls and both clocks: it says how they are met, and nothing of other dice. Where
+few events count, take more turns (`--repeat`) or others (`--first`).
+
 With `--resume` each pair of flows is appended to a file as it ends (`results.py`) and is not measured again: the form
 with nine repeats can be run in slices. Turns come in order, so after each slice every cell has been measured as often,
 but for one. On a host that others use too, `--realtime` keeps them from being measured. The compiled form is measured
@@ -69,10 +73,12 @@ def measure(lane: Lane, unit: Unit, peer: str = "within") -> tuple[Flow, Flow]:
     return found[LINUX], found[us]
 
 
-def units(cells: Iterable[Cell], verbs: Iterable[str], congestions: Iterable[str], repeat: int) -> list[Unit]:
+def units(
+    cells: Iterable[Cell], verbs: Iterable[str], congestions: Iterable[str], repeat: int, first: int = 0
+) -> list[Unit]:
     """Turn by turn, every cell in each."""
     ways = [(cell, verb, cc) for cell in cells for verb in verbs for cc in congestions]
-    return [Unit(*way, turn) for turn in range(repeat) for way in ways]
+    return [Unit(*way, turn) for turn in range(first, first + repeat) for way in ways]
 
 
 def over(
@@ -165,6 +171,7 @@ def main() -> int:
     parser.add_argument("--verb", nargs="*", default=["send", "take"], choices=["send", "take"])
     parser.add_argument("--congestion", nargs="*", default=["cubic", "reno"], choices=["cubic", "reno"])
     parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--first", type=int, default=0, metavar="TURN", help="others than before meet other dice")
     parser.add_argument("--lanes", type=int, default=1, help="at a time, of the cells that leave the processors idle")
     parser.add_argument("--kind", choices=["busy", "idle"], help="cells that processors limit, or the others")
     parser.add_argument("--resume", metavar="FILE", help="append to FILE what it does not have")
@@ -205,7 +212,7 @@ def main() -> int:
         end = None if args.budget is None else time.monotonic() + args.budget
         print(HEADING)
         for cells, verbs, sysctls, peer in sweeps:
-            work = units(cells, verbs, args.congestion, args.repeat)
+            work = units(cells, verbs, args.congestion, args.repeat, args.first)
             in_turns(work, records, args.lanes, sysctls, end, say, args.commit, peer)
         if args.whole:
             share.sweep(records, args.repeat, args.lanes, end=end, commits=args.commit)

@@ -79,6 +79,7 @@ class Result:
     congestion: str
     linux: list[Flow] = field(default_factory=list)
     ours: list[Flow] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
 
     @property
     def side(self) -> str:
@@ -159,19 +160,21 @@ def interval(pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:
 
 
 def compared(results: Iterable[Result]) -> str:
-    """The D-SACKs of these flows in words: the sums, their ratio, and how far pairs like these let it be off."""
-    what = "dsack_dups"
-    pairs = [
-        (linux[r.side][what], ours[r.side][what])
-        for r in results
-        for linux, ours in zip(r.linux, r.ours, strict=True)
-    ]  # fmt: skip
-    linux, ours = (sum(side) for side in zip(*pairs, strict=True)) if pairs else (0, 0)
+    """The D-SACKs of these flows in words: the sums, their ratio, and how far dice like these let it be off. What met
+    the same dice, a cell's turn with either congestion control, is drawn as one.
+    """
+    met: dict[tuple[str, int], tuple[int, int]] = {}
+    for r in results:
+        for turn, *flows in zip(r.turns, r.linux, r.ours, strict=True):
+            before = met.get((r.cell.name, turn), (0, 0))
+            linux, ours = (n + flow[r.side]["dsack_dups"] for n, flow in zip(before, flows, strict=True))
+            met[r.cell.name, turn] = (linux, ours)
+    linux, ours = (sum(side) for side in zip(*met.values(), strict=True)) if met else (0, 0)
     said = f"Linux {linux}, ours {ours}"
     if linux or ours:
-        low, high = interval(pairs)
+        low, high = interval(list(met.values()))
         ratio = ours / linux if linux else math.inf
-        said += f": {ratio:.2f} (95 %: {low:.2f} to {high:.2f}, {len(pairs)} pairs)"
+        said += f": {ratio:.2f} (95 %: {low:.2f} to {high:.2f}, {len(met)} dice)"
     return said
 
 
@@ -251,6 +254,7 @@ class Records:
                 result = places.setdefault(key, Result(cell, line["verb"], line["congestion"]))
                 result.linux.append(line["linux"])
                 result.ours.append(line["ours"])
+                result.turns.append(line["turn"])
         order = [(c.name, c.wire, verb, cc) for c in cells for verb in ("send", "take") for cc in ("cubic", "reno")]
         return [places[key] for key in order if key in places]
 

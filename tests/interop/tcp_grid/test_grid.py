@@ -16,7 +16,7 @@ import pytest
 from tests.interop.tcp_grid import grid, service, share
 from tests.interop.tcp_grid.cells import CELLS, SMALL, SPURIOUS
 from tests.interop.tcp_grid.lane import LINUX, OURS, WITHIN, Lane
-from tests.interop.tcp_grid.results import Records, Result, Unit, dsacks, interval, mean, summary
+from tests.interop.tcp_grid.results import Records, Result, Unit, compared, dsacks, interval, mean, summary
 
 pytestmark = pytest.mark.interop
 
@@ -96,6 +96,23 @@ def test_the_interval_of_few() -> None:
     assert low == 0
     assert high == math.inf
     assert all(map(math.isnan, interval([(0, 0)] * 9)))
+
+
+def test_the_same_dice_count_once() -> None:
+    """Sweeps of the same turns are no more than one of them; of other turns they are."""
+    counts = [(0, 0), (2, 1), (0, 3), (1, 0), (0, 0), (4, 1)]
+
+    def result(congestion: str, first: int) -> Result:
+        linux, ours = ([{"far": {"dsack_dups": pair[side]}} for pair in counts] for side in (0, 1))
+        return Result(SPURIOUS[0], "send", congestion, linux, ours, list(range(first, first + len(counts))))
+
+    once = compared([result("reno", 0)])
+    again = compared([result("reno", 0), result("cubic", 0)])
+    others = compared([result("reno", 0), result("cubic", 6)])
+    assert once.startswith("Linux 7, ours 5: 0.71 ")
+    assert again.startswith("Linux 14, ours 10: 0.71 ")
+    assert once.split("(")[1] == again.split("(")[1] != others.split("(")[1]
+    assert compared([]) == "Linux 0, ours 0"
 
 
 def test_two_flows_share(ready: None) -> None:
