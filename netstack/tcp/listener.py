@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from csrc import lib
 from netstack.tcp import ack as acking
-from netstack.tcp import fsm, inherit, options, savesyn, window
+from netstack.tcp import fsm, inherit, options, savesyn, screen, window
 from netstack.tcp.connection import Connection
 from netstack.tcp.scoreboard import SYN_ACKED
 from netstack.tcp.segment import (
@@ -248,7 +248,9 @@ class Request:
                 self.arm(now)
             return
         if flags & (ACK | RST) == ACK and unwrap(seg.ack, self.iss) != self.iss + 1:
-            engine.reset_for(seg, now)
+            frame = engine.arriving
+            if not engine.screens or frame is None or screen.takes(self.listener.sock, frame, seg.interface):
+                engine.reset_for(seg, now)  # it is the listener that answers (Linux)
             return
         left, right = self.irs + 1, self.irs + 1 + min(self.rcv_wnd, 65535)  # as offered
         inside = seq == left or (end > left and seq < right) or seq == end == right
