@@ -55,6 +55,15 @@ def test_what_differs_is_seen() -> None:
     assert kinds == {"packet", "call", "info"}
 
 
+def test_a_connections_clock_begins_anywhere() -> None:
+    """TS vals are compared from the first one of each connection, whose clock depends on its ports."""
+    setup = "socket(..., SOCK_STREAM, IPPROTO_TCP) = {0}\n+0.000000 fcntl({0}, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n"
+    connect = f"+0.010000 {setup}+0.000000 connect({{0}}, ..., ...) = -1 EINPROGRESS\n"
+    text = "--tolerance_usecs=0\n" + "".join(connect.format(fd) for fd in (3, 4)) + "+1.000000 %{ }%\n"
+    stamps = [came.stamps for group in replay(Scenario.read(text), Host) for came in group.came if came.stamps]
+    assert stamps == [(0,), (0,), (1000,), (1000,)]
+
+
 def test_times_count_but_for_what_a_kernel_is_late() -> None:
     def record(*times: int) -> list[Group]:
         return [Group(0, "first", [Came("packet", at, "> . 1:1(0) ack 1") for at in times]), Group(10**9, "last")]
