@@ -219,7 +219,8 @@ class UndoHasReason(Oracle):
 
 class UndoesWhatWasSpurious(Oracle):
     """Where the acknowledgment that ends a recovery echoes a timestamp from before the first retransmission, nothing of
-    it was lost, and the reduction is undone: then, or before. Exceptions: ECE came as well; the receiver reneged.
+    it was lost, and the reduction is undone: then, or before. Exceptions: ECE came as well; a router found what is out
+    too big (RFC 1191); the receiver reneged.
     """
 
     section = "RFC 3522 section 3.2; RFC 4015 section 3.2"
@@ -245,7 +246,7 @@ class UndoesWhatWasSpurious(Oracle):
         stamp = self.stamp[name]
         if not after.packets_out:
             self.stamp[name], marked, self.marked[name] = None, self.marked[name], False
-        elif seg is not None and seg.flags & ECE:
+        elif (seg is not None and seg.flags & ECE) or cause == "icmp":
             self.marked[name] = marked = True
         else:
             marked = self.marked[name]

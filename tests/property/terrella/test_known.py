@@ -6,7 +6,19 @@ import pytest
 
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case
-from terrella.testing.links import DROP, DUPLICATE, MS, ClampMss, Fate, Link, ShiftSequence, StripOptions, Way
+from terrella.testing.links import (
+    DELAY,
+    DROP,
+    DUPLICATE,
+    MS,
+    ClampMss,
+    Fate,
+    Link,
+    Router,
+    ShiftSequence,
+    StripOptions,
+    Way,
+)
 from terrella.testing.running import run
 
 PIECES = (Piece(214), Piece(1448, 3000 * MS), Piece(5000, 300 * MS))
@@ -190,6 +202,15 @@ COOKIES_FOR_SMALL_SEGMENTS = COOKIES.but(link=Link(Way(MS, boxes=(ClampMss(505),
     steps=Case.exchange(Link(), Application(), Application((Piece(3000),))).steps
 )
 """The least MSS that a cookie can say is 536 (Linux)."""
+
+TOO_BIG_AND_LATE = Case(
+    Link(Way(50 * MS, fates=(Fate(), Fate(), Fate(DELAY, 150 * MS))), Way(50 * MS), router=Router(1400)),
+    (
+        *TAKEN[:2], ("run", 1000 * MS), ("accept", "b"), ("setsockopt", "a", "TCP_NODELAY", 1), ("send", "a", 55),
+        ("send", "a", 1448), ("run", 3000 * MS),
+    ),
+)  # fmt: skip
+"""What a router found too big is sent again, which no echo of a timestamp from before can undo."""
 
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 
