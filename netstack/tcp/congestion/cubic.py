@@ -177,7 +177,10 @@ class Cubic:
             self.last_ack_us = now_us
             rate = c.pacing_rate
             spread = min(1000, 65536 * 4 * 1_000_000 // rate) if rate else 0
-            if now_us - self.round_start_us > (self.delay_min + spread) >> 1:
+            limit = self.delay_min + spread
+            if not c.paced:  # pacing itself spreads a round's segments over half a round trip
+                limit >>= 1
+            if now_us - self.round_start_us > limit:
                 self.found = True
                 c.counters.TCPHystartTrainDetect += 1
                 c.counters.TCPHystartTrainCwnd += c.cwnd

@@ -22,7 +22,7 @@ def flow(cwnd: int, ssthresh: int = INFINITE_SSTHRESH) -> Any:
     """What a congestion control sees of a connection that always has something to send."""
     return SimpleNamespace(
         cwnd=cwnd, ssthresh=ssthresh, cwnd_cnt=0, prior_cwnd=0, snd_una=0, snd_nxt=cwnd,
-        pacing_rate=0, srtt_us=0, lsndtime_ns=0, state=ESTABLISHED,
+        pacing_rate=0, paced=False, srtt_us=0, lsndtime_ns=0, state=ESTABLISHED,
         counters=Counters().tcpext, cwnd_limited=lambda: True,
     )  # fmt: skip
 
@@ -128,9 +128,10 @@ def test_cube_root(n: int) -> None:
 # HyStart.
 
 
-def slow_start(delays_us: list[int], gap_us: int, cwnd: int = 10) -> tuple[Any, Any]:
+def slow_start(delays_us: list[int], gap_us: int, cwnd: int = 10, paced: bool = False) -> tuple[Any, Any]:
     """Rounds of slow start, each with its delay and its ACKs `gap_us` apart."""
     cc, c = cubic.Cubic(), flow(cwnd)
+    c.paced = paced
     now, sent = SECOND, cwnd
     c.snd_nxt = sent
     for delay in delays_us:
@@ -151,6 +152,14 @@ def test_a_train_of_half_the_round_trip_ends_slow_start() -> None:
     _, c = slow_start([100_000] * 8, gap_us=1000)
     assert c.ssthresh < INFINITE_SSTHRESH and 50 <= c.ssthresh <= 140
     assert c.counters.TCPHystartTrainDetect == 1
+
+
+def test_a_train_of_a_paced_flow_may_take_a_whole_round_trip() -> None:
+    """It is pacing that spreads it (Linux's hystart_update)."""
+    _, c = slow_start([100_000] * 4, gap_us=1000, paced=True)
+    assert c.ssthresh == INFINITE_SSTHRESH and c.cwnd == 160
+    _, c = slow_start([100_000] * 8, gap_us=1000, paced=True)
+    assert 200 <= c.ssthresh <= 280 and c.counters.TCPHystartTrainDetect == 1
 
 
 def test_a_delay_that_rises_ends_slow_start() -> None:
