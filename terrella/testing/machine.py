@@ -306,12 +306,24 @@ class TwoSockets(RuleBasedStateMachine):
         self.do("run", seconds * 1000 * MS)
 
     @precondition(lambda self: len(self.open()) == 2)
-    @rule(name=SIDES, times=st.integers(1, 6), idle=st.sampled_from([300, 1000, 4000]).map(lambda ms: ms * MS))
+    @rule(name=SIDES, times=st.integers(1, 6), idle=st.sampled_from([300, 160, 1000, 4000]).map(lambda ms: ms * MS))
     def resumption(self, name: str, times: int, idle: int) -> None:
         """Much is said and read, then nothing for a while, then something again."""
         self.dialogue(name, times, 100 * MS, 65_521)
         self.do("run", idle)
         self.send(name, 65_521)
+
+    @precondition(lambda self: len(self.open()) == 2)
+    @rule(name=SIDES, pause=st.sampled_from([100, 160]).map(lambda ms: ms * MS))
+    def sips(self, name: str, pause: int) -> None:
+        """Much is said and read, then a little now and again, of which the other does not hear at first."""
+        self.do("setsockopt", name, "TCP_NODELAY", 1)
+        self.dialogue(name, 5, 100 * MS, 65_521)
+        self.do("run", pause)
+        self.do("cut", 300 * MS)
+        for _ in range(9):
+            self.send(name, 100)
+            self.do("run", 40 * MS)
 
     @precondition(lambda self: len(self.open()) == 2 and self.may_end())
     @rule(first=SIDES, gap=st.sampled_from([0, 600]).map(lambda ms: ms * MS))

@@ -47,6 +47,8 @@ class Readiness(Oracle):
         state = after.state
         waits = POLLIN | POLLRDHUP | POLLHUP | (POLLOUT if before is not None and before.was_full else 0)
         gained = ready & ~earlier & waits
+        if after.rcv_nxt - after.copied_seq < side.sock.rcvlowat:
+            gained &= ~POLLIN  # below SO_RCVLOWAT it is for want of memory, of which nobody is told (Linux)
         if cause == "arrival" and gained and not side.woken and before is not None and state in TALKING:
             told = f"poll says {ready:#x} after {earlier:#x}, and who waits for {gained:#x} is not woken"
             self.fail(side, told, after)

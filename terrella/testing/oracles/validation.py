@@ -11,14 +11,16 @@ from terrella.testing.wire import Segment
 
 class Usage:
     """How much of cwnd was used: `limited`, that it was full since what was out then came to be acknowledged (and
-    something was sent after); `most`, segments out at once in that time; `last`, when something was sent last."""
+    something was sent after); `most`, segments out at once in that time; `last`, when something was sent last;
+    `fell`, when cwnd did."""
 
-    __slots__ = ("edge", "last", "limited", "most", "sent")
+    __slots__ = ("edge", "fell", "last", "limited", "most", "sent")
 
     def __init__(self) -> None:
         self.limited = True
         self.edge = self.most = 0
         self.last = -1
+        self.fell = -(1 << 60)
         self.sent = False  # something, in the event under way
 
     def holds(self, state: State) -> bool:
@@ -29,9 +31,9 @@ class Usage:
 class WindowValidation(Oracle):
     """cwnd grows only where it was full: by the newest data that was out when it was, and what was sent before that was
     acknowledged (Linux); in slow start also up to twice of what was out at once. cwnd falls without a loss only as
-    tcp_slow_start_after_idle allows: by half of what is beyond the initial window at most while something is out, after
-    an RTO without anything sent by half for each of them, and not below the initial window; and then ssthresh remembers
-    three quarters of it.
+    tcp_slow_start_after_idle allows: once in an RTO by half of what is beyond the initial window at most; after an RTO
+    without anything sent by half for each of them, and not below the initial window. Then ssthresh remembers three
+    quarters of it.
     """
 
     section = "RFC 2861 section 3; RFC 7661 section 4; RFC 5681 section 4.1"
@@ -79,6 +81,10 @@ class WindowValidation(Oracle):
             least = (max(halved, INITIAL_WINDOW) + INITIAL_WINDOW) >> 1
         if after.cwnd < min(least, before.cwnd) or after.cwnd < min(INITIAL_WINDOW, before.cwnd):
             self.fail(side, f"{told}: {least} were left", after)
+        usage = self.usage[side.name]
+        if before.packets_out and now - usage.fell < min(before.rto_ns, after.rto_ns):
+            self.fail(side, f"{told}: it fell twice within an RTO", after)
+        usage.fell = now
         if after.ssthresh < (before.cwnd >> 1) + (before.cwnd >> 2):
             self.fail(side, f"{told}; ssthresh is {after.ssthresh}", after)
 

@@ -126,7 +126,11 @@ def test_a_window_that_falls_is_remembered() -> None:
     before = state._replace(cwnd=40, ssthresh=20, packets_out=3, unsent=0)
     watch = oracles.WindowValidation(pair)
     watch.step(side, "call", None, before, before._replace(cwnd=25, ssthresh=30))
+    with pytest.raises(Violation, match="fell twice within an RTO"):
+        watch.step(side, "call", None, before, before._replace(cwnd=25, ssthresh=30))
+    watch.usage["a"].fell = -(1 << 60)
     for after, said in ((before._replace(cwnd=25), "ssthresh is 20"), (before._replace(cwnd=24, ssthresh=30), "25 were left")):
+        watch.usage["a"].fell = -(1 << 60)
         with pytest.raises(Violation, match=said):
             watch.step(side, "call", None, before, after)
 
