@@ -71,9 +71,42 @@ class TcpInfo:
         return struct.pack(FORMAT, *out)
 
 
-def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], reordering: int) -> TcpInfo:
-    """TCP_INFO of a connection. Without one it is what a connection begins with (`reordering` is a setting). A
-    listening socket shows `queue`: how many connections wait for accept(), and how many may."""
+class Past:
+    """What a socket goes on showing of a connection that it no longer has: what Linux's tcp_disconnect leaves in it."""
+
+    __slots__ = ("fields", "not_acked", "not_sent")
+
+    def __init__(self, c: Connection | None, before: Past | None, now: int) -> None:
+        # SND.NXT moves beyond the window of the old connection (RFC 9293 section 3.4.3), as if so much were queued.
+        beyond = 2
+        if c is not None:
+            beyond += c.max_window
+            shown = vars(collect(c, c.state, now, (0, 0), c.reordering))
+            self.fields: dict[str, int] = {name: shown[name] for name in KEPT}
+            self.not_acked = c.write_seq - c.snd_una + beyond
+            self.not_sent = c.write_seq - c.snd_nxt + beyond
+        else:
+            self.fields = {} if before is None else before.fields
+            self.not_acked = beyond if before is None else before.not_acked + beyond
+            self.not_sent = beyond if before is None else before.not_sent + beyond
+        self.fields["tcpi_rcv_mss"] = RCV_MSS_MIN
+        self.fields["tcpi_notsent_bytes"] = self.not_sent
+
+
+KEPT = (
+    "tcpi_snd_mss", "tcpi_pmtu", "tcpi_rcv_ssthresh", "tcpi_advmss", "tcpi_reordering", "tcpi_rcv_rtt",
+    "tcpi_rcv_space", "tcpi_pacing_rate", "tcpi_max_pacing_rate", "tcpi_min_rtt", "tcpi_delivery_rate",
+    "tcpi_busy_time", "tcpi_rwnd_limited", "tcpi_sndbuf_limited", "tcpi_snd_wnd", "tcpi_rcv_wnd", "tcpi_rehash",
+    "tcpi_total_rto", "tcpi_total_rto_recoveries", "tcpi_total_rto_time",
+)  # fmt: skip
+
+
+def collect(
+    c: Connection | None, state: int, now: int, queue: tuple[int, int], reordering: int, past: Past | None = None
+) -> TcpInfo:
+    """TCP_INFO of a connection. Without one it is what a connection begins with (`reordering` is a setting), and what
+    is left of the one before. A listening socket shows `queue`: how many connections wait for accept(), and how many
+    may."""
     info: Any = TcpInfo()
     for name, _ in FIELDS:
         if name.startswith("tcpi_"):
@@ -89,6 +122,9 @@ def collect(c: Connection | None, state: int, now: int, queue: tuple[int, int], 
             return info
         info.tcpi_snd_mss, info.tcpi_snd_ssthresh = MSS_DEFAULT, INFINITE_SSTHRESH
         info.tcpi_rto, info.tcpi_rttvar, info.tcpi_min_rtt = 1_000_000, 250_000, (1 << 32) - 1
+        info.tcpi_delivery_rate_app_limited = 1
+        if past is not None:
+            vars(info).update(past.fields)
         return info
     info.tcpi_ca_state = c.ca_state
     info.tcpi_retransmits = c.retransmits

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from netstack.address import format_ip
 from netstack.socket import SockAddr, error
-from netstack.tcp import fsm, inherit, ports
+from netstack.tcp import fsm, info, inherit, ports
 from netstack.tcp.listener import Listener
 from netstack.tcp.tcb import CLOSED, SYN_RECEIVED, SYN_SENT
 from netstack.tcp.timewait import TimeWait
@@ -128,12 +128,15 @@ def connect(sock: TcpSocket, addr: SockAddr, now: int) -> None:
 
 def forget(sock: TcpSocket) -> None:
     """After an attempt to connect that has failed, and of which the caller was told: the socket is as it was before
-    (tcp_disconnect), but for its buffers and what an ICMP error said; the next attempt is from another port."""
+    (tcp_disconnect), but for its buffers, what an ICMP error said and what `info.Past` keeps; the next attempt is from
+    another port."""
     conn = sock.conn
     if conn is not None:
         sock.soft_error, sock.scaling_ratio = conn.soft_error, conn.scaling_ratio
         sock.rcvbuf, sock.sndbuf = conn.rcvbuf, conn.sndbuf
         sock.stack.tcp.saved.pop(conn, None)
+    sock.past = info.Past(conn, sock.past, sock.stack.now)
+    sock.window_clamp = 0
     sock.conn = sock.remote = None
     sock.shutdown_mask = 0
     if not sock.pinned:

@@ -81,8 +81,8 @@ IPPROTO_TCP = 6
 class TcpSocket(Socket):
     __slots__ = (
         "cc_name", "conn", "defer_accept", "filter", "keep", "linger2", "listener", "nonagle", "notsent_lowat",
-        "oob_inline", "pinned", "port_held", "quickack", "scaling_ratio", "soft_error", "syn_retries", "user_mss",
-        "user_timeout_ms", "window_clamp",
+        "oob_inline", "past", "pinned", "port_held", "quickack", "scaling_ratio", "soft_error", "syn_retries",
+        "user_mss", "user_timeout_ms", "window_clamp",
     )  # fmt: skip
 
     def __init__(self, stack: Stack, family: int, proto: int = IPPROTO_TCP) -> None:
@@ -90,7 +90,8 @@ class TcpSocket(Socket):
         settings = stack.tcp.settings
         self.conn: Connection | None = None
         self.filter: bpf.Filter | None = None
-        self.soft_error = 0  # what an ICMP error said to the connection before
+        self.past: info.Past | None = None  # what is still to be seen of the connection before
+        self.soft_error = 0  # what an ICMP error said to that one
         self.scaling_ratio = window.DEFAULT_RATIO  # that of the connection before
         self.listener: Listener | None = None
         self.port_held = False
@@ -128,7 +129,8 @@ class TcpSocket(Socket):
         listener = self.listener
         queue = (0, 0) if listener is None else (len(listener.accept_queue), listener.backlog)
         reordering = self.stack.settings.tcp_reordering
-        return info.collect(self.conn, self.state, self.stack.now if now is None else now, queue, reordering)
+        at = self.stack.now if now is None else now
+        return info.collect(self.conn, self.state, at, queue, reordering, self.past)
 
     # Opening.
 

@@ -210,7 +210,7 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
     if name == TCP_MAXSEG:
         if sock.user_mss and (conn is None or conn.state == CLOSED):
             return sock.user_mss
-        return int(conn.mss_cache) if conn is not None else 536
+        return int(conn.mss_cache) if conn is not None else sock.info().tcpi_snd_mss
     if name == TCP_KEEPIDLE:
         return sock.keep[0] or int(settings.tcp_keepalive_time)
     if name == TCP_KEEPINTVL:
@@ -286,7 +286,10 @@ def ioctl(sock: TcpSocket, request: int) -> int:
     if sock.listener is not None:
         raise error(errno.EINVAL)
     if conn is None:
-        return 0
+        past = sock.past
+        if past is None or request == SIOCINQ:
+            return 0
+        return past.not_acked if request == SIOCOUTQ else past.not_sent
     if request == SIOCINQ:
         if conn.urg_data >= 0 and not sock.flags.get(SO_OOBINLINE) and conn.copied_seq <= conn.rcv_up < conn.rcv_nxt:
             return int(conn.rcv_up - conn.copied_seq)  # one read() goes no further
