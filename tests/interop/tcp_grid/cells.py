@@ -54,7 +54,7 @@ CELLS = (
     Cell("loss 10 %, 50 ms", "--loss 10% --delay 50ms", 3 * MB // 4),
     Cell("reorder 1 %, 10 ms", "--reorder 1% --delay 10ms", 20 * MB),
     Cell("reorder 25 %, 10 ms", "--reorder 25% --delay 10ms", 8 * MB),
-    Cell("reorder 5 %, 50 ms", "--reorder 5% --delay 50ms", 12 * MB),
+    Cell("reorder 5 %, 50 ms", "--reorder 5% --delay 50ms", 40 * MB),
     Cell("jitter 3 ms of 10 ms", "--delay 10ms --jitter 3ms", 8 * MB),
     Cell("duplicate 1 %, 10 ms", "--duplicate 1% --delay 10ms", 5 * MB),
     Cell("corrupt 1 %, 10 ms", "--corrupt 1% --delay 10ms", 8 * MB),
