@@ -135,7 +135,8 @@ static int answer(struct trl_guard *g, const struct trl_guard_port *p, const str
     struct trl_tcp_out seg = {
         .sport = k->dport, .dport = k->sport, .ack = k->seq + 1, .tcp_flags = SYN | ACK | (ecn ? ECE : 0), .mss = p->mss,
         .seq = trl_cookie(g->secret, k->key, k->key_len, k->seq, index, g->period),
-        .tcp_options = TRL_OPT_MSS, .window = p->window[ts + ws], .wscale = p->wscale[ts + ws], .tos = p->tos, .dont_fragment = 1,
+        .tcp_options = TRL_OPT_MSS, .window = p->window[ts + ws], .wscale = p->wscale[ts + ws], .tos = p->reflect_tos ? k->tos & ~3 : p->tos,
+        .dont_fragment = 1,
     };
     if (ts) {                                       /* the low bits of our timestamp keep what the sequence number cannot */
         uint32_t scale = k->wscale < WSCALE_MAX ? k->wscale : WSCALE_MAX;

@@ -265,6 +265,7 @@ struct trl_guard_address { uint8_t version, prefix; uint8_t address[16]; };     
 struct trl_guard_port {
     uint8_t  version, any, full;    /* any: of every address; full: its accept queue is */
     uint8_t  timestamps, scaling, sack, ecn, tos, ttl;
+    uint8_t  reflect_tos;           /* not tos but the SYN's, without its ECN bits */
     uint16_t port, mss, user_mss;
     uint16_t window[3];             /* without timestamps; with; with timestamps and window scaling */
     uint8_t  wscale[3];

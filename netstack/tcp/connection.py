@@ -150,7 +150,10 @@ class Connection(Tcb):
             sock = self.listener.sock
         if sock is not None:
             timeouts.bounds(self, sock.flags)
-            self.set_ip(*pmtu.ip_fields(sock, path))
+            tos, ttl = pmtu.ip_fields(sock, path)
+            if self.sock is None:  # not accepted yet: its TOS is its own already (tcp_reflect_tos)
+                tos = tos & ~0xFF | self.tos_now & 0xFF
+            self.set_ip(tos, ttl)
 
     def set_ip(self, tos: int, ttl: int) -> None:
         """IP_TOS (see `pmtu.ip_fields`) and IP_TTL of the socket, or what IPv6 calls them."""

@@ -73,7 +73,7 @@ class Guard:
             self.stack.routes.generation, self.interface.mtu, settings.tcp_syncookies, settings.tcp_timestamps,
             settings.tcp_window_scaling, settings.tcp_sack, settings.tcp_ecn, settings.route_min_adv_mss,
             settings.tcp_rmem[2], settings.rmem_max, settings.tcp_workaround_signed_windows,
-            settings.ip_default_ttl, settings.conf6_hop_limit,
+            settings.ip_default_ttl, settings.conf6_hop_limit, settings.tcp_reflect_tos,
         ]  # fmt: skip
         for one in listeners:
             sock = one.sock
@@ -141,6 +141,7 @@ class Guard:
         entry.timestamps = settings.tcp_timestamps != 0
         entry.scaling = settings.tcp_window_scaling != 0
         entry.sack, entry.ecn = settings.tcp_sack != 0, settings.tcp_ecn in (1, 2)
+        entry.reflect_tos = settings.tcp_reflect_tos != 0
         tos, ttl = sock.marks(version)
         if ttl < 0:
             ttl = settings.ip_default_ttl if version == 4 else settings.conf6_hop_limit

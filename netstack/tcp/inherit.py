@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netstack.socket import IP_PMTUDISC_WANT, SO_KEEPALIVE
+from netstack.socket import IP_PMTUDISC_WANT, IPV6_TCLASS, SO_KEEPALIVE
 from netstack.tcp import beside, congestion, pmtu, timeouts
 
 if TYPE_CHECKING:
@@ -52,10 +52,19 @@ def from_listener(sock: TcpSocket, listener: TcpSocket) -> None:
     sock.sndbuf, sock.sndbuf_locked = listener.sndbuf, listener.sndbuf_locked
     sock.rcvlowat, sock.linger = listener.rcvlowat, listener.linger
     sock.reuse_addr, sock.bound_device = listener.reuse_addr, listener.bound_device
-    sock.tos, sock.ttl = listener.tos, listener.ttl
+    sock.ttl = listener.ttl
     sock.syn_retries, sock.mark = listener.syn_retries, listener.mark
     sock.rcvtimeo_ns, sock.sndtimeo_ns = listener.rcvtimeo_ns, listener.sndtimeo_ns
     sock.filter = listener.filter
     sock.ip_mtu_discover, sock.ip_minttl = listener.ip_mtu_discover, listener.ip_minttl
     sock.ip6_flags, sock.v6only = listener.ip6_flags, listener.v6only
     sock.flags, sock.ip_flags = listener.flags, listener.ip_flags
+    c = sock.conn
+    assert c is not None
+    tos = c.tos_now & 0xFC  # the listener's at the handshake, or the SYN's (tcp_reflect_tos)
+    if c.path.version == 4:
+        sock.tos = tos
+    else:
+        sock.tos = listener.tos
+        if tos != listener.ip6_flags.get(IPV6_TCLASS, 0):
+            sock.ip6_flags = {**listener.ip6_flags, IPV6_TCLASS: tos}

@@ -76,6 +76,7 @@ class Request:
         "state",
         "timeouts",
         "timer",
+        "tos",
         "ts_first",
         "ts_last",
         "ts_offset",
@@ -97,6 +98,7 @@ class Request:
         self.state = SYN_RECEIVED
         self.irs = seg.seq
         self.iss = iss
+        self.tos = seg.tos
         opts = seg.options
         self.mss = options.peer_mss(seg, sock.user_mss, path.version)
         self.advmss = self.offered_mss()
@@ -173,6 +175,8 @@ class Request:
             if self.ts_first < 0:
                 self.ts_first = self.ts_last
         tos, ttl = self.listener.sock.marks(self.path.version)
+        if self.engine.settings.tcp_reflect_tos:
+            tos = self.tos
         self.engine.reply(
             self.path, self.lport, self.rport, self.iss, self.irs + 1, flags, min(self.rcv_wnd, 65535), now, ts=ts,
             options=bits, mss=self.advmss, wscale=self.rcv_wscale, tos=tos & 0xFC, ttl=ttl,
@@ -436,6 +440,8 @@ class Listener:
             c = engine.connection(engine, request.key, request.path, request.lport, request.rport)
         c.listener = self
         inherit.from_socket(sock, c)
+        if engine.settings.tcp_reflect_tos:
+            c.tos_now = c.tos_now & ~0xFF | request.tos & 0xFC
         c.iss = request.iss
         c.snd_una = c.snd_sml = c.rtt_seq = request.iss
         c.snd_nxt = c.write_seq = c.pushed_seq = request.iss + 1

@@ -71,6 +71,7 @@ SETTINGS = st.fixed_dictionaries(
         "tcp_window_scaling": st.sampled_from([0, 1, 1]),
         "tcp_sack": st.sampled_from([0, 1, 1]),
         "tcp_ecn": st.sampled_from([0, 1, 2]),
+        "tcp_reflect_tos": st.sampled_from([0, 0, 1]),
         "tcp_syncookies": st.just(2),
     }
 )
@@ -90,7 +91,9 @@ def syns(draw: st.DrawFn) -> tuple[int, Any]:
     flags = draw(st.sampled_from(["S", "S", "SEC", "SE", "SP", "SU"]))
     seq, sport = draw(st.integers(0, 2**32 - 1)), draw(st.integers(1, 65535))
     version = draw(st.sampled_from([4, 6]))
-    return version, to(version) / TCP(sport=sport, dport=PORT, flags=flags, seq=seq, options=options)
+    ip = to(version)
+    setattr(ip.payload, "tos" if version == 4 else "tc", draw(st.sampled_from([0, 0, 3, 0x28, 0x8A])))
+    return version, ip / TCP(sport=sport, dport=PORT, flags=flags, seq=seq, options=options)
 
 
 MARKS = st.fixed_dictionaries(
