@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from csrc import Frame, lib
@@ -89,6 +90,7 @@ class Tcp:
         self.saved: dict[Connection, bytes] = {}  # the SYNs of TCP_SAVE_SYN
         self._tw_queue: OrderedDict[TimeWait, None] = OrderedDict()  # all wait equally long: by deadline
         self._tw_timer = timers.timer(self._expire_time_waits)
+        settings.follow(self._setting_changed)
         self.tw_count = 0
         self.tw_ports: dict[int, TimeWait] = {}  # the newest of each local port; `older` leads to the rest
         self._requests: deque[tuple[int, Request]] = deque()
@@ -449,7 +451,7 @@ class Tcp:
     def end_time_wait(self, tw: TimeWait) -> None:
         if self.table.get(tw.key) is tw:
             del self.table[tw.key]
-            del self._tw_queue[tw]
+            self._tw_queue.pop(tw, None)
             self.tw_count -= 1
             older, newer = tw.older, tw.newer
             if older is not None:
@@ -470,6 +472,19 @@ class Tcp:
             if tw.deadline_ns > now:
                 self._tw_timer.arm(tw.deadline_ns)
                 return
+            self.tcpext.TW += 1
+            self.end_time_wait(tw)
+
+    def _setting_changed(self, attribute: str, value: Any) -> None:
+        """Those that follow wait for longer or less: the blocks in the queue have a timer each from now on."""
+        if attribute == "tcp_timewait_len_ms":
+            for tw in self._tw_queue:
+                self.timers.timer(partial(self._expire_time_wait, tw, tw.deadline_ns)).arm(tw.deadline_ns)
+            self._tw_queue.clear()
+            self._tw_timer.disarm()
+
+    def _expire_time_wait(self, tw: TimeWait, deadline_ns: int, now: int) -> None:
+        if self.table.get(tw.key) is tw and tw.deadline_ns == deadline_ns:
             self.tcpext.TW += 1
             self.end_time_wait(tw)
 

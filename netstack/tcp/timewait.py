@@ -2,8 +2,9 @@
 is over.
 
 It answers what still arrives from the old connection, and lets a new one begin early when timestamps or sequence
-numbers prove the SYN to be newer. All blocks wait equally long, so one queue and one timer serve them all. A FIN-WAIT-2
-whose socket is closed follows rules as few (`fin_wait_2`).
+numbers prove the SYN to be newer. Blocks wait equally long, so one queue and one timer serve them all (when the setting
+changes, the engine takes those that wait already out of it). A FIN-WAIT-2 whose socket is closed follows rules as few
+(`fin_wait_2`).
 """
 
 from __future__ import annotations

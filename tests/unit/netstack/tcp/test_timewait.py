@@ -41,32 +41,42 @@ def test_old_segments_leave_nothing_behind() -> None:
     assert not engine._tw_queue and not engine.tw_count
 
 
-@example(begins=[0, 5], again=[(0, 7)])
+@example(begins=[0, 5], again=[(0, 7)], lengths=[])
+@example(begins=[0, 5], again=[], lengths=[(3, 10)])
+@example(begins=[0], again=[(0, 20), (0, 25)], lengths=[(10, 10)])
 @given(
     begins=st.lists(st.integers(0, 70), min_size=1, max_size=6),
     again=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 70)), max_size=8),
+    lengths=st.lists(st.tuples(st.integers(0, 70), st.integers(1, 100)), max_size=3),
 )
-def test_each_ends_a_wait_after_its_last_segment(begins: list[int], again: list[tuple[int, int]]) -> None:
-    """Whichever of them segments restart, and when (in seconds): not one ends early or late."""
+def test_each_ends_a_wait_after_its_last_segment(
+    begins: list[int], again: list[tuple[int, int]], lengths: list[tuple[int, int]]
+) -> None:
+    """Whichever of them segments restart, and when (in seconds), and however long those that begin from then on are to
+    wait: not one ends early or late."""
     loop = loop_of_two()
     engine = loop.stack.tcp
     blocks: list[Any] = []
     ends: list[int] = []
-    steps = sorted([(at, -1) for at in begins] + [(at, i) for i, at in again])
-    for second, which in steps:
+    wait_ns = WAIT_NS
+    steps = [(at, -1, 0) for at in begins] + [(at, i, 0) for i, at in again] + [(at, -2, s) for at, s in lengths]
+    for second, which, length in sorted(steps):
         loop.wait(1 + second * 1_000_000_000 - loop.now)
         alive = [tw for tw in blocks if engine.table.get(tw.key) is tw]
         assert alive == [tw for tw, end in zip(blocks, ends, strict=True) if end > loop.now]
-        if which < 0:
+        if which == -2:
+            loop.stack.settings.set("terrella.tcp_timewait_len_ms", length * 1000)
+            wait_ns = length * 1_000_000_000
+        elif which == -1:
             loop.close(*loop.connection(80))
             (new,) = [tw for port in engine.tw_ports for tw in engine.time_waits(port) if tw not in blocks]
             blocks.append(new)
-            ends.append(loop.now + WAIT_NS)
+            ends.append(loop.now + wait_ns)
         elif which < len(blocks) and blocks[which] in alive:
             blocks[which].segment_arrives(old_ack(blocks[which]), loop.now)
             loop.settle()
-            ends[which] = loop.now + WAIT_NS
-    for end in sorted(ends):
+            ends[which] = loop.now + wait_ns
+    for end in sorted(end for end in ends if end > loop.now):
         loop.wait(max(end - 1 - loop.now, 0))
         assert engine.tw_count == sum(other > loop.now for other in ends)
         loop.wait(end - loop.now)
