@@ -129,6 +129,8 @@ def fill(conn: Connection, data: memoryview, now: int, flags: int) -> int:
     if flags & MSG_EOR:
         conn.end_record(flags & MSG_MORE)
     conn.push(now, bool(flags & MSG_MORE))
+    if conn.wake_pending:  # what was sent made room for whoever waits for that
+        conn.wake()
     return taken
 
 

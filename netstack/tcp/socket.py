@@ -247,6 +247,8 @@ class TcpSocket(Socket):
         conn.push(now, bool(flags & MSG_MORE))
         if conn.unsent_bytes > conn.mss_cache < size:
             sendbuf.divide(conn, conn.write_seq - size)
+        if conn.wake_pending:
+            conn.wake()
         return size
 
     # Receiving.
