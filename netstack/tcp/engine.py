@@ -22,7 +22,7 @@ from netstack.address import ANY4, ANY6
 from netstack.tcp import delack, emit, pmtu, screen, timeouts
 from netstack.tcp.connection import Connection
 from netstack.tcp.listener import Listener, Request, ports
-from netstack.tcp.ports import conflicts, release, waits_in_the_way
+from netstack.tcp.ports import release, taken, waits_in_the_way
 from netstack.tcp.segment import ACK, COPY_BELOW, FIN, OPT_MD5, OPT_TIMESTAMP, RST, SYN, Plain, Segment
 from netstack.tcp.seq import MASK, unwrap
 from netstack.tcp.tcb import SECOND, SYN_RECEIVED, SYN_SENT
@@ -82,7 +82,7 @@ class Tcp:
         self.why: Observer | None = None
         self.secret = b"".join(self.below(1 << 32).to_bytes(4, "big") for _ in range(4))
         self.table: dict[bytes, Any] = {}
-        self.bound: dict[int, dict[Any, None]] = {}  # sockets by local port, in the order of binding
+        self.bound: dict[int, dict[Any, Any]] = {}  # sockets by local port (see `ports`)
         self.listeners: dict[int, list[Listener]] = {}
         self._seg = Segment()
         self.arriving: Frame | None = None  # the frame of the segment in `_seg`, where that is no connection's
@@ -353,9 +353,9 @@ class Tcp:
     # Ports (RFC 6056; bind(2), SO_REUSEADDR, SO_REUSEPORT as Linux).
 
     def port_conflict(self, sock: Any, address: bytes, port: int, listening: bool = False) -> bool:
-        for other in self.bound.get(port, ()):
-            if other is not sock and conflicts(sock, address, other, listening):
-                return True
+        group = self.bound.get(port)
+        if group is not None and taken(sock, address, group, listening):
+            return True
         return any(waits_in_the_way(sock, address, tw) for tw in self.time_waits(port))
 
     def time_waits(self, port: int) -> list[TimeWait]:

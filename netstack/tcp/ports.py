@@ -1,5 +1,9 @@
 """Local ports: who holds one, and which sockets may share one (bind(2), socket(7): SO_REUSEADDR and SO_REUSEPORT). No
 RFC says; these are Linux's rules.
+
+The sockets of a port are the keys of a dict, in the order of binding. A server's port may have ten thousand that were
+accepted: those are together under their address, in a dict of their own, so that who binds another address looks at
+none of them.
 """
 
 from __future__ import annotations
@@ -19,16 +23,50 @@ def hold(sock: TcpSocket) -> None:
     sock.port_held = True
 
 
+def hold_accepted(sock: TcpSocket) -> None:
+    """The same for one that was accepted: its address stays as it is."""
+    address, port = sock.local
+    bound = sock.stack.tcp.bound
+    group = bound.get(port)
+    if group is None:
+        group = bound[port] = {}
+    accepted = group.get(address)
+    if accepted is None:
+        accepted = group[address] = {}
+    accepted[sock] = None
+    sock.port_held = True
+
+
 def release(sock: TcpSocket) -> None:
     """Its port is free, or left to those who share it."""
     if sock.port_held:
         sock.port_held = False
         bound = sock.stack.tcp.bound
-        group = bound.get(sock.local[1])
+        address, port = sock.local
+        group = bound.get(port)
         if group is not None:
-            group.pop(sock, None)
+            accepted = group.get(address)
+            if accepted is not None and sock in accepted:
+                del accepted[sock]
+                if not accepted:
+                    del group[address]
+            else:
+                group.pop(sock, None)
             if not group:
-                del bound[sock.local[1]]
+                del bound[port]
+
+
+def taken(sock: Any, address: bytes, group: dict[Any, Any], listening: bool) -> bool:
+    """Whether any of the sockets of a port keeps that one from it."""
+    for other, accepted in group.items():
+        if accepted is None:
+            if other is not sock and conflicts(sock, address, other, listening):
+                return True
+        elif share_address(sock, address, next(iter(accepted)), other):
+            for one in accepted:
+                if one is not sock and conflicts(sock, address, one, listening):
+                    return True
+    return False
 
 
 def conflicts(a: Any, address: bytes, b: Any, listening: bool) -> bool:

@@ -188,7 +188,7 @@ class TcpSocket(Socket):
             sock.so_error, conn.soft_error = conn.soft_error, 0
             sock.shutdown_mask = 3
         else:
-            ports.hold(sock)
+            ports.hold_accepted(sock)
             sock.shutdown_mask = 1 if conn.fin_received else 0
         conn.sock = sock
         return sock, sock.format_address(sock.remote)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from netstack.tcp import ports
 from netstack.tcp.ports import waits_in_the_way
 from netstack.tcp.timewait import TimeWait
 from tests.unit.netstack.tcp.kit import Loop
@@ -85,3 +87,84 @@ def test_bind_does_not_look_at_every_connection() -> None:
         loop.bound(port).close(loop.now)
     with pytest.raises(AssertionError):
         list(loop.stack.tcp.table.values())
+
+
+def test_bind_at_another_address_looks_at_no_accepted_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = Loop()
+    stack, engine = loop.stack, loop.stack.tcp
+    served = [loop.connection(80)[1] for _ in range(20)]
+    looked: list[Any] = []
+
+    def conflicts(*which: Any) -> bool:
+        looked.append(which[2])
+        return real(*which)
+
+    real = ports.conflicts
+    monkeypatch.setattr(ports, "conflicts", conflicts)
+    assert not engine.port_conflict(stack.socket(2, 1, 0), bytes([127, 0, 0, 2]), 80)
+    assert looked == [loop.listeners[80]]
+    assert engine.port_conflict(stack.socket(2, 1, 0), bytes([127, 0, 0, 1]), 80)
+    looked.clear()
+    loop.listeners.pop(80).close(loop.now)
+    assert engine.port_conflict(stack.socket(2, 1, 0), bytes([127, 0, 0, 1]), 80), "they hold it without the listener"
+    assert looked == served[:1]
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["bind", "connect", "accept", "close", "ask"]), st.integers(0, 7), st.booleans()),
+    max_size=30,
+)
+
+
+@example([("accept", 1, False), ("close", 0, False), ("ask", 2, False), ("ask", 3, False), ("ask", 5, False)])
+@given(STEPS)
+def test_who_keeps_a_port_from_whom(steps: list[tuple[str, int, bool]]) -> None:
+    """As if each socket of the port were asked; and in the end nobody holds any."""
+    loop = Loop()
+    stack, engine = loop.stack, loop.stack.tcp
+    addresses = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::", "::1", "::ffff:127.0.0.2", "127.0.0.3", "::ffff:127.0.0.1"]
+
+    def socket(i: int, reuse: bool) -> tuple[Any, tuple[str, int]]:
+        sock = stack.socket(10 if ":" in addresses[i] else 2, 1, 0)
+        sock.setsockopt(1, 2, int(reuse))
+        return sock, (addresses[i], 80)
+
+    server = stack.socket(10, 1, 0)
+    server.setsockopt(1, 2, 1)
+    server.bind(("::", 90))
+    server.listen(50)
+    held = [server]
+    gone: list[Any] = []  # a connection that closes holds its port until it is over
+    for what, i, reuse in steps:
+        if what == "bind":
+            sock, where = socket(i, reuse)
+            held.append(sock)
+            with contextlib.suppress(OSError):
+                sock.bind(where)
+        elif what == "connect" and held and held[-1].conn is None and held[-1].listener is None:
+            with contextlib.suppress(OSError):
+                held[-1].connect(("127.0.0.1" if held[-1].family == 2 else "::1", 81), loop.now)
+            loop.settle()
+        elif what == "accept" and not server.closed:
+            client = stack.socket(2 if i < 4 else 10, 1, 0)
+            with contextlib.suppress(BlockingIOError):
+                client.connect((f"127.0.0.{i + 1}" if i < 4 else "::1", 90), loop.now)
+            loop.settle()
+            held += [client, server.accept(loop.now)[0]]
+        elif what == "close" and held:
+            gone.append(held.pop(i % len(held)))
+            gone[-1].close(loop.now)
+            loop.settle()
+        for port in (80, 90):
+            sock, where = socket(i, reuse)
+            address = sock.parse_address(where)[0]
+            everybody = [*held, *gone, *loop.listeners.values()]
+            everybody = [one for one in everybody if one.port_held and one.local[1] == port]
+            wanted = any(ports.conflicts(sock, address, one, False) for one in everybody)
+            group = engine.bound.get(port, {})
+            assert ports.taken(sock, address, group, False) == wanted
+    for sock in [*held, *loop.listeners.values()]:
+        sock.close(loop.now)
+        loop.settle()
+    loop.wait(200_000_000_000)
+    assert not engine.bound
