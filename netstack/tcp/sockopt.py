@@ -210,7 +210,9 @@ def get_option(sock: TcpSocket, name: int) -> int | bytes:
     if name == TCP_MAXSEG:
         if sock.user_mss and (conn is None or conn.state == CLOSED):
             return sock.user_mss
-        return int(conn.mss_cache) if conn is not None else sock.info().tcpi_snd_mss
+        if conn is not None:
+            return int(conn.mss_cache)
+        return 536 if sock.past is None else sock.past.fields.get("tcpi_snd_mss", 536)
     if name == TCP_KEEPIDLE:
         return sock.keep[0] or int(settings.tcp_keepalive_time)
     if name == TCP_KEEPINTVL:
