@@ -3,7 +3,8 @@ cannot.
 
 What a side sends takes that side's way, is there at the router, and at once with the other side; so the router's link
 to either side is the end of a way. What it has to say to a sender takes as long as the way back, without its faults:
-those of ICMP errors are the router's own (`Router.icmp`).
+those of ICMP errors are the router's own (`Router.icmp`). A firewall before it that renumbers a connection knows what
+errors quote (RFC 5508 section 4.2 asks this of address translators).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from drivers.clock import VirtualTimeline
 from netstack.settings import Settings
 from netstack.stack import Stack
 from terrella.testing import icmp
-from terrella.testing.links import CORRUPT, DELAY, DROP, DUPLICATE, STALE, Fate, Link, Router
+from terrella.testing.links import CORRUPT, DELAY, DROP, DUPLICATE, STALE, Fate, Link, Router, ShiftSequence
 from terrella.testing.side import OTHER, addresses
 
 OWN = {4: {"a": "10.0.0.253", "b": "10.0.0.254"}, 6: {"a": "fd00::fd", "b": "fd00::fe"}}
@@ -64,6 +65,9 @@ class Between:
     def _tell(self, name: str, image: bytes, now: int) -> None:
         fate = next(self.errors, Fate())
         back = self.link.way(OTHER[name]).delay_ns
+        for box in self.link.way(name).boxes:
+            if isinstance(box, ShiftSequence) and not box.back and icmp.parse(image) is not None:
+                image = icmp.misquoting(image, -box.offset)
         if fate.kind == DROP:
             return
         if fate.kind == CORRUPT:

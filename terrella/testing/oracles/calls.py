@@ -47,8 +47,8 @@ class Readiness(Oracle):
         state = after.state
         waits = POLLIN | POLLRDHUP | POLLHUP | (POLLOUT if before is not None and before.was_full else 0)
         gained = ready & ~earlier & waits
-        if after.rcv_nxt - after.copied_seq < side.sock.rcvlowat:
-            gained &= ~POLLIN  # below SO_RCVLOWAT it is for want of memory, of which nobody is told (Linux)
+        if before is not None and after.rcv_nxt == before.rcv_nxt:
+            gained &= ~POLLIN  # for want of memory (below SO_RCVLOWAT), of which only data in order tells (Linux)
         if cause == "arrival" and gained and not side.woken and before is not None and state in TALKING:
             told = f"poll says {ready:#x} after {earlier:#x}, and who waits for {gained:#x} is not woken"
             self.fail(side, told, after)
@@ -204,9 +204,10 @@ class Linger(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.resets: dict[str, bool] = {"a": False, "b": False}  # in the event under way
+        self.over: set[str] = set()  # sides whose connection ended before it (a cookie may have made another)
 
     def sent(self, side: Side, seg: Segment, state: State | None) -> None:
-        if not seg.flags & RST:
+        if not seg.flags & RST or side.name in self.over:
             return
         self.resets[side.name] = True
         if state is None or not seg.flags & ACK or self.pair.cause not in ("call", "timer") or state.state == SYN_SENT:
@@ -217,6 +218,8 @@ class Linger(Oracle):
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         reset, self.resets[side.name] = self.resets[side.name], False
+        if after is not None and after.state == CLOSED:
+            self.over.add(side.name)
         if cause != "call" or before is None or after is None or before.state not in UNREAD or side.closed:
             return
         text = said(side)

@@ -219,8 +219,8 @@ class UndoHasReason(Oracle):
 
 class UndoesWhatWasSpurious(Oracle):
     """Where the acknowledgment that ends a recovery echoes a timestamp from before the first retransmission, nothing of
-    it was lost, and the reduction is undone: then, or before. Exceptions: ECE came as well; a router found what is out
-    too big (RFC 1191); the receiver reneged.
+    it was lost, and the reduction is undone: then, or before. Exceptions: ECE came as well; what is out was too big for
+    a router, and that is a loss (RFC 1191); the receiver reneged.
     """
 
     section = "RFC 3522 section 3.2; RFC 4015 section 3.2"
@@ -246,7 +246,7 @@ class UndoesWhatWasSpurious(Oracle):
         stamp = self.stamp[name]
         if not after.packets_out:
             self.stamp[name], marked, self.marked[name] = None, self.marked[name], False
-        elif (seg is not None and seg.flags & ECE) or cause == "icmp":
+        elif (seg is not None and seg.flags & ECE) or (cause == "icmp" and after.lost_out > before.lost_out):
             self.marked[name] = marked = True
         else:
             marked = self.marked[name]
@@ -277,6 +277,7 @@ class ReorderingTimer(Oracle):
         super().__init__(pair)
         self.told: dict[str, bool] = {"a": False, "b": False}  # a D-SACK came
         self.out: dict[str, list[tuple[int, int, int]]] = {"a": [], "b": []}  # what was sent, again or not: when, last
+        self.known: dict[str, int] = {"a": 0, "b": 0}  # how much of that, when what arrives now did
         self.newest: dict[str, int] = {"a": 0, "b": 0}  # when the newest of what was delivered was sent
         self.trip: dict[str, int] = {"a": 0, "b": 0}  # how long the oldest of it took, by the last ACK that told of any
 
@@ -288,6 +289,7 @@ class ReorderingTimer(Oracle):
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         if len(seg.sack) > 1 or (seg.sack and 0 < (seg.ack - seg.sack[0][0]) & MASK < 1 << 31):
             self.told[side.name] = True
+        self.known[side.name] = len(self.out[side.name])
 
     def step(self, side: Side, cause: str, seg: Segment | None, before: State | None, after: State | None) -> None:
         if not both(before, after) or cause != "arrival" or seg is None:
@@ -298,8 +300,8 @@ class ReorderingTimer(Oracle):
         if una > before.snd_una - before.iss or seg.sack:
             blocks = [(side.flow.seq_out(left), side.flow.seq_out(right)) for left, right in seg.sack]
             times = [
-                at for seq, end, at in self.out[name]
-                if at < now and (seq < una or any(left < end and seq < right for left, right in blocks))
+                at for seq, end, at in self.out[name][: self.known[name]]
+                if seq < una or any(left < end and seq < right for left, right in blocks)
             ]  # fmt: skip
             if times:
                 self.newest[name] = max(self.newest[name], max(times))

@@ -18,9 +18,10 @@ CLOSED, TIME_WAIT, SYN_RECEIVED = 7, 6, 3
 class PathMtu(Oracle):
     """When a router says of what is in flight that it was too big, nothing larger than the path takes leaves for ten
     minutes, but a probe (RFC 4821); the segment that was too big is sent again at once where it is the first that is
-    out, and all that is too big where cwnd (and pacing) has room; and cwnd stays as it was, for it was no congestion.
-    A report that cannot be true changes nothing: of what is not in flight, or of no less than what the path is known
-    to take. Nor does a router's word make segments smaller than 552 bytes of IPv4 (Linux), or 1280 of IPv6.
+    out, and all that is too big where cwnd has room (but SO_MAX_PACING_RATE may put it off); and cwnd stays as it was,
+    for it was no congestion. A report that cannot be true changes nothing: of what is not in flight, or of no less than
+    what the path is known to take. Nor does a router's word make segments smaller than 552 bytes of IPv4 (Linux), or
+    1280 of IPv6.
     """
 
     section = "RFC 1191 sections 6.3 and 6.4; RFC 8201 sections 4 and 5.3; RFC 5927 section 7.2; RFC 9293 section 3.7.2"
@@ -68,10 +69,10 @@ class PathMtu(Oracle):
             self.fail(side, f"segments of {after.mss} bytes, where {min(before.mss, fits)} fit", after)
         if after.cwnd != before.cwnd:
             self.fail(side, f"cwnd went from {before.cwnd} to {after.cwnd}, and it was no congestion", after)
-        larger = error.size > after.mss
+        larger = error.size > after.mss and not after.pacing_most
         if larger and seq == before.snd_una and error.seq not in again:
             self.fail(side, f"what was too big for the path ({error.size} bytes) is not sent again at once", after)
-        if larger and after.lost_out > after.retrans_out and after.pipe < after.cwnd and not after.pacing_most:
+        if larger and after.lost_out > after.retrans_out and after.pipe < after.cwnd:
             waits = after.lost_out - after.retrans_out
             self.fail(side, f"{waits} segments that were too big wait, and cwnd has room for {after.cwnd - after.pipe}")
 

@@ -183,7 +183,7 @@ class SenderSillyWindow(Oracle):
 class Scoreboard(Oracle):
     """The counts of the flight are those of its segments, pipe is never negative, nothing is both SACKed and lost, and
     the retransmission queue is all of [SND.UNA, SND.NXT). A segment is SACKed only when the peer said so of all of it;
-    and all are, of which a block of an acceptable ACK says so.
+    and all are, of which a block of an acceptable ACK says so first.
     """
 
     section = "RFC 6675 sections 2 to 4; RFC 2018 section 5; RFC 9293 section 3.4"
@@ -191,11 +191,13 @@ class Scoreboard(Oracle):
     def __init__(self, pair: Pair) -> None:
         super().__init__(pair)
         self.told: dict[str, Ranges] = {"a": Ranges(), "b": Ranges()}  # what SACK blocks said came
+        self.earlier: dict[str, list[tuple[int, int]]] = {"a": [], "b": []}  # likewise, before what arrives now
 
     def arrives(self, side: Side, seg: Segment, before: State | None) -> None:
         if before is None:
             return
         near = before.snd_nxt - HALF
+        self.earlier[side.name] = self.told[side.name].spans
         for left, right in seg.sack:
             start = near + ((left - near) & MASK)
             self.told[side.name].add(start, start + ((right - left + HALF) & MASK) - HALF)
@@ -223,17 +225,19 @@ class Scoreboard(Oracle):
             if not self.told[side.name].holds(left, right):
                 told = f"{left - after.iss}..{right - after.iss} counts as SACKed, and the peer did not say so"
                 self.fail(side, told, after)
-        # (A path that turns out to take less has segments cut in two, and of those Linux looks at no old block.)
-        whole = self.pair.link.router is None and after.sack_ok and after.packets_out
-        if seg is not None and seg.sack and before is not None and whole:
+        if seg is not None and seg.sack and before is not None and after.sack_ok and after.packets_out:
             self._believed(side, seg, before, after, counted.missing)
 
     def _believed(
         self, side: Side, seg: Segment, before: State, after: State, missing: tuple[tuple[int, int], ...]
     ) -> None:
-        """What the blocks of an ACK say, that is the newest, came."""
+        """What the blocks of an ACK say for the first time, that is the newest, came: Linux looks no more at what they
+        said before, though a segment may have been cut in two since. While something waits to be read, an ACK with text
+        beyond the window is none (Linux; RFC 9293 section 3.4)."""
         old = before.ts_ok and (seg.tsval is None or (seg.tsval - before.ts_recent) & MASK >= HALF)
         if seg.ack != after.snd_una & MASK or seg.seq != before.rcv_nxt & MASK or old or seg.flags & (SYN | RST | FIN):
+            return
+        if before.rcv_nxt + seg.length > before.right_edge and before.rcv_nxt > before.copied_seq:
             return
         una, nxt = after.snd_una, before.snd_nxt
         blocks = [
@@ -246,7 +250,8 @@ class Scoreboard(Oracle):
             if not una < left < right <= nxt:
                 continue
             for start, end in missing:
-                if left <= start and end <= right:
+                new = not any(span[0] <= start and end <= span[1] for span in self.earlier[side.name])
+                if left <= start and end <= right and new:
                     told = f"{start - after.iss}..{end - after.iss} came, says {seg}, and does not count as SACKed"
                     self.fail(side, told, after)
 

@@ -11,6 +11,7 @@ from terrella.testing.links import (
     DROP,
     DUPLICATE,
     MS,
+    RENEGE,
     ClampMss,
     Fate,
     Link,
@@ -211,6 +212,66 @@ TOO_BIG_AND_LATE = Case(
     ),
 )  # fmt: skip
 """What a router found too big is sent again, which no echo of a timestamp from before can undo."""
+
+TOO_BIG_AND_PACED = Case(
+    Link(router=Router(1400)),
+    (
+        *TAKEN[:2], ("setsockopt", "a", "SO_MAX_PACING_RATE", 1_000_000), ("run", 1000 * MS), ("accept", "b"),
+        ("send", "a", 65_521), ("run", 1000 * MS),
+    ),
+)  # fmt: skip
+"""Pacing puts off what is sent again."""
+
+BEYOND_A_CLOSED_WINDOW = Case(
+    Link(Way(0, 1_000_000), Way(10 * MS, jitter_ns=MS), mtu=576),
+    (
+        ("cut", 300 * MS), ("connect", "a"), ("run", 20 * MS), ("connect", "b"),
+        ("setsockopt", "b", "SO_RCVBUF", 4096), ("run", 4000 * MS), ("send", "a", 65_521),
+        ("fault", "b", (*only("..x..."), Fate(RENEGE))), ("send", "b", 65_521), ("run", 3000 * MS),
+    ),
+    44,
+)  # fmt: skip
+"""Text beyond the window, while other waits to be read, makes an ACK unacceptable: what it SACKs does not count."""
+
+CUT_ANEW = Case(
+    Link(
+        Way(boxes=(ShiftSequence(105),), fates=only("." * 44 + "x")),
+        Way(corrupt=0.05, boxes=(ShiftSequence(105, True),)),
+    ),
+    (
+        ("connect", "a"), ("connect", "b"), ("setsockopt", "a", "SO_SNDBUF", 4096), ("run", 1000 * MS),
+        ("send", "a", 65_521), ("run", 600 * MS), ("send", "a", 65_521), ("send", "b", 65_521),
+    ),
+    101,
+)  # fmt: skip
+"""A retransmission with SACK blocks of its own is cut in two: a block that covers but a part then covers one of them,
+and is looked at no more (Linux)."""
+
+NO_ROUND_TRIP = Case(
+    Link(
+        Way(MS, jitter_ns=MS, reorder=0.05, corrupt=0.05),
+        Way(MS, jitter_ns=MS, reorder=0.05, corrupt=0.05, fates=only("..xxxxx.xxxxxx")), version=6,
+    ),
+    (
+        ("connect", "a"), ("connect", "b"), ("setsockopt", "b", "TCP_NOTSENT_LOWAT", 4096), ("run", 1000 * MS),
+        ("send", "b", 65_521), ("send", "a", 65_521), ("run", 100 * MS), ("recv", "b", 65_521), ("send", "a", 65_521),
+        ("run", 100 * MS), ("send", "a", 65_521), ("run", 100 * MS), ("send", "a", 65_521),
+    ),
+    137,
+)  # fmt: skip
+"""Jitter takes all of the delay away: what is SACKed left in the same instant."""
+
+SHIFTED = (ShiftSequence(356, sack=True),), (ShiftSequence(356, True, sack=True),)
+ANOTHER_BY_COOKIE = Case(
+    Link(Way(boxes=SHIFTED[0], fates=only(".xx")), Way(boxes=SHIFTED[1])),
+    (
+        ("listen", "a"), ("connect", "b"), ("run", 1000 * MS), ("accept", "a"), ("send", "b", 510),
+        ("shutdown", "a", 0), ("shutdown", "a", 1), ("run", 1000 * MS),
+    ),
+    settings=(("net.ipv4.tcp_syncookies", 2),),
+)  # fmt: skip
+"""The RST of a connection is lost, and the peer's data, sent again, is the ACK of a cookie: what becomes of it is reset
+with the listener, with a number of its own."""
 
 KNOWN = {name: case for name, case in globals().items() if isinstance(case, Case)}
 

@@ -68,7 +68,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("room for any number", "SynQueue", replace(listener.Listener, "accept_full", lambda self: False), calls(*syns(0), *acks(0), *syns(1), *acks(1), *syns(2))),
     ("any cookie", "SynQueue", replace(listener, "check_cookie", lambda *_: 0), calls(*syns(0, 1, 2, 3), *acks(9), ("run", MS))),
     ("no cookie", "SynQueue", replace(listener, "check_cookie", lambda *_: -1), WITH_COOKIES),
-    ("any ACK", "SynQueue", mutate(listener.Request, "segment_arrives", ("engine.reset_for(seg, now)\n        return", "return")), STRAY),
+    ("any ACK", "SynQueue", mutate(listener.Request, "segment_arrives", ("if not engine.screens or frame is None or", "if False and")), STRAY),
     ("any RST", "SynQueue", mutate(listener.Request, "segment_arrives", ("if flags & RST and seq != self.irs + 1:", "if False:")), STRAY.but(steps=(*STRAY.steps, ("run", 3000 * MS)))),
     ("the last first", "SynQueue", mutate(listener.Listener, "complete", ("accept_queue.append(", "accept_queue.appendleft(")), ACCEPTED),
     ("grows, used or not", "WindowValidation", replace(connection.Connection, "cwnd_limited", lambda self: True), SPARING),

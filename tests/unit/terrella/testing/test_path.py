@@ -6,10 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from netstack import forward
-from netstack.tcp import engine, pmtu
-from terrella.testing import cases, icmp, oracles, replay, script, wire
+from netstack.tcp import engine, pmtu, predict
+from terrella.testing import cases, icmp, oracles, replay, script, strategies, wire
 from terrella.testing.apps import Application, Piece
 from terrella.testing.cases import PATIENT, Case
 from terrella.testing.forged import KINDS
@@ -30,11 +32,16 @@ from terrella.testing.links import (
     StripOptions,
     Way,
 )
+from terrella.testing.machine import TwoSockets
 from terrella.testing.oracles import Oracle
 from terrella.testing.pair import Violation
 from terrella.testing.running import exchange, run
 from tests.unit.terrella.testing.breaking import Breaker, mutate
 
+SHRINKS = settings(
+    max_examples=100, stateful_step_count=10, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck), derandomize=True,
+)  # fmt: skip
 VERSIONS = pytest.mark.parametrize("version", [4, 6])
 BULK = Application((Piece(60_000),))
 
@@ -128,6 +135,54 @@ def test_a_failing_case_is_kept_and_fails_again(version: int, tmp_path: Any) -> 
     assert ("--ip_version=ipv6" in text) == (version == 6)
     kept = list(packets(tmp_path / "case-NoLargeStreams.pcapng"))
     assert any("too much" in (packet.comment or "") for packet in kept) and kept[0].data[0] >> 4 == version
+
+
+@pytest.mark.parametrize("how", ["machine", "cases"])
+def test_the_smallest_case_has_ipv4_and_no_router(how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """A mistake that needs neither is found, shrunk and kept; what is kept is the smallest, which fails again."""
+    mutate(predict, "send", ("ACK | PSH", "ACK"))(monkeypatch)
+    drawn = set()
+
+    def draws(link: Link) -> bool:
+        drawn.update({link.version, link.router is not None})
+        return True
+
+    links = strategies.links(versions=(4, 6)).filter(draws)
+
+    class Machine(TwoSockets):
+        pass
+
+    Machine.links, Machine.oracles, Machine.artifacts = links, [oracles.Push], str(tmp_path)
+
+    @SHRINKS
+    @given(case=strategies.cases(link=links, app=strategies.applications(most=3000)))
+    def test_cases(case: Case) -> None:
+        run(case, [oracles.Push], tmp_path)
+
+    with pytest.raises(Violation):
+        if how == "machine":
+            run_state_machine_as_test(Machine, settings=SHRINKS)  # type: ignore[no-untyped-call]
+        else:
+            test_cases()
+    assert {4, 6, True, False} <= drawn, "nothing else was tried"
+    (kept,) = tmp_path.glob("*.pkt")
+    case = replay.load(str(kept))
+    assert case.link.version == 4 and case.link.router is None
+    assert case.link.a_to_b.fates == case.link.b_to_a.fates == case.link.a_to_b.boxes == ()
+    assert "--ip_version" not in kept.read_text()
+    with pytest.raises(Violation):
+        run(case, [oracles.Push], artifacts="")
+
+
+@VERSIONS
+def test_a_firewall_that_renumbers_knows_what_errors_quote(version: int) -> None:
+    """Else a router behind it is a black hole."""
+    link = narrow(version).link
+    there, back = (Way(20 * MS, boxes=(ShiftSequence(222_395, back, sack=True),)) for back in (False, True))
+    pair = run(narrow(version).but(link=Link(there, back, version=version, router=link.router)), artifacts="")
+    sent = [wire.parse(image) for _, kind, image in pair.sides["a"].history if kind == "out"]
+    assert {error.seq for error in errors_of(pair, "a")} <= {seg.seq for seg in sent if seg is not None}
+    assert pair.sides["b"].read == 60_000 and pair.sides["b"].flow.irs != pair.sides["a"].flow.iss
 
 
 @VERSIONS
