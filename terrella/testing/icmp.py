@@ -43,7 +43,7 @@ class Error:
 
 
 def parse(image: bytes) -> Error | None:
-    """None when it is no ICMP error about a TCP segment, or a checksum is wrong."""
+    """None when it is no ICMP error about a TCP segment, or a checksum or length is wrong."""
     version = image[0] >> 4 if image else 0
     if version not in HEAD or len(image) < 2 * HEAD[version] + 16:
         return None
@@ -54,6 +54,8 @@ def parse(image: bytes) -> Error | None:
         good = good and not checksum(image[:20]) and not checksum(image[20:])
         return Error(image, 4) if good and image[20] in (3, 11, 12) else None
     if image[6] != ICMP6 or quote[6] != PROTO_TCP or image[40] > 4 or quote[0] >> 4 != 6:
+        return None
+    if int.from_bytes(image[4:6], "big") != len(image) - 40:
         return None
     return None if checksum(_pseudo(image) + image[40:]) else Error(image, 6)
 

@@ -426,17 +426,18 @@ class Pair:
     def accept(self, name: str) -> int:
         """0, or -EAGAIN when no connection waits."""
         side = self.sides[name]
-        if not side.listening or side.connected:
+        if not side.listening:
             return -errno.EINVAL
         while True:
             try:
                 sock, peer = side.listener.accept(self.now)
             except BlockingIOError:
                 return -errno.EAGAIN
-            if peer[1] == PORTS[OTHER[name]]:
+            if peer[1] != PORTS[OTHER[name]]:
+                for oracle in self.oracles:
+                    oracle.accepted(side, self.strangers[name].known[peer[1]])
+            elif not side.connected:
                 break
-            for oracle in self.oracles:
-                oracle.accepted(side, self.strangers[name].known[peer[1]])
             sock.setsockopt(SOL_SOCKET, 13, struct.pack("=ii", 1, 0))  # SO_LINGER: a stranger is reset
             self._call(name, "close(5)", sock.close)
         side.sock = sock

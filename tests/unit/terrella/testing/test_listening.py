@@ -38,6 +38,7 @@ MANY = calls(*syns(0, 1, 2, 3), WAIT, tcp_syncookies=0)
 WITH_COOKIES = calls(*syns(0, 1, 2, 3, 4), *acks(4, 3), ("accept", "b"), WAIT)
 FULL = calls(*syns(0), *acks(0), *syns(1), *acks(1), *syns(2), ("run", 10 * MS), ("accept", "b"))
 ACCEPTED = calls(*syns(0), *acks(0, 0), *syns(1), *acks(1), ("accept", "b"), backlog=4)
+LATE = calls(("connect", "a"), ("run", 100 * MS), ("accept", "b"), *syns(0), *acks(0), *syns(1), *acks(1), ("accept", "b"), backlog=4)
 TWO_FULL = calls(*syns(0, 1, 2), *acks(0, 1, 2), ("run", 10 * MS), backlog=1, tcp_syncookies=0)
 FREED = calls(*syns(0, 1), ("stranger", "b", 0, "rst"), *syns(2), WAIT, tcp_syncookies=0)
 STRAY = calls(*syns(0), ("stranger", "b", 0, "ack-wrong"), *acks(7), ("stranger", "b", 0, "rst-outside"), ("run", 10 * MS), *acks(0))
@@ -71,6 +72,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("any ACK", "SynQueue", mutate(listener.Request, "segment_arrives", ("if not engine.screens or frame is None or", "if False and")), STRAY),
     ("any RST", "SynQueue", mutate(listener.Request, "segment_arrives", ("if flags & RST and seq != self.irs + 1:", "if False:")), STRAY.but(steps=(*STRAY.steps, ("run", 3000 * MS)))),
     ("the last first", "SynQueue", mutate(listener.Listener, "complete", ("accept_queue.append(", "accept_queue.appendleft(")), ACCEPTED),
+    ("the last first, of those behind the pair's own", "SynQueue", mutate(listener.Listener, "complete", ("accept_queue.append(", "accept_queue.appendleft(")), LATE),
     ("grows, used or not", "WindowValidation", replace(connection.Connection, "cwnd_limited", lambda self: True), SPARING),
     ("gives all of it up", "WindowValidation", mutate(validation, "application_limited", ("(c.cwnd + used) >> 1", "used // 2")), used(*UNHEARD)),
     ("falls though it should not", "WindowValidation", mutate(validation, "validate", ("c.settings.tcp_slow_start_after_idle and", "True and")), used(*UNHEARD, tcp_slow_start_after_idle=0)),

@@ -221,6 +221,9 @@ def test_an_error_is_read_and_forged() -> None:
         damaged = bytearray(image)
         damaged[-1] ^= 1
         assert icmp.parse(bytes(damaged)) is None
+        longer = bytearray(image)
+        longer[5 if version == 6 else 3] ^= 16
+        assert icmp.parse(bytes(longer)) is None
 
 
 IN_FLIGHT = "if not c.snd_una <= seq <= c.snd_nxt:"
