@@ -19,9 +19,9 @@ class PathMtu(Oracle):
     """When a router says of what is in flight that it was too big, nothing larger than the path takes leaves for ten
     minutes, but a probe (RFC 4821); the segment that was too big is sent again at once where it is the first that is
     out, and all that is too big where cwnd has room (but SO_MAX_PACING_RATE may put it off); and cwnd stays as it was,
-    for it was no congestion. A report that cannot be true changes nothing: of what is not in flight, or of no less than
-    what the path is known to take. Nor does a router's word make segments smaller than 552 bytes of IPv4 (Linux), or
-    1280 of IPv6.
+    and ssthresh falls no lower, for it was no congestion. A report that cannot be true changes nothing: of what is not
+    in flight, or of no less than what the path is known to take. Nor does a router's word make segments smaller than
+    552 bytes of IPv4 (Linux), or 1280 of IPv6.
     """
 
     section = "RFC 1191 sections 6.3 and 6.4; RFC 8201 sections 4 and 5.3; RFC 5927 section 7.2; RFC 9293 section 3.7.2"
@@ -69,6 +69,9 @@ class PathMtu(Oracle):
             self.fail(side, f"segments of {after.mss} bytes, where {min(before.mss, fits)} fit", after)
         if after.cwnd != before.cwnd:
             self.fail(side, f"cwnd went from {before.cwnd} to {after.cwnd}, and it was no congestion", after)
+        if after.ssthresh < before.ssthresh:
+            told = f"ssthresh fell from {before.ssthresh} to {after.ssthresh}, and it was no congestion"
+            self.fail(side, told, after)
         larger = error.size > after.mss and not after.pacing_most
         if larger and seq == before.snd_una and error.seq not in again:
             self.fail(side, f"what was too big for the path ({error.size} bytes) is not sent again at once", after)

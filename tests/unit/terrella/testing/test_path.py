@@ -235,6 +235,7 @@ CONTROLS: list[tuple[str, str, Breaker, Case]] = [
     ("one at a time is sent again", "PathMtu",
      mutate(pmtu, "resend_larger", ("for rec in c.rtx:", "for rec in c.rtx[:1]:"), ("output.retransmit_lost(c, now)", "output.retransmit_lost(c, now); c.lost_out += 1")), narrow(4)),
     ("cwnd is halved", "PathMtu", mutate(pmtu, "resend_larger", ("if c.lost_out:", "c.cwnd //= 2\n    if c.lost_out:")), narrow(4)),
+    ("ssthresh is halved", "PathMtu", mutate(pmtu, "resend_larger", ("c.ssthresh = recovery.current_ssthresh(c)", "c.ssthresh = c.cwnd // 2")), narrow(4)),
     ("any error is believed", "PathMtu", mutate(engine.Tcp, "icmp_error", (IN_FLIGHT, "if False:")),
      narrow(4, *[Fate(DROP)] * 9, Fate(STALE, 5), *[Fate(DROP)] * 3)),
     ("any error is believed, over IPv6", "ForgedSegments", mutate(engine.Tcp, "icmp_error", (IN_FLIGHT, "if False:")),
